@@ -1,0 +1,374 @@
+//! The rules, applied to a batch in queue order.
+//!
+//! Later steps see what earlier ones did. Nothing here reads a clock, a queue or a database.
+
+use chrono::TimeDelta;
+use uuid::Uuid;
+
+use super::capacity::peak_depth;
+use super::id::{ServerId, UserId};
+use super::interval::Interval;
+use super::refusal::Code;
+use super::reservation::{CancelReason, Reservation, State};
+use super::server::{LateBooking, Server};
+use super::settle;
+use super::world::{
+    Action, Booked, Cause, Command, Decision, Effects, Known, Refusal, Step, Terminal, Transition,
+    Verdict, World,
+};
+
+/// Decides every step in order. Returns one verdict per step and what changes; `world` holds the
+/// reservations as they are afterwards.
+pub fn decide(world: &mut World, steps: &[Step]) -> (Vec<Verdict>, Effects) {
+    let mut effects = Effects::default();
+    let verdicts = steps
+        .iter()
+        .enumerate()
+        .map(|(index, step)| match step {
+            Step::Command(command) => decide_command(world, index, command, &mut effects),
+            Step::WakeUp(wake_up) => Verdict::WakeUp(settle::wake_up(world, wake_up, &mut effects)),
+        })
+        .collect();
+    (verdicts, effects)
+}
+
+fn decide_command(
+    world: &mut World,
+    index: usize,
+    command: &Command,
+    effects: &mut Effects,
+) -> Verdict {
+    let Some(terminal) = world.terminals.get(&command.terminal).cloned() else {
+        return Verdict::UnknownTerminal;
+    };
+    if !terminal.enabled {
+        return Verdict::Undecided(Refusal::plain(Code::TerminalDisabled));
+    }
+    if command.action.is_query() {
+        return Verdict::Answered(act(world, &terminal, command, effects));
+    }
+    let key = (command.terminal.clone(), command.message_id.clone());
+    match world.known.get(&key) {
+        Some(Known::Stored(stored)) if stored.digest == command.digest => {
+            return Verdict::Replay(stored.clone());
+        }
+        Some(Known::InBatch { step, digest }) if *digest == command.digest => {
+            return Verdict::RepeatOf(*step);
+        }
+        Some(_) => return Verdict::Undecided(Refusal::plain(Code::IdempotencyMismatch)),
+        None => {}
+    }
+    let decision = act(world, &terminal, command, effects);
+    if let Decision::Refused(refusal) = &decision
+        && refusal.code == Code::InconsistentMessage
+    {
+        return Verdict::Undecided(refusal.clone());
+    }
+    world.known.insert(
+        key,
+        Known::InBatch {
+            step: index,
+            digest: command.digest,
+        },
+    );
+    Verdict::Decided(decision)
+}
+
+fn act(
+    world: &mut World,
+    terminal: &Terminal,
+    command: &Command,
+    effects: &mut Effects,
+) -> Decision {
+    let result = match &command.action {
+        Action::Request {
+            candidate,
+            interval,
+        } => request(world, terminal, command, *candidate, interval, effects),
+        Action::Reconfirm(id) => reconfirm(world, terminal, command, *id, effects),
+        Action::Withdraw(id) => withdraw(world, terminal, command, *id, effects),
+        Action::Show(id) => find(world, terminal, *id).map(|found| Decision::Shown(found.clone())),
+    };
+    result.unwrap_or_else(Decision::Refused)
+}
+
+/// Unknown and foreign reservations get the same answer, so that nobody can probe for ids.
+fn find<'a>(world: &'a World, terminal: &Terminal, id: Uuid) -> Result<&'a Reservation, Refusal> {
+    world
+        .reservations
+        .get(&id)
+        .filter(|reservation| reservation.user == terminal.user)
+        .ok_or_else(|| Refusal::plain(Code::UnknownReservation))
+}
+
+/// Finds the reservation that a command changes and checks that the command came through the
+/// partition of the reservation's server: only there does it stand in line with the deadline.
+fn find_to_change(
+    world: &World,
+    terminal: &Terminal,
+    command: &Command,
+    id: Uuid,
+) -> Result<State, Refusal> {
+    let reservation = find(world, terminal, id)?;
+    if command.server.as_ref() != Some(&reservation.server) {
+        return Err(Refusal::of_field(
+            Code::InconsistentMessage,
+            "headers.server",
+        ));
+    }
+    match reservation.state {
+        State::Confirmed => Err(Refusal::plain(Code::AlreadyConfirmed)),
+        State::Cancelled => Err(Refusal {
+            reason: reservation.cancel_reason,
+            ..Refusal::plain(Code::AlreadyCancelled)
+        }),
+        unsettled => Ok(unsettled),
+    }
+}
+
+/// Reconfirms without looking at the clock: until the deadline's wake-up is read, everything that
+/// stands before it in the queue is in time (R9).
+fn reconfirm(
+    world: &mut World,
+    terminal: &Terminal,
+    command: &Command,
+    id: Uuid,
+    effects: &mut Effects,
+) -> Result<Decision, Refusal> {
+    let from = find_to_change(world, terminal, command, id)?;
+    let now = world.now;
+    let order = effects.next_order();
+    let reservation = world.reservations.get_mut(&id).expect("found above");
+    if from == State::Held {
+        reservation.state = State::Reconfirmed;
+        reservation.reconfirmed_at = Some(now);
+        effects.transitions.push(by_terminal(
+            command,
+            id,
+            Some(from),
+            State::Reconfirmed,
+            order,
+        ));
+    }
+    let decided = reservation.clone();
+    if from == State::Held
+        && let Some(holds) = world.holds.get_mut(&decided.user)
+    {
+        holds.count -= 1;
+    }
+    Ok(Decision::Reconfirmed(decided))
+}
+
+fn withdraw(
+    world: &mut World,
+    terminal: &Terminal,
+    command: &Command,
+    id: Uuid,
+    effects: &mut Effects,
+) -> Result<Decision, Refusal> {
+    let from = find_to_change(world, terminal, command, id)?;
+    let order = effects.next_order();
+    effects.transitions.push(by_terminal(
+        command,
+        id,
+        Some(from),
+        State::Cancelled,
+        order,
+    ));
+    world.cancel(id, CancelReason::Withdrawn);
+    Ok(Decision::Withdrawn(world.reservations[&id].clone()))
+}
+
+fn request(
+    world: &mut World,
+    terminal: &Terminal,
+    command: &Command,
+    candidate: Uuid,
+    interval: &Interval,
+    effects: &mut Effects,
+) -> Result<Decision, Refusal> {
+    let order = effects.next_order();
+    let named = command.server.as_ref().and_then(|id| world.servers.get(id));
+    let server = named
+        .ok_or_else(|| Refusal::plain(Code::UnknownServer))?
+        .clone();
+    check_policy(world, &server, interval)?;
+    let deadline_at = interval.start - TimeDelta::seconds(server.lead_seconds);
+    let late = deadline_at <= world.now;
+    if late && server.late_booking == LateBooking::Reject {
+        return Err(Refusal::plain(Code::TooLateToReconfirm));
+    }
+    if !late
+        && world
+            .holds
+            .get(&terminal.user)
+            .is_some_and(|holds| holds.count >= holds.max)
+    {
+        return Err(Refusal::plain(Code::TooManyHolds));
+    }
+    let receipts = world.quota.receipts(&terminal.user, interval);
+    if !receipts.iter().all(|receipt| receipt.fits()) {
+        return Err(Refusal {
+            receipts,
+            ..Refusal::plain(Code::QuotaExceeded)
+        });
+    }
+    check_capacity(world, &server, interval)?;
+
+    let mut reservation = hold(world, terminal, command, candidate, &server, interval);
+    effects
+        .transitions
+        .push(by_terminal(command, candidate, None, State::Held, order));
+    if late {
+        reservation.state = State::Confirmed;
+        reservation.settled_at = Some(world.now);
+        let confirmed = by_terminal(
+            command,
+            candidate,
+            Some(State::Held),
+            State::Confirmed,
+            order,
+        );
+        effects.transitions.push(confirmed);
+    } else {
+        effects.wake_ups.insert(deadline_at);
+    }
+    world.book(&reservation);
+    let connection_url = late.then(|| server.connection_url.clone());
+    Ok(Decision::Accepted {
+        reservation,
+        receipts,
+        connection_url,
+    })
+}
+
+/// The checks against the server's policy, in the documented order.
+fn check_policy(world: &World, server: &Server, interval: &Interval) -> Result<(), Refusal> {
+    let seconds = interval.seconds();
+    let horizon = world.now + TimeDelta::seconds(server.horizon_seconds);
+    let checks = [
+        (!server.open, Code::ServerClosed),
+        (!interval.on_grid(server.slot_seconds), Code::OffGrid),
+        (seconds < server.min_seconds, Code::TooShort),
+        (seconds > server.max_seconds, Code::TooLong),
+        (interval.start <= world.now, Code::StartInPast),
+        (interval.start > horizon, Code::BeyondHorizon),
+        (
+            server
+                .closures
+                .iter()
+                .any(|closure| closure.overlaps(interval)),
+            Code::Closure,
+        ),
+    ];
+    match checks.into_iter().find(|(failed, _)| *failed) {
+        Some((_, code)) => Err(Refusal::plain(code)),
+        None => Ok(()),
+    }
+}
+
+fn check_capacity(world: &World, server: &Server, interval: &Interval) -> Result<(), Refusal> {
+    let busy = interval.with_gap(server.gap_seconds);
+    let booked = world
+        .booked
+        .get(&server.id)
+        .into_iter()
+        .flatten()
+        .map(|booked| booked.busy);
+    if peak_depth(&busy, booked) >= server.capacity {
+        return Err(Refusal::plain(Code::CapacityExceeded));
+    }
+    Ok(())
+}
+
+fn hold(
+    world: &World,
+    terminal: &Terminal,
+    command: &Command,
+    id: Uuid,
+    server: &Server,
+    interval: &Interval,
+) -> Reservation {
+    Reservation {
+        id,
+        terminal: command.terminal.clone(),
+        message_id: command.message_id.clone(),
+        user: terminal.user.clone(),
+        server: server.id.clone(),
+        interval: *interval,
+        busy_until: interval.with_gap(server.gap_seconds).end,
+        deadline_at: interval.start - TimeDelta::seconds(server.lead_seconds),
+        state: State::Held,
+        cancel_reason: None,
+        price_minor: server.tariff.price_minor(interval.seconds()),
+        currency: server.tariff.currency.clone(),
+        tariff_version: server.tariff.version,
+        held_at: world.now,
+        reconfirmed_at: None,
+        settled_at: None,
+    }
+}
+
+fn by_terminal(
+    command: &Command,
+    reservation: Uuid,
+    from: Option<State>,
+    to: State,
+    order: u32,
+) -> Transition {
+    let cause = Cause::Terminal {
+        terminal: command.terminal.clone(),
+        message_id: command.message_id.clone(),
+    };
+    Transition {
+        reservation,
+        from,
+        to,
+        cause,
+        order,
+    }
+}
+
+impl World {
+    /// Takes capacity, quota and, for a hold, a place among the user's holds.
+    fn book(&mut self, reservation: &Reservation) {
+        let booked = Booked {
+            id: reservation.id,
+            busy: reservation.busy(),
+        };
+        self.booked
+            .entry(reservation.server.clone())
+            .or_default()
+            .push(booked);
+        self.quota.take(&reservation.user, &reservation.interval);
+        if reservation.state == State::Held
+            && let Some(holds) = self.holds.get_mut(&reservation.user)
+        {
+            holds.count += 1;
+        }
+        self.reservations
+            .insert(reservation.id, reservation.clone());
+    }
+
+    /// Cancels an unsettled reservation and frees what it took.
+    pub(super) fn cancel(&mut self, id: Uuid, reason: CancelReason) {
+        let now = self.now;
+        let reservation = self.reservations.get_mut(&id).expect("the caller found it");
+        let was_held = reservation.state == State::Held;
+        reservation.state = State::Cancelled;
+        reservation.cancel_reason = Some(reason);
+        reservation.settled_at = Some(now);
+        let (user, server, interval): (UserId, ServerId, Interval) = (
+            reservation.user.clone(),
+            reservation.server.clone(),
+            reservation.interval,
+        );
+        if let Some(booked) = self.booked.get_mut(&server) {
+            booked.retain(|other| other.id != id);
+        }
+        self.quota.give_back(&user, &interval);
+        if was_held && let Some(holds) = self.holds.get_mut(&user) {
+            holds.count -= 1;
+        }
+    }
+}

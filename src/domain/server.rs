@@ -1,0 +1,45 @@
+//! A processing server's booking policy.
+
+use super::id::ServerId;
+use super::interval::Interval;
+use super::tariff::Tariff;
+
+/// What a server does with a request whose reconfirmation deadline has already passed (R4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LateBooking {
+    /// Refuse it as `too_late_to_reconfirm`.
+    Reject,
+    /// Hold, confirm and bill it at once.
+    Confirm,
+}
+
+/// A processing server: capacity, tariff, booking policy, connection URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its id.
+    pub id: ServerId,
+    /// Simultaneous reservations it can serve (R3).
+    pub capacity: usize,
+    /// A closed server refuses new requests and keeps its reservations.
+    pub open: bool,
+    /// What time on it costs (R6).
+    pub tariff: Tariff,
+    /// Both ends of a reservation lie on this grid, counted from the Unix epoch.
+    pub slot_seconds: i64,
+    /// Shortest reservation.
+    pub min_seconds: i64,
+    /// Longest reservation.
+    pub max_seconds: i64,
+    /// Turn-around time kept free behind each reservation.
+    pub gap_seconds: i64,
+    /// How long before the start the deadline lies.
+    pub lead_seconds: i64,
+    /// How far ahead a reservation may start.
+    pub horizon_seconds: i64,
+    /// Late-booking policy (R4).
+    pub late_booking: LateBooking,
+    /// Where a confirmed reservation is served; told to the terminal with the confirmation.
+    pub connection_url: String,
+    /// Maintenance windows that touch the intervals at hand.
+    pub closures: Vec<Interval>,
+}

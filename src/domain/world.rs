@@ -1,0 +1,314 @@
+//! What a batch is decided against, and what deciding it brings about.
+
+use std::collections::{BTreeSet, HashMap};
+
+use uuid::Uuid;
+
+use super::id::{ServerId, TerminalId, UserId};
+use super::interval::{Instant, Interval};
+use super::quota::{QuotaLedger, Receipt};
+use super::refusal::Code;
+use super::reservation::{CancelReason, Reservation, State};
+use super::server::Server;
+
+/// SHA-256 over everything in a command that must not differ when its message id is used again.
+pub type Digest = [u8; 32];
+
+/// One thing to decide, in the order in which it reached the broker's queue.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// A terminal's command.
+    Command(Command),
+    /// An instant has come, or a leg on the way to it has ended.
+    WakeUp(WakeUp),
+}
+
+/// A decoded command of a terminal whose identity the broker has vouched for.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// Who sent it.
+    pub terminal: TerminalId,
+    /// The sender's id for it; decided once per terminal (P2).
+    pub message_id: String,
+    /// Tells a repeat from another command under the same id.
+    pub digest: Digest,
+    /// The server that the routing header names. Queries need none.
+    pub server: Option<ServerId>,
+    /// What it asks for.
+    pub action: Action,
+}
+
+/// What a command asks for.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Reserve the header's server for an interval (R1). `candidate` becomes the reservation's id.
+    Request {
+        /// The id that the reservation gets if it is accepted.
+        candidate: Uuid,
+        /// The wanted time.
+        interval: Interval,
+    },
+    /// Reconfirm a hold (R8).
+    Reconfirm(Uuid),
+    /// Give a reservation back before it is settled (R11).
+    Withdraw(Uuid),
+    /// Ask for a reservation as it is now (R13).
+    Show(Uuid),
+}
+
+impl Action {
+    /// Queries change nothing and their answers are not stored.
+    pub fn is_query(&self) -> bool {
+        matches!(self, Action::Show(_))
+    }
+}
+
+/// A message that names one instant of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WakeUp {
+    /// The instant: what has its deadline at or before it is settled.
+    pub due_at: Instant,
+    /// Where this leg ended. Before `due_at`: an intermediate leg, which never settles.
+    pub armed_until: Instant,
+    /// What sent it.
+    pub trigger: Trigger,
+}
+
+/// What brought a wake-up about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// The delay ladder.
+    Message,
+    /// The sweep, which found the instant overdue.
+    Sweep,
+}
+
+impl Trigger {
+    /// The word used in wake-ups and in the history.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Trigger::Message => "message",
+            Trigger::Sweep => "sweep",
+        }
+    }
+}
+
+/// A terminal as registered.
+#[derive(Debug, Clone)]
+pub struct Terminal {
+    /// Whose it is.
+    pub user: UserId,
+    /// Operators can disable it.
+    pub enabled: bool,
+}
+
+/// A user's reservations that wait for their reconfirmation.
+#[derive(Debug, Clone, Copy)]
+pub struct HoldUse {
+    /// How many there are.
+    pub count: i64,
+    /// How many there may be.
+    pub max: i64,
+}
+
+/// A live reservation as far as capacity is concerned.
+#[derive(Debug, Clone, Copy)]
+pub struct Booked {
+    /// Which one.
+    pub id: Uuid,
+    /// The time it keeps the server busy.
+    pub busy: Interval,
+}
+
+/// A decision that was stored when its message id was first seen.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Of the command that was decided.
+    pub digest: Digest,
+    /// The answer's AMQP `type`.
+    pub answer_type: String,
+    /// The answer's body, byte for byte.
+    pub answer: String,
+}
+
+/// How a message id of this batch was decided, or when.
+#[derive(Debug, Clone)]
+pub enum Known {
+    /// Before this batch.
+    Stored(Stored),
+    /// By an earlier step of this batch.
+    InBatch {
+        /// The step's index.
+        step: usize,
+        /// The step's digest.
+        digest: Digest,
+    },
+}
+
+/// Everything a batch is decided against, read after its rows were locked.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The database's clock, read after the locks.
+    pub now: Instant,
+    /// Terminals that sent something.
+    pub terminals: HashMap<TerminalId, Terminal>,
+    /// Servers named by requests.
+    pub servers: HashMap<ServerId, Server>,
+    /// Use of every period that a request touches.
+    pub quota: QuotaLedger,
+    /// Holds of every user who requests.
+    pub holds: HashMap<UserId, HoldUse>,
+    /// Live reservations that overlap a requested time.
+    pub booked: HashMap<ServerId, Vec<Booked>>,
+    /// Reservations that a command names or a wake-up settles.
+    pub reservations: HashMap<Uuid, Reservation>,
+    /// Unsettled reservations with their deadline at or before the batch's latest ripe wake-up,
+    /// ordered by deadline; at most a slice of them.
+    pub due: Vec<Uuid>,
+    /// Set when more are due than were loaded: only deadlines before this instant are complete.
+    pub due_complete_before: Option<Instant>,
+    /// Message ids that are decided.
+    pub known: HashMap<(TerminalId, String), Known>,
+}
+
+/// What to say about one step.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// A decision, to be stored under its message id and answered.
+    Decided(Decision),
+    /// A query's answer; not stored.
+    Answered(Decision),
+    /// Refused without a decision: the message id stays free.
+    Undecided(Refusal),
+    /// Decided before; the stored answer is sent again.
+    Replay(Stored),
+    /// The same message again within one batch: the answer of that step.
+    RepeatOf(usize),
+    /// The account belongs to no terminal: nobody to answer.
+    UnknownTerminal,
+    /// A wake-up was handled.
+    WakeUp(WakeUpVerdict),
+}
+
+/// What becomes of a wake-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WakeUpVerdict {
+    /// Everything due at or before its instant is settled.
+    Finished,
+    /// Its instant has not come: send the rest of the way.
+    Rearm,
+    /// Not to be settled at this place in the queue, or more is due than one batch settles: a
+    /// fresh wake-up for the same instant goes to the tail of the partition.
+    ToTail,
+}
+
+/// What was decided.
+#[derive(Debug, Clone)]
+pub enum Decision {
+    /// The reservation is held, or already confirmed if it was a late booking.
+    Accepted {
+        /// As it was right after.
+        reservation: Reservation,
+        /// One line per period touched.
+        receipts: Vec<Receipt>,
+        /// Where it will be served; told only if it is confirmed already.
+        connection_url: Option<String>,
+    },
+    /// The hold is reconfirmed.
+    Reconfirmed(Reservation),
+    /// The reservation is withdrawn.
+    Withdrawn(Reservation),
+    /// A reservation as it is.
+    Shown(Reservation),
+    /// Nothing changed.
+    Refused(Refusal),
+}
+
+/// Why a command was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The stable code.
+    pub code: Code,
+    /// The field, header or property at fault.
+    pub field: Option<String>,
+    /// Periods and their use, for `quota_exceeded`.
+    pub receipts: Vec<Receipt>,
+    /// For `already_cancelled`.
+    pub reason: Option<CancelReason>,
+}
+
+impl Refusal {
+    /// A refusal with nothing but its code.
+    pub fn plain(code: Code) -> Self {
+        Self {
+            code,
+            field: None,
+            receipts: Vec::new(),
+            reason: None,
+        }
+    }
+
+    /// A refusal that names the part at fault.
+    pub fn of_field(code: Code, field: impl Into<String>) -> Self {
+        Self {
+            field: Some(field.into()),
+            ..Self::plain(code)
+        }
+    }
+}
+
+/// Who or what changed a reservation (R15).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// A terminal's command.
+    Terminal {
+        /// Which terminal.
+        terminal: TerminalId,
+        /// The command's message id.
+        message_id: String,
+    },
+    /// The deadline.
+    Deadline {
+        /// What sent the wake-up.
+        trigger: Trigger,
+        /// Milliseconds from the deadline to the settlement.
+        lateness_ms: i64,
+    },
+}
+
+/// One change of one reservation's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// Which reservation.
+    pub reservation: Uuid,
+    /// The state before; `None` for a new one.
+    pub from: Option<State>,
+    /// The state after.
+    pub to: State,
+    /// Who or what.
+    pub cause: Cause,
+    /// Place in the batch's decision order.
+    pub order: u32,
+}
+
+/// Everything a batch changes.
+#[derive(Debug, Clone, Default)]
+pub struct Effects {
+    /// Changes of state in decision order. A reservation's row is the world's copy after deciding.
+    pub transitions: Vec<Transition>,
+    /// Deadlines of new holds: instants that need a wake-up.
+    pub wake_ups: BTreeSet<Instant>,
+    /// The latest instant up to which everything is settled.
+    pub finished: Option<Instant>,
+    /// Places given out in the decision order.
+    pub decisions: u32,
+}
+
+impl Effects {
+    /// The next place in the decision order.
+    pub fn next_order(&mut self) -> u32 {
+        let order = self.decisions;
+        self.decisions += 1;
+        order
+    }
+}
