@@ -1,1 +1,4 @@
+mod crash;
 pub mod domain;
+pub mod message;
+pub mod store;

@@ -234,11 +234,9 @@ fn request(
         effects.wake_ups.insert(deadline_at);
     }
     world.book(&reservation);
-    let connection_url = late.then(|| server.connection_url.clone());
     Ok(Decision::Accepted {
         reservation,
         receipts,
-        connection_url,
     })
 }
 

@@ -211,8 +211,6 @@ pub enum Decision {
         reservation: Reservation,
         /// One line per period touched.
         receipts: Vec<Receipt>,
-        /// Where it will be served; told only if it is confirmed already.
-        connection_url: Option<String>,
     },
     /// The hold is reconfirmed.
     Reconfirmed(Reservation),

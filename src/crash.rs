@@ -1,0 +1,11 @@
+//! Named points at which a test can kill the process.
+
+/// Aborts the process here when a test asks for it (`FAILPOINTS=name=return`). Compiled in only
+/// with the feature `failpoints`; otherwise nothing.
+#[macro_export]
+macro_rules! crash_point {
+    ($name:literal) => {
+        #[cfg(feature = "failpoints")]
+        (|| fail::fail_point!($name, |_| std::process::abort()))();
+    };
+}

@@ -1,0 +1,313 @@
+//! Answers to commands and notices to terminals.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::deterministic_id;
+use crate::domain::interval::Instant;
+use crate::domain::quota::Receipt;
+use crate::domain::refusal::Retry;
+use crate::domain::reservation::Reservation;
+use crate::domain::world::{Decision, Refusal};
+
+/// How long a terminal should wait before it sends an undecided message again.
+const RETRY_AFTER_MS: u64 = 5_000;
+
+/// An answer to a command; the field `type` is also the AMQP property `type`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type")]
+pub enum Answer {
+    /// To `request`: the time is held (or, for a late booking, confirmed and billed at once).
+    #[serde(rename = "reservation.accepted")]
+    Accepted {
+        /// The new reservation.
+        reservation: ReservationView,
+        /// One receipt per quota period that it touches.
+        quota: Vec<QuotaReceipt>,
+        /// When it was decided, by the database's clock.
+        decided_at: Instant,
+    },
+    /// To `reconfirm`: the reservation will be confirmed and billed at its deadline.
+    #[serde(rename = "reservation.reconfirmed")]
+    Reconfirmed {
+        /// The reservation.
+        reservation: ReservationView,
+        /// When it was decided, by the database's clock.
+        decided_at: Instant,
+    },
+    /// To `withdraw`: cancelled, free of charge.
+    #[serde(rename = "reservation.withdrawn")]
+    Withdrawn {
+        /// The reservation.
+        reservation: ReservationView,
+        /// When it was decided, by the database's clock.
+        decided_at: Instant,
+    },
+    /// To `show`: the reservation as it is.
+    #[serde(rename = "reservation.shown")]
+    Shown {
+        /// The reservation.
+        reservation: ReservationView,
+        /// When it was read, by the database's clock.
+        decided_at: Instant,
+    },
+    /// To any command: nothing changed.
+    #[serde(rename = "reservation.refused")]
+    Refused {
+        /// Stable code.
+        code: String,
+        /// What can be done: `never`, `same_id` or `new_id`.
+        retry: String,
+        /// With `same_id`: how long to wait.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+        /// The field, header or property at fault.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        field: Option<String>,
+        /// For people: what it means and what to do.
+        message: String,
+        /// With `quota_exceeded`: one receipt per period touched.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        quota: Vec<QuotaReceipt>,
+        /// With `already_cancelled`: why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// When it was decided, by the database's clock; missing when it was refused before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        decided_at: Option<Instant>,
+    },
+}
+
+/// A notice to the terminal that made the reservation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type")]
+pub enum Notice {
+    /// Settled: confirmed and billed. The reservation carries the server's connection data.
+    #[serde(rename = "reservation.confirmed")]
+    Confirmed {
+        /// The reservation.
+        reservation: ReservationView,
+        /// The id of its charge.
+        charge: Uuid,
+    },
+    /// Cancelled, by the deadline or by somebody else.
+    #[serde(rename = "reservation.cancelled")]
+    Cancelled {
+        /// The reservation, with `cancel_reason`.
+        reservation: ReservationView,
+    },
+}
+
+/// A reservation as terminals see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReservationView {
+    /// Its id.
+    pub id: Uuid,
+    /// The server's id.
+    pub server: String,
+    /// `held`, `reconfirmed`, `confirmed` or `cancelled`.
+    pub state: String,
+    /// First instant of the reserved time.
+    pub start_at: Instant,
+    /// First instant after the reserved time.
+    pub end_at: Instant,
+    /// When it is settled. A reconfirmation must reach the broker before.
+    pub deadline_at: Instant,
+    /// What it costs if it is confirmed.
+    pub price: Price,
+    /// When it was first reconfirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconfirmed_at: Option<Instant>,
+    /// When it was confirmed or cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_at: Option<Instant>,
+    /// `not_reconfirmed`, `withdrawn` or `operator`; set exactly when it is cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_reason: Option<String>,
+    /// Where it is served; set exactly when it is confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Connection>,
+}
+
+/// A frozen price.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Price {
+    /// Integer minor units (cents).
+    pub amount_minor: i64,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// The tariff version it was quoted from.
+    pub tariff_version: i32,
+}
+
+/// How to reach the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Connection {
+    /// The server's connection URL.
+    pub url: String,
+}
+
+/// Use of one quota period.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QuotaReceipt {
+    /// First instant of the period.
+    pub period_start: Instant,
+    /// First instant after the period.
+    pub period_end: Instant,
+    /// Seconds that may be reserved in the period.
+    pub limit_seconds: i64,
+    /// Seconds that were reserved before this request.
+    pub used_seconds: i64,
+    /// Seconds of this request that fall into the period.
+    pub requested_seconds: i64,
+}
+
+impl From<&Receipt> for QuotaReceipt {
+    fn from(receipt: &Receipt) -> Self {
+        Self {
+            period_start: receipt.bounds.start,
+            period_end: receipt.bounds.end,
+            limit_seconds: receipt.limit_seconds,
+            used_seconds: receipt.used_seconds,
+            requested_seconds: receipt.requested_seconds,
+        }
+    }
+}
+
+impl ReservationView {
+    /// The view of a reservation; `connection_url` is told only once it is confirmed.
+    pub fn new(reservation: &Reservation, connection_url: Option<&str>) -> Self {
+        use crate::domain::reservation::State;
+        let told = connection_url.filter(|_| reservation.state == State::Confirmed);
+        Self {
+            id: reservation.id,
+            server: reservation.server.to_string(),
+            state: reservation.state.as_str().to_owned(),
+            start_at: reservation.interval.start,
+            end_at: reservation.interval.end,
+            deadline_at: reservation.deadline_at,
+            price: Price {
+                amount_minor: reservation.price_minor,
+                currency: reservation.currency.clone(),
+                tariff_version: reservation.tariff_version,
+            },
+            reconfirmed_at: reservation.reconfirmed_at,
+            settled_at: reservation.settled_at,
+            cancel_reason: reservation
+                .cancel_reason
+                .map(|reason| reason.as_str().to_owned()),
+            connection: told.map(|url| Connection {
+                url: url.to_owned(),
+            }),
+        }
+    }
+}
+
+impl Answer {
+    /// The answer to a decision made at `decided_at`. `connection_url` finds a server's URL.
+    pub fn to_decision<'a>(
+        decision: &'a Decision,
+        decided_at: Instant,
+        connection_url: impl Fn(&'a Reservation) -> Option<&'a str>,
+    ) -> Self {
+        let view = |reservation: &'a Reservation| {
+            ReservationView::new(reservation, connection_url(reservation))
+        };
+        match decision {
+            Decision::Accepted {
+                reservation,
+                receipts,
+            } => Answer::Accepted {
+                reservation: view(reservation),
+                quota: receipts.iter().map(QuotaReceipt::from).collect(),
+                decided_at,
+            },
+            Decision::Reconfirmed(reservation) => Answer::Reconfirmed {
+                reservation: view(reservation),
+                decided_at,
+            },
+            Decision::Withdrawn(reservation) => Answer::Withdrawn {
+                reservation: view(reservation),
+                decided_at,
+            },
+            Decision::Shown(reservation) => Answer::Shown {
+                reservation: view(reservation),
+                decided_at,
+            },
+            Decision::Refused(refusal) => Answer::refused(refusal, Some(decided_at)),
+        }
+    }
+
+    /// A refusal; `decided_at` is missing when nothing was decided.
+    pub fn refused(refusal: &Refusal, decided_at: Option<Instant>) -> Self {
+        let code = refusal.code;
+        Answer::Refused {
+            code: code.as_str().to_owned(),
+            retry: code.retry().as_str().to_owned(),
+            retry_after_ms: (code.retry() == Retry::SameId).then_some(RETRY_AFTER_MS),
+            field: refusal.field.clone(),
+            message: format!("{} {}", code.meaning(), code.advice()),
+            quota: refusal.receipts.iter().map(QuotaReceipt::from).collect(),
+            reason: refusal.reason.map(|reason| reason.as_str().to_owned()),
+            decided_at,
+        }
+    }
+
+    /// The AMQP property `type`.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Answer::Accepted { .. } => "reservation.accepted",
+            Answer::Reconfirmed { .. } => "reservation.reconfirmed",
+            Answer::Withdrawn { .. } => "reservation.withdrawn",
+            Answer::Shown { .. } => "reservation.shown",
+            Answer::Refused { .. } => "reservation.refused",
+        }
+    }
+
+    /// The outcome kept with the stored answer: a refusal's code, or what was done.
+    pub fn outcome(&self) -> &str {
+        match self {
+            Answer::Refused { code, .. } => code,
+            other => other.type_name().trim_start_matches("reservation."),
+        }
+    }
+
+    /// The body.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("an answer always serializes")
+    }
+}
+
+impl Notice {
+    /// The AMQP property `type`.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Notice::Confirmed { .. } => "reservation.confirmed",
+            Notice::Cancelled { .. } => "reservation.cancelled",
+        }
+    }
+
+    /// The reservation it is about.
+    pub fn reservation(&self) -> &ReservationView {
+        match self {
+            Notice::Confirmed { reservation, .. } | Notice::Cancelled { reservation } => {
+                reservation
+            }
+        }
+    }
+
+    /// The notice's message id: the same on every sending.
+    pub fn id(&self) -> Uuid {
+        deterministic_id(&format!(
+            "notice/{}/{}",
+            self.type_name(),
+            self.reservation().id
+        ))
+    }
+
+    /// The body.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a notice always serializes")
+    }
+}

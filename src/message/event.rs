@@ -1,0 +1,160 @@
+//! Events to the world, as CloudEvents 1.0 in structured mode.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::deterministic_id;
+use crate::domain::interval::Instant;
+use crate::domain::reservation::Reservation;
+
+/// The events' content type.
+pub const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// The CloudEvents `source` of everything Holdfast tells.
+const SOURCE: &str = "/holdfast";
+
+/// A CloudEvents 1.0 envelope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CloudEvent<T> {
+    /// Always `1.0`.
+    pub specversion: String,
+    /// Unique per event and the same on every delivery; of a billing event, its billing entry's id.
+    pub id: Uuid,
+    /// Always `/holdfast`.
+    pub source: String,
+    /// `reservation.confirmed` or `reservation.cancelled`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The reservation's id.
+    pub subject: Uuid,
+    /// When it happened, by the database's clock.
+    pub time: Instant,
+    /// Always `application/json`.
+    pub datacontenttype: String,
+    /// What happened.
+    pub data: T,
+}
+
+/// Data of `reservation.confirmed`: one charge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConfirmedData {
+    /// The reservation's id.
+    pub reservation: Uuid,
+    /// Who is billed.
+    pub user: String,
+    /// The terminal that reserved.
+    pub terminal: String,
+    /// The server's id.
+    pub server: String,
+    /// Reserved time, in `unit`s.
+    pub quantity: i64,
+    /// Always `second`.
+    pub unit: String,
+    /// Amount in integer minor units.
+    pub amount_minor: i64,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// First instant of the reserved time.
+    pub period_start: Instant,
+    /// First instant after the reserved time.
+    pub period_end: Instant,
+    /// When it was confirmed.
+    pub confirmed_at: Instant,
+    /// The message id of the request.
+    pub request_id: String,
+    /// The tariff version that was quoted.
+    pub tariff_version: i32,
+}
+
+/// Data of `reservation.cancelled`: no charge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CancelledData {
+    /// The reservation's id.
+    pub reservation: Uuid,
+    /// Whose it was.
+    pub user: String,
+    /// The terminal that reserved.
+    pub terminal: String,
+    /// The server's id.
+    pub server: String,
+    /// `not_reconfirmed`, `withdrawn` or `operator`.
+    pub reason: String,
+    /// First instant of the time that is free again.
+    pub period_start: Instant,
+    /// First instant after it.
+    pub period_end: Instant,
+    /// When it was cancelled.
+    pub cancelled_at: Instant,
+    /// The message id of the request.
+    pub request_id: String,
+}
+
+/// The `type` of a confirmation.
+pub const CONFIRMED: &str = "reservation.confirmed";
+/// The `type` of a cancellation.
+pub const CANCELLED: &str = "reservation.cancelled";
+
+/// The id of a reservation's charge, and of its event.
+pub fn charge_id(reservation: Uuid) -> Uuid {
+    deterministic_id(&format!("charge/{reservation}"))
+}
+
+/// The event of a confirmation at `at`.
+pub fn confirmed(reservation: &Reservation, at: Instant) -> CloudEvent<ConfirmedData> {
+    let data = ConfirmedData {
+        reservation: reservation.id,
+        user: reservation.user.to_string(),
+        terminal: reservation.terminal.to_string(),
+        server: reservation.server.to_string(),
+        quantity: reservation.interval.seconds(),
+        unit: "second".to_owned(),
+        amount_minor: reservation.price_minor,
+        currency: reservation.currency.clone(),
+        period_start: reservation.interval.start,
+        period_end: reservation.interval.end,
+        confirmed_at: at,
+        request_id: reservation.message_id.clone(),
+        tariff_version: reservation.tariff_version,
+    };
+    envelope(
+        charge_id(reservation.id),
+        CONFIRMED,
+        reservation.id,
+        at,
+        data,
+    )
+}
+
+/// The event of a cancellation at `at`.
+pub fn cancelled(reservation: &Reservation, at: Instant) -> CloudEvent<CancelledData> {
+    let reason = reservation
+        .cancel_reason
+        .map_or("", |reason| reason.as_str());
+    let data = CancelledData {
+        reservation: reservation.id,
+        user: reservation.user.to_string(),
+        terminal: reservation.terminal.to_string(),
+        server: reservation.server.to_string(),
+        reason: reason.to_owned(),
+        period_start: reservation.interval.start,
+        period_end: reservation.interval.end,
+        cancelled_at: at,
+        request_id: reservation.message_id.clone(),
+    };
+    let id = deterministic_id(&format!("cancelled/{}", reservation.id));
+    envelope(id, CANCELLED, reservation.id, at, data)
+}
+
+fn envelope<T>(id: Uuid, kind: &str, subject: Uuid, at: Instant, data: T) -> CloudEvent<T> {
+    CloudEvent {
+        specversion: "1.0".to_owned(),
+        id,
+        source: SOURCE.to_owned(),
+        kind: kind.to_owned(),
+        subject,
+        time: at,
+        datacontenttype: "application/json".to_owned(),
+        data,
+    }
+}

@@ -1,0 +1,110 @@
+//! Strict reading of a command's JSON body, field by field, with a code for everything wrong.
+
+use std::fmt;
+
+use chrono::{DateTime, Timelike, Utc};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::envelope::printable;
+use crate::domain::interval::{Instant, Interval};
+use crate::domain::refusal::Code;
+use crate::domain::world::Refusal;
+
+/// The fields of one JSON object that have not been taken yet.
+pub struct Fields(Vec<(String, Value)>);
+
+impl Fields {
+    /// Parses one JSON object; anything else, doubled names included, is refused.
+    pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
+        let text = std::str::from_utf8(body).map_err(|_| Refusal::plain(Code::InvalidEncoding))?;
+        if text.starts_with('\u{feff}') {
+            return Err(Refusal::plain(Code::InvalidEncoding));
+        }
+        let Object(fields) =
+            serde_json::from_str(text).map_err(|_| Refusal::plain(Code::InvalidJson))?;
+        for (index, (name, _)) in fields.iter().enumerate() {
+            if fields[..index].iter().any(|(earlier, _)| earlier == name) {
+                return Err(Refusal::of_field(Code::DuplicateField, printable(name)));
+            }
+        }
+        Ok(Self(fields))
+    }
+
+    /// Refuses what was not taken.
+    pub fn finish(self) -> Result<(), Refusal> {
+        match self.0.first() {
+            Some((name, _)) => Err(Refusal::of_field(Code::UnknownField, printable(name))),
+            None => Ok(()),
+        }
+    }
+
+    /// A field that must be there and be a text.
+    pub fn text(&mut self, name: &str) -> Result<String, Refusal> {
+        let index = self
+            .0
+            .iter()
+            .position(|(field, _)| field == name)
+            .ok_or_else(|| Refusal::of_field(Code::MissingField, name))?;
+        match self.0.swap_remove(index).1 {
+            Value::String(text) => Ok(text),
+            _ => Err(Refusal::of_field(Code::InvalidType, name)),
+        }
+    }
+
+    /// A UUID in its usual form.
+    pub fn uuid(&mut self, name: &str) -> Result<Uuid, Refusal> {
+        let text = self.text(name)?;
+        let hyphenated = text.len() == 36;
+        Uuid::try_parse(&text)
+            .ok()
+            .filter(|_| hyphenated)
+            .ok_or_else(|| Refusal::of_field(Code::InvalidText, name))
+    }
+
+    /// An RFC 3339 timestamp with an offset.
+    ///
+    /// PostgreSQL would take `infinity` and `epoch`, roll over `:60` and silently map local times
+    /// that a change of clocks skips or doubles; none of that gets past here.
+    pub fn instant(&mut self, name: &str) -> Result<Instant, Refusal> {
+        let text = self.text(name)?;
+        let wrong = || Refusal::of_field(Code::InvalidTimestamp, name);
+        let parsed = DateTime::parse_from_rfc3339(&text).map_err(|_| wrong())?;
+        let leap_second = parsed.nanosecond() >= 1_000_000_000;
+        if leap_second || !text.as_bytes().get(10).is_some_and(|b| *b == b'T') {
+            return Err(wrong());
+        }
+        Ok(parsed.with_timezone(&Utc))
+    }
+
+    /// The fields `start_at` and `end_at` as a non-empty interval.
+    pub fn interval(&mut self) -> Result<Interval, Refusal> {
+        let start = self.instant("start_at")?;
+        let end = self.instant("end_at")?;
+        Interval::new(start, end).ok_or_else(|| Refusal::of_field(Code::InvalidInterval, "end_at"))
+    }
+}
+
+/// A JSON object with its names as they stand, doubled ones included.
+struct Object(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor;
+        impl<'de> Visitor<'de> for ObjectVisitor {
+            type Value = Object;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    fields.push(entry);
+                }
+                Ok(Object(fields))
+            }
+        }
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}

@@ -1,0 +1,53 @@
+//! Wake-ups: messages from workers to partitions, through the delay ladder or straight.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::interval::Instant;
+use crate::domain::world::{Trigger, WakeUp};
+
+/// Body of a wake-up. Internal: not part of the contract with terminals.
+#[derive(Debug, Serialize, Deserialize)]
+struct WakeUpBody {
+    due_at: Instant,
+    armed_until: Instant,
+    trigger: TriggerWord,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum TriggerWord {
+    Message,
+    Sweep,
+}
+
+/// The body of a wake-up.
+pub fn encode(wake_up: &WakeUp) -> String {
+    let trigger = match wake_up.trigger {
+        Trigger::Message => TriggerWord::Message,
+        Trigger::Sweep => TriggerWord::Sweep,
+    };
+    let body = WakeUpBody {
+        due_at: wake_up.due_at,
+        armed_until: wake_up.armed_until,
+        trigger,
+    };
+    serde_json::to_string(&body).expect("a wake-up always serializes")
+}
+
+/// Reads a wake-up's body; `None` if it is none.
+pub fn decode(body: &[u8]) -> Option<WakeUp> {
+    let WakeUpBody {
+        due_at,
+        armed_until,
+        trigger,
+    } = serde_json::from_slice(body).ok()?;
+    let trigger = match trigger {
+        TriggerWord::Message => Trigger::Message,
+        TriggerWord::Sweep => Trigger::Sweep,
+    };
+    Some(WakeUp {
+        due_at,
+        armed_until,
+        trigger,
+    })
+}

@@ -1,0 +1,52 @@
+//! What can go wrong with the store.
+
+use tokio_postgres::error::SqlState;
+
+/// A failed operation on the store. The operation is named where it is logged.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// PostgreSQL refused a statement or the connection broke.
+    #[error("{}", describe(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    /// No connection could be had in time.
+    #[error("no database connection: {0}")]
+    Pool(#[from] deadpool_postgres::PoolError),
+    /// A step took longer than its bound; its outcome is unknown.
+    #[error("{0} timed out")]
+    Timeout(&'static str),
+    /// A row does not say what the schema promises, or changed although it was locked.
+    #[error("unexpected: {0}")]
+    Unexpected(String),
+}
+
+impl StoreError {
+    /// PostgreSQL's code, if it answered with one.
+    pub fn sql_state(&self) -> Option<&SqlState> {
+        match self {
+            StoreError::Postgres(error)
+            | StoreError::Pool(deadpool_postgres::PoolError::Backend(error)) => error.code(),
+            _ => None,
+        }
+    }
+
+    /// PostgreSQL's own message and detail, for people.
+    pub fn database_message(&self) -> Option<(&str, Option<&str>)> {
+        match self {
+            StoreError::Postgres(error) => error
+                .as_db_error()
+                .map(|error| (error.message(), error.detail())),
+            _ => None,
+        }
+    }
+}
+
+/// tokio-postgres prints just "db error"; the server's message and code are what matters.
+fn describe(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => format!("{} (SQLSTATE {})", db.message(), db.code().code()),
+        None => match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    }
+}

@@ -1,0 +1,70 @@
+//! Who is alive.
+
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::error::StoreError;
+use super::sql;
+
+/// The channel on which workers nudge each other when one joins or leaves.
+pub const CHANNEL: &str = "holdfast_workers";
+
+/// A worker that is silent for this long counts as dead.
+pub const DEAD_AFTER_SECONDS: f64 = 5.0;
+
+/// Rows of workers silent for this long are removed.
+const BURY_AFTER_SECONDS: f64 = 3_600.0;
+
+/// This worker, as others see it.
+pub struct Member {
+    /// Its id, UUIDv7: workers are ordered by when they joined.
+    pub id: Uuid,
+    /// Host name, for people.
+    pub host: String,
+    /// Process id, for people.
+    pub pid: i32,
+}
+
+/// Subscribes to nudges and clears rows that nobody needs.
+pub async fn join(client: &Client) -> Result<(), StoreError> {
+    client.batch_execute(&format!("listen {CHANNEL}")).await?;
+    client.execute(sql!("bury"), &[&BURY_AFTER_SECONDS]).await?;
+    Ok(())
+}
+
+/// Says that this worker lives, and returns all that do, in order of id. The first beat nudges the
+/// others.
+pub async fn beat(
+    client: &Client,
+    member: &Member,
+    partitions: &[i32],
+) -> Result<Vec<Uuid>, StoreError> {
+    let rows = client
+        .query(
+            sql!("beat"),
+            &[
+                &member.id,
+                &member.host,
+                &member.pid,
+                &partitions,
+                &DEAD_AFTER_SECONDS,
+            ],
+        )
+        .await?;
+    if rows.iter().any(|row| row.get("joined")) {
+        nudge(client).await?;
+    }
+    Ok(rows.iter().map(|row| row.get("id")).collect())
+}
+
+/// Says that this worker leaves, and nudges the others to take over.
+pub async fn leave(client: &Client, id: Uuid) -> Result<(), StoreError> {
+    client
+        .execute("delete from workers where id = $1", &[&id])
+        .await?;
+    nudge(client).await
+}
+
+async fn nudge(client: &Client) -> Result<(), StoreError> {
+    Ok(client.batch_execute(&format!("notify {CHANNEL}")).await?)
+}

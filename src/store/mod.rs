@@ -1,0 +1,29 @@
+//! PostgreSQL: the arbiter and the clock of record.
+//!
+//! Naming: `load_*` reads, `lock_*` locks and reads, `insert_*`/`update_*`/`delete_*` write what
+//! their name says, `claim_*` takes work so that nobody else does. Statements stand whole in
+//! `sql/`, one file each, under the function's name.
+//!
+//! Locks are always taken in this order: servers, users, reservations (each by id), then wake-ups,
+//! then request keys (sorted, by their insertion). Whoever follows it cannot deadlock.
+
+pub mod batch;
+pub mod error;
+pub mod load;
+pub mod membership;
+pub mod migrations;
+pub mod outbox;
+pub mod pool;
+pub mod registry;
+pub mod reports;
+pub mod save;
+pub mod suspects;
+pub mod wake_ups;
+
+/// The text of the statement `sql/<name>.sql`.
+macro_rules! sql {
+    ($name:literal) => {
+        include_str!(concat!("sql/", $name, ".sql"))
+    };
+}
+pub(crate) use sql;

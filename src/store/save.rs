@@ -1,0 +1,444 @@
+//! Writes what a batch changes, in bulk, in one round trip.
+
+use std::collections::HashSet;
+
+use deadpool_postgres::ClientWrapper;
+use tokio_postgres::Statement;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::error::StoreError;
+use super::pool::prepare;
+use super::sql;
+use crate::domain::interval::Instant;
+use crate::domain::reservation::{Reservation, State};
+use crate::domain::world::{Cause, Digest, Effects, Transition, World};
+use crate::message::event::charge_id;
+
+/// A decided command with its answer.
+pub struct DecidedCommand {
+    /// Who sent it.
+    pub terminal: String,
+    /// The sender's id for it.
+    pub message_id: String,
+    /// The command's kind.
+    pub kind: &'static str,
+    /// Tells a repeat from another command under the same id.
+    pub digest: Digest,
+    /// What was decided, in a word.
+    pub outcome: String,
+    /// AMQP `type` of the answer.
+    pub answer_type: &'static str,
+    /// Body of the answer.
+    pub answer: String,
+    /// The server in the header.
+    pub server: Option<String>,
+    /// The reservation it made or changed.
+    pub reservation: Option<Uuid>,
+    /// Place in the batch's decision order.
+    pub order: u32,
+}
+
+/// Something to tell the world (event) or a terminal (notice).
+pub struct Announcement {
+    /// Message id.
+    pub id: Uuid,
+    /// `event` or `notice`.
+    pub kind: &'static str,
+    /// AMQP `type`.
+    pub type_name: &'static str,
+    /// Routing key.
+    pub routing_key: String,
+    /// Whether it is retried when no queue takes it.
+    pub must_route: bool,
+    /// Body.
+    pub body: String,
+}
+
+/// Everything to be written for one batch.
+pub struct Save<'a> {
+    /// The partition that decided.
+    pub partition: i32,
+    /// The first place of the batch's block in the decision order.
+    pub first_seq: i64,
+    /// Reservations as they are now.
+    pub world: &'a World,
+    /// What changed.
+    pub effects: &'a Effects,
+    /// Decided commands.
+    pub commands: Vec<DecidedCommand>,
+    /// What to announce.
+    pub announcements: Vec<Announcement>,
+}
+
+async fn execute(
+    client: &ClientWrapper,
+    wanted: bool,
+    statement: &Statement,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<u64, StoreError> {
+    if !wanted {
+        return Ok(0);
+    }
+    Ok(client.execute(statement, params).await?)
+}
+
+/// The statements of a save.
+struct Statements {
+    insert_reservations: Statement,
+    update_reservations: Statement,
+    insert_history: Statement,
+    insert_charges: Statement,
+    insert_announcements: Statement,
+    insert_wake_ups: Statement,
+    delete_wake_ups: Statement,
+    insert_requests: Statement,
+}
+
+impl Statements {
+    async fn prepare(client: &ClientWrapper) -> Result<Self, StoreError> {
+        let texts = [
+            sql!("insert_reservations"),
+            sql!("update_reservations"),
+            sql!("insert_history"),
+            sql!("insert_charges"),
+            sql!("insert_announcements"),
+            sql!("insert_wake_ups"),
+            sql!("delete_wake_ups"),
+            sql!("insert_requests"),
+        ];
+        let [
+            insert_reservations,
+            update_reservations,
+            insert_history,
+            insert_charges,
+            insert_announcements,
+            insert_wake_ups,
+            delete_wake_ups,
+            insert_requests,
+        ] = prepare(client, texts).await?;
+        Ok(Self {
+            insert_reservations,
+            update_reservations,
+            insert_history,
+            insert_charges,
+            insert_announcements,
+            insert_wake_ups,
+            delete_wake_ups,
+            insert_requests,
+        })
+    }
+}
+
+/// Writes everything and returns the instants that need a wake-up which nobody has armed yet. The
+/// caller commits.
+pub async fn save(client: &ClientWrapper, mut save: Save<'_>) -> Result<Vec<Instant>, StoreError> {
+    save.commands
+        .sort_by(|a, b| (&a.terminal, &a.message_id).cmp(&(&b.terminal, &b.message_id)));
+    let statements = Statements::prepare(client).await?;
+    let wake_ups: Vec<Instant> = save.effects.wake_ups.iter().copied().collect();
+    let insert_wake_ups = async {
+        if wake_ups.is_empty() {
+            return Ok(Vec::new());
+        }
+        let statement = &statements.insert_wake_ups;
+        let rows = client
+            .query(statement, &[&save.partition, &wake_ups])
+            .await?;
+        rows.iter()
+            .map(|row| Ok(row.try_get(0)?))
+            .collect::<Result<Vec<Instant>, StoreError>>()
+    };
+    let finished = save.effects.finished;
+    let delete_wake_ups = async {
+        let statement = &statements.delete_wake_ups;
+        execute(
+            client,
+            finished.is_some(),
+            statement,
+            &[&save.partition, &finished],
+        )
+        .await
+    };
+    let (_, _, _, _, _, unarmed, _, _) = futures::try_join!(
+        insert_reservations(client, &statements, &save),
+        update_reservations(client, &statements, &save),
+        insert_history(client, &statements, &save),
+        insert_charges(client, &statements, &save),
+        insert_announcements(client, &statements, &save),
+        insert_wake_ups,
+        delete_wake_ups,
+        insert_requests(client, &statements, &save),
+    )?;
+    Ok(unarmed)
+}
+
+async fn insert_reservations(
+    client: &ClientWrapper,
+    statements: &Statements,
+    save: &Save<'_>,
+) -> Result<u64, StoreError> {
+    let new: Vec<&Reservation> = save
+        .effects
+        .transitions
+        .iter()
+        .filter(|transition| transition.from.is_none())
+        .map(|transition| &save.world.reservations[&transition.reservation])
+        .collect();
+    let column =
+        |f: fn(&Reservation) -> String| -> Vec<String> { new.iter().map(|r| f(r)).collect() };
+    let instants =
+        |f: fn(&Reservation) -> Instant| -> Vec<Instant> { new.iter().map(|r| f(r)).collect() };
+    execute(
+        client,
+        !new.is_empty(),
+        &statements.insert_reservations,
+        &[
+            &new.iter().map(|r| r.id).collect::<Vec<Uuid>>(),
+            &column(|r| r.terminal.to_string()),
+            &column(|r| r.message_id.clone()),
+            &column(|r| r.user.to_string()),
+            &column(|r| r.server.to_string()),
+            &instants(|r| r.interval.start),
+            &instants(|r| r.interval.end),
+            &instants(|r| r.busy_until),
+            &instants(|r| r.deadline_at),
+            &column(|r| r.state.to_string()),
+            &new.iter().map(|r| r.price_minor).collect::<Vec<i64>>(),
+            &column(|r| r.currency.clone()),
+            &new.iter().map(|r| r.tariff_version).collect::<Vec<i32>>(),
+            &instants(|r| r.held_at),
+            &new.iter()
+                .map(|r| r.settled_at)
+                .collect::<Vec<Option<Instant>>>(),
+            &save.partition,
+        ],
+    )
+    .await
+}
+
+/// Writes the last state of every reservation that existed before the batch.
+async fn update_reservations(
+    client: &ClientWrapper,
+    statements: &Statements,
+    save: &Save<'_>,
+) -> Result<(), StoreError> {
+    // From the first state that the batch found it in, whatever it went through since. A
+    // reservation made by this very batch is inserted in its last state and not changed again.
+    let mut seen = HashSet::new();
+    let mut first: Vec<&Transition> = save
+        .effects
+        .transitions
+        .iter()
+        .filter(|transition| seen.insert(transition.reservation))
+        .filter(|transition| transition.from.is_some())
+        .collect();
+    first.sort_unstable_by_key(|transition| transition.reservation);
+    let now = |t: &&Transition| &save.world.reservations[&t.reservation];
+    let changed = execute(
+        client,
+        !first.is_empty(),
+        &statements.update_reservations,
+        &[
+            &first.iter().map(|t| t.reservation).collect::<Vec<Uuid>>(),
+            &first
+                .iter()
+                .map(|t| t.from.map(|s| s.as_str()))
+                .collect::<Vec<_>>(),
+            &first
+                .iter()
+                .map(|t| now(t).state.as_str())
+                .collect::<Vec<_>>(),
+            &first
+                .iter()
+                .map(|t| now(t).cancel_reason.map(|r| r.as_str()))
+                .collect::<Vec<_>>(),
+            &first
+                .iter()
+                .map(|t| now(t).reconfirmed_at)
+                .collect::<Vec<_>>(),
+            &first.iter().map(|t| now(t).settled_at).collect::<Vec<_>>(),
+        ],
+    )
+    .await?;
+    if changed != first.len() as u64 {
+        let message = format!("{changed} of {} locked reservations changed", first.len());
+        return Err(StoreError::Unexpected(message));
+    }
+    Ok(())
+}
+
+async fn insert_requests(
+    client: &ClientWrapper,
+    statements: &Statements,
+    save: &Save<'_>,
+) -> Result<u64, StoreError> {
+    let rows = &save.commands;
+    let seqs: Vec<i64> = rows
+        .iter()
+        .map(|row| save.first_seq + i64::from(row.order))
+        .collect();
+    execute(
+        client,
+        !rows.is_empty(),
+        &statements.insert_requests,
+        &[
+            &rows
+                .iter()
+                .map(|row| row.terminal.as_str())
+                .collect::<Vec<_>>(),
+            &rows
+                .iter()
+                .map(|row| row.message_id.as_str())
+                .collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.kind).collect::<Vec<_>>(),
+            &rows
+                .iter()
+                .map(|row| row.digest.as_slice())
+                .collect::<Vec<_>>(),
+            &rows
+                .iter()
+                .map(|row| row.outcome.as_str())
+                .collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.answer_type).collect::<Vec<_>>(),
+            &rows
+                .iter()
+                .map(|row| row.answer.as_str())
+                .collect::<Vec<_>>(),
+            &rows
+                .iter()
+                .map(|row| row.server.as_deref())
+                .collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.reservation).collect::<Vec<_>>(),
+            &seqs,
+            &save.world.now,
+        ],
+    )
+    .await
+}
+
+async fn insert_history(
+    client: &ClientWrapper,
+    statements: &Statements,
+    save: &Save<'_>,
+) -> Result<u64, StoreError> {
+    let rows = &save.effects.transitions;
+    let seqs: Vec<i64> = rows
+        .iter()
+        .map(|t| save.first_seq + i64::from(t.order))
+        .collect();
+    let reservation = |t: &Transition| &save.world.reservations[&t.reservation];
+    let by = |t: &Transition| match &t.cause {
+        Cause::Terminal { .. } => ("terminal", "command"),
+        Cause::Deadline { trigger, .. } => ("deadline", trigger.as_str()),
+    };
+    let sender = |t: &Transition| match &t.cause {
+        Cause::Terminal {
+            terminal,
+            message_id,
+        } => Some((terminal.to_string(), message_id.clone())),
+        Cause::Deadline { .. } => None,
+    };
+    let lateness = |t: &Transition| match &t.cause {
+        Cause::Terminal { .. } => None,
+        Cause::Deadline { lateness_ms, .. } => Some(*lateness_ms),
+    };
+    let reason = |t: &Transition| {
+        let cancelled = t.to == State::Cancelled;
+        reservation(t)
+            .cancel_reason
+            .filter(|_| cancelled)
+            .map(|reason| reason.as_str())
+    };
+    execute(
+        client,
+        !rows.is_empty(),
+        &statements.insert_history,
+        &[
+            &seqs,
+            &rows.iter().map(|t| t.reservation).collect::<Vec<_>>(),
+            &rows
+                .iter()
+                .map(|t| t.from.map(|s| s.as_str()))
+                .collect::<Vec<_>>(),
+            &rows.iter().map(|t| t.to.as_str()).collect::<Vec<_>>(),
+            &rows.iter().map(reason).collect::<Vec<_>>(),
+            &rows.iter().map(|t| by(t).0).collect::<Vec<_>>(),
+            &rows
+                .iter()
+                .map(|t| sender(t).map(|s| s.0))
+                .collect::<Vec<_>>(),
+            &rows.iter().map(|t| by(t).1).collect::<Vec<_>>(),
+            &rows
+                .iter()
+                .map(|t| sender(t).map(|s| s.1))
+                .collect::<Vec<_>>(),
+            &rows.iter().map(lateness).collect::<Vec<_>>(),
+            &rows
+                .iter()
+                .map(|t| reservation(t).server.to_string())
+                .collect::<Vec<_>>(),
+            &save.world.now,
+        ],
+    )
+    .await
+}
+
+async fn insert_charges(
+    client: &ClientWrapper,
+    statements: &Statements,
+    save: &Save<'_>,
+) -> Result<u64, StoreError> {
+    let rows: Vec<&Reservation> = save
+        .effects
+        .transitions
+        .iter()
+        .filter(|t| t.to == State::Confirmed)
+        .map(|t| &save.world.reservations[&t.reservation])
+        .collect();
+    execute(
+        client,
+        !rows.is_empty(),
+        &statements.insert_charges,
+        &[
+            &rows.iter().map(|r| charge_id(r.id)).collect::<Vec<_>>(),
+            &rows.iter().map(|r| r.id).collect::<Vec<_>>(),
+            &rows.iter().map(|r| r.user.as_str()).collect::<Vec<_>>(),
+            &rows.iter().map(|r| r.server.as_str()).collect::<Vec<_>>(),
+            &rows
+                .iter()
+                .map(|r| r.interval.seconds())
+                .collect::<Vec<_>>(),
+            &rows.iter().map(|r| r.price_minor).collect::<Vec<_>>(),
+            &rows.iter().map(|r| r.currency.as_str()).collect::<Vec<_>>(),
+            &save.world.now,
+        ],
+    )
+    .await
+}
+
+async fn insert_announcements(
+    client: &ClientWrapper,
+    statements: &Statements,
+    save: &Save<'_>,
+) -> Result<u64, StoreError> {
+    let rows = &save.announcements;
+    execute(
+        client,
+        !rows.is_empty(),
+        &statements.insert_announcements,
+        &[
+            &rows.iter().map(|row| row.id).collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.kind).collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.type_name).collect::<Vec<_>>(),
+            &rows
+                .iter()
+                .map(|row| row.routing_key.as_str())
+                .collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.must_route).collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.body.as_str()).collect::<Vec<_>>(),
+            &save.world.now,
+        ],
+    )
+    .await
+}

@@ -1,0 +1,6 @@
+-- Announcements to publish now; other relays skip them while this transaction holds them.
+select o.seq, a.id, a.kind, a.type, a.routing_key, a.must_route, a.body
+from outbox o join announcements a on a.id = o.announcement_id
+where o.retry_at <= clock_timestamp()
+order by o.seq limit $1::bigint
+for update of o skip locked

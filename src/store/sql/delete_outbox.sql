@@ -1,0 +1,2 @@
+-- Delivered.
+delete from outbox where seq = any ($1::bigint[])

@@ -1,0 +1,8 @@
+-- Events and notices, and a pointer to each for the relay.
+with announced as (
+    insert into announcements (id, kind, type, routing_key, must_route, body, created_at)
+    select *, $7::timestamptz
+    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::text[])
+    returning id
+)
+insert into outbox (announcement_id) select id from announced

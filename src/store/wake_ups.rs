@@ -1,0 +1,85 @@
+//! Instants that need a wake-up, and what the sweep finds among them.
+
+use deadpool_postgres::Pool;
+
+use super::error::StoreError;
+use super::sql;
+use crate::domain::interval::Instant;
+
+/// Most unarmed instants that one sweep arms.
+const UNARMED_MAX: i64 = 1_000;
+
+/// An unarmed instant is left to the worker that made it for this long.
+const UNARMED_AGE_SECONDS: f64 = 3.0;
+
+/// An instant counts as overdue this long after its deadline: its wake-up is on its way until then.
+const OVERDUE_GRACE_SECONDS: f64 = 1.0;
+
+/// Records that the broker has confirmed wake-ups: their instants and the ends of their legs.
+pub async fn mark_armed(
+    pool: &Pool,
+    partition: i32,
+    armed: &[(Instant, Instant)],
+) -> Result<(), StoreError> {
+    let client = pool.get().await?;
+    let statement = client.prepare_cached(sql!("mark_armed")).await?;
+    let (due, until): (Vec<Instant>, Vec<Instant>) = armed.iter().copied().unzip();
+    client
+        .execute(&statement, &[&partition, &due, &until])
+        .await?;
+    Ok(())
+}
+
+/// What a sweep found.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// Partition and its latest overdue instant.
+    pub overdue: Vec<(i32, Instant)>,
+    /// Partition and instant that nothing is on its way to.
+    pub unarmed: Vec<(i32, Instant)>,
+    /// The database's clock.
+    pub now: Option<Instant>,
+}
+
+/// Claims the partitions whose turn it is and looks for what the ladder has missed.
+pub async fn sweep(
+    pool: &Pool,
+    partitions: i32,
+    interval_seconds: f64,
+) -> Result<Swept, StoreError> {
+    let client = pool.get().await?;
+    let claim = client.prepare_cached(sql!("claim_sweep")).await?;
+    let claimed: Vec<i32> = client
+        .query(&claim, &[&partitions, &interval_seconds])
+        .await?
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    if claimed.is_empty() {
+        return Ok(Swept::default());
+    }
+    let find_overdue = client.prepare_cached(sql!("find_overdue")).await?;
+    let find_unarmed = client.prepare_cached(sql!("find_unarmed")).await?;
+    let overdue = client
+        .query(&find_overdue, &[&claimed, &OVERDUE_GRACE_SECONDS])
+        .await?;
+    let unarmed = client
+        .query(
+            &find_unarmed,
+            &[&claimed, &UNARMED_AGE_SECONDS, &UNARMED_MAX],
+        )
+        .await?;
+    let now = overdue
+        .iter()
+        .chain(&unarmed)
+        .map(|row| row.get("now"))
+        .max();
+    let pairs = |rows: &[tokio_postgres::Row]| -> Vec<(i32, Instant)> {
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    };
+    Ok(Swept {
+        overdue: pairs(&overdue),
+        unarmed: pairs(&unarmed),
+        now,
+    })
+}
