@@ -34,18 +34,12 @@ pub fn next_leg(now: Instant, due_at: Instant, longest: TimeDelta) -> Leg {
     let last = remaining + LAST_LEG_MARGIN;
     if remaining <= LAST_LEG_MAX && last <= longest {
         let units = ceil_units(last);
-        return Leg {
-            units,
-            armed_until: due_at + LAST_LEG_MARGIN,
-        };
+        return Leg { units, armed_until: due_at + LAST_LEG_MARGIN };
     }
     let approach = APPROACH.min(longest / 2);
     let units = floor_units((remaining - approach).min(longest)).max(1);
     let armed_until = now + DELAY_UNIT * i32::try_from(units).unwrap_or(i32::MAX);
-    Leg {
-        units,
-        armed_until: armed_until.min(due_at - TimeDelta::milliseconds(1)),
-    }
+    Leg { units, armed_until: armed_until.min(due_at - TimeDelta::milliseconds(1)) }
 }
 
 fn floor_units(delay: TimeDelta) -> u32 {

@@ -64,13 +64,7 @@ fn decide_command(
     {
         return Verdict::Undecided(refusal.clone());
     }
-    world.known.insert(
-        key,
-        Known::InBatch {
-            step: index,
-            digest: command.digest,
-        },
-    );
+    world.known.insert(key, Known::InBatch { step: index, digest: command.digest });
     Verdict::Decided(decision)
 }
 
@@ -81,10 +75,9 @@ fn act(
     effects: &mut Effects,
 ) -> Decision {
     let result = match &command.action {
-        Action::Request {
-            candidate,
-            interval,
-        } => request(world, terminal, command, *candidate, interval, effects),
+        Action::Request { candidate, interval } => {
+            request(world, terminal, command, *candidate, interval, effects)
+        }
         Action::Reconfirm(id) => reconfirm(world, terminal, command, *id, effects),
         Action::Withdraw(id) => withdraw(world, terminal, command, *id, effects),
         Action::Show(id) => find(world, terminal, *id).map(|found| Decision::Shown(found.clone())),
@@ -111,10 +104,7 @@ fn find_to_change(
 ) -> Result<State, Refusal> {
     let reservation = find(world, terminal, id)?;
     if command.server.as_ref() != Some(&reservation.server) {
-        return Err(Refusal::of_field(
-            Code::InconsistentMessage,
-            "headers.server",
-        ));
+        return Err(Refusal::of_field(Code::InconsistentMessage, "headers.server"));
     }
     match reservation.state {
         State::Confirmed => Err(Refusal::plain(Code::AlreadyConfirmed)),
@@ -142,13 +132,7 @@ fn reconfirm(
     if from == State::Held {
         reservation.state = State::Reconfirmed;
         reservation.reconfirmed_at = Some(now);
-        effects.transitions.push(by_terminal(
-            command,
-            id,
-            Some(from),
-            State::Reconfirmed,
-            order,
-        ));
+        effects.transitions.push(by_terminal(command, id, Some(from), State::Reconfirmed, order));
     }
     let decided = reservation.clone();
     if from == State::Held
@@ -168,13 +152,7 @@ fn withdraw(
 ) -> Result<Decision, Refusal> {
     let from = find_to_change(world, terminal, command, id)?;
     let order = effects.next_order();
-    effects.transitions.push(by_terminal(
-        command,
-        id,
-        Some(from),
-        State::Cancelled,
-        order,
-    ));
+    effects.transitions.push(by_terminal(command, id, Some(from), State::Cancelled, order));
     world.cancel(id, CancelReason::Withdrawn);
     Ok(Decision::Withdrawn(world.reservations[&id].clone()))
 }
@@ -189,55 +167,34 @@ fn request(
 ) -> Result<Decision, Refusal> {
     let order = effects.next_order();
     let named = command.server.as_ref().and_then(|id| world.servers.get(id));
-    let server = named
-        .ok_or_else(|| Refusal::plain(Code::UnknownServer))?
-        .clone();
+    let server = named.ok_or_else(|| Refusal::plain(Code::UnknownServer))?.clone();
     check_policy(world, &server, interval)?;
     let deadline_at = interval.start - TimeDelta::seconds(server.lead_seconds);
     let late = deadline_at <= world.now;
     if late && server.late_booking == LateBooking::Reject {
         return Err(Refusal::plain(Code::TooLateToReconfirm));
     }
-    if !late
-        && world
-            .holds
-            .get(&terminal.user)
-            .is_some_and(|holds| holds.count >= holds.max)
-    {
+    if !late && world.holds.get(&terminal.user).is_some_and(|holds| holds.count >= holds.max) {
         return Err(Refusal::plain(Code::TooManyHolds));
     }
     let receipts = world.quota.receipts(&terminal.user, interval);
     if !receipts.iter().all(|receipt| receipt.fits()) {
-        return Err(Refusal {
-            receipts,
-            ..Refusal::plain(Code::QuotaExceeded)
-        });
+        return Err(Refusal { receipts, ..Refusal::plain(Code::QuotaExceeded) });
     }
     check_capacity(world, &server, interval)?;
 
     let mut reservation = hold(world, terminal, command, candidate, &server, interval);
-    effects
-        .transitions
-        .push(by_terminal(command, candidate, None, State::Held, order));
+    effects.transitions.push(by_terminal(command, candidate, None, State::Held, order));
     if late {
         reservation.state = State::Confirmed;
         reservation.settled_at = Some(world.now);
-        let confirmed = by_terminal(
-            command,
-            candidate,
-            Some(State::Held),
-            State::Confirmed,
-            order,
-        );
+        let confirmed = by_terminal(command, candidate, Some(State::Held), State::Confirmed, order);
         effects.transitions.push(confirmed);
     } else {
         effects.wake_ups.insert(deadline_at);
     }
     world.book(&reservation);
-    Ok(Decision::Accepted {
-        reservation,
-        receipts,
-    })
+    Ok(Decision::Accepted { reservation, receipts })
 }
 
 /// The checks against the server's policy, in the documented order.
@@ -251,13 +208,7 @@ fn check_policy(world: &World, server: &Server, interval: &Interval) -> Result<(
         (seconds > server.max_seconds, Code::TooLong),
         (interval.start <= world.now, Code::StartInPast),
         (interval.start > horizon, Code::BeyondHorizon),
-        (
-            server
-                .closures
-                .iter()
-                .any(|closure| closure.overlaps(interval)),
-            Code::Closure,
-        ),
+        (server.closures.iter().any(|closure| closure.overlaps(interval)), Code::Closure),
     ];
     match checks.into_iter().find(|(failed, _)| *failed) {
         Some((_, code)) => Err(Refusal::plain(code)),
@@ -267,12 +218,7 @@ fn check_policy(world: &World, server: &Server, interval: &Interval) -> Result<(
 
 fn check_capacity(world: &World, server: &Server, interval: &Interval) -> Result<(), Refusal> {
     let busy = interval.with_gap(server.gap_seconds);
-    let booked = world
-        .booked
-        .get(&server.id)
-        .into_iter()
-        .flatten()
-        .map(|booked| booked.busy);
+    let booked = world.booked.get(&server.id).into_iter().flatten().map(|booked| booked.busy);
     if peak_depth(&busy, booked) >= server.capacity {
         return Err(Refusal::plain(Code::CapacityExceeded));
     }
@@ -318,34 +264,21 @@ fn by_terminal(
         terminal: command.terminal.clone(),
         message_id: command.message_id.clone(),
     };
-    Transition {
-        reservation,
-        from,
-        to,
-        cause,
-        order,
-    }
+    Transition { reservation, from, to, cause, order }
 }
 
 impl World {
     /// Takes capacity, quota and, for a hold, a place among the user's holds.
     fn book(&mut self, reservation: &Reservation) {
-        let booked = Booked {
-            id: reservation.id,
-            busy: reservation.busy(),
-        };
-        self.booked
-            .entry(reservation.server.clone())
-            .or_default()
-            .push(booked);
+        let booked = Booked { id: reservation.id, busy: reservation.busy() };
+        self.booked.entry(reservation.server.clone()).or_default().push(booked);
         self.quota.take(&reservation.user, &reservation.interval);
         if reservation.state == State::Held
             && let Some(holds) = self.holds.get_mut(&reservation.user)
         {
             holds.count += 1;
         }
-        self.reservations
-            .insert(reservation.id, reservation.clone());
+        self.reservations.insert(reservation.id, reservation.clone());
     }
 
     /// Cancels an unsettled reservation and frees what it took.
@@ -356,11 +289,8 @@ impl World {
         reservation.state = State::Cancelled;
         reservation.cancel_reason = Some(reason);
         reservation.settled_at = Some(now);
-        let (user, server, interval): (UserId, ServerId, Interval) = (
-            reservation.user.clone(),
-            reservation.server.clone(),
-            reservation.interval,
-        );
+        let (user, server, interval): (UserId, ServerId, Interval) =
+            (reservation.user.clone(), reservation.server.clone(), reservation.interval);
         if let Some(booked) = self.booked.get_mut(&server) {
             booked.retain(|other| other.id != id);
         }

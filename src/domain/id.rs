@@ -14,9 +14,7 @@ pub struct InvalidId;
 /// Dots and regex characters would break routing keys and broker grants, so they are not allowed.
 fn is_id(text: &str) -> bool {
     (1..=ID_LEN_MAX).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 macro_rules! id_type {

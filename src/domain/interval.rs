@@ -39,10 +39,7 @@ impl Interval {
 
     /// The interval with `gap_seconds` of turn-around behind it.
     pub fn with_gap(&self, gap_seconds: i64) -> Self {
-        Self {
-            start: self.start,
-            end: self.end + TimeDelta::seconds(gap_seconds),
-        }
+        Self { start: self.start, end: self.end + TimeDelta::seconds(gap_seconds) }
     }
 
     /// Whether both ends lie on a grid of `slot_seconds` counted from the Unix epoch.

@@ -48,10 +48,7 @@ pub struct QuotaLedger {
 impl QuotaLedger {
     /// Adds a period as loaded from the database.
     pub fn load(&mut self, user: UserId, period: PeriodUse) {
-        self.periods
-            .entry(user)
-            .or_default()
-            .insert(period.bounds.start, period);
+        self.periods.entry(user).or_default().insert(period.bounds.start, period);
     }
 
     /// One receipt per period that `wanted` touches, in order of time.
@@ -84,12 +81,7 @@ impl QuotaLedger {
     }
 
     fn shift(&mut self, user: &UserId, interval: &Interval, sign: i64) {
-        for period in self
-            .periods
-            .get_mut(user)
-            .into_iter()
-            .flat_map(HashMap::values_mut)
-        {
+        for period in self.periods.get_mut(user).into_iter().flat_map(HashMap::values_mut) {
             period.used_seconds += sign * period.bounds.shared_seconds(interval);
         }
     }
@@ -110,11 +102,7 @@ mod tests {
         let user = UserId::parse("u").unwrap();
         let mut ledger = QuotaLedger::default();
         for (bounds, used) in [(span(0, 100), 90), (span(100, 200), 10)] {
-            let period = PeriodUse {
-                bounds,
-                limit_seconds: 100,
-                used_seconds: used,
-            };
+            let period = PeriodUse { bounds, limit_seconds: 100, used_seconds: used };
             ledger.load(user.clone(), period);
         }
         let receipts = ledger.receipts(&user, &span(95, 120));
@@ -123,11 +111,8 @@ mod tests {
         assert!(receipts.iter().all(Receipt::fits));
 
         ledger.take(&user, &span(95, 120));
-        let used: Vec<i64> = ledger
-            .receipts(&user, &span(95, 120))
-            .iter()
-            .map(|r| r.used_seconds)
-            .collect();
+        let used: Vec<i64> =
+            ledger.receipts(&user, &span(95, 120)).iter().map(|r| r.used_seconds).collect();
         assert_eq!(used, [95, 30]);
         assert!(!ledger.receipts(&user, &span(94, 100))[0].fits());
 

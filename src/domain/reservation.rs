@@ -34,12 +34,8 @@ pub enum State {
 
 impl State {
     /// Every state, in the order of a life.
-    pub const ALL: [State; 4] = [
-        State::Held,
-        State::Reconfirmed,
-        State::Confirmed,
-        State::Cancelled,
-    ];
+    pub const ALL: [State; 4] =
+        [State::Held, State::Reconfirmed, State::Confirmed, State::Cancelled];
 
     /// The word used in messages and in the database.
     pub fn as_str(self) -> &'static str {
@@ -55,10 +51,8 @@ impl State {
     pub fn can_become(self, to: State) -> bool {
         matches!(
             (self, to),
-            (
-                State::Held,
-                State::Reconfirmed | State::Confirmed | State::Cancelled
-            ) | (State::Reconfirmed, State::Confirmed | State::Cancelled)
+            (State::Held, State::Reconfirmed | State::Confirmed | State::Cancelled)
+                | (State::Reconfirmed, State::Confirmed | State::Cancelled)
                 | (State::Confirmed, State::Cancelled)
         )
     }
@@ -93,11 +87,8 @@ pub enum CancelReason {
 
 impl CancelReason {
     /// Every reason.
-    pub const ALL: [CancelReason; 3] = [
-        CancelReason::NotReconfirmed,
-        CancelReason::Withdrawn,
-        CancelReason::Operator,
-    ];
+    pub const ALL: [CancelReason; 3] =
+        [CancelReason::NotReconfirmed, CancelReason::Withdrawn, CancelReason::Operator];
 
     /// The word used in messages and in the database.
     pub fn as_str(self) -> &'static str {
@@ -149,9 +140,6 @@ pub struct Reservation {
 impl Reservation {
     /// The time it keeps its server busy, turn-around included.
     pub fn busy(&self) -> Interval {
-        Interval {
-            start: self.interval.start,
-            end: self.busy_until,
-        }
+        Interval { start: self.interval.start, end: self.busy_until }
     }
 }

@@ -30,10 +30,7 @@ pub fn wake_up(world: &mut World, wake_up: &WakeUp, effects: &mut Effects) -> Wa
     for id in due {
         settle(world, id, wake_up, effects);
     }
-    if world
-        .due_complete_before
-        .is_some_and(|complete| complete <= wake_up.due_at)
-    {
+    if world.due_complete_before.is_some_and(|complete| complete <= wake_up.due_at) {
         return WakeUpVerdict::ToTail;
     }
     effects.finished = effects.finished.max(Some(wake_up.due_at));
@@ -43,10 +40,7 @@ pub fn wake_up(world: &mut World, wake_up: &WakeUp, effects: &mut Effects) -> Wa
 fn settle(world: &mut World, id: uuid::Uuid, wake_up: &WakeUp, effects: &mut Effects) {
     let now = world.now;
     let order = effects.next_order();
-    let reservation = world
-        .reservations
-        .get_mut(&id)
-        .expect("due reservations are loaded");
+    let reservation = world.reservations.get_mut(&id).expect("due reservations are loaded");
     let from = reservation.state;
     let to = match from {
         State::Reconfirmed => State::Confirmed,
@@ -57,10 +51,7 @@ fn settle(world: &mut World, id: uuid::Uuid, wake_up: &WakeUp, effects: &mut Eff
         reservation: id,
         from: Some(from),
         to,
-        cause: Cause::Deadline {
-            trigger: wake_up.trigger,
-            lateness_ms,
-        },
+        cause: Cause::Deadline { trigger: wake_up.trigger, lateness_ms },
         order,
     });
     if to == State::Cancelled {

@@ -37,11 +37,7 @@ mod tests {
             (100, 60, 2),      // 1.666...
             (0, 3_600, 0),
         ] {
-            let tariff = Tariff {
-                rate_minor: rate,
-                currency: "EUR".into(),
-                version: 1,
-            };
+            let tariff = Tariff { rate_minor: rate, currency: "EUR".into(), version: 1 };
             assert_eq!(tariff.price_minor(seconds), price, "{rate} for {seconds} s");
         }
     }

@@ -238,20 +238,12 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with nothing but its code.
     pub fn plain(code: Code) -> Self {
-        Self {
-            code,
-            field: None,
-            receipts: Vec::new(),
-            reason: None,
-        }
+        Self { code, field: None, receipts: Vec::new(), reason: None }
     }
 
     /// A refusal that names the part at fault.
     pub fn of_field(code: Code, field: impl Into<String>) -> Self {
-        Self {
-            field: Some(field.into()),
-            ..Self::plain(code)
-        }
+        Self { field: Some(field.into()), ..Self::plain(code) }
     }
 }
 

@@ -194,12 +194,8 @@ impl ReservationView {
             },
             reconfirmed_at: reservation.reconfirmed_at,
             settled_at: reservation.settled_at,
-            cancel_reason: reservation
-                .cancel_reason
-                .map(|reason| reason.as_str().to_owned()),
-            connection: told.map(|url| Connection {
-                url: url.to_owned(),
-            }),
+            cancel_reason: reservation.cancel_reason.map(|reason| reason.as_str().to_owned()),
+            connection: told.map(|url| Connection { url: url.to_owned() }),
         }
     }
 }
@@ -215,26 +211,20 @@ impl Answer {
             ReservationView::new(reservation, connection_url(reservation))
         };
         match decision {
-            Decision::Accepted {
-                reservation,
-                receipts,
-            } => Answer::Accepted {
+            Decision::Accepted { reservation, receipts } => Answer::Accepted {
                 reservation: view(reservation),
                 quota: receipts.iter().map(QuotaReceipt::from).collect(),
                 decided_at,
             },
-            Decision::Reconfirmed(reservation) => Answer::Reconfirmed {
-                reservation: view(reservation),
-                decided_at,
-            },
-            Decision::Withdrawn(reservation) => Answer::Withdrawn {
-                reservation: view(reservation),
-                decided_at,
-            },
-            Decision::Shown(reservation) => Answer::Shown {
-                reservation: view(reservation),
-                decided_at,
-            },
+            Decision::Reconfirmed(reservation) => {
+                Answer::Reconfirmed { reservation: view(reservation), decided_at }
+            }
+            Decision::Withdrawn(reservation) => {
+                Answer::Withdrawn { reservation: view(reservation), decided_at }
+            }
+            Decision::Shown(reservation) => {
+                Answer::Shown { reservation: view(reservation), decided_at }
+            }
             Decision::Refused(refusal) => Answer::refused(refusal, Some(decided_at)),
         }
     }
@@ -299,11 +289,7 @@ impl Notice {
 
     /// The notice's message id: the same on every sending.
     pub fn id(&self) -> Uuid {
-        deterministic_id(&format!(
-            "notice/{}/{}",
-            self.type_name(),
-            self.reservation().id
-        ))
+        deterministic_id(&format!("notice/{}/{}", self.type_name(), self.reservation().id))
     }
 
     /// The body.

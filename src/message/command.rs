@@ -80,10 +80,7 @@ pub fn read_body(kind: Kind, server: Option<&ServerId>, body: &[u8]) -> Result<A
                 return Err(Refusal::of_field(Code::InconsistentMessage, "server"));
             }
             // The id is drawn here because deciding is pure. Only its uniqueness matters.
-            Action::Request {
-                candidate: Uuid::now_v7(),
-                interval,
-            }
+            Action::Request { candidate: Uuid::now_v7(), interval }
         }
         Kind::Reconfirm => Action::Reconfirm(fields.uuid("reservation")?),
         Kind::Withdraw => Action::Withdraw(fields.uuid("reservation")?),

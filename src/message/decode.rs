@@ -50,11 +50,7 @@ fn decode_command(received: &Received, terminal: &TerminalId) -> Result<Command,
     let (word, message_id) = received.check(terminal)?;
     let kind =
         Kind::parse(word).ok_or_else(|| Refusal::of_field(Code::UnknownCommand, "routing_key"))?;
-    if received
-        .kind
-        .as_deref()
-        .is_some_and(|stated| stated != kind.as_str())
-    {
+    if received.kind.as_deref().is_some_and(|stated| stated != kind.as_str()) {
         return Err(Refusal::of_field(Code::InconsistentMessage, "type"));
     }
     let server = server_header(received, kind)?;

@@ -78,10 +78,7 @@ impl Received {
 
     /// The command word, once the rest of the envelope has been checked in the documented order.
     pub fn check(&self, sender: &TerminalId) -> Result<(&str, &str), Refusal> {
-        let (terminal, word) = self
-            .routing_key
-            .split_once('.')
-            .unwrap_or((&self.routing_key, ""));
+        let (terminal, word) = self.routing_key.split_once('.').unwrap_or((&self.routing_key, ""));
         if terminal != sender.as_str() {
             return Err(Refusal::of_field(Code::ForbiddenTerminal, "routing_key"));
         }
@@ -129,15 +126,8 @@ impl Received {
             return Err(Refusal::of_field(Code::UnsupportedContent, "content_type"));
         }
         // Never decompress: a small body could unpack to anything.
-        if self
-            .content_encoding
-            .as_deref()
-            .is_some_and(|encoding| !encoding.is_empty())
-        {
-            return Err(Refusal::of_field(
-                Code::UnsupportedContent,
-                "content_encoding",
-            ));
+        if self.content_encoding.as_deref().is_some_and(|encoding| !encoding.is_empty()) {
+            return Err(Refusal::of_field(Code::UnsupportedContent, "content_encoding"));
         }
         if self.body.len() > BODY_LEN_MAX {
             return Err(Refusal::plain(Code::BodyTooLarge));
@@ -153,15 +143,10 @@ impl Received {
 
 fn is_message_id(id: &str) -> bool {
     (1..=MESSAGE_ID_LEN_MAX).contains(&id.len())
-        && id
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 }
 
 /// Input that is repeated in an answer or a log: plain ASCII, and short.
 pub fn printable(text: &str) -> String {
-    text.chars()
-        .take(64)
-        .map(|c| if c.is_ascii_graphic() { c } else { '?' })
-        .collect()
+    text.chars().take(64).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }

@@ -117,20 +117,12 @@ pub fn confirmed(reservation: &Reservation, at: Instant) -> CloudEvent<Confirmed
         request_id: reservation.message_id.clone(),
         tariff_version: reservation.tariff_version,
     };
-    envelope(
-        charge_id(reservation.id),
-        CONFIRMED,
-        reservation.id,
-        at,
-        data,
-    )
+    envelope(charge_id(reservation.id), CONFIRMED, reservation.id, at, data)
 }
 
 /// The event of a cancellation at `at`.
 pub fn cancelled(reservation: &Reservation, at: Instant) -> CloudEvent<CancelledData> {
-    let reason = reservation
-        .cancel_reason
-        .map_or("", |reason| reason.as_str());
+    let reason = reservation.cancel_reason.map_or("", |reason| reason.as_str());
     let data = CancelledData {
         reservation: reservation.id,
         user: reservation.user.to_string(),

@@ -17,19 +17,11 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         ("command.show", schema::<ReservationBody>()),
         ("answer", schema::<Answer>()),
         ("notice", schema::<Notice>()),
-        (
-            "event.reservation.confirmed",
-            schema::<CloudEvent<ConfirmedData>>(),
-        ),
-        (
-            "event.reservation.cancelled",
-            schema::<CloudEvent<CancelledData>>(),
-        ),
+        ("event.reservation.confirmed", schema::<CloudEvent<ConfirmedData>>()),
+        ("event.reservation.cancelled", schema::<CloudEvent<CancelledData>>()),
     ]
 }
 
 fn schema<T: JsonSchema>() -> Schema {
-    SchemaSettings::draft2020_12()
-        .into_generator()
-        .into_root_schema_for::<T>()
+    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>()
 }

@@ -67,24 +67,11 @@ async fn run_unbounded<T>(
 ) -> Result<Committed<T>, StoreError> {
     let session = Session::take(pool).await?;
     let client = session.client();
-    let Loaded {
-        mut world,
-        first_seq,
-    } = load(client, partition, steps).await?;
+    let Loaded { mut world, first_seq } = load(client, partition, steps).await?;
     crash_point!("loaded");
     let (verdicts, effects) = decide(&mut world, steps);
-    let decided = Decided {
-        world,
-        verdicts,
-        effects,
-    };
-    let (
-        Rendered {
-            commands,
-            announcements,
-        },
-        rendered,
-    ) = render(&decided);
+    let decided = Decided { world, verdicts, effects };
+    let (Rendered { commands, announcements }, rendered) = render(&decided);
     let unarmed = save(
         client,
         Save {
@@ -101,9 +88,5 @@ async fn run_unbounded<T>(
     client.batch_execute("commit").await?;
     crash_point!("committed");
     session.finish();
-    Ok(Committed {
-        now: decided.world.now,
-        rendered,
-        unarmed,
-    })
+    Ok(Committed { now: decided.world.now, rendered, unarmed })
 }

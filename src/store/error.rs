@@ -32,9 +32,9 @@ impl StoreError {
     /// PostgreSQL's own message and detail, for people.
     pub fn database_message(&self) -> Option<(&str, Option<&str>)> {
         match self {
-            StoreError::Postgres(error) => error
-                .as_db_error()
-                .map(|error| (error.message(), error.detail())),
+            StoreError::Postgres(error) => {
+                error.as_db_error().map(|error| (error.message(), error.detail()))
+            }
             _ => None,
         }
     }

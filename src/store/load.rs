@@ -76,11 +76,7 @@ impl Needs {
         }
         match &command.action {
             Action::Request { interval, .. } => {
-                let server = command
-                    .server
-                    .as_ref()
-                    .map(ServerId::to_string)
-                    .unwrap_or_default();
+                let server = command.server.as_ref().map(ServerId::to_string).unwrap_or_default();
                 self.servers.insert(server.clone());
                 self.requesting.insert(terminal.clone());
                 if interval.seconds() <= RESERVATION_SECONDS_MAX {
@@ -214,59 +210,20 @@ pub async fn load(
     }
     let named = (&needs.keys.0, &needs.keys.1);
     let (_, servers, _, reservations, known, terminals, closures, holds, used, booked, clock) = futures::try_join!(
-        async {
-            client
-                .batch_execute("begin")
-                .await
-                .map_err(StoreError::from)
-        },
-        ask!(
-            touches,
-            &statements.lock_servers,
-            servers,
-            reservations,
-            partition,
-            ripe,
-            SETTLE_MAX
-        ),
+        async { client.batch_execute("begin").await.map_err(StoreError::from) },
+        ask!(touches, &statements.lock_servers, servers, reservations, partition, ripe, SETTLE_MAX),
         ask!(asks, &statements.lock_users, requesting),
-        ask!(
-            touches,
-            &statements.lock_reservations,
-            reservations,
-            partition,
-            ripe,
-            SETTLE_MAX
-        ),
-        ask!(
-            !named.0.is_empty(),
-            &statements.load_known,
-            named.0,
-            named.1
-        ),
+        ask!(touches, &statements.lock_reservations, reservations, partition, ripe, SETTLE_MAX),
+        ask!(!named.0.is_empty(), &statements.load_known, named.0, named.1),
         ask!(!terminals.is_empty(), &statements.load_terminals, terminals),
-        ask!(
-            asks,
-            &statements.load_closures,
-            windows.0,
-            windows.1,
-            windows.2
-        ),
+        ask!(asks, &statements.load_closures, windows.0, windows.1, windows.2),
         ask!(asks, &statements.load_holds, requesting),
         ask!(asks, &statements.load_quota, quota.0, quota.1, quota.2),
-        ask!(
-            asks,
-            &statements.load_booked,
-            windows.0,
-            windows.1,
-            windows.2
-        ),
+        ask!(asks, &statements.load_booked, windows.0, windows.1, windows.2),
         ask!(true, &statements.load_clock),
     )?;
 
-    let clock = clock
-        .first()
-        .ok_or_else(|| StoreError::Unexpected("no clock".into()))?;
+    let clock = clock.first().ok_or_else(|| StoreError::Unexpected("no clock".into()))?;
     let mut world = World {
         now: clock.try_get("now")?,
         terminals: HashMap::new(),
@@ -284,17 +241,13 @@ pub async fn load(
     read_use(&mut world, &holds, &used, &booked)?;
     read_known(&mut world, &known)?;
     let block: i64 = clock.try_get("block")?;
-    Ok(Loaded {
-        world,
-        first_seq: block * BLOCK_LEN,
-    })
+    Ok(Loaded { world, first_seq: block * BLOCK_LEN })
 }
 
 /// Reads an id; the schema's CHECKs hold the same form as the types.
 fn id<T: std::str::FromStr>(row: &Row, column: &str) -> Result<T, StoreError> {
     let text: &str = row.try_get(column)?;
-    text.parse()
-        .map_err(|_| StoreError::Unexpected(format!("{column} {text:?}")))
+    text.parse().map_err(|_| StoreError::Unexpected(format!("{column} {text:?}")))
 }
 
 fn interval(row: &Row, start: &str, end: &str) -> Result<Interval, StoreError> {
@@ -320,10 +273,7 @@ fn read_registry(
         }
     }
     for row in terminals {
-        let terminal = Terminal {
-            user: id(row, "user_id")?,
-            enabled: row.try_get("enabled")?,
-        };
+        let terminal = Terminal { user: id(row, "user_id")?, enabled: row.try_get("enabled")? };
         world.terminals.insert(id(row, "id")?, terminal);
     }
     Ok(())
@@ -381,9 +331,7 @@ fn read_reservations(
         world.reservations.insert(reservation.id, reservation);
     }
     let reservations = &world.reservations;
-    world
-        .due
-        .sort_unstable_by_key(|id| (reservations[id].deadline_at, *id));
+    world.due.sort_unstable_by_key(|id| (reservations[id].deadline_at, *id));
     Ok(())
 }
 
@@ -428,10 +376,7 @@ fn read_use(
     booked: &[Row],
 ) -> Result<(), StoreError> {
     for row in holds {
-        let hold_use = HoldUse {
-            count: row.try_get("holds")?,
-            max: row.try_get("holds_max")?,
-        };
+        let hold_use = HoldUse { count: row.try_get("holds")?, max: row.try_get("holds_max")? };
         world.holds.insert(id(row, "id")?, hold_use);
     }
     for row in used {
@@ -446,16 +391,10 @@ fn read_use(
     // One row may overlap two windows and must count once.
     let mut seen = HashSet::new();
     for row in booked {
-        let booking = Booked {
-            id: row.try_get("id")?,
-            busy: interval(row, "start_at", "busy_until")?,
-        };
+        let booking =
+            Booked { id: row.try_get("id")?, busy: interval(row, "start_at", "busy_until")? };
         if seen.insert(booking.id) {
-            world
-                .booked
-                .entry(id(row, "server_id")?)
-                .or_default()
-                .push(booking);
+            world.booked.entry(id(row, "server_id")?).or_default().push(booking);
         }
     }
     Ok(())
@@ -472,10 +411,7 @@ fn read_known(world: &mut World, rows: &[Row]) -> Result<(), StoreError> {
             answer: row.try_get("answer")?,
         };
         let terminal: TerminalId = id(row, "terminal_id")?;
-        world.known.insert(
-            (terminal, row.try_get("message_id")?),
-            Known::Stored(stored),
-        );
+        world.known.insert((terminal, row.try_get("message_id")?), Known::Stored(stored));
     }
     Ok(())
 }

@@ -42,13 +42,7 @@ pub async fn beat(
     let rows = client
         .query(
             sql!("beat"),
-            &[
-                &member.id,
-                &member.host,
-                &member.pid,
-                &partitions,
-                &DEAD_AFTER_SECONDS,
-            ],
+            &[&member.id, &member.host, &member.pid, &partitions, &DEAD_AFTER_SECONDS],
         )
         .await?;
     if rows.iter().any(|row| row.get("joined")) {
@@ -59,9 +53,7 @@ pub async fn beat(
 
 /// Says that this worker leaves, and nudges the others to take over.
 pub async fn leave(client: &Client, id: Uuid) -> Result<(), StoreError> {
-    client
-        .execute("delete from workers where id = $1", &[&id])
-        .await?;
+    client.execute("delete from workers where id = $1", &[&id]).await?;
     nudge(client).await
 }
 

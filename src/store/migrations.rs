@@ -22,20 +22,14 @@ async fn connect(url: &str) -> Result<tokio_postgres::Client> {
 /// Applies what is missing and returns the names of the steps that were applied.
 pub async fn migrate(url: &str) -> Result<Vec<String>> {
     let mut client = connect(url).await?;
-    client
-        .execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK])
-        .await?;
+    client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
     // The lock ends with the connection.
     let report = embedded::migrations::runner()
         .set_migration_table_name("schema_migrations")
         .run_async(&mut client)
         .await
         .context("a migration failed")?;
-    Ok(report
-        .applied_migrations()
-        .iter()
-        .map(ToString::to_string)
-        .collect())
+    Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
 }
 
 /// Names the steps that are missing in the database.
@@ -43,15 +37,10 @@ pub async fn pending(url: &str) -> Result<Vec<String>> {
     let mut client = connect(url).await?;
     let mut runner = embedded::migrations::runner();
     runner.set_migration_table_name("schema_migrations");
-    let exists: bool = client
-        .query_one("select to_regclass('schema_migrations') is not null", &[])
-        .await?
-        .get(0);
+    let exists: bool =
+        client.query_one("select to_regclass('schema_migrations') is not null", &[]).await?.get(0);
     let applied = if exists {
-        runner
-            .get_applied_migrations_async(&mut client)
-            .await
-            .context("cannot read the steps")?
+        runner.get_applied_migrations_async(&mut client).await.context("cannot read the steps")?
     } else {
         Vec::new()
     };

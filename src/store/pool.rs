@@ -40,9 +40,7 @@ pub fn settings(url: &str) -> Result<tokio_postgres::Config, tokio_postgres::Err
 
 /// A pool of at most `size` connections.
 pub fn open(settings: tokio_postgres::Config, size: usize) -> Pool {
-    let manager_config = ManagerConfig {
-        recycling_method: RecyclingMethod::Fast,
-    };
+    let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     Pool::builder(Manager::from_config(settings, NoTls, manager_config))
         .max_size(size)
         .wait_timeout(Some(CONNECTION_TIMEOUT))

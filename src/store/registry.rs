@@ -117,10 +117,7 @@ pub async fn update_capacity(
     capacity: i32,
 ) -> Result<bool, StoreError> {
     let statement = "update servers set capacity = $2 where id = $1";
-    Ok(client
-        .execute(statement, &[&server.as_str(), &capacity])
-        .await?
-        == 1)
+    Ok(client.execute(statement, &[&server.as_str(), &capacity]).await? == 1)
 }
 
 /// Adds a user; `None` means the policy's default. `false` if there is one of that id.
@@ -132,10 +129,7 @@ pub async fn insert_user(
 ) -> Result<bool, StoreError> {
     let statement = "insert into users (id, quota_seconds, holds_max) values ($1, $2, $3)
                      on conflict (id) do nothing";
-    Ok(client
-        .execute(statement, &[&user.as_str(), &quota_seconds, &holds_max])
-        .await?
-        == 1)
+    Ok(client.execute(statement, &[&user.as_str(), &quota_seconds, &holds_max]).await? == 1)
 }
 
 /// How adding a terminal went.
@@ -157,41 +151,25 @@ pub async fn insert_terminal(
     terminal: &TerminalId,
     user: &UserId,
 ) -> Result<TerminalAdded, StoreError> {
-    let known = client
-        .query_opt("select 1 from users where id = $1", &[&user.as_str()])
-        .await?;
+    let known = client.query_opt("select 1 from users where id = $1", &[&user.as_str()]).await?;
     if known.is_none() {
         return Ok(TerminalAdded::UnknownUser);
     }
     let statement =
         "insert into terminals (id, user_id) values ($1, $2) on conflict (id) do nothing";
-    if client
-        .execute(statement, &[&terminal.as_str(), &user.as_str()])
-        .await?
-        == 1
-    {
+    if client.execute(statement, &[&terminal.as_str(), &user.as_str()]).await? == 1 {
         return Ok(TerminalAdded::New);
     }
     let owner: String = client
-        .query_one(
-            "select user_id from terminals where id = $1",
-            &[&terminal.as_str()],
-        )
+        .query_one("select user_id from terminals where id = $1", &[&terminal.as_str()])
         .await?
         .get(0);
-    Ok(if owner == user.as_str() {
-        TerminalAdded::Exists
-    } else {
-        TerminalAdded::Taken
-    })
+    Ok(if owner == user.as_str() { TerminalAdded::Exists } else { TerminalAdded::Taken })
 }
 
 /// Whether a terminal of that id is registered.
 pub async fn terminal_exists(client: &Client, id: &str) -> Result<bool, StoreError> {
-    Ok(client
-        .query_opt("select 1 from terminals where id = $1", &[&id])
-        .await?
-        .is_some())
+    Ok(client.query_opt("select 1 from terminals where id = $1", &[&id]).await?.is_some())
 }
 
 /// The broker topology as applied.
@@ -205,13 +183,8 @@ pub struct TopologyShape {
 
 /// Reads the topology that was applied, if one was.
 pub async fn load_topology(client: &Client) -> Result<Option<TopologyShape>, StoreError> {
-    let row = client
-        .query_opt("select partitions, delay_levels from topology", &[])
-        .await?;
-    Ok(row.map(|row| TopologyShape {
-        partitions: row.get(0),
-        delay_levels: row.get(1),
-    }))
+    let row = client.query_opt("select partitions, delay_levels from topology", &[]).await?;
+    Ok(row.map(|row| TopologyShape { partitions: row.get(0), delay_levels: row.get(1) }))
 }
 
 /// Records the topology. The first one stays: whatever is recorded is returned.

@@ -39,9 +39,7 @@ pub async fn load_history(
     client: &Client,
     id: Uuid,
 ) -> Result<Option<(Reservation, Vec<HistoryLine>)>, StoreError> {
-    let Some(row) = client
-        .query_opt("select * from reservations where id = $1", &[&id])
-        .await?
+    let Some(row) = client.query_opt("select * from reservations where id = $1", &[&id]).await?
     else {
         return Ok(None);
     };

@@ -133,8 +133,7 @@ impl Statements {
 /// Writes everything and returns the instants that need a wake-up which nobody has armed yet. The
 /// caller commits.
 pub async fn save(client: &ClientWrapper, mut save: Save<'_>) -> Result<Vec<Instant>, StoreError> {
-    save.commands
-        .sort_by(|a, b| (&a.terminal, &a.message_id).cmp(&(&b.terminal, &b.message_id)));
+    save.commands.sort_by(|a, b| (&a.terminal, &a.message_id).cmp(&(&b.terminal, &b.message_id)));
     let statements = Statements::prepare(client).await?;
     let wake_ups: Vec<Instant> = save.effects.wake_ups.iter().copied().collect();
     let insert_wake_ups = async {
@@ -142,23 +141,13 @@ pub async fn save(client: &ClientWrapper, mut save: Save<'_>) -> Result<Vec<Inst
             return Ok(Vec::new());
         }
         let statement = &statements.insert_wake_ups;
-        let rows = client
-            .query(statement, &[&save.partition, &wake_ups])
-            .await?;
-        rows.iter()
-            .map(|row| Ok(row.try_get(0)?))
-            .collect::<Result<Vec<Instant>, StoreError>>()
+        let rows = client.query(statement, &[&save.partition, &wake_ups]).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<Vec<Instant>, StoreError>>()
     };
     let finished = save.effects.finished;
     let delete_wake_ups = async {
         let statement = &statements.delete_wake_ups;
-        execute(
-            client,
-            finished.is_some(),
-            statement,
-            &[&save.partition, &finished],
-        )
-        .await
+        execute(client, finished.is_some(), statement, &[&save.partition, &finished]).await
     };
     let (_, _, _, _, _, unarmed, _, _) = futures::try_join!(
         insert_reservations(client, &statements, &save),
@@ -208,9 +197,7 @@ async fn insert_reservations(
             &column(|r| r.currency.clone()),
             &new.iter().map(|r| r.tariff_version).collect::<Vec<i32>>(),
             &instants(|r| r.held_at),
-            &new.iter()
-                .map(|r| r.settled_at)
-                .collect::<Vec<Option<Instant>>>(),
+            &new.iter().map(|r| r.settled_at).collect::<Vec<Option<Instant>>>(),
             &save.partition,
         ],
     )
@@ -241,22 +228,10 @@ async fn update_reservations(
         &statements.update_reservations,
         &[
             &first.iter().map(|t| t.reservation).collect::<Vec<Uuid>>(),
-            &first
-                .iter()
-                .map(|t| t.from.map(|s| s.as_str()))
-                .collect::<Vec<_>>(),
-            &first
-                .iter()
-                .map(|t| now(t).state.as_str())
-                .collect::<Vec<_>>(),
-            &first
-                .iter()
-                .map(|t| now(t).cancel_reason.map(|r| r.as_str()))
-                .collect::<Vec<_>>(),
-            &first
-                .iter()
-                .map(|t| now(t).reconfirmed_at)
-                .collect::<Vec<_>>(),
+            &first.iter().map(|t| t.from.map(|s| s.as_str())).collect::<Vec<_>>(),
+            &first.iter().map(|t| now(t).state.as_str()).collect::<Vec<_>>(),
+            &first.iter().map(|t| now(t).cancel_reason.map(|r| r.as_str())).collect::<Vec<_>>(),
+            &first.iter().map(|t| now(t).reconfirmed_at).collect::<Vec<_>>(),
             &first.iter().map(|t| now(t).settled_at).collect::<Vec<_>>(),
         ],
     )
@@ -274,41 +249,20 @@ async fn insert_requests(
     save: &Save<'_>,
 ) -> Result<u64, StoreError> {
     let rows = &save.commands;
-    let seqs: Vec<i64> = rows
-        .iter()
-        .map(|row| save.first_seq + i64::from(row.order))
-        .collect();
+    let seqs: Vec<i64> = rows.iter().map(|row| save.first_seq + i64::from(row.order)).collect();
     execute(
         client,
         !rows.is_empty(),
         &statements.insert_requests,
         &[
-            &rows
-                .iter()
-                .map(|row| row.terminal.as_str())
-                .collect::<Vec<_>>(),
-            &rows
-                .iter()
-                .map(|row| row.message_id.as_str())
-                .collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.terminal.as_str()).collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.message_id.as_str()).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.kind).collect::<Vec<_>>(),
-            &rows
-                .iter()
-                .map(|row| row.digest.as_slice())
-                .collect::<Vec<_>>(),
-            &rows
-                .iter()
-                .map(|row| row.outcome.as_str())
-                .collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.digest.as_slice()).collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.outcome.as_str()).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.answer_type).collect::<Vec<_>>(),
-            &rows
-                .iter()
-                .map(|row| row.answer.as_str())
-                .collect::<Vec<_>>(),
-            &rows
-                .iter()
-                .map(|row| row.server.as_deref())
-                .collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.answer.as_str()).collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.server.as_deref()).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.reservation).collect::<Vec<_>>(),
             &seqs,
             &save.world.now,
@@ -323,20 +277,16 @@ async fn insert_history(
     save: &Save<'_>,
 ) -> Result<u64, StoreError> {
     let rows = &save.effects.transitions;
-    let seqs: Vec<i64> = rows
-        .iter()
-        .map(|t| save.first_seq + i64::from(t.order))
-        .collect();
+    let seqs: Vec<i64> = rows.iter().map(|t| save.first_seq + i64::from(t.order)).collect();
     let reservation = |t: &Transition| &save.world.reservations[&t.reservation];
     let by = |t: &Transition| match &t.cause {
         Cause::Terminal { .. } => ("terminal", "command"),
         Cause::Deadline { trigger, .. } => ("deadline", trigger.as_str()),
     };
     let sender = |t: &Transition| match &t.cause {
-        Cause::Terminal {
-            terminal,
-            message_id,
-        } => Some((terminal.to_string(), message_id.clone())),
+        Cause::Terminal { terminal, message_id } => {
+            Some((terminal.to_string(), message_id.clone()))
+        }
         Cause::Deadline { .. } => None,
     };
     let lateness = |t: &Transition| match &t.cause {
@@ -345,10 +295,7 @@ async fn insert_history(
     };
     let reason = |t: &Transition| {
         let cancelled = t.to == State::Cancelled;
-        reservation(t)
-            .cancel_reason
-            .filter(|_| cancelled)
-            .map(|reason| reason.as_str())
+        reservation(t).cancel_reason.filter(|_| cancelled).map(|reason| reason.as_str())
     };
     execute(
         client,
@@ -357,27 +304,15 @@ async fn insert_history(
         &[
             &seqs,
             &rows.iter().map(|t| t.reservation).collect::<Vec<_>>(),
-            &rows
-                .iter()
-                .map(|t| t.from.map(|s| s.as_str()))
-                .collect::<Vec<_>>(),
+            &rows.iter().map(|t| t.from.map(|s| s.as_str())).collect::<Vec<_>>(),
             &rows.iter().map(|t| t.to.as_str()).collect::<Vec<_>>(),
             &rows.iter().map(reason).collect::<Vec<_>>(),
             &rows.iter().map(|t| by(t).0).collect::<Vec<_>>(),
-            &rows
-                .iter()
-                .map(|t| sender(t).map(|s| s.0))
-                .collect::<Vec<_>>(),
+            &rows.iter().map(|t| sender(t).map(|s| s.0)).collect::<Vec<_>>(),
             &rows.iter().map(|t| by(t).1).collect::<Vec<_>>(),
-            &rows
-                .iter()
-                .map(|t| sender(t).map(|s| s.1))
-                .collect::<Vec<_>>(),
+            &rows.iter().map(|t| sender(t).map(|s| s.1)).collect::<Vec<_>>(),
             &rows.iter().map(lateness).collect::<Vec<_>>(),
-            &rows
-                .iter()
-                .map(|t| reservation(t).server.to_string())
-                .collect::<Vec<_>>(),
+            &rows.iter().map(|t| reservation(t).server.to_string()).collect::<Vec<_>>(),
             &save.world.now,
         ],
     )
@@ -405,10 +340,7 @@ async fn insert_charges(
             &rows.iter().map(|r| r.id).collect::<Vec<_>>(),
             &rows.iter().map(|r| r.user.as_str()).collect::<Vec<_>>(),
             &rows.iter().map(|r| r.server.as_str()).collect::<Vec<_>>(),
-            &rows
-                .iter()
-                .map(|r| r.interval.seconds())
-                .collect::<Vec<_>>(),
+            &rows.iter().map(|r| r.interval.seconds()).collect::<Vec<_>>(),
             &rows.iter().map(|r| r.price_minor).collect::<Vec<_>>(),
             &rows.iter().map(|r| r.currency.as_str()).collect::<Vec<_>>(),
             &save.world.now,
@@ -431,10 +363,7 @@ async fn insert_announcements(
             &rows.iter().map(|row| row.id).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.kind).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.type_name).collect::<Vec<_>>(),
-            &rows
-                .iter()
-                .map(|row| row.routing_key.as_str())
-                .collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.routing_key.as_str()).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.must_route).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.body.as_str()).collect::<Vec<_>>(),
             &save.world.now,

@@ -24,9 +24,7 @@ pub async fn mark_armed(
     let client = pool.get().await?;
     let statement = client.prepare_cached(sql!("mark_armed")).await?;
     let (due, until): (Vec<Instant>, Vec<Instant>) = armed.iter().copied().unzip();
-    client
-        .execute(&statement, &[&partition, &due, &until])
-        .await?;
+    client.execute(&statement, &[&partition, &due, &until]).await?;
     Ok(())
 }
 
@@ -60,26 +58,12 @@ pub async fn sweep(
     }
     let find_overdue = client.prepare_cached(sql!("find_overdue")).await?;
     let find_unarmed = client.prepare_cached(sql!("find_unarmed")).await?;
-    let overdue = client
-        .query(&find_overdue, &[&claimed, &OVERDUE_GRACE_SECONDS])
-        .await?;
-    let unarmed = client
-        .query(
-            &find_unarmed,
-            &[&claimed, &UNARMED_AGE_SECONDS, &UNARMED_MAX],
-        )
-        .await?;
-    let now = overdue
-        .iter()
-        .chain(&unarmed)
-        .map(|row| row.get("now"))
-        .max();
+    let overdue = client.query(&find_overdue, &[&claimed, &OVERDUE_GRACE_SECONDS]).await?;
+    let unarmed =
+        client.query(&find_unarmed, &[&claimed, &UNARMED_AGE_SECONDS, &UNARMED_MAX]).await?;
+    let now = overdue.iter().chain(&unarmed).map(|row| row.get("now")).max();
     let pairs = |rows: &[tokio_postgres::Row]| -> Vec<(i32, Instant)> {
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()
     };
-    Ok(Swept {
-        overdue: pairs(&overdue),
-        unarmed: pairs(&unarmed),
-        now,
-    })
+    Ok(Swept { overdue: pairs(&overdue), unarmed: pairs(&unarmed), now })
 }

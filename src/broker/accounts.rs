@@ -1,0 +1,124 @@
+//! Broker accounts with the least rights, over RabbitMQ's management API.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rabbitmq_http_client::api::Client;
+use rabbitmq_http_client::password_hashing::base64_encoded_salted_password_hash_sha256;
+use rabbitmq_http_client::requests::{Permissions, QueueParams, TopicPermissions, UserParams};
+use rand::Rng;
+use rand::distr::Alphanumeric;
+use serde_json::json;
+use url::Url;
+
+use super::connection::Endpoint;
+use super::topology::{
+    COMMANDS_EXCHANGE, REPLIES_EXCHANGE, REPLY_LEN_MAX, REPLY_TTL_MS, reply_queue,
+};
+use crate::domain::id::TerminalId;
+
+/// Bound on one request to the management API.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Length of generated passwords; 32 alphanumerics are 190 bits.
+const PASSWORD_LEN: usize = 32;
+
+/// The management API of the broker.
+pub struct Accounts {
+    client: Client<String, String, String>,
+    vhost: String,
+}
+
+impl Accounts {
+    /// `management_url` may carry an account; otherwise the AMQP URL's is used.
+    pub fn new(management_url: &Url, broker: &Endpoint) -> Result<Self> {
+        let mut endpoint = management_url.clone();
+        let (account, password) = match management_url.password() {
+            Some(password) => (decode(management_url.username()), decode(password)),
+            None => (broker.account().to_owned(), broker.password().to_owned()),
+        };
+        endpoint.set_username("").ok();
+        endpoint.set_password(None).ok();
+        let endpoint = format!("{}/api", endpoint.as_str().trim_end_matches('/'));
+        let client = Client::<String, String, String>::builder()
+            .with_endpoint(endpoint)
+            .with_basic_auth_credentials(account, password)
+            .with_request_timeout(REQUEST_TIMEOUT)
+            .build()
+            .context("the management URL")?;
+        Ok(Self { client, vhost: broker.vhost().to_owned() })
+    }
+
+    /// Whether the broker has an account of that name.
+    pub async fn exists(&self, account: &str) -> Result<bool> {
+        let users = self.client.list_users().await.context("listing the broker's accounts")?;
+        Ok(users.iter().any(|user| user.name == account))
+    }
+
+    /// Creates a terminal's account, grants and reply queue, and returns the account's password.
+    pub async fn create_terminal(&self, terminal: &TerminalId) -> Result<String> {
+        let name = terminal.as_str();
+        if self.exists(name).await? {
+            bail!("the broker already has an account named {name}");
+        }
+        self.declare_reply_queue(name).await?;
+        let password: String =
+            rand::rng().sample_iter(Alphanumeric).take(PASSWORD_LEN).map(char::from).collect();
+        let salt: [u8; 4] = rand::rng().random();
+        let hash = base64_encoded_salted_password_hash_sha256(&salt, &password);
+        // No tags: a terminal neither manages nor impersonates.
+        let account = UserParams::new(name, &hash, "");
+        self.client.create_user(&account).await.context("creating the broker account")?;
+        self.grant(name).await?;
+        Ok(password)
+    }
+
+    async fn declare_reply_queue(&self, terminal: &str) -> Result<()> {
+        let queue = reply_queue(terminal);
+        let arguments = json!({
+            "x-max-length": REPLY_LEN_MAX,
+            "x-overflow": "drop-head",
+            "x-message-ttl": REPLY_TTL_MS,
+        });
+        // Classic: about half the memory of a quorum queue, and what is lost can be asked again.
+        let params = QueueParams::new_durable_classic_queue(&queue, arguments.as_object().cloned());
+        self.client
+            .declare_queue(&self.vhost, &params)
+            .await
+            .with_context(|| format!("declaring queue {queue}"))?;
+        self.client
+            .bind_queue(&self.vhost, &queue, REPLIES_EXCHANGE, Some(terminal), None)
+            .await
+            .with_context(|| format!("binding queue {queue}; was the topology applied?"))
+    }
+
+    /// Publish commands under its own name, read its own answers; nothing else.
+    async fn grant(&self, terminal: &str) -> Result<()> {
+        let literal = |name: &str| format!("^{}$", name.replace('.', "\\."));
+        let permissions = Permissions {
+            user: terminal,
+            vhost: &self.vhost,
+            configure: "^$",
+            write: &literal(COMMANDS_EXCHANGE),
+            read: &literal(&reply_queue(terminal)),
+        };
+        self.client.declare_permissions(&permissions).await.context("granting permissions")?;
+        let topics = TopicPermissions {
+            user: terminal,
+            vhost: &self.vhost,
+            exchange: COMMANDS_EXCHANGE,
+            write: "^{username}\\.",
+            read: "^$",
+        };
+        self.client.declare_topic_permissions(&topics).await.context("granting routing keys")
+    }
+}
+
+/// Undoes a URL's percent-encoding.
+fn decode(text: &str) -> String {
+    // A URL's query is the one part for which the crate decodes; `+` is kept by encoding it first.
+    let query = format!("x={}", text.replace('+', "%2B"));
+    url::form_urlencoded::parse(query.as_bytes())
+        .next()
+        .map_or_else(String::new, |(_, value)| value.into_owned())
+}

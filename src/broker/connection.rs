@@ -1,0 +1,121 @@
+//! Connections, and where they go.
+
+use std::str::FromStr;
+
+use lapin::uri::AMQPUri;
+use lapin::{Connection, ConnectionProperties};
+use url::Url;
+
+use super::{BrokerError, bounded};
+
+/// Heartbeat, in seconds, when the URL does not say one. A half-open peer is noticed after two;
+/// the server's own suggestion of 60 would be too long to wait for a takeover.
+const HEARTBEAT_SECONDS: u16 = 10;
+
+/// A broker address with account and vhost. Its `Debug` and `Display` hide the password.
+#[derive(Clone)]
+pub struct Endpoint {
+    uri: AMQPUri,
+    shown: String,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;
+        if !matches!(url.scheme(), "amqp" | "amqps") {
+            return Err("the scheme must be amqp or amqps".to_owned());
+        }
+        // The client library would silently take these for localhost and for the vhost "".
+        if matches!(url.host(), Some(url::Host::Ipv6(_))) {
+            return Err("IPv6 literals are not supported; use a host name".to_owned());
+        }
+        if url.path() == "/" {
+            return Err("name the vhost; the default one is /%2f".to_owned());
+        }
+        let mut uri =
+            AMQPUri::from_str(text).map_err(|error| format!("not an AMQP URL: {error}"))?;
+        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        let shown = format!(
+            "{}://{}@{}:{}/{}",
+            url.scheme(),
+            uri.authority.userinfo.username,
+            uri.authority.host,
+            uri.authority.port,
+            uri.vhost
+        );
+        Ok(Self { uri, shown })
+    }
+}
+
+impl Endpoint {
+    /// The broker account, which the broker enters as `user_id`.
+    pub fn account(&self) -> &str {
+        &self.uri.authority.userinfo.username
+    }
+
+    /// The account's password.
+    pub fn password(&self) -> &str {
+        &self.uri.authority.userinfo.password
+    }
+
+    /// The vhost.
+    pub fn vhost(&self) -> &str {
+        &self.uri.vhost
+    }
+
+    /// The AMQP URL of another account on the same vhost.
+    pub fn url_for(&self, account: &str, password: &str) -> String {
+        let scheme = self.shown.split("://").next().unwrap_or("amqp");
+        let mut url = Url::parse(&format!("{scheme}://host")).expect("a constant form");
+        // The setters percent-encode; host and port come from a URL that was parsed before.
+        url.set_host(Some(&self.uri.authority.host)).ok();
+        url.set_port(Some(self.uri.authority.port)).ok();
+        url.set_username(account).ok();
+        url.set_password(Some(password)).ok();
+        url.path_segments_mut().expect("amqp URLs have a path").push(&self.uri.vhost);
+        url.to_string()
+    }
+
+    /// Connects; `name` is what operators see in the broker's list of connections.
+    pub async fn connect(&self, name: &str) -> Result<Connection, BrokerError> {
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        bounded(
+            format!("connecting to {}", self.shown),
+            Connection::connect_uri(self.uri.clone(), properties),
+        )
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misleading_urls_are_refused() {
+        for bad in ["", "http://h/x", "amqp://[2001:db8::1]/x", "amqp://a:b@h/"] {
+            assert!(bad.parse::<Endpoint>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_password_is_never_shown() {
+        let endpoint: Endpoint = "amqp://me:s3cret@h:1234/%2f".parse().unwrap();
+        assert_eq!(format!("{endpoint} {endpoint:?}"), "amqp://me@h:1234// amqp://me@h:1234//");
+        assert_eq!(endpoint.url_for("t-1", "p/w"), "amqp://t-1:p%2Fw@h:1234/%2F");
+    }
+}

@@ -1,0 +1,143 @@
+//! Consuming one partition.
+
+use futures::{FutureExt, StreamExt};
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, Consumer};
+
+use super::{BrokerError, bounded};
+use crate::message::envelope::Received;
+
+/// The consumer of one queue, on a channel of its own.
+pub struct QueueConsumer {
+    queue: String,
+    channel: Channel,
+    consumer: Consumer,
+}
+
+/// Acknowledges on a consumer's channel while others read from it.
+#[derive(Clone)]
+pub struct Acknowledger(Channel);
+
+impl QueueConsumer {
+    /// Starts consuming with a prefetch window of `prefetch` messages.
+    pub async fn open(
+        connection: &Connection,
+        queue: &str,
+        prefetch: u16,
+    ) -> Result<Self, BrokerError> {
+        let channel = bounded("opening a channel", connection.create_channel()).await?;
+        let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
+        bounded("setting the prefetch window", qos).await?;
+        let consumer = bounded(
+            format!("consuming {queue}"),
+            channel.basic_consume(
+                queue.into(),
+                "".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            ),
+        )
+        .await?;
+        Ok(Self { queue: queue.to_owned(), channel, consumer })
+    }
+
+    /// Waits for the next message, then takes what else has arrived, up to `max` in all. No
+    /// lingering: a lone message is not held up for company.
+    pub async fn collect(&mut self, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        let first = self.consumer.next().await;
+        let mut batch = vec![self.one(first)?];
+        while batch.len() < max {
+            match self.consumer.next().now_or_never() {
+                Some(next) => batch.push(self.one(next)?),
+                None => break,
+            }
+        }
+        Ok(batch)
+    }
+
+    /// The end of the stream is a failure, even while the channel still looks fine.
+    fn one(&self, next: Option<lapin::Result<Delivery>>) -> Result<Delivery, BrokerError> {
+        match next {
+            Some(Ok(delivery)) => Ok(delivery),
+            Some(Err(source)) => {
+                Err(BrokerError::Amqp { operation: format!("consuming {}", self.queue), source })
+            }
+            None => Err(BrokerError::ConsumerEnded(self.queue.clone())),
+        }
+    }
+
+    /// A handle to acknowledge with.
+    pub fn acknowledger(&self) -> Acknowledger {
+        Acknowledger(self.channel.clone())
+    }
+
+    /// Lets go of the queue. Closing the channel, not just cancelling the consumer, makes the
+    /// broker put everything unacknowledged back in order before the next consumer sees any of it.
+    pub async fn close(self) -> Result<(), BrokerError> {
+        let work = self.channel.close(200, "letting go".into());
+        bounded(format!("letting go of {}", self.queue), work).await
+    }
+}
+
+impl Acknowledger {
+    /// Acknowledges everything up to and including `delivery_tag`. Written is not received: after
+    /// a crash what was acknowledged may come again.
+    pub async fn ack_through(&self, delivery_tag: u64) -> Result<(), BrokerError> {
+        let options = BasicAckOptions { multiple: true };
+        bounded("acknowledging", self.0.basic_ack(delivery_tag, options)).await?;
+        Ok(())
+    }
+}
+
+/// A delivery, free of the client library's types.
+pub fn received(delivery: Delivery) -> Received {
+    let properties = &delivery.properties;
+    let headers = properties.headers().clone().unwrap_or_default();
+    let text =
+        |value: &Option<lapin::types::ShortString>| value.as_ref().map(|v| v.as_str().to_owned());
+    let mut forbidden_properties = Vec::new();
+    if properties.priority().is_some() {
+        forbidden_properties.push("priority");
+    }
+    if properties.expiration().is_some() {
+        forbidden_properties.push("expiration");
+    }
+    Received {
+        routing_key: delivery.routing_key.as_str().to_owned(),
+        user_id: text(properties.user_id()),
+        message_id: text(properties.message_id()),
+        kind: text(properties.kind()),
+        content_type: text(properties.content_type()),
+        content_encoding: text(properties.content_encoding()),
+        forbidden_properties,
+        header_names: headers.inner().keys().map(|name| name.as_str().to_owned()).collect(),
+        server: headers.inner().get("server").map(|value| header_text(value).ok_or(())),
+        traceparent: headers.inner().get("traceparent").and_then(header_text),
+        delivery_count: headers.inner().get("x-delivery-count").map_or(0, header_number),
+        body: delivery.data,
+    }
+}
+
+fn header_text(value: &AMQPValue) -> Option<String> {
+    match value {
+        AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok(),
+        AMQPValue::ShortString(text) => Some(text.as_str().to_owned()),
+        _ => None,
+    }
+}
+
+fn header_number(value: &AMQPValue) -> u64 {
+    let number = match value {
+        AMQPValue::ShortShortInt(n) => i64::from(*n),
+        AMQPValue::ShortShortUInt(n) => i64::from(*n),
+        AMQPValue::ShortInt(n) => i64::from(*n),
+        AMQPValue::ShortUInt(n) => i64::from(*n),
+        AMQPValue::LongInt(n) => i64::from(*n),
+        AMQPValue::LongUInt(n) => i64::from(*n),
+        AMQPValue::LongLongInt(n) => *n,
+        _ => 0,
+    };
+    u64::try_from(number).unwrap_or(0)
+}
