@@ -45,7 +45,8 @@ fn decide_command(
         return Verdict::Undecided(Refusal::plain(Code::TerminalDisabled));
     }
     if command.action.is_query() {
-        return Verdict::Answered(act(world, &terminal, command, effects));
+        // A query changes nothing and takes no place in the order.
+        return Verdict::Answered(act(world, &terminal, command, 0, effects));
     }
     let key = (command.terminal.clone(), command.message_id.clone());
     match world.known.get(&key) {
@@ -58,28 +59,30 @@ fn decide_command(
         Some(_) => return Verdict::Undecided(Refusal::plain(Code::IdempotencyMismatch)),
         None => {}
     }
-    let decision = act(world, &terminal, command, effects);
+    let order = effects.next_order();
+    let decision = act(world, &terminal, command, order, effects);
     if let Decision::Refused(refusal) = &decision
         && refusal.code == Code::InconsistentMessage
     {
         return Verdict::Undecided(refusal.clone());
     }
     world.known.insert(key, Known::InBatch { step: index, digest: command.digest });
-    Verdict::Decided(decision)
+    Verdict::Decided { decision, order }
 }
 
 fn act(
     world: &mut World,
     terminal: &Terminal,
     command: &Command,
+    order: u32,
     effects: &mut Effects,
 ) -> Decision {
     let result = match &command.action {
         Action::Request { candidate, interval } => {
-            request(world, terminal, command, *candidate, interval, effects)
+            request(world, terminal, command, (*candidate, interval), order, effects)
         }
-        Action::Reconfirm(id) => reconfirm(world, terminal, command, *id, effects),
-        Action::Withdraw(id) => withdraw(world, terminal, command, *id, effects),
+        Action::Reconfirm(id) => reconfirm(world, terminal, command, *id, order, effects),
+        Action::Withdraw(id) => withdraw(world, terminal, command, *id, order, effects),
         Action::Show(id) => find(world, terminal, *id).map(|found| Decision::Shown(found.clone())),
     };
     result.unwrap_or_else(Decision::Refused)
@@ -123,11 +126,11 @@ fn reconfirm(
     terminal: &Terminal,
     command: &Command,
     id: Uuid,
+    order: u32,
     effects: &mut Effects,
 ) -> Result<Decision, Refusal> {
     let from = find_to_change(world, terminal, command, id)?;
     let now = world.now;
-    let order = effects.next_order();
     let reservation = world.reservations.get_mut(&id).expect("found above");
     if from == State::Held {
         reservation.state = State::Reconfirmed;
@@ -148,10 +151,10 @@ fn withdraw(
     terminal: &Terminal,
     command: &Command,
     id: Uuid,
+    order: u32,
     effects: &mut Effects,
 ) -> Result<Decision, Refusal> {
     let from = find_to_change(world, terminal, command, id)?;
-    let order = effects.next_order();
     effects.transitions.push(by_terminal(command, id, Some(from), State::Cancelled, order));
     world.cancel(id, CancelReason::Withdrawn);
     Ok(Decision::Withdrawn(world.reservations[&id].clone()))
@@ -161,11 +164,10 @@ fn request(
     world: &mut World,
     terminal: &Terminal,
     command: &Command,
-    candidate: Uuid,
-    interval: &Interval,
+    (candidate, interval): (Uuid, &Interval),
+    order: u32,
     effects: &mut Effects,
 ) -> Result<Decision, Refusal> {
-    let order = effects.next_order();
     let named = command.server.as_ref().and_then(|id| world.servers.get(id));
     let server = named.ok_or_else(|| Refusal::plain(Code::UnknownServer))?.clone();
     check_policy(world, &server, interval)?;

@@ -175,7 +175,12 @@ pub struct World {
 #[derive(Debug, Clone)]
 pub enum Verdict {
     /// A decision, to be stored under its message id and answered.
-    Decided(Decision),
+    Decided {
+        /// What was decided.
+        decision: Decision,
+        /// Its place in the batch's decision order.
+        order: u32,
+    },
     /// A query's answer; not stored.
     Answered(Decision),
     /// Refused without a decision: the message id stays free.

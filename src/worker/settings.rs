@@ -35,7 +35,7 @@ impl Settings {
             broker,
             batch_max: BATCH_MAX_DEFAULT,
             drain_grace: Duration::from_secs(20),
-            sweep_interval: Duration::from_secs(10),
+            sweep_interval: Duration::from_secs(8),
             ladder: true,
             sweep: true,
         }

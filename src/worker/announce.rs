@@ -1,0 +1,100 @@
+//! The second half of a pipeline: answers go out, then deliveries are acknowledged.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use super::Context;
+use crate::broker::BrokerError;
+use crate::broker::consumer::Acknowledger;
+use crate::broker::publisher::{Fate, Outgoing, Publisher};
+use crate::crash_point;
+use crate::domain::interval::Instant;
+use crate::store::wake_ups;
+
+/// Tries of a message that the broker refuses, for example because a terminal's queue is full. The
+/// decision is stored: sending the same id again brings the answer.
+const REFUSED_TRIES_MAX: usize = 3;
+
+/// A batch that is committed.
+#[derive(Default)]
+pub struct Handled {
+    /// Answers, dead letters and wake-ups to the tail.
+    pub outgoing: Vec<Outgoing>,
+    /// Wake-ups to send, with their instant and the end of their leg.
+    pub armed: Vec<(Outgoing, Instant, Instant)>,
+    /// Everything up to this delivery is then done.
+    pub ack_through: u64,
+}
+
+/// Publishes and acknowledges committed batches in order, until the first half hangs up.
+pub async fn run(
+    context: Arc<Context>,
+    partition: i32,
+    mut publisher: Publisher,
+    acknowledger: Acknowledger,
+    mut handled: mpsc::Receiver<Handled>,
+) -> Result<(), BrokerError> {
+    while let Some(batch) = handled.recv().await {
+        let armed: Vec<(Instant, Instant)> =
+            batch.armed.iter().map(|(_, due_at, until)| (*due_at, *until)).collect();
+        let answers = batch.outgoing.len();
+        let mut messages = batch.outgoing;
+        messages.extend(batch.armed.into_iter().map(|(message, _, _)| message));
+        crash_point!("publishing");
+        let fates = publish(&mut publisher, messages).await?;
+        crash_point!("confirmed");
+        let sent: Vec<(Instant, Instant)> = armed
+            .into_iter()
+            .zip(&fates[answers..])
+            .filter(|(_, fate)| **fate == Fate::Routed)
+            .map(|(armed, _)| armed)
+            .collect();
+        if !sent.is_empty()
+            && let Err(error) = wake_ups::mark_armed(&context.pool, partition, &sent).await
+        {
+            // The sweep arms them once more, which does no harm.
+            warn!(%error, partition, "wake-ups are armed but not marked so");
+        }
+        acknowledger.ack_through(batch.ack_through).await?;
+        crash_point!("acknowledged");
+    }
+    Ok(())
+}
+
+/// Publishes, trying again what the broker refuses. What stays refused or has no queue is done all
+/// the same: answers are stored, and overdue instants are found by the sweep.
+async fn publish(
+    publisher: &mut Publisher,
+    messages: Vec<Outgoing>,
+) -> Result<Vec<Fate>, BrokerError> {
+    let mut fates = publisher.publish(&messages).await?;
+    for _ in 1..REFUSED_TRIES_MAX {
+        let refused: Vec<usize> =
+            (0..fates.len()).filter(|index| fates[*index] == Fate::Refused).collect();
+        if refused.is_empty() {
+            break;
+        }
+        let again: Vec<Outgoing> = refused.iter().map(|index| messages[*index].clone()).collect();
+        for (index, fate) in refused.into_iter().zip(publisher.publish(&again).await?) {
+            fates[index] = fate;
+        }
+    }
+    for (message, fate) in messages.iter().zip(&fates) {
+        match fate {
+            Fate::Routed => {}
+            Fate::Unroutable => {
+                debug!(exchange = message.exchange, key = message.routing_key, "no queue for it");
+            }
+            Fate::Refused => {
+                warn!(
+                    exchange = message.exchange,
+                    key = message.routing_key,
+                    "refused by the broker"
+                );
+            }
+        }
+    }
+    Ok(fates)
+}

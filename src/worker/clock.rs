@@ -1,0 +1,32 @@
+//! The database's clock, as far as a replica can tell it without asking.
+
+use std::sync::Mutex;
+use std::time::Instant as Monotonic;
+
+use chrono::{TimeDelta, Utc};
+
+use crate::domain::interval::Instant;
+
+/// Remembers the database's clock and carries it forward. Good for telling terminals the time;
+/// nothing is decided by it.
+pub struct Clock(Mutex<Option<(Instant, Monotonic)>>);
+
+impl Clock {
+    /// A clock that has not been told the time yet and falls back to this machine's.
+    pub fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// Tells it the database's time.
+    pub fn set(&self, now: Instant) {
+        *self.0.lock().expect("nothing panics while holding it") = Some((now, Monotonic::now()));
+    }
+
+    /// The database's time now.
+    pub fn now(&self) -> Instant {
+        match *self.0.lock().expect("nothing panics while holding it") {
+            Some((then, at)) => then + TimeDelta::from_std(at.elapsed()).unwrap_or_default(),
+            None => Utc::now(),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Which partitions are ours.
+//!
+//! Partition `i` belongs to the `(i mod n)`-th of the `n` live workers in order of id. A stale view
+//! costs balance for a moment, never correctness.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout};
+use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::{Context, backoff};
+use crate::store::error::StoreError;
+use crate::store::membership::{self, DEAD_AFTER_SECONDS, Member};
+use crate::store::pool;
+
+/// Time between two heartbeats; three fit into the time after which a silent worker counts as dead.
+const BEAT_INTERVAL: Duration = Duration::from_millis(1_500);
+
+/// Bound on one exchange with the database here.
+const BEAT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The partitions of `me` among `live` workers, which are in order of id.
+pub fn owned(partitions: i32, live: &[Uuid], me: Uuid) -> Vec<i32> {
+    let Some(place) = live.iter().position(|id| *id == me) else {
+        return Vec::new();
+    };
+    (0..partitions).filter(|p| usize::try_from(*p).is_ok_and(|p| p % live.len() == place)).collect()
+}
+
+/// Beats until told to stop, then leaves. Whenever the database has not heard from us for as long
+/// as it takes to be counted as dead, we own nothing: others may be taking over.
+pub async fn run(
+    context: Arc<Context>,
+    member: Member,
+    owned: watch::Sender<Vec<i32>>,
+    stop: CancellationToken,
+) {
+    let mut last_beat = Instant::now();
+    let mut failures = 0;
+    while !stop.is_cancelled() {
+        let outcome = connected(&context, &member, &owned, &stop, &mut last_beat).await;
+        if let Err(error) = outcome {
+            failures += 1;
+            warn!(%error, failures, "no heartbeat");
+        } else {
+            failures = 0;
+        }
+        if last_beat.elapsed().as_secs_f64() > DEAD_AFTER_SECONDS {
+            publish(&owned, Vec::new());
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(backoff::full_jitter(failures.min(3))) => {}
+        }
+    }
+}
+
+/// Beats over one connection until it breaks or the worker stops.
+async fn connected(
+    context: &Context,
+    member: &Member,
+    owned: &watch::Sender<Vec<i32>>,
+    stop: &CancellationToken,
+    last_beat: &mut Instant,
+) -> Result<(), StoreError> {
+    let nudged = Arc::new(Notify::new());
+    let client = bounded(connect(context, nudged.clone())).await?;
+    bounded(membership::join(&client)).await?;
+    loop {
+        let ours = owned.borrow().clone();
+        let live = bounded(membership::beat(&client, member, &ours)).await?;
+        *last_beat = Instant::now();
+        publish(owned, self::owned(context.shape.partitions, &live, member.id));
+        tokio::select! {
+            () = stop.cancelled() => return bounded(membership::leave(&client, member.id)).await,
+            () = nudged.notified() => {}
+            () = tokio::time::sleep(BEAT_INTERVAL) => {}
+        }
+    }
+}
+
+async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(BEAT_TIMEOUT, work).await.map_err(|_| StoreError::Timeout("a heartbeat"))?
+}
+
+/// A connection of its own: pooled ones do not hand out notifications.
+async fn connect(context: &Context, nudged: Arc<Notify>) -> Result<Client, StoreError> {
+    let config = pool::settings(&context.settings.database_url)?;
+    let (client, mut connection) = config.connect(NoTls).await?;
+    tokio::spawn(async move {
+        let mut messages = futures::stream::poll_fn(move |cx| connection.poll_message(cx));
+        while let Some(Ok(message)) = messages.next().await {
+            if let AsyncMessage::Notification(_) = message {
+                nudged.notify_one();
+            }
+        }
+    });
+    Ok(client)
+}
+
+fn publish(owned: &watch::Sender<Vec<i32>>, partitions: Vec<i32>) {
+    owned.send_if_modified(|current| {
+        let changed = *current != partitions;
+        if changed {
+            info!(?partitions, "partitions assigned");
+            *current = partitions;
+        }
+        changed
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_partition_has_exactly_one_owner() {
+        let workers: Vec<Uuid> = (0..5).map(|_| Uuid::now_v7()).collect();
+        for n in 1..=workers.len() {
+            let live = &workers[..n];
+            let mut all: Vec<i32> = live.iter().flat_map(|me| owned(4, live, *me)).collect();
+            all.sort_unstable();
+            assert_eq!(all, [0, 1, 2, 3], "{n} workers");
+        }
+        assert!(owned(4, &workers[..2], workers[3]).is_empty(), "a dead worker owns nothing");
+    }
+}

@@ -1,0 +1,327 @@
+//! One partition: collect, decode, decide in one transaction, hand over to [`announce`].
+//!
+//! While a batch's answers are on their way, the next batch is being decided; decisions of one
+//! partition are committed in order, and answers are acknowledged in order.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use super::announce::{self, Handled};
+use super::recoverability::{Action, judge};
+use super::render::{Reaction, outgoing_dead, outgoing_reply, refused, render};
+use super::{Context, arming, backoff};
+use crate::broker::BrokerError;
+use crate::broker::consumer::{QueueConsumer, received};
+use crate::broker::publisher::Publisher;
+use crate::broker::topology::partition_queue;
+use crate::crash_point;
+use crate::domain::refusal::Code;
+use crate::domain::world::{Digest, Refusal, Step};
+use crate::message::decode::{Decoded, decode};
+use crate::message::envelope::{DeadReason, Received};
+use crate::store::error::StoreError;
+use crate::store::{batch, suspects};
+
+/// A message delivered this often before is processed alone: somebody may have crashed on it.
+const SUSPECT_DELIVERIES: u64 = 2;
+
+/// Lone attempts that did not end well before a message is set aside.
+const LONE_ATTEMPTS_MAX: i32 = 3;
+
+/// Why a pipeline ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The broker, or the way to it.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The database, where it could not be waited for.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Told to stop while waiting for the database: what is in hand goes back to the queue.
+    #[error("stopped with a batch in hand")]
+    Abandoned,
+    /// The second half is gone; its own error says why.
+    #[error("announcing ended")]
+    AnnounceEnded,
+}
+
+/// Consumes a partition until `stop`, then finishes the batch in hand and closes the channel.
+pub async fn run(
+    context: Arc<Context>,
+    connections: Arc<super::session::Connections>,
+    partition: i32,
+    stop: CancellationToken,
+) -> Result<(), PipelineError> {
+    let batch_max = context.settings.batch_max;
+    let prefetch = u16::try_from(batch_max * 2).unwrap_or(u16::MAX);
+    let publisher = Publisher::open(&connections.publish).await?;
+    let mut consumer =
+        QueueConsumer::open(&connections.consume, &partition_queue(partition), prefetch).await?;
+    // One batch on its way out while the next is decided; more would only be more to lose.
+    let (handled_tx, handled_rx) = mpsc::channel(1);
+    let announcing = tokio::spawn(announce::run(
+        context.clone(),
+        partition,
+        publisher,
+        consumer.acknowledger(),
+        handled_rx,
+    ));
+    let pipeline = Pipeline { context, partition, stop };
+    let decided = pipeline.decide_batches(&mut consumer, handled_tx).await;
+    let announced = announcing.await.unwrap_or(Err(BrokerError::Timeout("announcing".to_owned())));
+    let closed = consumer.close().await;
+    match (decided, announced) {
+        (_, Err(error)) => Err(error.into()),
+        (Err(error), Ok(())) => Err(error),
+        (Ok(()), Ok(())) => Ok(closed?),
+    }
+}
+
+struct Pipeline {
+    context: Arc<Context>,
+    partition: i32,
+    stop: CancellationToken,
+}
+
+impl Pipeline {
+    async fn decide_batches(
+        &self,
+        consumer: &mut QueueConsumer,
+        handled: mpsc::Sender<Handled>,
+    ) -> Result<(), PipelineError> {
+        loop {
+            let deliveries = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ok(()),
+                deliveries = consumer.collect(self.context.settings.batch_max) => deliveries?,
+            };
+            crash_point!("delivered");
+            let ack_through = deliveries.last().map_or(0, |delivery| delivery.delivery_tag);
+            let messages: Vec<Received> = deliveries.into_iter().map(received).collect();
+            debug!(partition = self.partition, messages = messages.len(), "batch");
+            let mut batch = Handled { ack_through, ..Handled::default() };
+            for group in groups(&messages) {
+                self.handle(&messages[group], &mut batch).await?;
+            }
+            handled.send(batch).await.map_err(|_| PipelineError::AnnounceEnded)?;
+        }
+    }
+
+    /// Handles one group; a lone suspect is counted first, so that a crash leaves a trace.
+    async fn handle(
+        &self,
+        messages: &[Received],
+        batch: &mut Handled,
+    ) -> Result<(), PipelineError> {
+        let [suspect] = messages else {
+            return self.decide(messages, batch).await;
+        };
+        if suspect.delivery_count < SUSPECT_DELIVERIES {
+            return self.decide(messages, batch).await;
+        }
+        let fingerprint = fingerprint(suspect);
+        let pool = &self.context.pool;
+        let before = suspects::count_attempt(pool, self.partition, &fingerprint).await?;
+        if before < LONE_ATTEMPTS_MAX {
+            self.decide(messages, batch).await?;
+        } else {
+            self.set_aside(suspect, batch);
+        }
+        Ok(suspects::clear(pool, self.partition, &fingerprint).await?)
+    }
+
+    async fn decide(
+        &self,
+        messages: &[Received],
+        batch: &mut Handled,
+    ) -> Result<(), PipelineError> {
+        let account = self.context.settings.broker.account();
+        let mut steps = Vec::new();
+        let mut origins = Vec::new();
+        for message in messages {
+            match decode(message, account) {
+                Decoded::Step(step) => {
+                    steps.push(step);
+                    origins.push(message);
+                }
+                Decoded::Refused { terminal, refusal } => {
+                    let id = message.usable_message_id();
+                    self.answer(refused(terminal.as_str(), id, &refusal), message, batch);
+                }
+                Decoded::Dead(reason) => self.bury(message, reason, batch),
+            }
+        }
+        crash_point!("decoded");
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        if !steps.is_empty() {
+            ranges.push(0..steps.len());
+        }
+        let mut tries = 0;
+        while let Some(range) = ranges.pop() {
+            match self.decide_once(&steps[range.clone()], &origins[range.clone()], batch).await {
+                Ok(()) => tries = 0,
+                Err(error) => {
+                    tries += 1;
+                    let origin = origins[range.start];
+                    if !self.recover(&error, tries, &range, origin, batch, &mut ranges).await? {
+                        tries = 0;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what the failure calls for. Returns whether the same steps are tried again.
+    async fn recover(
+        &self,
+        error: &StoreError,
+        tries: u32,
+        range: &Range<usize>,
+        origin: &Received,
+        batch: &mut Handled,
+        ranges: &mut Vec<Range<usize>>,
+    ) -> Result<bool, PipelineError> {
+        let action = judge(error, tries, range.len());
+        warn!(partition = self.partition, steps = range.len(), tries, %error, ?action, "batch failed");
+        match action {
+            Action::Retry | Action::Wait => {
+                tokio::select! {
+                    () = self.stop.cancelled() => return Err(PipelineError::Abandoned),
+                    () = tokio::time::sleep(backoff::full_jitter(tries)) => {}
+                }
+                ranges.push(range.clone());
+                return Ok(true);
+            }
+            Action::Halve => {
+                let middle = range.start + range.len() / 2;
+                ranges.push(middle..range.end);
+                ranges.push(range.start..middle);
+            }
+            Action::SetAside => self.set_aside(origin, batch),
+        }
+        Ok(false)
+    }
+
+    async fn decide_once(
+        &self,
+        steps: &[Step],
+        origins: &[&Received],
+        batch: &mut Handled,
+    ) -> Result<(), StoreError> {
+        let context = &self.context;
+        let committed = batch::run(&context.pool, self.partition, steps, |decided| {
+            let (rendered, reactions) = render(decided, steps);
+            let announces = !rendered.announcements.is_empty();
+            (rendered, (reactions, announces))
+        })
+        .await?;
+        let (reactions, announces) = committed.rendered;
+        context.clock.set(committed.now);
+        if announces {
+            context.announced.notify_one();
+        }
+        for (reaction, origin) in reactions.into_iter().zip(origins) {
+            match reaction {
+                Reaction::Answer(reply) => self.answer(reply, origin, batch),
+                Reaction::Dead(reason) => self.bury(origin, reason, batch),
+                Reaction::Rearm(wake_up) => self.arm(wake_up.due_at, committed.now, batch),
+                Reaction::ToTail(wake_up) => batch.outgoing.push(arming::to_tail(
+                    context,
+                    self.partition,
+                    wake_up.due_at,
+                    committed.now,
+                    wake_up.trigger,
+                )),
+                Reaction::None => {}
+            }
+        }
+        for due_at in committed.unarmed {
+            self.arm(due_at, committed.now, batch);
+        }
+        Ok(())
+    }
+
+    fn arm(
+        &self,
+        due_at: crate::domain::interval::Instant,
+        now: crate::domain::interval::Instant,
+        batch: &mut Handled,
+    ) {
+        if self.context.settings.ladder {
+            let (wake_up, message) = arming::leg(&self.context, self.partition, due_at, now);
+            batch.armed.push((message, due_at, wake_up.armed_until));
+        }
+    }
+
+    fn answer(&self, reply: super::render::Reply, origin: &Received, batch: &mut Handled) {
+        let now = self.context.clock.now();
+        batch.outgoing.push(outgoing_reply(reply, origin.traceparent.as_deref(), now));
+    }
+
+    fn bury(&self, message: &Received, reason: DeadReason, batch: &mut Handled) {
+        warn!(partition = self.partition, reason = reason.as_str(), "dead letter");
+        batch.outgoing.push(outgoing_dead(message, reason, self.partition));
+    }
+
+    /// The last resort for a message that cannot be decided: kept for operators, and its sender is
+    /// told, if it has one.
+    fn set_aside(&self, message: &Received, batch: &mut Handled) {
+        error!(partition = self.partition, routing_key = message.routing_key, "message set aside");
+        self.bury(message, DeadReason::InternalPoison, batch);
+        if let Some(terminal) = message.sender() {
+            let refusal = Refusal::plain(Code::InternalPoison);
+            let reply = refused(terminal.as_str(), message.usable_message_id(), &refusal);
+            self.answer(reply, message, batch);
+        }
+    }
+}
+
+/// Consecutive messages that are decided together: suspects stand alone.
+fn groups(messages: &[Received]) -> Vec<Range<usize>> {
+    let mut groups: Vec<Range<usize>> = Vec::new();
+    let mut alone = true;
+    for (index, message) in messages.iter().enumerate() {
+        let suspect = message.delivery_count >= SUSPECT_DELIVERIES;
+        match groups.last_mut() {
+            Some(last) if !suspect && !alone => last.end = index + 1,
+            _ => groups.push(index..index + 1),
+        }
+        alone = suspect;
+    }
+    groups
+}
+
+fn fingerprint(message: &Received) -> Digest {
+    let mut hash = Sha256::new();
+    for part in [&message.user_id, &message.message_id] {
+        hash.update(part.as_deref().unwrap_or_default());
+        hash.update([0]);
+    }
+    hash.update(&message.body);
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suspects_stand_alone() {
+        let delivered = |counts: &[u64]| -> Vec<Received> {
+            counts
+                .iter()
+                .map(|count| Received { delivery_count: *count, ..Received::default() })
+                .collect()
+        };
+        assert_eq!(groups(&delivered(&[0, 1, 0])), [0..3]);
+        assert_eq!(groups(&delivered(&[0, 2, 0, 0])), [0..1, 1..2, 2..4]);
+        assert_eq!(groups(&delivered(&[2, 3])), [0..1, 1..2]);
+        assert!(groups(&[]).is_empty());
+    }
+}

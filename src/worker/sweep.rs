@@ -1,0 +1,84 @@
+//! The net under the delay ladder.
+//!
+//! It looks at the reservations themselves and only ever *enqueues wake-ups*: settling here would
+//! run ahead of reconfirmations that still wait in the queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::session::Connections;
+use super::{Context, arming};
+use crate::broker::BrokerError;
+use crate::broker::publisher::{Fate, Publisher};
+use crate::domain::world::Trigger;
+use crate::store::error::StoreError;
+use crate::store::wake_ups::{self, Swept};
+
+/// A partition may be swept again after this part of the interval: replicas tick at random, and
+/// the one that swept last may be gone.
+const CLAIM_FRACTION: f64 = 0.4;
+
+/// Ticks are spread over this much of the interval, above and below.
+const JITTER: f64 = 0.2;
+
+#[derive(Debug, thiserror::Error)]
+enum SweepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+/// Sweeps at once and then at every interval.
+pub async fn run(context: Arc<Context>, connections: Arc<Connections>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Err(error) = sweep(&context, &connections).await {
+            warn!(%error, "sweep failed");
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(jittered(context.settings.sweep_interval)) => {}
+        }
+    }
+}
+
+fn jittered(interval: Duration) -> Duration {
+    interval.mul_f64(rand::rng().random_range(1.0 - JITTER..=1.0 + JITTER))
+}
+
+async fn sweep(context: &Context, connections: &Connections) -> Result<(), SweepError> {
+    let interval = context.settings.sweep_interval.as_secs_f64() * CLAIM_FRACTION;
+    let Swept { overdue, unarmed, now } =
+        wake_ups::sweep(&context.pool, context.shape.partitions, interval).await?;
+    let Some(now) = now else {
+        return Ok(());
+    };
+    let mut messages = Vec::new();
+    for (partition, due_at) in &overdue {
+        messages.push(arming::to_tail(context, *partition, *due_at, now, Trigger::Sweep));
+    }
+    let mut legs = Vec::new();
+    if context.settings.ladder {
+        for (partition, due_at) in &unarmed {
+            let (wake_up, message) = arming::leg(context, *partition, *due_at, now);
+            legs.push((*partition, wake_up));
+            messages.push(message);
+        }
+    }
+    if messages.is_empty() {
+        return Ok(());
+    }
+    info!(overdue = overdue.len(), unarmed = legs.len(), "sweep sends wake-ups");
+    let fates = Publisher::open(&connections.publish).await?.publish(&messages).await?;
+    for ((partition, wake_up), fate) in legs.iter().zip(&fates[overdue.len()..]) {
+        if *fate == Fate::Routed {
+            let armed = [(wake_up.due_at, wake_up.armed_until)];
+            wake_ups::mark_armed(&context.pool, *partition, &armed).await?;
+        }
+    }
+    Ok(())
+}
