@@ -72,7 +72,7 @@ impl Fields {
         let wrong = || Refusal::of_field(Code::InvalidTimestamp, name);
         let parsed = DateTime::parse_from_rfc3339(&text).map_err(|_| wrong())?;
         let leap_second = parsed.nanosecond() >= 1_000_000_000;
-        if leap_second || !text.as_bytes().get(10).is_some_and(|b| *b == b'T') {
+        if leap_second || text.as_bytes().get(10) != Some(&b'T') {
             return Err(wrong());
         }
         Ok(parsed.with_timezone(&Utc))

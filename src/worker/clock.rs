@@ -9,13 +9,12 @@ use crate::domain::interval::Instant;
 
 /// Remembers the database's clock and carries it forward. Good for telling terminals the time;
 /// nothing is decided by it.
+///
+/// Until it is told the time it falls back to this machine's.
+#[derive(Default)]
 pub struct Clock(Mutex<Option<(Instant, Monotonic)>>);
 
 impl Clock {
-    /// A clock that has not been told the time yet and falls back to this machine's.
-    pub fn new() -> Self {
-        Self(Mutex::new(None))
-    }
 
     /// Tells it the database's time.
     pub fn set(&self, now: Instant) {

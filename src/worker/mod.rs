@@ -103,7 +103,7 @@ async fn prepare(settings: Settings) -> Result<Context> {
         pool: pool::open(config, connections),
         settings,
         shape,
-        clock: Clock::new(),
+        clock: Clock::default(),
         announced: Notify::new(),
         id: Uuid::now_v7(),
     })

@@ -1,0 +1,95 @@
+-- What must hold at any time: each query names what it looks for and returns zero rows when all is
+-- well. Safe to run against a live database; heavy on a large one.
+
+-- I1 no overbooking
+select 'I1 overbooked' as broken, r.id::text as what
+from reservations r join servers s on s.id = r.server_id
+where r.state <> 'cancelled'
+  and peak_depth(r.server_id, r.start_at, r.busy_until, s.busy_max_seconds) > s.capacity;
+
+-- I2 no overbooking in any past state: reservations live in [seq, seq of their cancellation),
+-- judged at each start as of each acceptance
+with lives as (
+    select r.id, r.server_id, r.start_at, r.busy_until,
+           min(h.seq) filter (where h.from_state is null) as from_seq,
+           coalesce(min(h.seq) filter (where h.to_state = 'cancelled'), 9223372036854775807) as until_seq
+    from reservations r join history h on h.reservation_id = r.id
+    group by r.id
+), points as (
+    select x.server_id, x.from_seq as seq, y.start_at as at
+    from lives x join lives y on y.server_id = x.server_id
+        and y.from_seq <= x.from_seq and y.until_seq > x.from_seq
+        and y.start_at >= x.start_at and y.start_at < x.busy_until
+)
+select 'I2 overbooked in the past', p.server_id || ' at decision ' || p.seq
+from points p join servers s on s.id = p.server_id
+join lives z on z.server_id = p.server_id and z.from_seq <= p.seq and z.until_seq > p.seq
+    and z.start_at <= p.at and z.busy_until > p.at
+group by p.server_id, p.seq, p.at, s.capacity
+having count(distinct z.id) > s.capacity;
+
+-- I3 quota, each reservation clipped to each period it touches
+select distinct 'I3 over quota', u.id || ' from ' || p.period_start
+from reservations r cross join lateral quota_periods(r.start_at, r.end_at) p
+join users u on u.id = r.user_id cross join policy
+where r.state <> 'cancelled'
+  and reserved_seconds(u.id, p.period_start, p.period_end)
+      > coalesce(u.quota_seconds, policy.quota_default_seconds);
+
+-- I9 history: legal changes, each from the state that the one before led to, the last one as in
+-- the table
+select 'I9 illegal change', reservation_id::text || ': ' || coalesce(from_state, '-') || ' to ' || to_state
+from history
+where (coalesce(from_state, '-'), to_state) not in (
+    ('-', 'held'), ('held', 'reconfirmed'), ('held', 'confirmed'), ('held', 'cancelled'),
+    ('reconfirmed', 'confirmed'), ('reconfirmed', 'cancelled'), ('confirmed', 'cancelled'));
+with ordered as (
+    select *, lag(to_state) over (partition by reservation_id
+        order by seq, from_state is not null, to_state = 'cancelled') as before
+    from history
+)
+select 'I9 broken chain', reservation_id::text from ordered where from_state is distinct from before;
+select 'I9 history and table differ', r.id::text
+from reservations r
+where r.state is distinct from (
+    select to_state from history h where h.reservation_id = r.id
+    order by seq desc, from_state is null, to_state = 'cancelled' desc limit 1);
+
+-- I10 confirmed: exactly one charge, of the reserved time and the frozen price; cancelled after
+-- that: that charge and one full credit; otherwise none
+select 'I10 charge does not fit the state', r.id::text
+from reservations r
+left join billing_entries c on c.reservation_id = r.id and c.kind = 'charge'
+where (c.id is not null) <> exists (
+    select from history h where h.reservation_id = r.id and h.to_state = 'confirmed');
+select 'I10 charge of another time or price', r.id::text
+from reservations r join billing_entries c on c.reservation_id = r.id
+where c.amount_minor <> r.price_minor
+   or (c.kind = 'charge' and c.seconds <> extract(epoch from r.end_at - r.start_at));
+select 'I10 credit does not fit', r.id::text
+from reservations r
+join billing_entries c on c.reservation_id = r.id and c.kind = 'charge'
+left join billing_entries k on k.reservation_id = r.id and k.kind = 'credit'
+where (r.state = 'cancelled') <> (k.id is not null) or k.charge_id <> c.id;
+
+-- I11 one event per billing entry, under its id
+select 'I11 billing entry without event', b.id::text
+from billing_entries b left join announcements a on a.id = b.id and a.kind = 'event'
+where a.id is null;
+
+-- I13 deadlines: never early, none outstanding for long
+select 'I13 settled early', h.reservation_id::text
+from history h join reservations r on r.id = h.reservation_id
+where h.actor = 'deadline' and (h.at < r.deadline_at or h.lateness_ms < 0);
+select 'I13 outstanding', id::text from reservations
+where state in ('held', 'reconfirmed') and deadline_at < clock_timestamp() - interval '60 s';
+
+-- I15 accepted: exactly one reservation; refused: none
+select 'I15 accepted without reservation', q.terminal_id || ' ' || q.message_id
+from requests q
+where q.kind = 'request' and (q.outcome = 'accepted') <> exists (
+    select from reservations r where r.terminal_id = q.terminal_id and r.message_id = q.message_id);
+select 'I15 reservation that nobody asked for', r.id::text
+from reservations r
+where not exists (select from requests q where q.terminal_id = r.terminal_id
+    and q.message_id = r.message_id and q.kind = 'request' and q.outcome = 'accepted');

@@ -1,0 +1,8 @@
+//! What every test stands on: real engines, and a database, a vhost and accounts of its own.
+
+pub mod engines;
+pub mod facts;
+pub mod invariants;
+pub mod stack;
+pub mod terminal;
+pub mod worker;

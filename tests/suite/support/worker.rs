@@ -1,0 +1,97 @@
+//! Workers as processes of their own, to be stopped, frozen and killed.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::facts;
+
+/// A `holdfast worker` process. Killed when dropped.
+pub struct Worker {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Worker {
+    /// Starts one with `environment` on top of an otherwise empty one.
+    pub fn start(environment: &[(&str, &str)]) -> Self {
+        let dir = std::env::temp_dir();
+        let log = dir.join(format!("worker-{}.log", uuid::Uuid::new_v4().simple()));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+        command.arg("worker").env_clear().envs(environment.iter().copied());
+        // How the development script finds processes that a dying test leaves behind.
+        if let Ok(state) = std::env::var("HOLDFAST_DEV_STATE") {
+            command.env("HOLDFAST_DEV_STATE", state);
+        }
+        let child = command
+            .env("RUST_LOG", "info,holdfast=debug,lapin::returned_messages=error")
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).expect("a log file"))
+            .spawn()
+            .expect("the worker starts");
+        Self { child, log }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
+        kill(pid, signal).expect("the process is there");
+    }
+
+    /// Freezes it, as a stalled machine would.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Wakes it.
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// Kills it on the spot.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the process is there");
+        self.child.wait().expect("it is gone");
+    }
+
+    /// Asks it to drain and waits until it has.
+    pub async fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.ended().await
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        facts::found("the worker ends", async || child.try_wait().expect("a status")).await
+    }
+
+    /// Whether it is still running.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("a status").is_none()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(40).collect();
+            eprintln!("--- end of {}", self.log.display());
+            for line in tail.iter().rev() {
+                eprintln!("{line}");
+            }
+        }
+    }
+}
