@@ -1,0 +1,201 @@
+//! Invents batches: small scenes around the places where rules meet.
+
+use holdfast::domain::id::{ServerId, TerminalId};
+use holdfast::domain::world::{Action, Command, Digest, Step};
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use uuid::Uuid;
+
+use super::target::{Target, any_desk, pick, wake_up};
+use super::times;
+use super::truth::{Row, Truth, interval};
+
+/// Invents batches and remembers what it has sent, to repeat it.
+#[derive(Default)]
+pub struct Inventor {
+    serial: u64,
+    sent: Vec<Command>,
+}
+
+impl Inventor {
+    pub fn batch(&mut self, rng: &mut StdRng, truth: &Truth) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for _ in 0..rng.random_range(1..=8) {
+            self.scene(rng, truth, &mut steps);
+        }
+        for step in &steps {
+            if let Step::Command(command) = step {
+                self.sent.push(command.clone());
+            }
+        }
+        let old = self.sent.len().saturating_sub(40);
+        self.sent.drain(..old);
+        steps
+    }
+
+    fn scene(&mut self, rng: &mut StdRng, truth: &Truth, steps: &mut Vec<Step>) {
+        match rng.random_range(0..100) {
+            0..42 => {
+                let request = self.request(rng, truth);
+                steps.push(request);
+            }
+            42..58 => {
+                let target = pick(rng, truth, steps);
+                let step = self.about(rng, truth, &target);
+                steps.push(step);
+            }
+            58..80 => self.around_a_deadline(rng, truth, steps),
+            80..92 => self.again(rng, truth, steps),
+            _ => self.free_and_take(rng, truth, steps),
+        }
+    }
+
+    fn request(&mut self, rng: &mut StdRng, truth: &Truth) -> Step {
+        let desk = any_desk(rng, truth);
+        let house = truth.houses.choose(rng).expect("there are some");
+        let server = match rng.random_range(0..100) {
+            0 => None,
+            1..3 => Some(ServerId::parse("no-such-server").unwrap()),
+            _ => Some(house.id.clone()),
+        };
+        let span = times::wanted(rng, truth, house);
+        let action = Action::Request {
+            candidate: self.uuid(),
+            interval: interval(span),
+        };
+        Step::Command(self.command(desk, server, action))
+    }
+
+    /// A command about one reservation, mostly by its own user and along the right way.
+    fn about(&mut self, rng: &mut StdRng, truth: &Truth, target: &Target) -> Step {
+        let action = match rng.random_range(0..100) {
+            0..60 => Action::Reconfirm(target.id),
+            60..82 => Action::Withdraw(target.id),
+            _ => Action::Show(target.id),
+        };
+        let theirs = truth.desks.iter();
+        let theirs: Vec<_> = theirs
+            .filter(|desk| Some(&desk.user) == target.user.as_ref())
+            .collect();
+        let desk = match theirs.choose(rng) {
+            Some(desk) if rng.random_bool(0.92) => desk.id.clone(),
+            _ => any_desk(rng, truth),
+        };
+        let server = match rng.random_range(0..100) {
+            0..2 => None,
+            2..6 => truth.houses.choose(rng).map(|house| house.id.clone()),
+            _ => target.server.clone(),
+        };
+        Step::Command(self.command(desk, server, action))
+    }
+
+    /// A wake-up, with commands about the same reservations right before and behind it.
+    fn around_a_deadline(&mut self, rng: &mut StdRng, truth: &Truth, steps: &mut Vec<Step>) {
+        let unsettled: Vec<&Row> = truth.rows.iter().filter(|row| row.unsettled()).collect();
+        let overdue: Vec<&Row> = unsettled
+            .iter()
+            .copied()
+            .filter(|row| row.deadline <= truth.now)
+            .collect();
+        let row = if rng.random_bool(0.9) {
+            overdue.choose(rng)
+        } else {
+            unsettled.choose(rng)
+        };
+        let Some(row) = row else {
+            if rng.random_bool(0.1) {
+                steps.push(Step::WakeUp(wake_up(rng, truth, truth.now)));
+            }
+            return;
+        };
+        let target = Target::of(row);
+        for before in [true, false] {
+            if rng.random_bool(0.5) {
+                let step = self.about(rng, truth, &target);
+                steps.push(step);
+            }
+            if before {
+                steps.push(Step::WakeUp(wake_up(rng, truth, row.deadline)));
+            }
+        }
+    }
+
+    /// Something that was sent before, under the same message id: as it was, or something else.
+    fn again(&mut self, rng: &mut StdRng, truth: &Truth, steps: &mut Vec<Step>) {
+        let mut candidates: Vec<&Command> = self.sent.iter().collect();
+        for step in steps.iter() {
+            if let Step::Command(command) = step {
+                candidates.extend([command; 6]);
+            }
+        }
+        let Some(command) = candidates.choose(rng).copied() else {
+            return;
+        };
+        let mut command = command.clone();
+        if let Action::Request { candidate, .. } = &mut command.action {
+            *candidate = self.uuid();
+        }
+        match rng.random_range(0..10) {
+            0..6 => {}
+            6..9 => {
+                command.digest = self.digest();
+                command.server = truth.houses.choose(rng).map(|house| house.id.clone());
+            }
+            // Another terminal has ids of its own.
+            _ => command.terminal = any_desk(rng, truth),
+        }
+        steps.push(Step::Command(command));
+    }
+
+    /// Withdraws a reservation and asks for the same time again.
+    fn free_and_take(&mut self, rng: &mut StdRng, truth: &Truth, steps: &mut Vec<Step>) {
+        let unsettled: Vec<&Row> = truth.rows.iter().filter(|row| row.unsettled()).collect();
+        let Some(row) = unsettled.choose(rng) else {
+            return;
+        };
+        let withdraw = Action::Withdraw(row.id);
+        let server = Some(row.server.clone());
+        let withdraw = self.command(row.terminal.clone(), server.clone(), withdraw);
+        let request = Action::Request {
+            candidate: self.uuid(),
+            interval: interval((row.start, row.end)),
+        };
+        let desk = if rng.random_bool(0.5) {
+            row.terminal.clone()
+        } else {
+            any_desk(rng, truth)
+        };
+        let request = self.command(desk, server, request);
+        steps.push(Step::Command(withdraw));
+        steps.push(Step::Command(request));
+    }
+
+    fn command(
+        &mut self,
+        terminal: TerminalId,
+        server: Option<ServerId>,
+        action: Action,
+    ) -> Command {
+        let digest = self.digest();
+        Command {
+            terminal,
+            message_id: format!("m{}", self.serial),
+            digest,
+            server,
+            action,
+        }
+    }
+
+    fn digest(&mut self) -> Digest {
+        self.serial += 1;
+        let mut digest = [0; 32];
+        digest[..8].copy_from_slice(&self.serial.to_le_bytes());
+        digest
+    }
+
+    fn uuid(&mut self) -> Uuid {
+        self.serial += 1;
+        Uuid::from_u128(u128::from(self.serial))
+    }
+}

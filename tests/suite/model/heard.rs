@@ -1,0 +1,166 @@
+//! Puts what `decide` said and did into the model's words, and compares.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+
+use holdfast::domain::quota::Receipt;
+use holdfast::domain::reservation::Reservation;
+use holdfast::domain::world::{
+    Cause, Decision, Effects, Refusal, Transition, Verdict, WakeUpVerdict, World,
+};
+
+use super::said::{Answer, Line, Move, Outcome, Said};
+use super::truth::{Row, Truth, micros};
+
+/// Compares everything that `decide` brought about with what the model expects.
+pub fn compare(
+    truth: &Truth,
+    expected: &Outcome,
+    world: &World,
+    verdicts: &[Verdict],
+    effects: &Effects,
+) -> Result<(), String> {
+    same("number of verdicts", &expected.said.len(), &verdicts.len())?;
+    for (index, (said, verdict)) in expected.said.iter().zip(verdicts).enumerate() {
+        same(&format!("verdict on step {index}"), said, &heard(verdict))?;
+    }
+    same("transitions", &expected.moves, &moves(effects)?)?;
+    let wake_ups = effects.wake_ups.iter().map(|at| micros(*at)).collect();
+    same("wake-ups", &expected.wake_ups, &wake_ups)?;
+    let finished = effects.finished.map(micros);
+    same("finished", &expected.finished, &finished)?;
+    for reservation in world.reservations.values() {
+        let row = truth.row(reservation.id);
+        same("reservation", &row, &Some(&self::row(reservation)))?;
+    }
+    for moved in &expected.moves {
+        let there = world.reservations.contains_key(&moved.row);
+        same("changed reservation is in the world", &true, &there)?;
+    }
+    Ok(())
+}
+
+/// Equality, or a message that shows both.
+pub fn same<T: PartialEq + Debug>(what: &str, expected: &T, got: &T) -> Result<(), String> {
+    if expected == got {
+        return Ok(());
+    }
+    Err(format!(
+        "{what}\n  expected {expected:?}\n  got      {got:?}"
+    ))
+}
+
+fn heard(verdict: &Verdict) -> Said {
+    match verdict {
+        Verdict::Decided(decision) => Said::Decided(answer(decision)),
+        Verdict::Answered(decision) => Said::Answered(answer(decision)),
+        Verdict::Undecided(refusal) => Said::Undecided(refused(refusal)),
+        Verdict::Replay(stored) => Said::Replay {
+            digest: stored.digest,
+            answer: stored.answer.clone(),
+        },
+        Verdict::RepeatOf(step) => Said::RepeatOf(*step),
+        Verdict::UnknownTerminal => Said::UnknownTerminal,
+        Verdict::WakeUp(WakeUpVerdict::Finished) => Said::WakeUp("finished"),
+        Verdict::WakeUp(WakeUpVerdict::Rearm) => Said::WakeUp("rearm"),
+        Verdict::WakeUp(WakeUpVerdict::ToTail) => Said::WakeUp("to_tail"),
+    }
+}
+
+fn answer(decision: &Decision) -> Box<Answer> {
+    match decision {
+        Decision::Accepted {
+            reservation,
+            receipts,
+            connection_url,
+        } => Box::new(Answer {
+            receipts: receipts.iter().map(line).collect(),
+            url: connection_url.clone(),
+            ..*Answer::about("accepted", &row(reservation))
+        }),
+        Decision::Reconfirmed(reservation) => Answer::about("reconfirmed", &row(reservation)),
+        Decision::Withdrawn(reservation) => Answer::about("withdrawn", &row(reservation)),
+        Decision::Shown(reservation) => Answer::about("shown", &row(reservation)),
+        Decision::Refused(refusal) => refused(refusal),
+    }
+}
+
+fn refused(refusal: &Refusal) -> Box<Answer> {
+    Box::new(Answer {
+        receipts: refusal.receipts.iter().map(line).collect(),
+        field: refusal.field.clone(),
+        reason: refusal.reason.map(|reason| reason.as_str()),
+        ..*Answer::refused(refusal.code.as_str())
+    })
+}
+
+fn line(receipt: &Receipt) -> Line {
+    Line {
+        period: (micros(receipt.bounds.start), micros(receipt.bounds.end)),
+        limit: receipt.limit_seconds,
+        used: receipt.used_seconds,
+        requested: receipt.requested_seconds,
+    }
+}
+
+fn row(reservation: &Reservation) -> Row {
+    Row {
+        id: reservation.id,
+        terminal: reservation.terminal.clone(),
+        message_id: reservation.message_id.clone(),
+        user: reservation.user.clone(),
+        server: reservation.server.clone(),
+        start: micros(reservation.interval.start),
+        end: micros(reservation.interval.end),
+        busy_until: micros(reservation.busy_until),
+        deadline: micros(reservation.deadline_at),
+        state: reservation.state.as_str(),
+        reason: reservation.cancel_reason.map(|reason| reason.as_str()),
+        price: reservation.price_minor,
+        currency: reservation.currency.clone(),
+        version: reservation.tariff_version,
+        held_at: micros(reservation.held_at),
+        reconfirmed_at: reservation.reconfirmed_at.map(micros),
+        settled_at: reservation.settled_at.map(micros),
+    }
+}
+
+/// The transitions, with places in the decision order replaced by a count of the places used:
+/// the order must grow from each decision to the next, but a decision that changes nothing may
+/// take a place as well.
+fn moves(effects: &Effects) -> Result<Vec<Move>, String> {
+    let mut moves: Vec<Move> = Vec::new();
+    let mut places: HashMap<u32, usize> = HashMap::new();
+    let mut last = None;
+    for transition in &effects.transitions {
+        if last.is_some_and(|last| transition.order < last) || transition.order >= effects.decisions
+        {
+            return Err(format!("places out of order: {:?}", effects.transitions));
+        }
+        last = Some(transition.order);
+        let next = places.len();
+        let place = *places.entry(transition.order).or_insert(next);
+        moves.push(moved(transition, place));
+    }
+    Ok(moves)
+}
+
+fn moved(transition: &Transition, place: usize) -> Move {
+    let cause = match &transition.cause {
+        Cause::Terminal {
+            terminal,
+            message_id,
+        } => format!("terminal {terminal} {message_id}"),
+        Cause::Deadline {
+            trigger,
+            lateness_ms,
+        } => format!("deadline {} {lateness_ms}", trigger.as_str()),
+    };
+    Move {
+        row: transition.reservation,
+        from: transition.from.map(|state| state.as_str()),
+        to: transition.to.as_str(),
+        cause,
+        place,
+    }
+}

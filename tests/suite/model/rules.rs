@@ -1,0 +1,224 @@
+//! The rules once more, written as naively as they can be read.
+
+use holdfast::domain::world::{Action, Command, Step, Trigger, WakeUp};
+use uuid::Uuid;
+
+use super::said::{Answer, Answered, Outcome, Said};
+use super::tally::Tally;
+use super::truth::{Desk, Memo, Row, Truth, micros};
+
+impl Truth {
+    /// Judges a batch. `left` are the due reservations that did not fit into the batch's slice.
+    pub fn judge(&mut self, steps: &[Step], left: &[Uuid], tally: &mut Tally) -> Outcome {
+        let mut out = Outcome::default();
+        for (index, step) in steps.iter().enumerate() {
+            let said = match step {
+                Step::Command(command) => self.command(index, command, &mut out, tally),
+                Step::WakeUp(wake_up) => Said::WakeUp(self.wake_up(wake_up, left, &mut out, tally)),
+            };
+            out.said.push(said);
+        }
+        out
+    }
+
+    fn command(&mut self, at: usize, c: &Command, out: &mut Outcome, tally: &mut Tally) -> Said {
+        let Some(desk) = self.desk(&c.terminal).cloned() else {
+            return Said::UnknownTerminal;
+        };
+        if !desk.enabled {
+            return Said::Undecided(Answer::refused("terminal_disabled"));
+        }
+        if let Action::Show(id) = c.action {
+            let shown = self.own(&desk, id).map(|row| Answer::about("shown", row));
+            return Said::Answered(shown.unwrap_or_else(|refused| refused));
+        }
+        let key = (c.terminal.clone(), c.message_id.clone());
+        if let Some(memo) = self.memos.get(&key) {
+            return if memo.digest != c.digest {
+                Said::Undecided(Answer::refused("idempotency_mismatch"))
+            } else if let Some(step) = memo.step {
+                Said::RepeatOf(step)
+            } else {
+                Said::Replay {
+                    digest: memo.digest,
+                    answer: memo.answer.clone(),
+                }
+            };
+        }
+        let answer = self.act(&desk, c, out, tally);
+        if answer.code == "inconsistent_message" {
+            return Said::Undecided(answer);
+        }
+        let memo = Memo {
+            digest: c.digest,
+            step: Some(at),
+            answer: String::new(),
+        };
+        self.memos.insert(key, memo);
+        Said::Decided(answer)
+    }
+
+    fn act(
+        &mut self,
+        desk: &Desk,
+        c: &Command,
+        out: &mut Outcome,
+        tally: &mut Tally,
+    ) -> Box<Answer> {
+        let cause = format!("terminal {} {}", c.terminal, c.message_id);
+        let answer = match &c.action {
+            Action::Request {
+                candidate,
+                interval,
+            } => {
+                let span = (micros(interval.start), micros(interval.end));
+                self.request(desk, c, *candidate, span, tally)
+                    .inspect(|answer| {
+                        let row = answer.row.as_ref().expect("it is accepted");
+                        if row.state == "held" {
+                            out.wake_ups.insert(row.deadline);
+                            out.moved(row.id, &[None, Some("held")], &cause);
+                        } else {
+                            out.moved(row.id, &[None, Some("held"), Some("confirmed")], &cause);
+                        }
+                    })
+            }
+            Action::Reconfirm(id) => self.reconfirm(desk, c, *id, &cause, out, tally),
+            Action::Withdraw(id) => self.withdraw(desk, c, *id, &cause, out),
+            Action::Show(_) => unreachable!("answered above"),
+        };
+        answer.unwrap_or_else(|refused| refused)
+    }
+
+    /// The user's own reservation.
+    fn own(&self, desk: &Desk, id: Uuid) -> Result<&Row, Box<Answer>> {
+        match self.row(id) {
+            Some(row) if row.user == desk.user => Ok(row),
+            _ => Err(Answer::refused("unknown_reservation")),
+        }
+    }
+
+    /// The user's own reservation, to be changed by a command that came along the right way.
+    fn to_change(&self, desk: &Desk, c: &Command, id: Uuid) -> Result<usize, Box<Answer>> {
+        let row = self.own(desk, id)?;
+        if c.server.as_ref().map(|id| id.as_str()) != Some(row.server.as_str()) {
+            return Err(Box::new(Answer {
+                field: Some("headers.server".to_owned()),
+                ..*Answer::refused("inconsistent_message")
+            }));
+        }
+        if row.state == "confirmed" {
+            return Err(Answer::refused("already_confirmed"));
+        }
+        if row.state == "cancelled" {
+            return Err(Box::new(Answer {
+                reason: row.reason,
+                ..*Answer::refused("already_cancelled")
+            }));
+        }
+        Ok(self.rows.iter().position(|other| other.id == id).unwrap())
+    }
+
+    fn reconfirm(
+        &mut self,
+        desk: &Desk,
+        c: &Command,
+        id: Uuid,
+        cause: &str,
+        out: &mut Outcome,
+        tally: &mut Tally,
+    ) -> Answered {
+        let found = self.to_change(desk, c, id);
+        self.note_reconfirm(id, &found, tally);
+        let now = self.now;
+        let row = &mut self.rows[found?];
+        if row.state == "held" {
+            row.state = "reconfirmed";
+            row.reconfirmed_at = Some(now);
+            out.moved(id, &[Some("held"), Some("reconfirmed")], cause);
+        }
+        Ok(Answer::about("reconfirmed", row))
+    }
+
+    fn withdraw(
+        &mut self,
+        desk: &Desk,
+        c: &Command,
+        id: Uuid,
+        cause: &str,
+        out: &mut Outcome,
+    ) -> Answered {
+        let index = self.to_change(desk, c, id)?;
+        out.moved(
+            id,
+            &[Some(self.rows[index].state), Some("cancelled")],
+            cause,
+        );
+        self.cancel(index, "withdrawn");
+        Ok(Answer::about("withdrawn", &self.rows[index]))
+    }
+
+    /// Ends a reservation; also how an operator does it.
+    pub fn cancel(&mut self, index: usize, reason: &'static str) {
+        let row = &mut self.rows[index];
+        row.state = "cancelled";
+        row.reason = Some(reason);
+        row.settled_at = Some(self.now);
+    }
+
+    fn wake_up(
+        &mut self,
+        w: &WakeUp,
+        left: &[Uuid],
+        out: &mut Outcome,
+        tally: &mut Tally,
+    ) -> &'static str {
+        let due_at = micros(w.due_at);
+        if self.now < due_at {
+            return "rearm";
+        }
+        if micros(w.armed_until) < due_at {
+            tally.note("edge: intermediate leg read after its instant");
+            return "to_tail";
+        }
+        let mut due: Vec<(i64, usize)> = Vec::new();
+        for (index, row) in self.rows.iter().enumerate() {
+            if row.unsettled() && row.deadline <= due_at && !left.contains(&row.id) {
+                due.push((row.deadline, index));
+            }
+        }
+        due.sort_unstable();
+        for (_, index) in due {
+            self.settle(index, w.trigger, out, tally);
+        }
+        self.note_wake_up(due_at, tally);
+        if left
+            .iter()
+            .any(|id| self.row(*id).unwrap().deadline <= due_at)
+        {
+            tally.note("edge: more is due than the slice holds");
+            return "to_tail";
+        }
+        out.finished = Some(out.finished.map_or(due_at, |other| other.max(due_at)));
+        "finished"
+    }
+
+    fn settle(&mut self, at: usize, trigger: Trigger, out: &mut Outcome, tally: &mut Tally) {
+        self.note_settle(at, tally);
+        let now = self.now;
+        let row = &mut self.rows[at];
+        let word = match trigger {
+            Trigger::Message => "message",
+            Trigger::Sweep => "sweep",
+        };
+        let cause = format!("deadline {word} {}", (now - row.deadline) / 1_000);
+        if row.state == "reconfirmed" {
+            out.moved(row.id, &[Some("reconfirmed"), Some("confirmed")], &cause);
+            row.state = "confirmed";
+            row.settled_at = Some(now);
+        } else {
+            out.moved(row.id, &[Some("held"), Some("cancelled")], &cause);
+            self.cancel(at, "not_reconfirmed");
+        }
+    }
+}

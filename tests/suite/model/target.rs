@@ -1,0 +1,91 @@
+//! Chooses what commands and wake-ups are about.
+
+use holdfast::domain::id::{ServerId, TerminalId, UserId};
+use holdfast::domain::world::{Action, Command, Step, Trigger, WakeUp};
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use uuid::Uuid;
+
+use super::truth::{Row, Truth, instant};
+
+/// What a command is about: a reservation, its user and its server as far as they are known.
+pub struct Target {
+    pub id: Uuid,
+    pub user: Option<UserId>,
+    pub server: Option<ServerId>,
+}
+
+impl Target {
+    pub fn of(row: &Row) -> Self {
+        Self {
+            id: row.id,
+            user: Some(row.user.clone()),
+            server: Some(row.server.clone()),
+        }
+    }
+}
+
+/// Some terminal, rarely one that does not exist.
+pub fn any_desk(rng: &mut StdRng, truth: &Truth) -> TerminalId {
+    if rng.random_bool(0.01) {
+        return TerminalId::parse("nobody").unwrap();
+    }
+    truth.desks.choose(rng).expect("there are some").id.clone()
+}
+
+/// A reservation: mostly a recent one, maybe of this very batch, rarely none at all.
+pub fn pick(rng: &mut StdRng, truth: &Truth, steps: &[Step]) -> Target {
+    let recent: Vec<&Row> = truth.rows.iter().rev().take(16).collect();
+    let here: Vec<&Command> = steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Command(command) => Some(command),
+            Step::WakeUp(_) => None,
+        })
+        .collect();
+    match rng.random_range(0..100) {
+        0..70 => recent.choose(rng).map(|row| Target::of(row)),
+        70..80 => truth.rows.choose(rng).map(Target::of),
+        80..96 => here.choose(rng).and_then(|command| match command.action {
+            Action::Request { candidate, .. } => Some(Target {
+                id: candidate,
+                user: truth.desk(&command.terminal).map(|desk| desk.user.clone()),
+                server: command.server.clone(),
+            }),
+            _ => None,
+        }),
+        _ => None,
+    }
+    .unwrap_or(Target {
+        id: Uuid::nil(),
+        user: None,
+        server: truth.houses.first().map(|house| house.id.clone()),
+    })
+}
+
+/// A wake-up for an instant or near it; early, ripe, or an intermediate leg.
+pub fn wake_up(rng: &mut StdRng, truth: &Truth, deadline: i64) -> WakeUp {
+    let due_at = match rng.random_range(0..100) {
+        0..80 => deadline,
+        80..85 => truth.now,
+        85..90 => truth.now + rng.random_range(-1..=1),
+        _ => deadline + rng.random_range(-3..=3) * truth.tick,
+    };
+    let armed_until = match rng.random_range(0..100) {
+        0..80 => due_at + 250_000,
+        80..85 => due_at,
+        85..90 => due_at - 1,
+        90..95 => due_at - 1_000,
+        _ => due_at - 5 * truth.tick,
+    };
+    WakeUp {
+        due_at: instant(due_at),
+        armed_until: instant(armed_until),
+        trigger: if rng.random_bool(0.7) {
+            Trigger::Message
+        } else {
+            Trigger::Sweep
+        },
+    }
+}
