@@ -176,7 +176,9 @@ fn request(
     if late && server.late_booking == LateBooking::Reject {
         return Err(Refusal::plain(Code::TooLateToReconfirm));
     }
-    if !late && world.holds.get(&terminal.user).is_some_and(|holds| holds.count >= holds.max) {
+    // Without a count there is no saying that there is room.
+    let full = world.holds.get(&terminal.user).is_none_or(|holds| holds.count >= holds.max);
+    if !late && full {
         return Err(Refusal::plain(Code::TooManyHolds));
     }
     let receipts = world.quota.receipts(&terminal.user, interval);

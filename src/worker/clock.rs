@@ -15,7 +15,6 @@ use crate::domain::interval::Instant;
 pub struct Clock(Mutex<Option<(Instant, Monotonic)>>);
 
 impl Clock {
-
     /// Tells it the database's time.
     pub fn set(&self, now: Instant) {
         *self.0.lock().expect("nothing panics while holding it") = Some((now, Monotonic::now()));

@@ -35,8 +35,7 @@ impl Auditor {
             if transition.to == State::Confirmed {
                 *self.charges.entry(transition.reservation).or_default() += 1;
             }
-            self.last
-                .insert(transition.reservation, transition.to.as_str());
+            self.last.insert(transition.reservation, transition.to.as_str());
         }
         for transition in &effects.transitions {
             let row = truth.row(transition.reservation);

@@ -27,9 +27,7 @@ pub fn begin(rng: &mut StdRng, calendar: &Calendar) -> Truth {
             enabled: true,
         })
         .collect();
-    let houses = (1..=rng.random_range(1..=3))
-        .map(|n| house(rng, n, tick))
-        .collect();
+    let houses = (1..=rng.random_range(1..=3)).map(|n| house(rng, n, tick)).collect();
     Truth {
         tick,
         now: anchor - rng.random_range(0..=24) * tick,
@@ -100,9 +98,8 @@ pub fn between(rng: &mut StdRng, truth: &mut Truth) -> Option<usize> {
         let index = rng.random_range(0..truth.desks.len());
         truth.desks[index].enabled = rng.random_bool(0.93);
     }
-    let live: Vec<usize> = (0..truth.rows.len())
-        .filter(|index| truth.rows[*index].live())
-        .collect();
+    let live: Vec<usize> =
+        (0..truth.rows.len()).filter(|index| truth.rows[*index].live()).collect();
     if rng.random_bool(0.06) {
         let index = *live.choose(rng)?;
         truth.cancel(index, "operator");
@@ -122,11 +119,7 @@ fn pass(rng: &mut StdRng, truth: &mut Truth) {
     };
     let later = truth.now + passed;
     let whole = later.div_euclid(tick) * tick;
-    truth.now = if rng.random_bool(0.6) && whole > truth.now {
-        whole
-    } else {
-        later
-    };
+    truth.now = if rng.random_bool(0.6) && whole > truth.now { whole } else { later };
 }
 
 fn change_house(rng: &mut StdRng, truth: &mut Truth) {
@@ -170,9 +163,7 @@ fn change_person(rng: &mut StdRng, truth: &mut Truth) {
     let period = ahead.nth(rng.random_range(0..=1));
     let room = *[6, 60].choose(rng).unwrap();
     let user = &truth.people[index].id;
-    let used = period.map_or(0, |period| {
-        sums::used(&truth.rows, user, *period, truth.tick)
-    });
+    let used = period.map_or(0, |period| sums::used(&truth.rows, user, *period, truth.tick));
     let more = rng.random_range(0..=room) * truth.tick / SECOND;
     truth.people[index].limit = used + more;
 }

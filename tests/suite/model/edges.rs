@@ -8,9 +8,7 @@ use uuid::Uuid;
 
 impl Truth {
     fn live_on<'a>(&'a self, house: &'a House) -> impl Iterator<Item = &'a Row> {
-        self.rows
-            .iter()
-            .filter(|row| row.server == house.id && row.live())
+        self.rows.iter().filter(|row| row.server == house.id && row.live())
     }
 
     /// Before the reservation is added.
@@ -40,16 +38,10 @@ impl Truth {
             "edge: time freed by the same batch",
         );
         tally.note_if(
-            house
-                .closures
-                .iter()
-                .any(|c| c.1 == span.0 || c.0 == span.1),
+            house.closures.iter().any(|c| c.1 == span.0 || c.0 == span.1),
             "edge: touches a closure",
         );
-        tally.note_if(
-            span.0 - self.now == house.horizon,
-            "edge: start on the horizon",
-        );
+        tally.note_if(span.0 - self.now == house.horizon, "edge: start on the horizon");
         note_receipts(receipts, tally);
         note_price(house, span, tally);
     }
@@ -69,14 +61,8 @@ impl Truth {
             return;
         }
         tally.note("edge: late booking confirmed");
-        tally.note_if(
-            start - house.lead == self.now,
-            "edge: late booking at the very deadline",
-        );
-        tally.note_if(
-            holds >= max,
-            "edge: late booking beside a full set of holds",
-        );
+        tally.note_if(start - house.lead == self.now, "edge: late booking at the very deadline");
+        tally.note_if(holds >= max, "edge: late booking beside a full set of holds");
     }
 
     /// When a server is full.
@@ -123,10 +109,7 @@ impl Truth {
             row.reconfirmed_at == Some(self.now),
             "edge: reconfirmed before the wake-up of the same batch",
         );
-        tally.note_if(
-            row.deadline == self.now,
-            "edge: settled at the very deadline",
-        );
+        tally.note_if(row.deadline == self.now, "edge: settled at the very deadline");
     }
 
     /// After everything due is settled.
@@ -145,15 +128,9 @@ fn note_receipts(receipts: &[Line], tally: &mut Tally) {
     const DAY: i64 = 24 * 3_600 * SECOND;
     let changed = |line: &Line| (line.period.1 - line.period.0) % DAY != 0;
     tally.note_if(receipts.len() > 1, "edge: straddles two periods");
-    tally.note_if(
-        receipts.iter().any(changed),
-        "edge: touches a period that the clocks change",
-    );
+    tally.note_if(receipts.iter().any(changed), "edge: touches a period that the clocks change");
     let full = |line: &Line| line.used + line.requested == line.limit;
-    tally.note_if(
-        receipts.iter().any(full),
-        "edge: quota used up to the last second",
-    );
+    tally.note_if(receipts.iter().any(full), "edge: quota used up to the last second");
 }
 
 fn note_price(house: &House, span: Span, tally: &mut Tally) {

@@ -60,10 +60,7 @@ impl Inventor {
             _ => Some(house.id.clone()),
         };
         let span = times::wanted(rng, truth, house);
-        let action = Action::Request {
-            candidate: self.uuid(),
-            interval: interval(span),
-        };
+        let action = Action::Request { candidate: self.uuid(), interval: interval(span) };
         Step::Command(self.command(desk, server, action))
     }
 
@@ -75,9 +72,8 @@ impl Inventor {
             _ => Action::Show(target.id),
         };
         let theirs = truth.desks.iter();
-        let theirs: Vec<_> = theirs
-            .filter(|desk| Some(&desk.user) == target.user.as_ref())
-            .collect();
+        let theirs: Vec<_> =
+            theirs.filter(|desk| Some(&desk.user) == target.user.as_ref()).collect();
         let desk = match theirs.choose(rng) {
             Some(desk) if rng.random_bool(0.92) => desk.id.clone(),
             _ => any_desk(rng, truth),
@@ -93,16 +89,9 @@ impl Inventor {
     /// A wake-up, with commands about the same reservations right before and behind it.
     fn around_a_deadline(&mut self, rng: &mut StdRng, truth: &Truth, steps: &mut Vec<Step>) {
         let unsettled: Vec<&Row> = truth.rows.iter().filter(|row| row.unsettled()).collect();
-        let overdue: Vec<&Row> = unsettled
-            .iter()
-            .copied()
-            .filter(|row| row.deadline <= truth.now)
-            .collect();
-        let row = if rng.random_bool(0.9) {
-            overdue.choose(rng)
-        } else {
-            unsettled.choose(rng)
-        };
+        let overdue: Vec<&Row> =
+            unsettled.iter().copied().filter(|row| row.deadline <= truth.now).collect();
+        let row = if rng.random_bool(0.9) { overdue.choose(rng) } else { unsettled.choose(rng) };
         let Some(row) = row else {
             if rng.random_bool(0.1) {
                 steps.push(Step::WakeUp(wake_up(rng, truth, truth.now)));
@@ -157,15 +146,9 @@ impl Inventor {
         let withdraw = Action::Withdraw(row.id);
         let server = Some(row.server.clone());
         let withdraw = self.command(row.terminal.clone(), server.clone(), withdraw);
-        let request = Action::Request {
-            candidate: self.uuid(),
-            interval: interval((row.start, row.end)),
-        };
-        let desk = if rng.random_bool(0.5) {
-            row.terminal.clone()
-        } else {
-            any_desk(rng, truth)
-        };
+        let request =
+            Action::Request { candidate: self.uuid(), interval: interval((row.start, row.end)) };
+        let desk = if rng.random_bool(0.5) { row.terminal.clone() } else { any_desk(rng, truth) };
         let request = self.command(desk, server, request);
         steps.push(Step::Command(withdraw));
         steps.push(Step::Command(request));
@@ -178,13 +161,7 @@ impl Inventor {
         action: Action,
     ) -> Command {
         let digest = self.digest();
-        Command {
-            terminal,
-            message_id: format!("m{}", self.serial),
-            digest,
-            server,
-            action,
-        }
+        Command { terminal, message_id: format!("m{}", self.serial), digest, server, action }
     }
 
     fn digest(&mut self) -> Digest {

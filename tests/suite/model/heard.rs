@@ -40,25 +40,32 @@ pub fn compare(
     Ok(())
 }
 
+/// Decided commands take places in the order in which they stood in the queue.
+pub fn in_order(verdicts: &[Verdict]) -> Result<(), String> {
+    let order = |verdict: &Verdict| match verdict {
+        Verdict::Decided { order, .. } => Some(*order),
+        _ => None,
+    };
+    let places: Vec<u32> = verdicts.iter().filter_map(order).collect();
+    same("decisions in order", &true, &places.is_sorted_by(|a, b| a < b))
+}
+
 /// Equality, or a message that shows both.
 pub fn same<T: PartialEq + Debug>(what: &str, expected: &T, got: &T) -> Result<(), String> {
     if expected == got {
         return Ok(());
     }
-    Err(format!(
-        "{what}\n  expected {expected:?}\n  got      {got:?}"
-    ))
+    Err(format!("{what}\n  expected {expected:?}\n  got      {got:?}"))
 }
 
 fn heard(verdict: &Verdict) -> Said {
     match verdict {
-        Verdict::Decided(decision) => Said::Decided(answer(decision)),
+        Verdict::Decided { decision, .. } => Said::Decided(answer(decision)),
         Verdict::Answered(decision) => Said::Answered(answer(decision)),
         Verdict::Undecided(refusal) => Said::Undecided(refused(refusal)),
-        Verdict::Replay(stored) => Said::Replay {
-            digest: stored.digest,
-            answer: stored.answer.clone(),
-        },
+        Verdict::Replay(stored) => {
+            Said::Replay { digest: stored.digest, answer: stored.answer.clone() }
+        }
         Verdict::RepeatOf(step) => Said::RepeatOf(*step),
         Verdict::UnknownTerminal => Said::UnknownTerminal,
         Verdict::WakeUp(WakeUpVerdict::Finished) => Said::WakeUp("finished"),
@@ -69,13 +76,8 @@ fn heard(verdict: &Verdict) -> Said {
 
 fn answer(decision: &Decision) -> Box<Answer> {
     match decision {
-        Decision::Accepted {
-            reservation,
-            receipts,
-            connection_url,
-        } => Box::new(Answer {
+        Decision::Accepted { reservation, receipts } => Box::new(Answer {
             receipts: receipts.iter().map(line).collect(),
-            url: connection_url.clone(),
             ..*Answer::about("accepted", &row(reservation))
         }),
         Decision::Reconfirmed(reservation) => Answer::about("reconfirmed", &row(reservation)),
@@ -147,14 +149,10 @@ fn moves(effects: &Effects) -> Result<Vec<Move>, String> {
 
 fn moved(transition: &Transition, place: usize) -> Move {
     let cause = match &transition.cause {
-        Cause::Terminal {
-            terminal,
-            message_id,
-        } => format!("terminal {terminal} {message_id}"),
-        Cause::Deadline {
-            trigger,
-            lateness_ms,
-        } => format!("deadline {} {lateness_ms}", trigger.as_str()),
+        Cause::Terminal { terminal, message_id } => format!("terminal {terminal} {message_id}"),
+        Cause::Deadline { trigger, lateness_ms } => {
+            format!("deadline {} {lateness_ms}", trigger.as_str())
+        }
     };
     Move {
         row: transition.reservation,

@@ -20,16 +20,8 @@ use super::truth::{House, Row, Span, Truth, instant, interval, micros};
 
 /// The world for a batch, and the due reservations that did not fit into its slice.
 pub fn load(truth: &Truth, steps: &[Step], rng: &mut StdRng) -> (World, Vec<Uuid>) {
-    let slice = if rng.random_bool(0.3) {
-        rng.random_range(1..=3)
-    } else {
-        usize::MAX
-    };
-    let loader = Loader {
-        truth,
-        steps,
-        everything: rng.random_bool(0.2),
-    };
+    let slice = if rng.random_bool(0.3) { rng.random_range(1..=3) } else { usize::MAX };
+    let loader = Loader { truth, steps, everything: rng.random_bool(0.2) };
     loader.world(slice)
 }
 
@@ -106,25 +98,18 @@ impl<'a> Loader<'a> {
         let desks = self.truth.desks.iter().filter(|desk| wanted(&desk.id));
         desks
             .map(|desk| {
-                let terminal = Terminal {
-                    user: desk.user.clone(),
-                    enabled: desk.enabled,
-                };
+                let terminal = Terminal { user: desk.user.clone(), enabled: desk.enabled };
                 (desk.id.clone(), terminal)
             })
             .collect()
     }
 
     fn servers(&self) -> HashMap<ServerId, Server> {
-        let named: HashSet<&ServerId> = self
-            .requests()
-            .filter_map(|(command, _)| command.server.as_ref())
-            .collect();
+        let named: HashSet<&ServerId> =
+            self.requests().filter_map(|(command, _)| command.server.as_ref()).collect();
         let wanted = |house: &&House| self.everything || named.contains(&house.id);
         let houses = self.truth.houses.iter().filter(wanted);
-        houses
-            .map(|house| (house.id.clone(), server(house)))
-            .collect()
+        houses.map(|house| (house.id.clone(), server(house))).collect()
     }
 
     fn quota(&self) -> QuotaLedger {
@@ -180,10 +165,7 @@ impl<'a> Loader<'a> {
                 })
             };
             if self.everything || self.requests().any(in_the_way) {
-                let entry = Booked {
-                    id: row.id,
-                    busy: interval((row.start, row.busy_until)),
-                };
+                let entry = Booked { id: row.id, busy: interval((row.start, row.busy_until)) };
                 booked.entry(row.server.clone()).or_default().push(entry);
             }
         }

@@ -40,11 +40,7 @@ impl Truth {
         self.note_hold(&house, span.0, self.holds(&desk.user), max, tally);
         let row = self.accept(desk, c, id, &house, span, late);
         self.rows.push(row.clone());
-        Ok(Box::new(Answer {
-            receipts,
-            url: late.then(|| house.url.clone()),
-            ..*Answer::about("accepted", &row)
-        }))
+        Ok(Box::new(Answer { receipts, ..*Answer::about("accepted", &row) }))
     }
 
     fn within_policy(&self, house: &House, span: Span) -> Result<(), Box<Answer>> {
@@ -98,10 +94,7 @@ impl Truth {
         if !over(&receipts[0]) {
             tally.note("edge: only the second period is over its quota");
         }
-        Err(Box::new(Answer {
-            receipts: receipts.to_vec(),
-            ..*Answer::refused("quota_exceeded")
-        }))
+        Err(Box::new(Answer { receipts: receipts.to_vec(), ..*Answer::refused("quota_exceeded") }))
     }
 
     fn accept(

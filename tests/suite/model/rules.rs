@@ -39,21 +39,14 @@ impl Truth {
             } else if let Some(step) = memo.step {
                 Said::RepeatOf(step)
             } else {
-                Said::Replay {
-                    digest: memo.digest,
-                    answer: memo.answer.clone(),
-                }
+                Said::Replay { digest: memo.digest, answer: memo.answer.clone() }
             };
         }
         let answer = self.act(&desk, c, out, tally);
         if answer.code == "inconsistent_message" {
             return Said::Undecided(answer);
         }
-        let memo = Memo {
-            digest: c.digest,
-            step: Some(at),
-            answer: String::new(),
-        };
+        let memo = Memo { digest: c.digest, step: Some(at), answer: String::new() };
         self.memos.insert(key, memo);
         Said::Decided(answer)
     }
@@ -67,21 +60,17 @@ impl Truth {
     ) -> Box<Answer> {
         let cause = format!("terminal {} {}", c.terminal, c.message_id);
         let answer = match &c.action {
-            Action::Request {
-                candidate,
-                interval,
-            } => {
+            Action::Request { candidate, interval } => {
                 let span = (micros(interval.start), micros(interval.end));
-                self.request(desk, c, *candidate, span, tally)
-                    .inspect(|answer| {
-                        let row = answer.row.as_ref().expect("it is accepted");
-                        if row.state == "held" {
-                            out.wake_ups.insert(row.deadline);
-                            out.moved(row.id, &[None, Some("held")], &cause);
-                        } else {
-                            out.moved(row.id, &[None, Some("held"), Some("confirmed")], &cause);
-                        }
-                    })
+                self.request(desk, c, *candidate, span, tally).inspect(|answer| {
+                    let row = answer.row.as_ref().expect("it is accepted");
+                    if row.state == "held" {
+                        out.wake_ups.insert(row.deadline);
+                        out.moved(row.id, &[None, Some("held")], &cause);
+                    } else {
+                        out.moved(row.id, &[None, Some("held"), Some("confirmed")], &cause);
+                    }
+                })
             }
             Action::Reconfirm(id) => self.reconfirm(desk, c, *id, &cause, out, tally),
             Action::Withdraw(id) => self.withdraw(desk, c, *id, &cause, out),
@@ -149,11 +138,7 @@ impl Truth {
         out: &mut Outcome,
     ) -> Answered {
         let index = self.to_change(desk, c, id)?;
-        out.moved(
-            id,
-            &[Some(self.rows[index].state), Some("cancelled")],
-            cause,
-        );
+        out.moved(id, &[Some(self.rows[index].state), Some("cancelled")], cause);
         self.cancel(index, "withdrawn");
         Ok(Answer::about("withdrawn", &self.rows[index]))
     }
@@ -192,10 +177,7 @@ impl Truth {
             self.settle(index, w.trigger, out, tally);
         }
         self.note_wake_up(due_at, tally);
-        if left
-            .iter()
-            .any(|id| self.row(*id).unwrap().deadline <= due_at)
-        {
+        if left.iter().any(|id| self.row(*id).unwrap().deadline <= due_at) {
             tally.note("edge: more is due than the slice holds");
             return "to_tail";
         }

@@ -29,7 +29,6 @@ pub struct Answer {
     pub kind: &'static str,
     pub row: Option<Row>,
     pub receipts: Vec<Line>,
-    pub url: Option<String>,
     pub code: &'static str,
     pub field: Option<String>,
     pub reason: Option<&'static str>,
@@ -37,19 +36,11 @@ pub struct Answer {
 
 impl Answer {
     pub fn refused(code: &'static str) -> Box<Self> {
-        Box::new(Self {
-            kind: "refused",
-            code,
-            ..Self::default()
-        })
+        Box::new(Self { kind: "refused", code, ..Self::default() })
     }
 
     pub fn about(kind: &'static str, row: &Row) -> Box<Self> {
-        Box::new(Self {
-            kind,
-            row: Some(row.clone()),
-            ..Self::default()
-        })
+        Box::new(Self { kind, row: Some(row.clone()), ..Self::default() })
     }
 }
 

@@ -24,11 +24,7 @@ pub fn server(house: &House) -> Server {
         gap_seconds: house.gap / SECOND,
         lead_seconds: house.lead / SECOND,
         horizon_seconds: house.horizon / SECOND,
-        late_booking: if house.confirms_late {
-            LateBooking::Confirm
-        } else {
-            LateBooking::Reject
-        },
+        late_booking: if house.confirms_late { LateBooking::Confirm } else { LateBooking::Reject },
         connection_url: house.url.clone(),
         closures: house.closures.iter().copied().map(interval).collect(),
     }

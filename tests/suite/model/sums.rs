@@ -12,9 +12,7 @@ pub const SECOND: i64 = 1_000_000;
 
 /// Every tick of `[start, end)`.
 pub fn ticks((start, end): Span, tick: i64) -> impl Iterator<Item = i64> {
-    (0..)
-        .map(move |n| start + n * tick)
-        .take_while(move |at| *at < end)
+    (0..).map(move |n| start + n * tick).take_while(move |at| *at < end)
 }
 
 /// Live reservations that keep `server` busy at one instant.
@@ -27,15 +25,9 @@ pub fn depth(rows: &[Row], server: &ServerId, at: i64) -> usize {
 
 /// The most live reservations that keep `server` busy at one tick of `span`.
 pub fn deepest(rows: &[Row], server: &ServerId, span: Span, tick: i64) -> usize {
-    let there: Vec<Row> = rows
-        .iter()
-        .filter(|row| row.server == *server && row.live())
-        .cloned()
-        .collect();
-    ticks(span, tick)
-        .map(|at| depth(&there, server, at))
-        .max()
-        .unwrap_or(0)
+    let there: Vec<Row> =
+        rows.iter().filter(|row| row.server == *server && row.live()).cloned().collect();
+    ticks(span, tick).map(|at| depth(&there, server, at)).max().unwrap_or(0)
 }
 
 /// Seconds of `span` that fall into `period`.

@@ -138,10 +138,7 @@ impl Tally {
         for name in CODES.iter().chain(VERDICTS).chain(EDGES) {
             let count = self.0.get(name).copied().unwrap_or(0);
             let all = &self.0;
-            assert!(
-                count >= floor,
-                "{name}: only {count} in {batches} batches, of {all:#?}"
-            );
+            assert!(count >= floor, "{name}: only {count} in {batches} batches, of {all:#?}");
         }
         for name in self.0.keys() {
             let listed = CODES.iter().chain(VERDICTS).chain(EDGES).any(|n| n == name);

@@ -18,11 +18,7 @@ pub struct Target {
 
 impl Target {
     pub fn of(row: &Row) -> Self {
-        Self {
-            id: row.id,
-            user: Some(row.user.clone()),
-            server: Some(row.server.clone()),
-        }
+        Self { id: row.id, user: Some(row.user.clone()), server: Some(row.server.clone()) }
     }
 }
 
@@ -82,10 +78,6 @@ pub fn wake_up(rng: &mut StdRng, truth: &Truth, deadline: i64) -> WakeUp {
     WakeUp {
         due_at: instant(due_at),
         armed_until: instant(armed_until),
-        trigger: if rng.random_bool(0.7) {
-            Trigger::Message
-        } else {
-            Trigger::Sweep
-        },
+        trigger: if rng.random_bool(0.7) { Trigger::Message } else { Trigger::Sweep },
     }
 }

@@ -54,9 +54,7 @@ fn start(rng: &mut StdRng, truth: &Truth, house: &House, length: i64) -> i64 {
         70..74 => now + near,
         74..80 if !house.closures.is_empty() => {
             let closure = house.closures.choose(rng).expect("not empty");
-            *[closure.0 - length, closure.1, closure.1 - tick]
-                .choose(rng)
-                .expect("not empty")
+            *[closure.0 - length, closure.1, closure.1 - tick].choose(rng).expect("not empty")
         }
         _ => now + house.lead + rng.random_range(0..=house.horizon - house.lead),
     }

@@ -23,10 +23,7 @@ pub fn instant(at: i64) -> Instant {
 
 /// A span that is not empty as the product's type.
 pub fn interval((start, end): Span) -> Interval {
-    Interval {
-        start: instant(start),
-        end: instant(end),
-    }
+    Interval { start: instant(start), end: instant(end) }
 }
 
 /// A server.
@@ -144,9 +141,6 @@ impl Truth {
 
     /// Reservations of a user that wait for their reconfirmation.
     pub fn holds(&self, user: &UserId) -> usize {
-        self.rows
-            .iter()
-            .filter(|row| row.user == *user && row.state == "held")
-            .count()
+        self.rows.iter().filter(|row| row.user == *user && row.state == "held").count()
     }
 }
