@@ -1,4 +1,5 @@
 pub mod broker;
+pub mod client;
 mod crash;
 pub mod domain;
 pub mod message;
