@@ -1,4 +1,6 @@
 pub mod broker;
+pub mod client;
+pub mod config;
 mod crash;
 pub mod domain;
 pub mod message;

@@ -120,7 +120,8 @@ pub fn received(delivery: Delivery) -> Received {
     }
 }
 
-fn header_text(value: &AMQPValue) -> Option<String> {
+/// A header that is a text.
+pub(crate) fn header_text(value: &AMQPValue) -> Option<String> {
     match value {
         AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok(),
         AMQPValue::ShortString(text) => Some(text.as_str().to_owned()),

@@ -1,0 +1,110 @@
+//! Commands as a terminal sends them.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::broker::publisher::Outgoing;
+use crate::broker::topology::COMMANDS_EXCHANGE;
+use crate::domain::interval::Instant;
+use crate::message::command::{Kind, RequestBody, ReservationBody};
+
+/// A command to send. The fields are free, so that a test can also send what is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Last word of the routing key, and the property `type`.
+    pub kind: Kind,
+    /// The header `server`, which picks the partition.
+    pub server: Option<String>,
+    /// Names the command: sent again with the same id, it is decided once and answered alike.
+    pub message_id: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Command {
+    /// Asks for `server` from `start_at` until `end_at`.
+    pub fn request(
+        message_id: impl Into<String>,
+        server: &str,
+        start_at: Instant,
+        end_at: Instant,
+    ) -> Self {
+        let body = RequestBody { server: server.to_owned(), start_at, end_at };
+        Self::new(Kind::Request, Some(server), message_id, &body)
+    }
+
+    /// Reconfirms a reservation of `server`.
+    pub fn reconfirm(message_id: impl Into<String>, server: &str, reservation: Uuid) -> Self {
+        Self::new(Kind::Reconfirm, Some(server), message_id, &ReservationBody { reservation })
+    }
+
+    /// Gives a reservation of `server` back.
+    pub fn withdraw(message_id: impl Into<String>, server: &str, reservation: Uuid) -> Self {
+        Self::new(Kind::Withdraw, Some(server), message_id, &ReservationBody { reservation })
+    }
+
+    /// Asks for a reservation.
+    pub fn show(message_id: impl Into<String>, reservation: Uuid) -> Self {
+        Self::new(Kind::Show, None, message_id, &ReservationBody { reservation })
+    }
+
+    fn new(
+        kind: Kind,
+        server: Option<&str>,
+        message_id: impl Into<String>,
+        body: &impl Serialize,
+    ) -> Self {
+        Self {
+            kind,
+            server: server.map(str::to_owned),
+            message_id: message_id.into(),
+            body: serde_json::to_vec(body).expect("a command always serializes"),
+        }
+    }
+
+    /// The message that the terminal with broker account `account` publishes.
+    pub(super) fn outgoing(&self, account: &str) -> Outgoing {
+        Outgoing {
+            exchange: COMMANDS_EXCHANGE.to_owned(),
+            routing_key: format!("{account}.{}", self.kind.as_str()),
+            message_id: self.message_id.clone(),
+            type_name: self.kind.as_str().to_owned(),
+            correlation_id: None,
+            content_type: "application/json",
+            user_id: Some(account.to_owned()),
+            headers: self.server.iter().map(|server| ("server", server.clone())).collect(),
+            body: self.body.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+
+    #[test]
+    fn a_command_is_published_under_the_terminals_name() {
+        let at = |second| DateTime::from_timestamp(second, 0).unwrap();
+        let outgoing = Command::request("m-1", "gpu-1", at(0), at(60)).outgoing("t-1");
+        assert_eq!(outgoing.routing_key, "t-1.request");
+        assert_eq!(outgoing.user_id.as_deref(), Some("t-1"));
+        assert_eq!(outgoing.headers, [("server", "gpu-1".to_owned())]);
+        assert_eq!(
+            String::from_utf8(outgoing.body).unwrap(),
+            r#"{"server":"gpu-1","start_at":"1970-01-01T00:00:00Z","end_at":"1970-01-01T00:01:00Z"}"#
+        );
+    }
+
+    #[test]
+    fn exactly_the_kinds_that_need_the_server_header_have_it() {
+        let id = Uuid::nil();
+        for command in [
+            Command::reconfirm("m", "s", id),
+            Command::withdraw("m", "s", id),
+            Command::show("m", id),
+        ] {
+            assert_eq!(command.server.is_some(), command.kind.needs_server_header());
+        }
+    }
+}

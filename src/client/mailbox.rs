@@ -1,0 +1,76 @@
+//! Finding one answer in a reply queue without taking anything else from it.
+
+use std::time::Duration;
+
+use lapin::Connection;
+use lapin::message::Delivery;
+use lapin::options::BasicAckOptions;
+use tokio::time::{Instant, timeout_at};
+
+use super::Reply;
+use crate::broker::connection::Endpoint;
+use crate::broker::consumer::QueueConsumer;
+use crate::broker::topology::{REPLY_LEN_MAX, reply_queue};
+use crate::broker::{BrokerError, bounded};
+
+/// What is not asked for is held unacknowledged, so the window must let the search get past a full
+/// queue, and past as much again that arrives meanwhile.
+const PREFETCH: u16 = 20_000;
+const _: () = assert!(PREFETCH as i64 >= 2 * REPLY_LEN_MAX);
+
+/// A reply queue that is searched. What is not taken goes back, in order, when it closes.
+pub(super) struct Mailbox {
+    connection: Connection,
+    consumer: QueueConsumer,
+    /// Seen, not acknowledged, and perhaps asked for later.
+    held: Vec<Delivery>,
+}
+
+impl Mailbox {
+    /// Starts to read the reply queue of the endpoint's account, on a connection of its own: a
+    /// broker that blocks the publishing one must not hold up acknowledgements.
+    pub async fn open(endpoint: &Endpoint) -> Result<Self, BrokerError> {
+        let account = endpoint.account();
+        let connection =
+            endpoint.connect(&format!("holdfast terminal {account} (replies)")).await?;
+        let consumer = QueueConsumer::open(&connection, &reply_queue(account), PREFETCH).await?;
+        Ok(Self { connection, consumer, held: Vec::new() })
+    }
+
+    /// Waits for the answer to `message_id`, takes it and acknowledges it. `None` when the time is
+    /// up; the answer can still be asked for afterwards.
+    pub async fn answer_to(
+        &mut self,
+        message_id: &str,
+        timeout: Duration,
+    ) -> Result<Option<Reply>, BrokerError> {
+        let deadline = Instant::now() + timeout;
+        let is_answer = |delivery: &Delivery| {
+            let id = delivery.properties.correlation_id().as_ref();
+            id.is_some_and(|id| id.as_str() == message_id)
+        };
+        if let Some(index) = self.held.iter().position(is_answer) {
+            return take(self.held.remove(index)).await.map(Some);
+        }
+        while let Ok(batch) = timeout_at(deadline, self.consumer.collect(1)).await {
+            for delivery in batch? {
+                if is_answer(&delivery) {
+                    return take(delivery).await.map(Some);
+                }
+                self.held.push(delivery);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Stops reading; what was not taken goes back to the queue.
+    pub async fn close(self) -> Result<(), BrokerError> {
+        self.consumer.close().await?;
+        bounded("closing the connection", self.connection.close(200, "done".into())).await
+    }
+}
+
+async fn take(delivery: Delivery) -> Result<Reply, BrokerError> {
+    bounded("acknowledging an answer", delivery.acker.ack(BasicAckOptions::default())).await?;
+    Ok(Reply::from_delivery(delivery))
+}

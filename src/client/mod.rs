@@ -1,0 +1,164 @@
+//! A typed terminal: sends commands, reads answers and notices.
+//!
+//! What the command line, the tests, the load generator and the demonstration use; nothing in it
+//! is known to a worker, and it needs no more rights than a terminal's broker account has.
+
+mod command;
+mod mailbox;
+mod replies;
+mod reply;
+
+use std::time::Duration;
+
+use lapin::Connection;
+use uuid::Uuid;
+
+pub use command::Command;
+pub use replies::Replies;
+pub use reply::Reply;
+
+use crate::broker::connection::Endpoint;
+use crate::broker::publisher::{Fate, Outgoing, Publisher};
+use crate::broker::{BrokerError, bounded};
+use crate::domain::id::ServerId;
+use crate::domain::interval::Instant;
+use mailbox::Mailbox;
+
+/// A failed operation of a terminal.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The broker cannot be reached, or refused. Whether a command that was being sent has arrived
+    /// is unknown; sending it again under the same message id is safe.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// No queue takes the command; it went nowhere.
+    #[error("the broker has no queue for command {0}; was the topology applied?")]
+    Unroutable(String),
+    /// The broker did not take the command, for example because a queue is full.
+    #[error("the broker refused command {0}; send it again later, under the same message id")]
+    Refused(String),
+}
+
+/// A terminal's connection. After an error of the broker it is of no more use: connect again.
+pub struct TerminalClient {
+    endpoint: Endpoint,
+    connection: Connection,
+    publisher: Publisher,
+    mailbox: Option<Mailbox>,
+}
+
+impl TerminalClient {
+    /// Connects as the endpoint's account, which is the terminal.
+    pub async fn connect(endpoint: &Endpoint) -> Result<Self, ClientError> {
+        let name = format!("holdfast terminal {}", endpoint.account());
+        let connection = endpoint.connect(&name).await?;
+        let publisher = Publisher::open(&connection).await?;
+        Ok(Self { endpoint: endpoint.clone(), connection, publisher, mailbox: None })
+    }
+
+    /// The terminal's id.
+    pub fn account(&self) -> &str {
+        self.endpoint.account()
+    }
+
+    /// Publishes messages as they are, right or wrong, and waits for all publisher confirms.
+    pub async fn publish(&mut self, batch: &[Outgoing]) -> Result<Vec<Fate>, ClientError> {
+        Ok(self.publisher.publish(batch).await?)
+    }
+
+    /// Sends commands without waiting in between; returns one fate each, once all publisher
+    /// confirms are in.
+    pub async fn send_all(&mut self, commands: &[Command]) -> Result<Vec<Fate>, ClientError> {
+        let account = self.endpoint.account();
+        let batch: Vec<Outgoing> =
+            commands.iter().map(|command| command.outgoing(account)).collect();
+        self.publish(&batch).await
+    }
+
+    /// Sends a command and waits for its publisher confirm: from then on it is not lost, and its
+    /// place in line is fixed.
+    pub async fn send(&mut self, command: &Command) -> Result<(), ClientError> {
+        let id = || command.message_id.clone();
+        match self.send_all(std::slice::from_ref(command)).await?[..] {
+            [Fate::Routed] => Ok(()),
+            [Fate::Unroutable] => Err(ClientError::Unroutable(id())),
+            _ => Err(ClientError::Refused(id())),
+        }
+    }
+
+    /// Asks for `server` from `start_at` until `end_at`; returns the message id, to ask for the
+    /// answer with.
+    pub async fn request(
+        &mut self,
+        server: &ServerId,
+        start_at: Instant,
+        end_at: Instant,
+    ) -> Result<String, ClientError> {
+        let command = Command::request(new_id(), server.as_str(), start_at, end_at);
+        self.send(&command).await?;
+        Ok(command.message_id)
+    }
+
+    /// Reconfirms a reservation; returns the message id.
+    pub async fn reconfirm(
+        &mut self,
+        server: &ServerId,
+        reservation: Uuid,
+    ) -> Result<String, ClientError> {
+        let command = Command::reconfirm(new_id(), server.as_str(), reservation);
+        self.send(&command).await?;
+        Ok(command.message_id)
+    }
+
+    /// Gives a reservation back; returns the message id.
+    pub async fn withdraw(
+        &mut self,
+        server: &ServerId,
+        reservation: Uuid,
+    ) -> Result<String, ClientError> {
+        let command = Command::withdraw(new_id(), server.as_str(), reservation);
+        self.send(&command).await?;
+        Ok(command.message_id)
+    }
+
+    /// Asks for a reservation; returns the message id.
+    pub async fn show(&mut self, reservation: Uuid) -> Result<String, ClientError> {
+        let command = Command::show(new_id(), reservation);
+        self.send(&command).await?;
+        Ok(command.message_id)
+    }
+
+    /// Waits for the answer to a command and takes it from the reply queue. Everything else stays
+    /// on the queue: what was passed over goes back, in order, when this client closes. `None` when
+    /// the time is up.
+    pub async fn answer_to(
+        &mut self,
+        message_id: &str,
+        timeout: Duration,
+    ) -> Result<Option<Reply>, ClientError> {
+        let mailbox = match &mut self.mailbox {
+            Some(mailbox) => mailbox,
+            none => none.insert(Mailbox::open(&self.endpoint).await?),
+        };
+        Ok(mailbox.answer_to(message_id, timeout).await?)
+    }
+
+    /// Starts to take every reply. Not beside [`TerminalClient::answer_to`]: a queue gives each
+    /// reply to one reader only.
+    pub async fn replies(&self) -> Result<Replies, ClientError> {
+        Replies::open(&self.endpoint).await
+    }
+
+    /// Closes the connections, after which unread replies are back on the queue.
+    pub async fn close(self) -> Result<(), ClientError> {
+        if let Some(mailbox) = self.mailbox {
+            mailbox.close().await?;
+        }
+        let work = self.connection.close(200, "done".into());
+        Ok(bounded("closing the connection", work).await?)
+    }
+}
+
+fn new_id() -> String {
+    Uuid::new_v4().to_string()
+}

@@ -1,0 +1,60 @@
+//! What comes back to a terminal: answers and notices.
+
+use chrono::{DateTime, Utc};
+use lapin::message::Delivery;
+use lapin::types::ShortString;
+
+use crate::broker::consumer::header_text;
+use crate::domain::interval::Instant;
+use crate::message::answer::{Answer, Notice};
+
+/// The header with the sender's time, fresh at each sending: a terminal sees by it how wrong its
+/// own clock is.
+const CONTROLLER_TIME: &str = "controller-time";
+
+/// An answer (with a correlation id) or a notice (without).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The message id of the command that it answers; `None` for a notice.
+    pub correlation_id: Option<String>,
+    /// The reply's own id, the same on every sending; empty if it was not set.
+    pub message_id: String,
+    /// The property `type`, such as `reservation.accepted`; empty if it was not set.
+    pub type_name: String,
+    /// When it was sent, by Holdfast's clock.
+    pub controller_time: Option<Instant>,
+    /// The body as it came.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// The body as an answer.
+    pub fn answer(&self) -> serde_json::Result<Answer> {
+        serde_json::from_slice(&self.body)
+    }
+
+    /// The body as a notice.
+    pub fn notice(&self) -> serde_json::Result<Notice> {
+        serde_json::from_slice(&self.body)
+    }
+
+    /// A delivery, free of the client library's types.
+    pub(super) fn from_delivery(delivery: Delivery) -> Self {
+        let properties = &delivery.properties;
+        let owned = |text: &Option<ShortString>| text.as_ref().map(|text| text.as_str().to_owned());
+        let controller_time = properties
+            .headers()
+            .as_ref()
+            .and_then(|headers| headers.inner().get(CONTROLLER_TIME))
+            .and_then(header_text)
+            .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
+            .map(|time| time.with_timezone(&Utc));
+        Self {
+            correlation_id: owned(properties.correlation_id()),
+            message_id: owned(properties.message_id()).unwrap_or_default(),
+            type_name: owned(properties.kind()).unwrap_or_default(),
+            controller_time,
+            body: delivery.data,
+        }
+    }
+}
