@@ -69,7 +69,10 @@ pub async fn create_database(name: &str) -> String {
 
 pub async fn drop_database(name: &str) {
     let admin = connect(DATABASE_URL.as_str()).await;
-    admin.batch_execute(&format!("drop database {name} with (force)")).await.expect("drop database");
+    admin
+        .batch_execute(&format!("drop database {name} with (force)"))
+        .await
+        .expect("drop database");
 }
 
 /// The broker's management API.
@@ -101,10 +104,7 @@ pub async fn create_account(account: &str, vhost: &str) -> Endpoint {
     let management = management();
     let hash = base64_encoded_salted_password_hash_sha256(&[1, 2, 3, 4], PASSWORD);
     management.create_user(&UserParams::new(account, &hash, "")).await.expect("create account");
-    management
-        .declare_permissions(&Permissions::full_access(account, vhost))
-        .await
-        .expect("grant");
+    management.declare_permissions(&Permissions::full_access(account, vhost)).await.expect("grant");
     endpoint(account, PASSWORD, vhost)
 }
 

@@ -1,0 +1,226 @@
+//! A complete installation per test: database, vhost, accounts, topology, workers and terminals.
+
+use std::collections::HashMap;
+
+use holdfast::broker::accounts::Accounts;
+use holdfast::broker::connection::Endpoint;
+use holdfast::broker::topology::{self, Shape};
+use holdfast::domain::id::{ServerId, TerminalId, UserId};
+use holdfast::store::registry::{self, NewServer, TopologyShape};
+use lapin::Connection;
+use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::terminal::Terminal;
+use super::worker::Worker;
+use super::{engines, facts, invariants};
+
+/// Levels of the delay ladder in tests: 102.3 s, and fewer queues to declare.
+pub const DELAY_LEVELS: u32 = 10;
+
+/// An installation of its own.
+pub struct Stack {
+    /// Told apart from other tests' accounts on the same broker.
+    suffix: String,
+    pub database_url: String,
+    pub db: Client,
+    pub vhost: String,
+    /// The workers' broker address.
+    pub broker: Endpoint,
+    /// A connection with the workers' account, to publish and look behind the scenes.
+    pub amqp: Connection,
+    pub shape: Shape,
+    accounts: Vec<String>,
+}
+
+impl Stack {
+    /// An installation with one partition, so that everything stands in one queue.
+    pub async fn new() -> Self {
+        Self::with_partitions(1).await
+    }
+
+    pub async fn with_partitions(partitions: i32) -> Self {
+        Self::with_shape(Shape { partitions, delay_levels: DELAY_LEVELS }).await
+    }
+
+    pub async fn with_shape(shape: Shape) -> Self {
+        let suffix = Uuid::new_v4().simple().to_string()[..12].to_owned();
+        let database = format!("t_{suffix}");
+        let database_url = engines::create_database(&database).await;
+        let vhost = format!("t-{suffix}");
+        engines::create_vhost(&vhost).await;
+        let account = format!("worker_{suffix}");
+        let broker = engines::create_account(&account, &vhost).await;
+        let amqp = broker.connect("test").await.expect("the broker");
+        topology::apply(&amqp, shape).await.expect("the topology applies");
+        let db = engines::connect(&database_url).await;
+        let delay_levels = i32::try_from(shape.delay_levels).expect("a few");
+        let recorded = TopologyShape { partitions: shape.partitions, delay_levels };
+        registry::insert_topology(&db, recorded).await.expect("the topology is recorded");
+        Self { suffix, database_url, db, vhost, broker, amqp, shape, accounts: vec![account] }
+    }
+
+    /// The id of something that must be unique on the broker.
+    pub fn named(&self, name: &str) -> String {
+        format!("{name}-{}", self.suffix)
+    }
+
+    // --- what operators set up
+
+    /// A server that takes nearly everything; `columns` say what is different.
+    pub async fn server(&self, id: &str, columns: &[(&str, &(dyn ToSql + Sync))]) -> ServerId {
+        let server = NewServer {
+            id: id.parse().expect("an id"),
+            capacity: 1,
+            rate_minor: 3_600,
+            currency: "EUR".to_owned(),
+            slot_seconds: 1,
+            min_seconds: 1,
+            max_seconds: 86_400,
+            gap_seconds: 0,
+            lead_seconds: 60,
+            horizon_seconds: 63_072_000,
+            late_booking: "reject",
+            connection_url: format!("rtmp://{id}.example/live"),
+        };
+        assert!(registry::insert_server(&self.db, &server).await.expect("a server"));
+        for (column, value) in columns {
+            self.execute(&format!("update servers set {column} = $1 where id = '{id}'"), &[*value])
+                .await;
+        }
+        server.id
+    }
+
+    /// A user, with the policy's limits unless set.
+    pub async fn user(&self, id: &str, quota_seconds: Option<i64>, holds_max: Option<i32>) {
+        let user: UserId = id.parse().expect("an id");
+        let added = registry::insert_user(&self.db, &user, quota_seconds, holds_max).await;
+        assert!(added.expect("a user"));
+    }
+
+    /// A terminal of a user, connected and reading its answers. The user is made if need be.
+    pub async fn terminal(&mut self, user: &str) -> Terminal {
+        let count = self.accounts.len();
+        let id: TerminalId = self.named(&format!("t{count}")).parse().expect("an id");
+        let user: UserId = user.parse().expect("an id");
+        registry::insert_user(&self.db, &user, None, None).await.expect("a user");
+        registry::insert_terminal(&self.db, &id, &user).await.expect("a terminal");
+        let password = self.broker_accounts().create_terminal(&id).await.expect("an account");
+        self.accounts.push(id.to_string());
+        let endpoint = engines::endpoint(id.as_str(), &password, &self.vhost);
+        Terminal::connect(&endpoint).await
+    }
+
+    pub fn broker_accounts(&self) -> Accounts {
+        let accounts = Accounts::new(&engines::MANAGEMENT_URL, &self.broker);
+        accounts.expect("the management API")
+    }
+
+    /// Runs a statement that must succeed.
+    pub async fn execute(&self, statement: &str, params: &[&(dyn ToSql + Sync)]) -> u64 {
+        self.db.execute(statement, params).await.unwrap_or_else(|error| {
+            panic!("{statement}: {}", error.as_db_error().map_or("?", |error| error.message()))
+        })
+    }
+
+    /// The first column of the first row.
+    pub async fn ask<T>(&self, query: &str, params: &[&(dyn ToSql + Sync)]) -> T
+    where
+        T: for<'a> tokio_postgres::types::FromSql<'a>,
+    {
+        self.db.query_one(query, params).await.expect("a row").get(0)
+    }
+
+    // --- workers
+
+    /// Starts a worker with the default settings.
+    pub fn worker(&self) -> Worker {
+        self.worker_with(&[])
+    }
+
+    /// Starts a worker with more environment.
+    pub fn worker_with(&self, environment: &[(&str, &str)]) -> Worker {
+        let (account, password) = (self.broker.account(), self.broker.password());
+        let amqp_url = engines::amqp_url(account, password, &self.vhost);
+        let mut all = HashMap::from([
+            ("DATABASE_URL", self.database_url.as_str()),
+            ("AMQP_URL", amqp_url.as_str()),
+            // A tenth of the usual interval, so that tests of the sweep do not wait.
+            ("HOLDFAST_SWEEP_INTERVAL_SECONDS", "1"),
+        ]);
+        all.extend(environment.iter().copied());
+        Worker::start(&all.into_iter().collect::<Vec<_>>())
+    }
+
+    // --- facts
+
+    /// Waits until every partition has a consumer.
+    pub async fn consumed(&self) {
+        for partition in 0..self.shape.partitions {
+            let queue = topology::partition_queue(partition);
+            facts::until("every partition has a consumer", async || self.depth(&queue).await.1 > 0)
+                .await;
+        }
+    }
+
+    /// Ready messages and consumers of a queue.
+    pub async fn depth(&self, queue: &str) -> (u32, u32) {
+        let channel = self.amqp.create_channel().await.expect("a channel");
+        let options = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
+        let declared = channel
+            .queue_declare(queue.into(), options, Default::default())
+            .await
+            .expect("the queue exists");
+        let counts = (declared.message_count(), declared.consumer_count());
+        channel.close(200, "".into()).await.expect("the channel closes");
+        counts
+    }
+
+    /// Waits until a reservation is in a state.
+    pub async fn until_state(&self, id: Uuid, state: &str) {
+        facts::until(&format!("reservation {id} is {state}"), async || {
+            self.state(id).await == state
+        })
+        .await;
+    }
+
+    pub async fn state(&self, id: Uuid) -> String {
+        self.ask("select state from reservations where id = $1", &[&id]).await
+    }
+
+    /// Waits until every announcement is out.
+    pub async fn announced(&self) {
+        facts::until("the outbox is empty", async || {
+            self.ask::<i64>("select count(*) from outbox", &[]).await == 0
+        })
+        .await;
+    }
+
+    /// Takes every message that is on a queue now.
+    pub async fn drain(&self, queue: &str) -> Vec<lapin::message::Delivery> {
+        let channel = self.amqp.create_channel().await.expect("a channel");
+        let mut taken = Vec::new();
+        let options = lapin::options::BasicGetOptions { no_ack: true };
+        while let Some(got) = channel.basic_get(queue.into(), options).await.expect("basic.get") {
+            taken.push(got.delivery);
+        }
+        channel.close(200, "".into()).await.expect("the channel closes");
+        taken
+    }
+
+    /// Ends the test's installation: everything that must hold at any time still holds, and
+    /// nothing is left behind.
+    pub async fn finish(self) {
+        let violations = invariants::violations(&self.db).await;
+        assert!(violations.is_empty(), "{violations:#?}");
+        self.amqp.close(200, "".into()).await.expect("the connection closes");
+        let database = format!("t_{}", self.suffix);
+        engines::drop_vhost(&self.vhost).await;
+        for account in &self.accounts {
+            engines::drop_account(account).await;
+        }
+        drop(self.db);
+        engines::drop_database(&database).await;
+    }
+}
