@@ -5,4 +5,5 @@ pub mod facts;
 pub mod invariants;
 pub mod stack;
 pub mod terminal;
+pub mod wake;
 pub mod worker;
