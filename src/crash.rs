@@ -8,4 +8,11 @@ macro_rules! crash_point {
         #[cfg(feature = "failpoints")]
         (|| fail::fail_point!($name, |_| std::process::abort()))();
     };
+    // Only if `condition` holds: a message that kills whoever touches it.
+    ($name:literal, $condition:expr) => {
+        #[cfg(feature = "failpoints")]
+        if $condition {
+            $crate::crash_point!($name);
+        }
+    };
 }

@@ -144,6 +144,10 @@ impl Pipeline {
         let mut steps = Vec::new();
         let mut origins = Vec::new();
         for message in messages {
+            crash_point!(
+                "poison",
+                message.message_id.as_deref().is_some_and(|id| id.starts_with("poison"))
+            );
             match decode(message, account) {
                 Decoded::Step(step) => {
                     steps.push(step);

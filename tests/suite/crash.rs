@@ -1,0 +1,163 @@
+//! A worker killed between any two steps: same answers, one charge, one event.
+
+use holdfast::broker::topology::{BILLING_QUEUE, DEAD};
+use holdfast::client::Command;
+use holdfast::message::answer::Answer;
+
+use crate::support::facts;
+use crate::support::stack::Stack;
+use crate::support::terminal::{code, new_id, window};
+
+/// A worker that kills itself the first time it comes by `point`.
+fn killed_at(point: &str) -> String {
+    format!("{point}=1*return")
+}
+
+/// Commands: accepted, refused for capacity, reconfirmed, withdrawn; all in one crashed batch.
+async fn commands_survive(point: &str) {
+    let mut stack = Stack::new().await;
+    let mut terminal = stack.terminal("ann").await;
+    let server = stack.server("cam", &[("capacity", &3)]).await;
+    let wanted = window(7_200, 600);
+    let mut clean = stack.worker();
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        held.push(terminal.accepted(&server, wanted).await.id);
+    }
+    assert!(clean.stop().await.success());
+
+    let commands = [
+        Command::request(new_id(), "cam", wanted.0, wanted.1),
+        Command::request(new_id(), "cam", wanted.0, wanted.1),
+        Command::reconfirm(new_id(), "cam", held[0]),
+        Command::withdraw(new_id(), "cam", held[1]),
+    ];
+    terminal.client.send_all(&commands).await.expect("sent");
+    let failpoints = killed_at(point);
+    let mut crashing = stack.worker_with(&[("FAILPOINTS", failpoints.as_str())]);
+    assert!(!crashing.ended().await.success(), "it came by {point}");
+    let _worker = stack.worker();
+    let expected =
+        ["reservation.accepted", "refused", "reservation.reconfirmed", "reservation.withdrawn"];
+    for (command, expected) in commands.iter().zip(expected) {
+        let answer = terminal.reply_to(&command.message_id).await.answer().expect("an answer");
+        match code(&answer) {
+            Some(code) => assert_eq!((expected, code), ("refused", "capacity_exceeded")),
+            None => assert_eq!(answer.type_name(), expected),
+        }
+    }
+    // Sending everything again brings the same bytes, and so did whatever came twice.
+    terminal.client.send_all(&commands).await.expect("sent");
+    for command in &commands {
+        terminal.nth_reply_to(&command.message_id, 2).await;
+        let mut bodies: Vec<Vec<u8>> =
+            terminal.answers_to(&command.message_id).into_iter().map(|reply| reply.body).collect();
+        bodies.dedup();
+        assert_eq!(bodies.len(), 1, "one answer, byte for byte");
+    }
+    assert!(stack.drain(DEAD).await.is_empty());
+    stack.finish().await;
+}
+
+/// Settlement: one confirmed, one cancelled, by a batch that crashes.
+async fn settlement_survives(point: &str) {
+    let mut stack = Stack::new().await;
+    let mut terminal = stack.terminal("ann").await;
+    let server = stack.server("cam", &[("capacity", &2)]).await;
+    let mut clean = stack.worker();
+    let wanted = window(63, 600);
+    let kept = terminal.accepted(&server, wanted).await;
+    let left = terminal.accepted(&server, wanted).await;
+    terminal.reconfirm(&server, kept.id).await;
+    assert!(clean.stop().await.success());
+
+    let failpoints = killed_at(point);
+    let mut crashing = stack.worker_with(&[("FAILPOINTS", failpoints.as_str())]);
+    assert!(!crashing.ended().await.success(), "it came by {point}");
+    let _worker = stack.worker();
+    stack.until_state(kept.id, "confirmed").await;
+    stack.until_state(left.id, "cancelled").await;
+    terminal.notice_about(kept.id).await;
+    terminal.notice_about(left.id).await;
+    stack.announced().await;
+
+    let charges: i64 = stack.ask("select count(*) from billing_entries", &[]).await;
+    assert_eq!(charges, 1);
+    let events = stack.drain(BILLING_QUEUE).await;
+    let mut bodies: Vec<Vec<u8>> = events.into_iter().map(|event| event.data).collect();
+    assert!(!bodies.is_empty());
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "one event, however often it is told");
+    assert!(stack.drain(DEAD).await.is_empty());
+    stack.finish().await;
+}
+
+macro_rules! killed {
+    ($survive:ident: $($name:ident $point:literal),* $(,)?) => {
+        mod $survive {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$survive($point).await;
+            })*
+        }
+    };
+}
+
+killed!(commands_survive:
+    when_delivered "delivered",
+    when_decoded "decoded",
+    when_loaded "loaded",
+    when_saved "saved",
+    when_committed "committed",
+    before_publishing "publishing",
+    when_confirmed "confirmed",
+    when_acknowledged "acknowledged",
+);
+
+killed!(settlement_survives:
+    when_delivered "delivered",
+    when_decoded "decoded",
+    when_loaded "loaded",
+    when_saved "saved",
+    when_committed "committed",
+    before_publishing "publishing",
+    when_confirmed "confirmed",
+    when_acknowledged "acknowledged",
+    when_the_relay_has_claimed "relay-claimed",
+    when_the_relay_has_published "relay-confirmed",
+    when_the_relay_has_deleted "relay-deleted",
+);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_kills_its_worker_is_set_aside_alone() {
+    let mut stack = Stack::new().await;
+    let mut terminal = stack.terminal("ann").await;
+    stack.server("cam", &[("capacity", &100)]).await;
+    let wanted = window(7_200, 600);
+    let mut commands: Vec<Command> =
+        (0..20).map(|_| Command::request(new_id(), "cam", wanted.0, wanted.1)).collect();
+    commands[7].message_id = format!("poison-{}", new_id());
+    terminal.client.send_all(&commands).await.expect("sent");
+    // Workers die of it one after the other, until it stands alone often enough.
+    let mut deaths = 0;
+    let mut worker = stack.worker_with(&[("FAILPOINTS", "poison=return")]);
+    facts::until("everything is answered", async || {
+        if !worker.runs() {
+            deaths += 1;
+            worker = stack.worker_with(&[("FAILPOINTS", "poison=return")]);
+        }
+        commands.iter().all(|command| !terminal.answers_to(&command.message_id).is_empty())
+    })
+    .await;
+    assert!(deaths > 0, "it does kill");
+    let answers = terminal.first_answers();
+    for (index, command) in commands.iter().enumerate() {
+        let answer = &answers[&command.message_id];
+        match index {
+            7 => assert_eq!(code(answer), Some("internal_poison")),
+            _ => assert!(matches!(answer, Answer::Accepted { .. }), "{answer:?}"),
+        }
+    }
+    facts::until("it is kept", async || stack.depth(DEAD).await.0 == 1).await;
+    stack.finish().await;
+}
