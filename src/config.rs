@@ -64,6 +64,27 @@ const SWEEP_INTERVAL: Variable = plain("HOLDFAST_SWEEP_INTERVAL_SECONDS", "sweep
 const LADDER: Variable = plain("HOLDFAST_LADDER", "ladder");
 const SWEEP: Variable = plain("HOLDFAST_SWEEP", "sweep");
 
+/// Every setting.
+pub const VARIABLES: [Variable; 10] = [
+    DATABASE_URL,
+    AMQP_URL,
+    MANAGEMENT_URL,
+    LOG_FILTER,
+    LOG_FORMAT,
+    BATCH_MAX,
+    DRAIN_GRACE,
+    SWEEP_INTERVAL,
+    LADDER,
+    SWEEP,
+];
+
+impl Variable {
+    /// The variable and its flag, then, for a secret, those that name a file.
+    pub fn names(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        std::iter::once((self.name, self.flag)).chain(self.file)
+    }
+}
+
 const fn plain(name: &'static str, flag: &'static str) -> Variable {
     Variable { name, flag, file: None }
 }

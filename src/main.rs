@@ -1,1 +1,68 @@
-fn main() {}
+//! The program: arguments, telemetry, signals, exit code.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use holdfast::cli::Cli;
+use holdfast::cli::exit::{describe, exit_code};
+use holdfast::config::{Config, LogFormat};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if let Some(message) = describe(&error) {
+                eprintln!("error: {message}");
+            }
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    // Bytes that are no text make a value that its check refuses.
+    let environment =
+        |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    let config = cli.read_config(environment)?;
+    start_telemetry(&config);
+    cli.run(config, stop_on_signals).await
+}
+
+/// Logs to standard error; standard output is for results.
+fn start_telemetry(config: &Config) {
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&config.log_filter))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match config.log_format {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
+}
+
+/// The first SIGTERM or SIGINT cancels the token; the second ends the process at once.
+fn stop_on_signals() -> std::io::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let token = CancellationToken::new();
+    let stop = token.clone();
+    tokio::spawn(async move {
+        loop {
+            // As a shell reports it: 128 and the signal's number.
+            let code = tokio::select! {
+                _ = terminate.recv() => 143,
+                _ = interrupt.recv() => 130,
+            };
+            if stop.is_cancelled() {
+                std::process::exit(code);
+            }
+            stop.cancel();
+        }
+    });
+    Ok(token)
+}
