@@ -18,7 +18,7 @@ use crate::broker::topology::{BILLING_PATTERNS, EVENTS_EXCHANGE};
 const PREFETCH: u16 = 100;
 
 #[derive(Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Print billing events as they happen
     ///
     /// Reads copies, from a queue of its own, and takes nothing from the billing system. Ends after
@@ -27,7 +27,7 @@ pub enum Command {
 }
 
 #[derive(Args)]
-pub struct Tail {
+pub(super) struct Tail {
     /// Events to print; default: no end
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -36,7 +36,7 @@ pub struct Tail {
     timeout: Option<u64>,
 }
 
-pub async fn run(context: &Context, command: Command) -> Result<()> {
+pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     let Command::Tail(tail) = command;
     let stop = (context.stop)()?;
     let connection = context.broker("billing tail").await?;

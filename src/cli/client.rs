@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::Context;
 use super::exit::CliError;
-use super::output::fields;
+use super::output::{fields, time};
 use super::when::When;
 use crate::client::{Command as Sent, Reply, TerminalClient};
 use crate::domain::id::ServerId;
@@ -31,7 +31,7 @@ same --message-id is decided once: send it again to get its answer again.";
 
 #[derive(Subcommand)]
 #[command(after_help = AFTER_HELP)]
-pub enum Command {
+pub(super) enum Command {
     /// Reserve a server
     ///
     /// Times are RFC 3339 with an offset, or relative to this machine's clock (+90s, +30m, +2h,
@@ -80,7 +80,7 @@ pub enum Command {
 
 /// How a command is sent and its answer awaited.
 #[derive(Args)]
-pub struct Exchange {
+pub(super) struct Exchange {
     /// Names the command, so that it can be sent again safely; default: a random UUID
     #[arg(long, value_name = "ID", value_parser = message_id)]
     message_id: Option<String>,
@@ -104,9 +104,8 @@ impl Exchange {
     }
 }
 
-pub async fn run(context: &Context, command: Command) -> Result<()> {
+pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     let (sent, exchange) = command_to_send(command)?;
-    let deadline = Instant::now() + Duration::from_secs(exchange.timeout);
     let no_answer = || {
         CliError::NoAnswer(format!(
             "no answer to {id} within {} s; to ask again, repeat it with --message-id {id}",
@@ -115,6 +114,9 @@ pub async fn run(context: &Context, command: Command) -> Result<()> {
         ))
     };
     let mut client = TerminalClient::connect(context.config.broker()?).await?;
+    let account = client.account().to_owned();
+    client.listen().await.with_context(|| format!("reading the replies to terminal {account}"))?;
+    let deadline = Instant::now() + Duration::from_secs(exchange.timeout);
     timeout_at(deadline, client.send(&sent)).await.map_err(|_| no_answer())??;
     let rest = deadline.saturating_duration_since(Instant::now());
     let reply = client.answer_to(&sent.message_id, rest).await?;
@@ -181,14 +183,14 @@ fn view(reservation: &ReservationView) -> Vec<(&'static str, String)> {
         ("reservation", reservation.id.to_string()),
         ("state", state),
         ("server", reservation.server.clone()),
-        ("start", reservation.start_at.to_string()),
-        ("end", reservation.end_at.to_string()),
-        ("deadline", reservation.deadline_at.to_string()),
+        ("start", time(reservation.start_at)),
+        ("end", time(reservation.end_at)),
+        ("deadline", time(reservation.deadline_at)),
         ("price", format!("{} {} minor units", price.amount_minor, price.currency)),
     ];
     let optional = [
-        ("reconfirmed", reservation.reconfirmed_at.map(|at| at.to_string())),
-        ("settled", reservation.settled_at.map(|at| at.to_string())),
+        ("reconfirmed", reservation.reconfirmed_at.map(time)),
+        ("settled", reservation.settled_at.map(time)),
         ("connection", reservation.connection.as_ref().map(|connection| connection.url.clone())),
     ];
     lines.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
@@ -201,7 +203,7 @@ fn receipt_text(receipt: &QuotaReceipt) -> String {
         receipt.used_seconds,
         receipt.limit_seconds,
         receipt.requested_seconds,
-        receipt.period_start,
-        receipt.period_end
+        time(receipt.period_start),
+        time(receipt.period_end)
     )
 }

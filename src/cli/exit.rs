@@ -139,6 +139,8 @@ pub fn refusal(error: StoreError) -> anyhow::Error {
     });
     match error.database_message() {
         Some((message, detail)) if refused => {
+            // The detail of a violated CHECK is just the row, that of a guard says what is in the way.
+            let detail = detail.filter(|_| error.sql_state() != Some(&SqlState::CHECK_VIOLATION));
             let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
             CliError::Refused(format!("{message}{detail}")).into()
         }

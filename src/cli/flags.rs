@@ -8,29 +8,29 @@ use clap::Args;
 #[command(next_help_heading = "Configuration")]
 pub struct Flags {
     /// PostgreSQL: postgres://user:password@host:5432/database [env: DATABASE_URL]
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "URL")]
     database_url: Option<String>,
     /// File with that URL [env: DATABASE_URL_FILE]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "PATH")]
     database_url_file: Option<String>,
     /// RabbitMQ, with the account to act as: amqp://account:password@host:5672/%2f [env: AMQP_URL]
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "URL")]
     amqp_url: Option<String>,
     /// File with that URL [env: AMQP_URL_FILE]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "PATH")]
     amqp_url_file: Option<String>,
     /// RabbitMQ's management API, by default with the account of the AMQP URL:
     /// http://host:15672 [env: RABBITMQ_MANAGEMENT_URL]
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "URL")]
     rabbitmq_management_url: Option<String>,
     /// File with that URL [env: RABBITMQ_MANAGEMENT_URL_FILE]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "PATH")]
     rabbitmq_management_url_file: Option<String>,
     /// What to log, such as warn or info,holdfast=debug; default info [env: RUST_LOG]
-    #[arg(long, global = true, value_name = "FILTER")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILTER")]
     log_filter: Option<String>,
     /// How to log: text (default) or json [env: HOLDFAST_LOG_FORMAT]
-    #[arg(long, global = true, value_name = "FORMAT")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "FORMAT")]
     log_format: Option<String>,
 }
 

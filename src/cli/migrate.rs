@@ -8,13 +8,13 @@ use super::exit::CliError;
 use crate::store::migrations;
 
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Change nothing; print the steps that are missing, and exit with 3 if there are any
     #[arg(long)]
     check: bool,
 }
 
-pub async fn run(context: &Context, args: Args) -> Result<()> {
+pub(super) async fn run(context: &Context, args: Args) -> Result<()> {
     let url = context.config.database_url()?;
     if args.check {
         return check(context, url).await;
@@ -34,6 +34,6 @@ async fn check(context: &Context, url: &str) -> Result<()> {
     })?;
     match pending.len() {
         0 => Ok(()),
-        count => Err(CliError::CheckFailed(format!("{count} steps are missing")).into()),
+        count => Err(CliError::CheckFailed(format!("missing steps: {count}")).into()),
     }
 }

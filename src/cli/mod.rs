@@ -50,11 +50,11 @@ Exit codes:
 #[derive(Parser)]
 #[command(name = "holdfast", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Cli {
-    #[command(flatten)]
-    flags: Flags,
     /// Print results as JSON, one document per line
     #[arg(long, global = true)]
     json: bool,
+    #[command(flatten)]
+    flags: Flags,
     #[command(subcommand)]
     command: Command,
 }

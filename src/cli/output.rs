@@ -3,9 +3,11 @@
 use std::io::{ErrorKind, Write};
 
 use anyhow::Result;
+use chrono::SecondsFormat;
 use serde::Serialize;
 
 use super::exit::CliError;
+use crate::domain::interval::Instant;
 
 /// Where results go. Hints and errors go to standard error instead.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +32,11 @@ impl Output {
             result => Ok(result?),
         }
     }
+}
+
+/// An instant for people: RFC 3339, so that it can be typed in again.
+pub fn time(instant: Instant) -> String {
+    instant.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
 /// Aligned columns; each as wide as its widest cell.

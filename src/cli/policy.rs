@@ -9,7 +9,7 @@ use super::output::fields;
 use crate::store::policy::{self, Policy, PolicyChange};
 
 #[derive(Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Print the policy
     Show,
     /// Change the policy; affects new requests only
@@ -18,7 +18,7 @@ pub enum Command {
 
 #[derive(Args)]
 #[group(required = true, multiple = true)]
-pub struct Set {
+pub(super) struct Set {
     /// Calendar period in which reserved time is counted
     #[arg(long, value_name = "PERIOD")]
     quota_period: Option<Period>,
@@ -26,7 +26,7 @@ pub struct Set {
     #[arg(long, value_name = "ZONE")]
     quota_zone: Option<String>,
     /// Time per period for users without a limit of their own
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(0..))]
     quota_default_seconds: Option<i64>,
     /// Unreconfirmed reservations at a time for users without a limit of their own
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
@@ -40,7 +40,7 @@ enum Period {
     Month,
 }
 
-pub async fn run(context: &Context, command: Command) -> Result<()> {
+pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     let client = context.database().await?;
     let policy = match command {
         Command::Show => policy::load_policy(&client).await?,

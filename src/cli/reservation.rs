@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use super::Context;
 use super::exit::CliError;
-use super::output::{fields, table};
+use super::output::{fields, table, time};
 use crate::domain::reservation::{CancelReason, Reservation, State};
 use crate::message::answer::ReservationView;
 use crate::store::reports::{HistoryLine, load_history};
 
 #[derive(Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Tell what happened to a reservation: when, by whom or what, why, and how late
     History {
         /// The reservation's id
@@ -21,7 +21,7 @@ pub enum Command {
     },
 }
 
-pub async fn run(context: &Context, command: Command) -> Result<()> {
+pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     let Command::History { id } = command;
     let client = context.database().await?;
     let Some((reservation, history)) = load_history(&client, id).await? else {
@@ -43,14 +43,14 @@ fn text(reservation: &Reservation, history: &[HistoryLine]) -> String {
         ("state", format!("{}: {}", reservation.state, why(reservation))),
         ("user", reservation.user.to_string()),
         ("server", reservation.server.to_string()),
-        ("start", reservation.interval.start.to_string()),
-        ("end", reservation.interval.end.to_string()),
-        ("deadline", reservation.deadline_at.to_string()),
+        ("start", time(reservation.interval.start)),
+        ("end", time(reservation.interval.end)),
+        ("deadline", time(reservation.deadline_at)),
         ("price", format!("{} {} minor units", reservation.price_minor, reservation.currency)),
     ]);
     let rows: Vec<Vec<String>> = history
         .iter()
-        .map(|line| vec![line.at.to_string(), line.to_state.clone(), happened(line)])
+        .map(|line| vec![time(line.at), line.to_state.clone(), happened(line)])
         .collect();
     format!("{head}\n{}", table(&["WHEN", "STATE", "WHY"], &rows))
 }

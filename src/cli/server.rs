@@ -10,8 +10,11 @@ use super::output::table;
 use crate::domain::id::ServerId;
 use crate::store::registry::{self, NewServer, ServerLine};
 
+/// The database's code for what would overbook; its detail lists the reservations in the way.
+const CAPACITY_GUARD: &str = "ZR001";
+
 #[derive(Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Add a server
     Add(Box<Add>),
     /// List the servers
@@ -33,7 +36,7 @@ pub enum Command {
 Example: four reservations at a time, 12.50 EUR an hour, to be reconfirmed a day ahead
   holdfast server add gpu-1 --capacity 4 --rate-minor 1250 --currency EUR \\
       --lead-seconds 86400 --connection-url https://gpu-1.example/")]
-pub struct Add {
+pub(super) struct Add {
     /// Id: 1 to 64 characters of a-z, 0-9 and '-'
     id: ServerId,
     /// Simultaneous reservations
@@ -49,22 +52,22 @@ pub struct Add {
     #[arg(long, value_name = "URL", value_parser = connection_url)]
     connection_url: String,
     /// Grid on which reservations start and end, counted from the Unix epoch
-    #[arg(long, value_name = "N", default_value_t = 60, value_parser = seconds(1, 86_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = seconds(1, 86_400))]
     slot_seconds: i32,
     /// Shortest reservation
-    #[arg(long, value_name = "N", default_value_t = 60, value_parser = seconds(1, 2_678_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = seconds(1, 2_678_400))]
     min_seconds: i32,
     /// Longest reservation
-    #[arg(long, value_name = "N", default_value_t = 86_400, value_parser = seconds(1, 2_678_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400, value_parser = seconds(1, 2_678_400))]
     max_seconds: i32,
     /// Turn-around time kept free behind each reservation
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = seconds(0, 86_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = seconds(0, 86_400))]
     gap_seconds: i32,
     /// How long before the start the deadline for the reconfirmation lies
-    #[arg(long, value_name = "N", default_value_t = 21_600, value_parser = seconds(0, 31_536_000))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 21_600, value_parser = seconds(0, 31_536_000))]
     lead_seconds: i32,
     /// How far ahead a reservation may start
-    #[arg(long, value_name = "N", default_value_t = 7_776_000, value_parser = seconds(1, 63_072_000))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 7_776_000, value_parser = seconds(1, 63_072_000))]
     horizon_seconds: i32,
     /// What becomes of a request whose deadline has already passed
     #[arg(long, value_name = "WHAT", default_value = "reject")]
@@ -99,7 +102,7 @@ fn connection_url(text: &str) -> Result<String, String> {
     url::Url::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
-pub async fn run(context: &Context, command: Command) -> Result<()> {
+pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Add(add) => run_add(context, *add).await,
         Command::List => list(context).await,
@@ -108,6 +111,9 @@ pub async fn run(context: &Context, command: Command) -> Result<()> {
 }
 
 async fn run_add(context: &Context, add: Add) -> Result<()> {
+    if add.min_seconds > add.max_seconds {
+        return Err(CliError::Refused("--max-seconds is below --min-seconds".to_owned()).into());
+    }
     let server = NewServer {
         id: add.id,
         capacity: add.capacity,
@@ -156,7 +162,16 @@ fn row(server: &ServerLine) -> Vec<String> {
 
 async fn set(context: &Context, id: &ServerId, capacity: i32) -> Result<()> {
     let client = context.database().await?;
-    if !registry::update_capacity(&client, id, capacity).await.map_err(refusal)? {
+    let updated = registry::update_capacity(&client, id, capacity).await;
+    if let Err(error) = &updated
+        && context.output.json
+        && let Some((_, Some(in_the_way))) = error.database_message()
+        && error.sql_state().is_some_and(|state| state.code() == CAPACITY_GUARD)
+    {
+        let ids: Vec<&str> = in_the_way.split(", ").collect();
+        context.output.line(&json!({ "in_the_way": ids }).to_string())?;
+    }
+    if !updated.map_err(refusal)? {
         return Err(CliError::Refused(format!("there is no server {id}")).into());
     }
     context.output.print(&json!({ "server": id.as_str(), "capacity": capacity }), || {

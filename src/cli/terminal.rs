@@ -11,7 +11,7 @@ use crate::domain::id::{TerminalId, UserId};
 use crate::store::registry::{self, TerminalAdded};
 
 #[derive(Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Register a terminal and make its broker account; prints the AMQP URL to use it with
     ///
     /// The URL contains the account's password, which is shown this once. If the command was
@@ -29,7 +29,7 @@ Example: a request as that terminal
     },
 }
 
-pub async fn run(context: &Context, command: Command) -> Result<()> {
+pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     let Command::Add { id, user } = command;
     let broker = context.config.broker()?;
     if id.as_str() == broker.account() {

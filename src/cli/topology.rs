@@ -14,7 +14,7 @@ const PARTITIONS_DEFAULT: i32 = 4;
 const DELAY_LEVELS_DEFAULT: i32 = 24;
 
 #[derive(Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Declare everything on the broker, and record its shape in the database
     ///
     /// Doing so again is harmless and completes what is missing. The shape of an installation
@@ -33,7 +33,7 @@ pub enum Command {
     Verify,
 }
 
-pub async fn run(context: &Context, command: Command) -> Result<()> {
+pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Apply { partitions, delay_levels } => {
             apply(context, partitions, delay_levels).await
@@ -94,7 +94,7 @@ async fn verify(context: &Context) -> Result<()> {
     let missing = topology::missing(&connection, shape).await?;
     if !missing.is_empty() {
         context.output.print(&json!({ "missing": missing }), || missing.join("\n"))?;
-        let message = format!("{} things are missing on the broker", missing.len());
+        let message = format!("missing on the broker: {}", missing.len());
         return Err(CliError::CheckFailed(message).into());
     }
     let took = match canary::fly(&connection, shape.delay_levels).await? {
@@ -105,8 +105,9 @@ async fn verify(context: &Context) -> Result<()> {
             return Err(CliError::CheckFailed(message).into());
         }
         Flight::Lost => {
-            let message = "a message got lost in the delay ladder: delete its queues and exchanges \
-                           (reservation.delay.v1.*) and apply the topology again";
+            let message = "no message came through the delay ladder in time; check the arguments of \
+                           its queues (reservation.delay.v1.*). Until it works, deadlines are \
+                           settled late, by the sweep";
             return Err(CliError::CheckFailed(message.to_owned()).into());
         }
     };

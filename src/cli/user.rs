@@ -10,13 +10,13 @@ use crate::domain::id::UserId;
 use crate::store::registry;
 
 #[derive(Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Add a user
     Add {
         /// Id: 1 to 64 characters of a-z, 0-9 and '-'
         id: UserId,
         /// Time that may be reserved per quota period; default: the policy's
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(0..))]
         quota_seconds: Option<i64>,
         /// Reservations that may be unreconfirmed at a time; default: the policy's
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
@@ -24,7 +24,7 @@ pub enum Command {
     },
 }
 
-pub async fn run(context: &Context, command: Command) -> Result<()> {
+pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     let Command::Add { id, quota_seconds, holds_max } = command;
     let client = context.database().await?;
     let inserted = registry::insert_user(&client, &id, quota_seconds, holds_max).await;
