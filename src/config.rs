@@ -64,6 +64,27 @@ const SWEEP_INTERVAL: Variable = plain("HOLDFAST_SWEEP_INTERVAL_SECONDS", "sweep
 const LADDER: Variable = plain("HOLDFAST_LADDER", "ladder");
 const SWEEP: Variable = plain("HOLDFAST_SWEEP", "sweep");
 
+/// Every setting.
+pub const VARIABLES: [Variable; 10] = [
+    DATABASE_URL,
+    AMQP_URL,
+    MANAGEMENT_URL,
+    LOG_FILTER,
+    LOG_FORMAT,
+    BATCH_MAX,
+    DRAIN_GRACE,
+    SWEEP_INTERVAL,
+    LADDER,
+    SWEEP,
+];
+
+impl Variable {
+    /// The variable and its flag, then, for a secret, those that name a file.
+    pub fn names(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        std::iter::once((self.name, self.flag)).chain(self.file)
+    }
+}
+
 const fn plain(name: &'static str, flag: &'static str) -> Variable {
     Variable { name, flag, file: None }
 }
@@ -199,7 +220,7 @@ impl Reader<'_> {
     ) -> Option<T> {
         let Some(text) = self.text(variable) else {
             // A file that cannot be read has been reported already.
-            let reported = self.wrong.iter().any(|line| line.starts_with(variable.name));
+            let reported = self.wrong.iter().any(|line| line.starts_with(&format!("{variable}:")));
             if self.needed.contains(&variable) && !reported {
                 self.wrong.extend(missing(variable).0);
             }
@@ -247,7 +268,8 @@ impl Reader<'_> {
                 Some(text.to_owned()).filter(|text| !text.is_empty())
             }
             Err(error) => {
-                self.wrong.push(format!("{variable}: cannot read its file {path}: {error}"));
+                // Not the path: it might be the secret itself, set under the wrong name.
+                self.wrong.push(format!("{variable}: cannot read the file that is named: {error}"));
                 None
             }
         }
@@ -387,8 +409,10 @@ mod tests {
         std::fs::write(path, "\n").unwrap();
         let empty = read(&[], &[("DATABASE_URL_FILE", path)], &[DATABASE_URL]).unwrap_err();
         assert!(empty.to_string().contains("is not set"), "{empty}");
-        let gone = [("AMQP_URL_FILE", "/nowhere/url")];
-        assert_eq!(read(&[], &gone, &[AMQP_URL]).unwrap_err().0.len(), 1);
+        let gone =
+            read(&[], &[("AMQP_URL_FILE", "amqp://me:s3cret@mq/x")], &[AMQP_URL]).unwrap_err();
+        assert_eq!(gone.0.len(), 1, "{gone}");
+        assert!(!gone.to_string().contains("s3cret"), "{gone}");
     }
 
     #[test]

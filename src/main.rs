@@ -1,20 +1,68 @@
-use holdfast::config::{AMQP_URL, Config, DATABASE_URL};
+//! The program: arguments, telemetry, signals, exit code.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use holdfast::cli::Cli;
+use holdfast::cli::exit::{describe, exit_code};
+use holdfast::config::{Config, LogFormat};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .with_env_filter(std::env::var("RUST_LOG").unwrap())
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if let Some(message) = describe(&error) {
+                eprintln!("error: {message}");
+            }
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    // Bytes that are no text make a value that its check refuses.
+    let environment =
+        |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    let config = cli.read_config(environment)?;
+    start_telemetry(&config);
+    cli.run(config, stop_on_signals).await
+}
+
+/// Logs to standard error; standard output is for results.
+fn start_telemetry(config: &Config) {
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&config.log_filter))
         .with_writer(std::io::stderr)
-        .init();
-    #[cfg(feature = "failpoints")]
-    let _s = fail::FailScenario::setup();
-    let config = Config::read(|_| None, |n| std::env::var(n).ok(), &[DATABASE_URL, AMQP_URL])?;
-    let stop = tokio_util::sync::CancellationToken::new();
-    let s2 = stop.clone();
-    let mut term = signal(SignalKind::terminate())?;
+        .with_ansi(std::io::stderr().is_terminal());
+    match config.log_format {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
+}
+
+/// The first SIGTERM or SIGINT cancels the token; the second ends the process at once.
+fn stop_on_signals() -> std::io::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let token = CancellationToken::new();
+    let stop = token.clone();
     tokio::spawn(async move {
-        term.recv().await;
-        s2.cancel();
+        loop {
+            // As a shell reports it: 128 and the signal's number.
+            let code = tokio::select! {
+                _ = terminate.recv() => 143,
+                _ = interrupt.recv() => 130,
+            };
+            if stop.is_cancelled() {
+                std::process::exit(code);
+            }
+            stop.cancel();
+        }
     });
-    holdfast::worker::run(config.worker()?, stop).await
+    Ok(token)
 }

@@ -56,9 +56,14 @@ pub fn partition_pattern(partition: i32) -> String {
 
 /// Exchange and routing key for a delay of `units`. Zero goes straight to the partition.
 pub fn route(levels: u32, units: u32, partition: i32) -> (String, String) {
-    let word = partition_word(partition);
+    route_to(levels, units, &partition_word(partition))
+}
+
+/// Exchange and routing key for a delay of `units` before whatever is bound to `#.<word>` at the
+/// ladder's end.
+pub fn route_to(levels: u32, units: u32, word: &str) -> (String, String) {
     if units == 0 {
-        return (DUE_EXCHANGE.to_owned(), word);
+        return (DUE_EXCHANGE.to_owned(), word.to_owned());
     }
     let highest = u32::BITS - 1 - units.leading_zeros();
     debug_assert!(highest < levels, "the caller keeps within the longest delay");
@@ -67,7 +72,7 @@ pub fn route(levels: u32, units: u32, partition: i32) -> (String, String) {
         key.push(if units >> level & 1 == 1 { '1' } else { '0' });
         key.push('.');
     }
-    key.push_str(&word);
+    key.push_str(word);
     (level_name(highest), key)
 }
 

@@ -4,10 +4,12 @@
 //! owner connects, declares and consumes anew, so that nothing half-recovered acknowledges money.
 
 pub mod accounts;
+pub mod canary;
 pub mod connection;
 pub mod consumer;
 pub mod delay;
 pub mod publisher;
+pub mod temporary;
 pub mod topology;
 
 use std::time::Duration;

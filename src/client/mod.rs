@@ -128,6 +128,15 @@ impl TerminalClient {
         Ok(command.message_id)
     }
 
+    /// Starts to read the reply queue, if that was not done before. Done before sending, it tells
+    /// an account that is no terminal's before anything is sent.
+    pub async fn listen(&mut self) -> Result<(), ClientError> {
+        if self.mailbox.is_none() {
+            self.mailbox = Some(Mailbox::open(&self.endpoint).await?);
+        }
+        Ok(())
+    }
+
     /// Waits for the answer to a command and takes it from the reply queue. Everything else stays
     /// on the queue: what was passed over goes back, in order, when this client closes. `None` when
     /// the time is up.

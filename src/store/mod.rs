@@ -13,6 +13,7 @@ pub mod load;
 pub mod membership;
 pub mod migrations;
 pub mod outbox;
+pub mod policy;
 pub mod pool;
 pub mod registry;
 pub mod reports;

@@ -1,0 +1,41 @@
+//! Queues for the time of one connection: to look at messages without taking them from anybody.
+
+use lapin::Connection;
+use lapin::options::{QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+
+use super::{BrokerError, bounded};
+
+/// Messages kept for an onlooker that does not keep up; the oldest are dropped.
+const LEN_MAX: i64 = 100_000;
+
+/// Declares an exclusive queue that is deleted after its consumer, bound to `exchange` with each of
+/// `patterns`, and returns the name that the broker gave it. Consume it on the same connection.
+pub async fn declare(
+    connection: &Connection,
+    exchange: &str,
+    patterns: &[&str],
+) -> Result<String, BrokerError> {
+    let channel = bounded("opening a channel", connection.create_channel()).await?;
+    let options = QueueDeclareOptions {
+        exclusive: true,
+        auto_delete: true,
+        ..QueueDeclareOptions::default()
+    };
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(LEN_MAX));
+    let declared = channel.queue_declare("".into(), options, arguments);
+    let queue = bounded("declaring a temporary queue", declared).await?.name().clone();
+    for pattern in patterns {
+        let bound = channel.queue_bind(
+            queue.clone(),
+            exchange.into(),
+            (*pattern).into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        );
+        bounded(format!("binding a temporary queue to {exchange}"), bound).await?;
+    }
+    bounded("closing the channel", channel.close(200, "done".into())).await?;
+    Ok(queue.as_str().to_owned())
+}

@@ -1,0 +1,199 @@
+//! From an error to an exit code, and to what people read.
+//!
+//! 0 done; 1 failed; 2 wrong usage (clap's own); 3 a check failed; 4 refused; 5 no answer in time;
+//! 75 the database, the broker or its management API is away; 78 the configuration is wrong. What
+//! is away did not answer: one that answers with an error, even to a login, is not away.
+
+use std::error::Error;
+
+use lapin::ErrorKind;
+use lapin::protocol::{AMQPErrorKind, AMQPHardError};
+use rabbitmq_http_client::error::HttpClientError;
+use tokio_postgres::error::SqlState;
+
+use crate::broker::BrokerError;
+use crate::client::ClientError;
+use crate::config::ConfigError;
+use crate::store::error::StoreError;
+
+const FAILURE: u8 = 1;
+const CHECK_FAILED: u8 = 3;
+const REFUSED: u8 = 4;
+const NO_ANSWER: u8 = 5;
+const AWAY: u8 = 75;
+const CONFIGURATION: u8 = 78;
+
+/// A result that is none of the command's own faults but has an exit code of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// What was checked is not as it should be.
+    #[error("{0}")]
+    CheckFailed(String),
+    /// The system said no, and changed nothing.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// Nothing came in time.
+    #[error("{0}")]
+    NoAnswer(String),
+    /// Whoever reads the output has gone, which is their right.
+    #[error("the output was closed")]
+    OutputClosed,
+}
+
+/// The exit code for an error.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(code_of).unwrap_or(FAILURE)
+}
+
+fn code_of(cause: &(dyn Error + 'static)) -> Option<u8> {
+    if let Some(error) = cause.downcast_ref::<CliError>() {
+        return Some(match error {
+            CliError::CheckFailed(_) => CHECK_FAILED,
+            CliError::Refused(_) => REFUSED,
+            CliError::NoAnswer(_) => NO_ANSWER,
+            CliError::OutputClosed => 0,
+        });
+    }
+    if cause.is::<ConfigError>() {
+        return Some(CONFIGURATION);
+    }
+    is_away(cause).then_some(AWAY)
+}
+
+fn is_away(cause: &(dyn Error + 'static)) -> bool {
+    if let Some(error) = cause.downcast_ref::<StoreError>() {
+        return matches!(error, StoreError::Timeout(_))
+            || matches!(error, StoreError::Pool(_)) && error.sql_state().is_none();
+    }
+    if let Some(error) = cause.downcast_ref::<tokio_postgres::Error>() {
+        return postgres_away(error);
+    }
+    if let Some(error) = cause.downcast_ref::<ClientError>() {
+        return match error {
+            ClientError::Broker(error) => broker_away(error),
+            ClientError::Refused(_) => true,
+            ClientError::Unroutable(_) => false,
+        };
+    }
+    if let Some(error) = cause.downcast_ref::<BrokerError>() {
+        return broker_away(error);
+    }
+    match cause.downcast_ref::<HttpClientError>() {
+        Some(HttpClientError::RequestError { .. }) => true,
+        Some(error) => error.is_server_error(),
+        None => false,
+    }
+}
+
+fn postgres_away(error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        Some(code) => [
+            SqlState::ADMIN_SHUTDOWN,
+            SqlState::CRASH_SHUTDOWN,
+            SqlState::CANNOT_CONNECT_NOW,
+            SqlState::TOO_MANY_CONNECTIONS,
+        ]
+        .contains(code),
+        None => {
+            let cause = error.source();
+            error.is_closed() || cause.is_some_and(|cause| cause.is::<std::io::Error>())
+        }
+    }
+}
+
+fn broker_away(error: &BrokerError) -> bool {
+    match error {
+        BrokerError::Timeout(_) | BrokerError::ConsumerEnded(_) => true,
+        BrokerError::TooLong(_) => false,
+        BrokerError::Amqp { source, .. } => match source.kind() {
+            ErrorKind::ProtocolError(answer) => {
+                matches!(answer.kind(), AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED))
+            }
+            _ => true,
+        },
+    }
+}
+
+/// What to tell people; `None` when nobody is there to read it.
+pub fn describe(error: &anyhow::Error) -> Option<String> {
+    let mut told = Vec::new();
+    for cause in error.chain() {
+        if matches!(cause.downcast_ref(), Some(CliError::OutputClosed)) {
+            return None;
+        }
+        told.push(cause.to_string());
+        // These repeat their causes in better words.
+        if cause.is::<StoreError>() || cause.is::<BrokerError>() || cause.is::<ClientError>() {
+            break;
+        }
+    }
+    Some(told.join(": "))
+}
+
+/// A refusal if the database answered that what was asked for is not allowed, with its message.
+/// Anything else stays what it is.
+pub fn refusal(error: StoreError) -> anyhow::Error {
+    let refused = error.sql_state().is_some_and(|state| {
+        state.code().starts_with("ZR")
+            || [SqlState::INVALID_PARAMETER_VALUE, SqlState::CHECK_VIOLATION].contains(state)
+    });
+    match error.database_message() {
+        Some((message, detail)) if refused => {
+            // The detail of a violated CHECK is just the row, that of a guard says what is in the way.
+            let detail = detail.filter(|_| error.sql_state() != Some(&SqlState::CHECK_VIOLATION));
+            let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
+            CliError::Refused(format!("{message}{detail}")).into()
+        }
+        _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn amqp(kind: ErrorKind) -> BrokerError {
+        BrokerError::Amqp { operation: "trying".to_owned(), source: kind.into() }
+    }
+
+    #[test]
+    fn every_kind_of_failure_has_its_code() {
+        let io = || Arc::new(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        let errors: [(anyhow::Error, u8); 11] = [
+            (anyhow::anyhow!("anything"), 1),
+            (CliError::CheckFailed(String::new()).into(), 3),
+            (CliError::Refused(String::new()).into(), 4),
+            (CliError::NoAnswer(String::new()).into(), 5),
+            (CliError::OutputClosed.into(), 0),
+            (ConfigError(vec![]).into(), 78),
+            (StoreError::Timeout("it").into(), 75),
+            (StoreError::Unexpected(String::new()).into(), 1),
+            (BrokerError::Timeout(String::new()).into(), 75),
+            (amqp(ErrorKind::IOError(io())).into(), 75),
+            (ClientError::Unroutable(String::new()).into(), 1),
+        ];
+        for (error, code) in errors {
+            assert_eq!(exit_code(&error), code, "{error:?}");
+            assert_eq!(exit_code(&error.context("in context")), code);
+        }
+        assert_eq!(exit_code(&ClientError::from(amqp(ErrorKind::IOError(io()))).into()), 75);
+    }
+
+    #[tokio::test]
+    async fn a_database_that_does_not_answer_is_away() {
+        // Nothing listens on port 1.
+        let error = crate::store::migrations::pending("postgres://a@127.0.0.1:1/x").await;
+        assert_eq!(exit_code(&error.unwrap_err()), 75);
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let error =
+            anyhow::Error::from(amqp(ErrorKind::MissingHeartbeatError)).context("verifying");
+        let told = describe(&error).unwrap();
+        assert_eq!(told.matches("trying").count(), 1, "{told}");
+        assert!(told.starts_with("verifying: trying: "), "{told}");
+        assert_eq!(describe(&CliError::OutputClosed.into()), None);
+    }
+}

@@ -1,0 +1,39 @@
+//! `holdfast migrate`.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::Context;
+use super::exit::CliError;
+use crate::store::migrations;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Change nothing; print the steps that are missing, and exit with 3 if there are any
+    #[arg(long)]
+    check: bool,
+}
+
+pub(super) async fn run(context: &Context, args: Args) -> Result<()> {
+    let url = context.config.database_url()?;
+    if args.check {
+        return check(context, url).await;
+    }
+    let applied = migrations::migrate(url).await?;
+    context.output.print(&json!({ "applied": applied }), || match applied.is_empty() {
+        true => "the schema is up to date".to_owned(),
+        false => applied.join("\n"),
+    })
+}
+
+async fn check(context: &Context, url: &str) -> Result<()> {
+    let pending = migrations::pending(url).await?;
+    context.output.print(&json!({ "pending": pending }), || match pending.is_empty() {
+        true => "the schema is up to date".to_owned(),
+        false => pending.join("\n"),
+    })?;
+    match pending.len() {
+        0 => Ok(()),
+        count => Err(CliError::CheckFailed(format!("missing steps: {count}")).into()),
+    }
+}

@@ -1,0 +1,240 @@
+//! The command line: what can be typed, and one module per group of commands.
+//!
+//! Results go to standard output, hints and errors to standard error. Absent on purpose: signals
+//! and the process's end, which are the binary's.
+
+mod billing;
+mod client;
+pub mod exit;
+mod flags;
+mod migrate;
+mod output;
+mod policy;
+mod reservation;
+mod server;
+mod terminal;
+mod topology;
+mod user;
+mod when;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use lapin::Connection;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{AMQP_URL, Config, ConfigError, DATABASE_URL, MANAGEMENT_URL, Variable};
+use crate::store::error::StoreError;
+use crate::store::pool;
+use crate::worker;
+use flags::{Flags, WorkerFlags};
+use output::Output;
+
+/// What the help says at its end.
+const AFTER_HELP: &str = "\
+Setting up an installation:
+  holdfast migrate
+  holdfast topology apply
+  holdfast server add gpu-1 --capacity 4 --rate-minor 1250 --currency EUR \\
+      --connection-url https://gpu-1.example/
+  holdfast user add alice
+  holdfast terminal add alice-1 --user alice
+  holdfast worker
+
+Exit codes:
+  0 done   1 failed   2 wrong usage   3 a check failed   4 refused   5 no answer in time
+  75 the database, the broker or its management API is away   78 the configuration is wrong";
+
+/// Reservation control service: holds, reconfirmations, deadlines and billing.
+///
+/// Every setting is an environment variable and a flag; the flag wins, and empty means unset.
+#[derive(Parser)]
+#[command(name = "holdfast", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    /// Print results as JSON, one document per line
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Decide commands and settle deadlines until SIGTERM or Ctrl-C
+    ///
+    /// Any number of workers can run side by side. The first signal lets the worker finish and
+    /// hand over what it has in hand; the second ends it at once, which loses nothing either.
+    Worker(WorkerFlags),
+    /// Bring the database's schema up to date
+    Migrate(migrate::Args),
+    /// What is declared on the broker
+    #[command(subcommand)]
+    Topology(topology::Command),
+    /// Processing servers: what can be reserved
+    #[command(subcommand)]
+    Server(server::Command),
+    /// Users: whose quota counts and who is billed
+    #[command(subcommand)]
+    User(user::Command),
+    /// The policy that is one for all: quota periods and default limits
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Terminals: the broker accounts that users send commands with
+    #[command(subcommand)]
+    Terminal(terminal::Command),
+    /// Act as a terminal: send a command and wait for its answer
+    #[command(subcommand)]
+    Client(client::Command),
+    /// What became of reservations
+    #[command(subcommand)]
+    Reservation(reservation::Command),
+    /// What is billed
+    #[command(subcommand)]
+    Billing(billing::Command),
+}
+
+/// What a command works with.
+struct Context {
+    config: Config,
+    output: Output,
+    stop: Stop,
+}
+
+/// Starts to listen for signals and returns the token that the first one cancels. Called only by
+/// commands that stop softly; all others simply end.
+pub type Stop = fn() -> std::io::Result<CancellationToken>;
+
+impl Cli {
+    /// Reads the configuration: flags before `environment`, which finds a variable's value.
+    pub fn read_config(
+        &self,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Config, ConfigError> {
+        let worker = match &self.command {
+            Command::Worker(flags) => Some(flags),
+            _ => None,
+        };
+        let flag = |name: &str| {
+            self.flags.get(name).or_else(|| worker.and_then(|flags| flags.get(name))).cloned()
+        };
+        Config::read(flag, environment, self.command.needs())
+    }
+
+    /// Does what was asked for. [`exit::exit_code`] knows what an error means.
+    pub async fn run(self, config: Config, stop: Stop) -> Result<()> {
+        let context = Context { config, output: Output { json: self.json }, stop };
+        match self.command {
+            Command::Worker(_) => worker::run(context.config.worker()?, (context.stop)()?).await,
+            Command::Migrate(args) => migrate::run(&context, args).await,
+            Command::Topology(command) => topology::run(&context, command).await,
+            Command::Server(command) => server::run(&context, command).await,
+            Command::User(command) => user::run(&context, command).await,
+            Command::Policy(command) => policy::run(&context, command).await,
+            Command::Terminal(command) => terminal::run(&context, command).await,
+            Command::Client(command) => client::run(&context, command).await,
+            Command::Reservation(command) => reservation::run(&context, command).await,
+            Command::Billing(command) => billing::run(&context, command).await,
+        }
+    }
+}
+
+impl Command {
+    /// What has to be configured for it.
+    fn needs(&self) -> &'static [Variable] {
+        match self {
+            Command::Worker(_) | Command::Topology(_) => &[DATABASE_URL, AMQP_URL],
+            Command::Terminal(_) => &[DATABASE_URL, AMQP_URL, MANAGEMENT_URL],
+            Command::Client(_) | Command::Billing(_) => &[AMQP_URL],
+            Command::Migrate(_)
+            | Command::Server(_)
+            | Command::User(_)
+            | Command::Policy(_)
+            | Command::Reservation(_) => &[DATABASE_URL],
+        }
+    }
+}
+
+impl Context {
+    /// A connection to the database.
+    async fn database(&self) -> Result<tokio_postgres::Client> {
+        let settings = pool::settings(self.config.database_url()?)?;
+        let connected = settings.connect(tokio_postgres::NoTls).await;
+        let (client, connection) = connected.map_err(StoreError::from)?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    /// A connection to the broker; operators see it under the name of what it is for.
+    async fn broker(&self, purpose: &str) -> Result<Connection> {
+        Ok(self.config.broker()?.connect(&format!("holdfast {purpose}")).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::VARIABLES;
+    use clap::CommandFactory;
+
+    fn parse(words: &[&str]) -> Cli {
+        Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_variable_has_a_flag_whose_help_names_it() {
+        let mut command = Cli::command();
+        let worker = command.find_subcommand_mut("worker").unwrap().render_long_help();
+        let help = format!("{} {worker}", command.render_long_help());
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for (name, flag) in VARIABLES.into_iter().flat_map(|variable| variable.names()) {
+            let Cli { flags, command, .. } =
+                parse(&["holdfast", "worker", &format!("--{flag}"), "x"]);
+            let Command::Worker(worker) = command else { panic!("not a worker") };
+            let value = flags.get(flag).or_else(|| worker.get(flag));
+            assert_eq!(value.map(String::as_str), Some("x"), "{flag}");
+            assert!(help.contains(&format!("[env: {name}]")), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment() {
+        let cli = parse(&["holdfast", "worker", "--batch-max", "5"]);
+        let config = cli.read_config(|name| match name {
+            "DATABASE_URL" => Some("postgres://a@b/c".to_owned()),
+            "AMQP_URL" => Some("amqp://a:b@c/d".to_owned()),
+            "HOLDFAST_BATCH_MAX" => Some("6".to_owned()),
+            _ => None,
+        });
+        assert_eq!(config.unwrap().worker().unwrap().batch_max, 5);
+    }
+
+    #[test]
+    fn what_a_command_needs_and_lacks_is_told_at_once() {
+        let cli = parse(&["holdfast", "terminal", "add", "t", "--user", "u"]);
+        let error = cli.read_config(|_| None).unwrap_err();
+        assert_eq!(error.0.len(), 3, "{error}");
+    }
+
+    #[test]
+    fn wrong_usage_is_refused() {
+        for arguments in [
+            &["topology", "apply", "--partitions", "0"][..],
+            &["topology", "apply", "--delay-levels", "25"],
+            &["policy", "set"],
+            &["user", "add", "Not.An.Id"],
+            &["server", "set", "s"],
+            &["client", "request", "--server", "s", "--start", "soon", "--end", "+2h"],
+            &["client", "show", "no-uuid"],
+            &[],
+        ] {
+            let words = ["holdfast"].iter().chain(arguments);
+            assert!(Cli::try_parse_from(words).is_err(), "{arguments:?}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What commands print on standard output: tables for people, JSON for programs.
+
+use std::io::{ErrorKind, Write};
+
+use anyhow::Result;
+use chrono::SecondsFormat;
+use serde::Serialize;
+
+use super::exit::CliError;
+use crate::domain::interval::Instant;
+
+/// Where results go. Hints and errors go to standard error instead.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    /// One JSON document per line instead of text.
+    pub json: bool,
+}
+
+impl Output {
+    /// Prints a result: `value` for programs, `text` for people.
+    pub fn print(self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+        if self.json { self.line(&serde_json::to_string(value)?) } else { self.line(&text()) }
+    }
+
+    /// Prints one line as it is.
+    pub fn line(self, line: &str) -> Result<()> {
+        let mut stdout = std::io::stdout().lock();
+        match writeln!(stdout, "{}", line.trim_end()).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                Err(CliError::OutputClosed.into())
+            }
+            result => Ok(result?),
+        }
+    }
+}
+
+/// An instant for people: RFC 3339, so that it can be typed in again.
+pub fn time(instant: Instant) -> String {
+    instant.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+/// Aligned columns; each as wide as its widest cell.
+pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let header = header.iter().map(|cell| cell.to_string()).collect();
+    columns(&[&[header], rows].concat())
+}
+
+/// One line per name and value.
+pub fn fields(fields: &[(&str, String)]) -> String {
+    let rows: Vec<Vec<String>> =
+        fields.iter().map(|(name, value)| vec![name.to_string(), value.clone()]).collect();
+    columns(&rows)
+}
+
+fn columns(rows: &[Vec<String>]) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_without_trailing_blanks() {
+        let rows = [vec!["gpu-1".to_owned(), "4".to_owned()], vec!["ä".to_owned(), String::new()]];
+        assert_eq!(table(&["ID", "CAPACITY"], &rows), "ID     CAPACITY\ngpu-1  4\nä\n");
+        assert_eq!(table(&["ID"], &[]), "ID\n");
+    }
+}

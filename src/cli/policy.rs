@@ -1,0 +1,76 @@
+//! `holdfast policy`: quota periods and default limits.
+
+use anyhow::Result;
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::Context;
+use super::exit::refusal;
+use super::output::fields;
+use crate::store::policy::{self, Policy, PolicyChange};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Print the policy
+    Show,
+    /// Change the policy; affects new requests only
+    Set(Set),
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = true)]
+pub(super) struct Set {
+    /// Calendar period in which reserved time is counted
+    #[arg(long, value_name = "PERIOD")]
+    quota_period: Option<Period>,
+    /// IANA zone in which periods begin, such as Europe/Berlin
+    #[arg(long, value_name = "ZONE")]
+    quota_zone: Option<String>,
+    /// Time per period for users without a limit of their own
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(0..))]
+    quota_default_seconds: Option<i64>,
+    /// Unreconfirmed reservations at a time for users without a limit of their own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    holds_default_max: Option<i32>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Period {
+    Day,
+    Week,
+    Month,
+}
+
+pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
+    let client = context.database().await?;
+    let policy = match command {
+        Command::Show => policy::load_policy(&client).await?,
+        Command::Set(set) => policy::update_policy(&client, &change(set)).await.map_err(refusal)?,
+    };
+    context.output.print(&policy, || text(&policy))
+}
+
+fn change(set: Set) -> PolicyChange {
+    let period = set.quota_period.map(|period| match period {
+        Period::Day => "day",
+        Period::Week => "week",
+        Period::Month => "month",
+    });
+    PolicyChange {
+        quota_period: period.map(str::to_owned),
+        quota_zone: set.quota_zone,
+        quota_default_seconds: set.quota_default_seconds,
+        holds_default_max: set.holds_default_max,
+    }
+}
+
+fn text(policy: &Policy) -> String {
+    fields(&[
+        ("quota period", policy.quota_period.clone()),
+        ("quota zone", policy.quota_zone.clone()),
+        (
+            "default quota",
+            format!("{} s per {}", policy.quota_default_seconds, policy.quota_period),
+        ),
+        ("default holds", policy.holds_default_max.to_string()),
+    ])
+}

@@ -1,0 +1,133 @@
+//! `holdfast reservation`: what became of reservations, and why.
+
+use anyhow::Result;
+use clap::Subcommand;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::Context;
+use super::exit::CliError;
+use super::output::{fields, table, time};
+use crate::domain::reservation::{CancelReason, Reservation, State};
+use crate::message::answer::ReservationView;
+use crate::store::reports::{HistoryLine, load_history};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Tell what happened to a reservation: when, by whom or what, why, and how late
+    History {
+        /// The reservation's id
+        id: Uuid,
+    },
+}
+
+pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
+    let Command::History { id } = command;
+    let client = context.database().await?;
+    let Some((reservation, history)) = load_history(&client, id).await? else {
+        return Err(CliError::Refused(format!("there is no reservation {id}")).into());
+    };
+    let value = json!({
+        "reservation": ReservationView::new(&reservation, None),
+        "user": reservation.user.as_str(),
+        "terminal": reservation.terminal.as_str(),
+        "message_id": reservation.message_id,
+        "history": history,
+    });
+    context.output.print(&value, || text(&reservation, &history))
+}
+
+fn text(reservation: &Reservation, history: &[HistoryLine]) -> String {
+    let head = fields(&[
+        ("reservation", reservation.id.to_string()),
+        ("state", format!("{}: {}", reservation.state, why(reservation))),
+        ("user", reservation.user.to_string()),
+        ("server", reservation.server.to_string()),
+        ("start", time(reservation.interval.start)),
+        ("end", time(reservation.interval.end)),
+        ("deadline", time(reservation.deadline_at)),
+        ("price", format!("{} {} minor units", reservation.price_minor, reservation.currency)),
+    ]);
+    let rows: Vec<Vec<String>> = history
+        .iter()
+        .map(|line| vec![time(line.at), line.to_state.clone(), happened(line)])
+        .collect();
+    format!("{head}\n{}", table(&["WHEN", "STATE", "WHY"], &rows))
+}
+
+/// The state in words.
+fn why(reservation: &Reservation) -> &'static str {
+    match (reservation.state, reservation.cancel_reason) {
+        (State::Held, _) => "waits for its reconfirmation",
+        (State::Reconfirmed, _) => "will be confirmed and billed at its deadline",
+        (State::Confirmed, _) => "confirmed and billed",
+        (State::Cancelled, Some(CancelReason::NotReconfirmed)) => {
+            "no reconfirmation reached the broker before its deadline"
+        }
+        (State::Cancelled, Some(CancelReason::Withdrawn)) => "its user gave it back",
+        (State::Cancelled, Some(CancelReason::Operator)) => "an operator cancelled it",
+        (State::Cancelled, None) => "no reason is recorded",
+    }
+}
+
+/// Who or what did it, on what occasion, and how late.
+fn happened(line: &HistoryLine) -> String {
+    let mut text = match (line.actor.as_str(), line.trigger.as_str()) {
+        ("deadline", "message") => "deadline, by its wake-up message".to_owned(),
+        ("deadline", "sweep") => "deadline, found by the sweep".to_owned(),
+        (actor, _) => match &line.actor_id {
+            Some(id) => format!("{actor} {id}"),
+            None => actor.to_owned(),
+        },
+    };
+    if let Some(id) = &line.message_id {
+        text.push_str(&format!(", message {id}"));
+    }
+    if let Some(late) = line.lateness_ms {
+        text.push_str(&format!(", {late} ms after the deadline"));
+    }
+    if let Some(reason) = &line.reason {
+        text.push_str(&format!(", {}", reason.replace('_', " ")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+
+    fn line(actor: &str, trigger: &str) -> HistoryLine {
+        HistoryLine {
+            at: DateTime::from_timestamp(0, 0).unwrap(),
+            from_state: None,
+            to_state: "held".to_owned(),
+            reason: None,
+            actor: actor.to_owned(),
+            actor_id: None,
+            trigger: trigger.to_owned(),
+            message_id: None,
+            lateness_ms: None,
+            seq: 1,
+        }
+    }
+
+    #[test]
+    fn a_line_says_who_when_why_and_how_late() {
+        let request = HistoryLine {
+            actor_id: Some("t-1".to_owned()),
+            message_id: Some("m-1".to_owned()),
+            ..line("terminal", "command")
+        };
+        assert_eq!(happened(&request), "terminal t-1, message m-1");
+        let cancelled = HistoryLine {
+            reason: Some("not_reconfirmed".to_owned()),
+            lateness_ms: Some(66),
+            ..line("deadline", "message")
+        };
+        assert_eq!(
+            happened(&cancelled),
+            "deadline, by its wake-up message, 66 ms after the deadline, not reconfirmed"
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! `holdfast server`: what can be reserved.
+
+use anyhow::Result;
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+
+use super::Context;
+use super::exit::{CliError, refusal};
+use super::output::table;
+use crate::domain::id::ServerId;
+use crate::store::registry::{self, NewServer, ServerLine};
+
+/// The database's code for what would overbook; its detail lists the reservations in the way.
+const CAPACITY_GUARD: &str = "ZR001";
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Add a server
+    Add(Box<Add>),
+    /// List the servers
+    List,
+    /// Change a server's capacity
+    ///
+    /// Going below what is booked is refused, and the reservations in the way are listed.
+    Set {
+        /// The server's id
+        id: ServerId,
+        /// Simultaneous reservations
+        #[arg(long, value_name = "N", value_parser = capacity())]
+        capacity: i32,
+    },
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example: four reservations at a time, 12.50 EUR an hour, to be reconfirmed a day ahead
+  holdfast server add gpu-1 --capacity 4 --rate-minor 1250 --currency EUR \\
+      --lead-seconds 86400 --connection-url https://gpu-1.example/")]
+pub(super) struct Add {
+    /// Id: 1 to 64 characters of a-z, 0-9 and '-'
+    id: ServerId,
+    /// Simultaneous reservations
+    #[arg(long, value_name = "N", value_parser = capacity())]
+    capacity: i32,
+    /// Price of an hour, in integer minor units (cents)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..=100_000_000_000))]
+    rate_minor: i64,
+    /// Currency of the price, ISO 4217
+    #[arg(long, value_name = "CODE", value_parser = currency)]
+    currency: String,
+    /// Where a confirmed reservation is served; told to the terminal when it is confirmed
+    #[arg(long, value_name = "URL", value_parser = connection_url)]
+    connection_url: String,
+    /// Grid on which reservations start and end, counted from the Unix epoch
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = seconds(1, 86_400))]
+    slot_seconds: i32,
+    /// Shortest reservation
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = seconds(1, 2_678_400))]
+    min_seconds: i32,
+    /// Longest reservation
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400, value_parser = seconds(1, 2_678_400))]
+    max_seconds: i32,
+    /// Turn-around time kept free behind each reservation
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = seconds(0, 86_400))]
+    gap_seconds: i32,
+    /// How long before the start the deadline for the reconfirmation lies
+    #[arg(long, value_name = "SECONDS", default_value_t = 21_600, value_parser = seconds(0, 31_536_000))]
+    lead_seconds: i32,
+    /// How far ahead a reservation may start
+    #[arg(long, value_name = "SECONDS", default_value_t = 7_776_000, value_parser = seconds(1, 63_072_000))]
+    horizon_seconds: i32,
+    /// What becomes of a request whose deadline has already passed
+    #[arg(long, value_name = "WHAT", default_value = "reject")]
+    late_booking: LateBooking,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LateBooking {
+    /// It is refused
+    Reject,
+    /// It is held, confirmed and billed at once
+    Confirm,
+}
+
+fn seconds(min: i64, max: i64) -> clap::builder::RangedI64ValueParser<i32> {
+    clap::value_parser!(i32).range(min..=max)
+}
+
+fn capacity() -> clap::builder::RangedI64ValueParser<i32> {
+    clap::value_parser!(i32).range(1..=10_000)
+}
+
+fn currency(text: &str) -> Result<String, String> {
+    match text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase()) {
+        true => Ok(text.to_owned()),
+        false => Err("three capital letters, such as EUR".to_owned()),
+    }
+}
+
+/// Kept as typed: a URL that was parsed and printed again can look different.
+fn connection_url(text: &str) -> Result<String, String> {
+    url::Url::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
+    match command {
+        Command::Add(add) => run_add(context, *add).await,
+        Command::List => list(context).await,
+        Command::Set { id, capacity } => set(context, &id, capacity).await,
+    }
+}
+
+async fn run_add(context: &Context, add: Add) -> Result<()> {
+    if add.min_seconds > add.max_seconds {
+        return Err(CliError::Refused("--max-seconds is below --min-seconds".to_owned()).into());
+    }
+    let server = NewServer {
+        id: add.id,
+        capacity: add.capacity,
+        rate_minor: add.rate_minor,
+        currency: add.currency,
+        slot_seconds: add.slot_seconds,
+        min_seconds: add.min_seconds,
+        max_seconds: add.max_seconds,
+        gap_seconds: add.gap_seconds,
+        lead_seconds: add.lead_seconds,
+        horizon_seconds: add.horizon_seconds,
+        late_booking: match add.late_booking {
+            LateBooking::Reject => "reject",
+            LateBooking::Confirm => "confirm",
+        },
+        connection_url: add.connection_url,
+    };
+    let client = context.database().await?;
+    let id = &server.id;
+    if !registry::insert_server(&client, &server).await.map_err(refusal)? {
+        return Err(CliError::Refused(format!("there is a server {id} already")).into());
+    }
+    context.output.print(&json!({ "server": id.as_str() }), || format!("added server {id}"))
+}
+
+async fn list(context: &Context) -> Result<()> {
+    let client = context.database().await?;
+    let servers = registry::load_servers(&client).await?;
+    context.output.print(&servers, || {
+        let header = ["ID", "OPEN", "CAPACITY", "LIVE", "MINOR/HOUR", "LEAD SECONDS", "CONNECTION"];
+        table(&header, &servers.iter().map(row).collect::<Vec<_>>())
+    })
+}
+
+fn row(server: &ServerLine) -> Vec<String> {
+    vec![
+        server.id.clone(),
+        if server.open { "yes" } else { "no" }.to_owned(),
+        server.capacity.to_string(),
+        server.live_reservations.to_string(),
+        format!("{} {}", server.rate_minor, server.currency),
+        server.lead_seconds.to_string(),
+        server.connection_url.clone(),
+    ]
+}
+
+async fn set(context: &Context, id: &ServerId, capacity: i32) -> Result<()> {
+    let client = context.database().await?;
+    let updated = registry::update_capacity(&client, id, capacity).await;
+    if let Err(error) = &updated
+        && context.output.json
+        && let Some((_, Some(in_the_way))) = error.database_message()
+        && error.sql_state().is_some_and(|state| state.code() == CAPACITY_GUARD)
+    {
+        let ids: Vec<&str> = in_the_way.split(", ").collect();
+        context.output.line(&json!({ "in_the_way": ids }).to_string())?;
+    }
+    if !updated.map_err(refusal)? {
+        return Err(CliError::Refused(format!("there is no server {id}")).into());
+    }
+    context.output.print(&json!({ "server": id.as_str(), "capacity": capacity }), || {
+        format!("server {id} now has capacity {capacity}")
+    })
+}

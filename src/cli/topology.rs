@@ -1,0 +1,118 @@
+//! `holdfast topology`: declare and verify what is on the broker.
+
+use anyhow::{Context as _, Result};
+use clap::Subcommand;
+use serde_json::json;
+
+use super::Context;
+use super::exit::CliError;
+use crate::broker::canary::{self, Flight};
+use crate::broker::topology::{self, Shape};
+use crate::store::registry::{self, TopologyShape};
+
+const PARTITIONS_DEFAULT: i32 = 4;
+const DELAY_LEVELS_DEFAULT: i32 = 24;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Declare everything on the broker, and record its shape in the database
+    ///
+    /// Doing so again is harmless and completes what is missing. The shape of an installation
+    /// stays as it was first applied: without flags, that is what is declared again.
+    Apply {
+        /// Number of command queues, over which servers are spread; default 4
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=256))]
+        partitions: Option<i32>,
+        /// Levels of the delay ladder; default 24, which reaches 19 days in one go
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=24))]
+        delay_levels: Option<i32>,
+    },
+    /// Check that everything is there, and send a message through the delay ladder
+    ///
+    /// Exits with 3 and names what is missing or does not work.
+    Verify,
+}
+
+pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
+    match command {
+        Command::Apply { partitions, delay_levels } => {
+            apply(context, partitions, delay_levels).await
+        }
+        Command::Verify => verify(context).await,
+    }
+}
+
+async fn apply(
+    context: &Context,
+    partitions: Option<i32>,
+    delay_levels: Option<i32>,
+) -> Result<()> {
+    let database = context.database().await?;
+    let before = registry::load_topology(&database).await?.unwrap_or(TopologyShape {
+        partitions: PARTITIONS_DEFAULT,
+        delay_levels: DELAY_LEVELS_DEFAULT,
+    });
+    let wanted = TopologyShape {
+        partitions: partitions.unwrap_or(before.partitions),
+        delay_levels: delay_levels.unwrap_or(before.delay_levels),
+    };
+    // The broker before the record, to learn early that it is away; declared after it, since a
+    // partition that workers do not know of would swallow commands.
+    let connection = context.broker("topology").await?;
+    let recorded = registry::insert_topology(&database, wanted).await?;
+    if recorded != wanted {
+        return Err(CliError::Refused(format!(
+            "this installation has {} partitions and {} delay levels, which cannot change while \
+             it is running: servers would move between queues and lose their order",
+            recorded.partitions, recorded.delay_levels
+        ))
+        .into());
+    }
+    topology::apply(&connection, shape(recorded)?).await?;
+    let TopologyShape { partitions, delay_levels } = recorded;
+    let value = json!({ "partitions": partitions, "delay_levels": delay_levels });
+    context
+        .output
+        .print(&value, || format!("applied: {partitions} partitions, {delay_levels} delay levels"))
+}
+
+fn shape(recorded: TopologyShape) -> Result<Shape> {
+    let delay_levels = recorded.delay_levels.try_into().context("the recorded delay levels")?;
+    Ok(Shape { partitions: recorded.partitions, delay_levels })
+}
+
+async fn verify(context: &Context) -> Result<()> {
+    let database = context.database().await?;
+    let Some(recorded) = registry::load_topology(&database).await? else {
+        return Err(CliError::CheckFailed(
+            "no topology is recorded; run `holdfast topology apply`".to_owned(),
+        )
+        .into());
+    };
+    let shape = shape(recorded)?;
+    let connection = context.broker("topology").await?;
+    let missing = topology::missing(&connection, shape).await?;
+    if !missing.is_empty() {
+        context.output.print(&json!({ "missing": missing }), || missing.join("\n"))?;
+        let message = format!("missing on the broker: {}", missing.len());
+        return Err(CliError::CheckFailed(message).into());
+    }
+    let took = match canary::fly(&connection, shape.delay_levels).await? {
+        Flight::Arrived(after) => after.as_millis(),
+        Flight::Early { after, due } => {
+            let message =
+                format!("the delay ladder is early: {after:?} instead of at least {due:?}");
+            return Err(CliError::CheckFailed(message).into());
+        }
+        Flight::Lost => {
+            let message = "no message came through the delay ladder in time; check the arguments of \
+                           its queues (reservation.delay.v1.*). Until it works, deadlines are \
+                           settled late, by the sweep";
+            return Err(CliError::CheckFailed(message.to_owned()).into());
+        }
+    };
+    let value = json!({ "missing": missing, "canary_ms": took });
+    context
+        .output
+        .print(&value, || format!("complete; the delay ladder's canary arrived after {took} ms"))
+}
