@@ -14,7 +14,7 @@
 //! | `HOLDFAST_LOG_FORMAT` | `--log-format` | `text` |
 //! | `HOLDFAST_BATCH_MAX` | `--batch-max` | 256 |
 //! | `HOLDFAST_DRAIN_GRACE_SECONDS` | `--drain-grace-seconds` | 20 |
-//! | `HOLDFAST_SWEEP_INTERVAL_SECONDS` | `--sweep-interval-seconds` | 10 |
+//! | `HOLDFAST_SWEEP_INTERVAL_SECONDS` | `--sweep-interval-seconds` | 8 |
 //! | `HOLDFAST_LADDER` | `--ladder` | `on` |
 //! | `HOLDFAST_SWEEP` | `--sweep` | `on` |
 //!
@@ -28,7 +28,7 @@ use url::Url;
 
 use crate::broker::connection::Endpoint;
 use crate::store;
-use crate::worker::settings::Settings;
+use crate::worker::settings::{BATCH_MAX as BATCH_LIMIT, Settings};
 
 /// A setting: the environment variable and the flag that set it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,10 +88,6 @@ impl Variable {
 const fn plain(name: &'static str, flag: &'static str) -> Variable {
     Variable { name, flag, file: None }
 }
-
-/// The prefetch window is twice the batch and has to fit AMQP's 16 bits; larger batches than this
-/// only hold locks for longer.
-const BATCH_LIMIT: usize = 4_096;
 
 /// Seconds; an hour is longer than any supervisor waits, and than a missed deadline may.
 const SECONDS_LIMIT: f64 = 3_600.0;

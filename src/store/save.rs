@@ -130,7 +130,7 @@ impl Statements {
     }
 }
 
-/// Writes everything and returns the instants that need a wake-up which nobody has armed yet. The
+/// Writes everything and returns the instants that are new and need a wake-up. The
 /// caller commits.
 pub async fn save(client: &ClientWrapper, mut save: Save<'_>) -> Result<Vec<Instant>, StoreError> {
     save.commands.sort_by(|a, b| (&a.terminal, &a.message_id).cmp(&(&b.terminal, &b.message_id)));

@@ -18,7 +18,7 @@ use super::{Context, arming, backoff};
 use crate::broker::BrokerError;
 use crate::broker::consumer::{QueueConsumer, received};
 use crate::broker::publisher::Publisher;
-use crate::broker::topology::partition_queue;
+use crate::broker::topology::{PREFETCH, partition_queue};
 use crate::crash_point;
 use crate::domain::refusal::Code;
 use crate::domain::world::{Digest, Refusal, Step};
@@ -57,11 +57,9 @@ pub async fn run(
     partition: i32,
     stop: CancellationToken,
 ) -> Result<(), PipelineError> {
-    let batch_max = context.settings.batch_max;
-    let prefetch = u16::try_from(batch_max * 2).unwrap_or(u16::MAX);
     let publisher = Publisher::open(&connections.publish).await?;
     let mut consumer =
-        QueueConsumer::open(&connections.consume, &partition_queue(partition), prefetch).await?;
+        QueueConsumer::open(&connections.consume, &partition_queue(partition), PREFETCH).await?;
     // One batch on its way out while the next is decided; more would only be more to lose.
     let (handled_tx, handled_rx) = mpsc::channel(1);
     let announcing = tokio::spawn(announce::run(

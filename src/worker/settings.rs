@@ -3,18 +3,20 @@
 use std::time::Duration;
 
 use crate::broker::connection::Endpoint;
+use crate::broker::topology::PREFETCH;
 
-/// Most messages decided in one transaction.
-pub const BATCH_MAX_DEFAULT: usize = 256;
+/// Most messages decided in one transaction: half of the prefetch window, so that the next batch
+/// is at hand while one is on its way out.
+pub const BATCH_MAX: usize = PREFETCH as usize / 2;
 
 /// A worker's settings. Whatever must be the same on all replicas is in the database instead.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// PostgreSQL URL.
     pub database_url: String,
     /// Broker address with the workers' account.
     pub broker: Endpoint,
-    /// Most messages decided in one transaction; the prefetch window is twice that.
+    /// Most messages decided in one transaction, at most [`BATCH_MAX`].
     pub batch_max: usize,
     /// How long a drain may take after SIGTERM before what is in hand is left to others.
     pub drain_grace: Duration,
@@ -33,7 +35,7 @@ impl Settings {
         Self {
             database_url,
             broker,
-            batch_max: BATCH_MAX_DEFAULT,
+            batch_max: BATCH_MAX,
             drain_grace: Duration::from_secs(20),
             sweep_interval: Duration::from_secs(8),
             ladder: true,
