@@ -76,6 +76,25 @@ async fn ladder_and_sweep_together_settle_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wiped_ladder_loses_no_deadline() {
+    let mut stack = Stack::new().await;
+    let mut terminal = stack.terminal("ann").await;
+    let server = stack.server("cam", &[]).await;
+    let _worker = stack.worker();
+    let held = terminal.accepted(&server, window(SOON + 2, 600)).await;
+    let armed = "select count(*) from wake_ups where armed_until is not null";
+    facts::until("it is armed", async || stack.ask::<i64>(armed, &[]).await == 1).await;
+    for level in 0..stack.shape.delay_levels {
+        stack.drain(&level_name(level)).await;
+    }
+    stack.until_state(held.id, "cancelled").await;
+    let trigger: String =
+        stack.ask("select trigger from history where actor = 'deadline'", &[]).await;
+    assert_eq!(trigger, "sweep");
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn holds_with_one_deadline_share_one_wake_up() {
     let mut stack = Stack::new().await;
     let mut terminal = stack.terminal("ann").await;

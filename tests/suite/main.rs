@@ -6,4 +6,5 @@ mod deadlines;
 mod lifecycle;
 mod model;
 mod order;
+mod replicas;
 mod support;
