@@ -11,8 +11,7 @@ use tokio_postgres::{Row, Statement};
 use uuid::Uuid;
 
 use super::error::StoreError;
-use super::pool::prepare;
-use super::sql;
+use super::statements;
 use crate::domain::id::{ServerId, TerminalId, UserId};
 use crate::domain::interval::{Instant, Interval};
 use crate::domain::quota::{PeriodUse, QuotaLedger};
@@ -130,60 +129,18 @@ async fn rows(
     Ok(client.query(statement, params).await?)
 }
 
-/// The statements of a load.
-struct Statements {
-    lock_servers: Statement,
-    lock_users: Statement,
-    lock_reservations: Statement,
-    load_known: Statement,
-    load_terminals: Statement,
-    load_closures: Statement,
-    load_holds: Statement,
-    load_quota: Statement,
-    load_booked: Statement,
-    load_clock: Statement,
-}
-
-impl Statements {
-    async fn prepare(client: &ClientWrapper) -> Result<Self, StoreError> {
-        let texts = [
-            sql!("lock_servers"),
-            sql!("lock_users"),
-            sql!("lock_reservations"),
-            sql!("load_known"),
-            sql!("load_terminals"),
-            sql!("load_closures"),
-            sql!("load_holds"),
-            sql!("load_quota"),
-            sql!("load_booked"),
-            sql!("load_clock"),
-        ];
-        let [
-            lock_servers,
-            lock_users,
-            lock_reservations,
-            load_known,
-            load_terminals,
-            load_closures,
-            load_holds,
-            load_quota,
-            load_booked,
-            load_clock,
-        ] = prepare(client, texts).await?;
-        Ok(Self {
-            lock_servers,
-            lock_users,
-            lock_reservations,
-            load_known,
-            load_terminals,
-            load_closures,
-            load_holds,
-            load_quota,
-            load_booked,
-            load_clock,
-        })
-    }
-}
+statements!(
+    lock_servers,
+    lock_users,
+    lock_reservations,
+    load_known,
+    load_terminals,
+    load_closures,
+    load_holds,
+    load_quota,
+    load_booked,
+    load_clock,
+);
 
 /// Begins a transaction, locks in the global order, and reads.
 pub async fn load(

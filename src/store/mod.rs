@@ -28,3 +28,27 @@ macro_rules! sql {
     };
 }
 pub(crate) use sql;
+
+/// A struct `Statements` with the named statements, prepared or found prepared on a connection.
+///
+/// Done before a pipeline begins: a statement that had to be prepared on the way would be overtaken
+/// by those behind it, and reads would come before the locks they rely on.
+macro_rules! statements {
+    ($($name:ident),* $(,)?) => {
+        struct Statements {
+            $($name: tokio_postgres::Statement,)*
+        }
+
+        impl Statements {
+            async fn prepare(
+                client: &deadpool_postgres::ClientWrapper,
+            ) -> Result<Self, crate::store::error::StoreError> {
+                $(let $name = client
+                    .prepare_cached(include_str!(concat!("sql/", stringify!($name), ".sql")))
+                    .await?;)*
+                Ok(Self { $($name,)* })
+            }
+        }
+    };
+}
+pub(crate) use statements;

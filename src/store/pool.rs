@@ -5,7 +5,7 @@ use std::time::Duration;
 use deadpool_postgres::{
     ClientWrapper, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
 };
-use tokio_postgres::{NoTls, Statement};
+use tokio_postgres::NoTls;
 
 use super::error::StoreError;
 
@@ -80,17 +80,4 @@ impl Drop for Session {
             drop(Object::take(object));
         }
     }
-}
-
-/// Prepares statements, or finds them prepared on this connection. Done before a pipeline begins:
-/// a statement that had to be prepared on the way would be overtaken by those behind it.
-pub async fn prepare<const N: usize>(
-    client: &ClientWrapper,
-    texts: [&str; N],
-) -> Result<[Statement; N], StoreError> {
-    let mut statements = Vec::with_capacity(N);
-    for text in texts {
-        statements.push(client.prepare_cached(text).await?);
-    }
-    Ok(statements.try_into().expect("as many as there are texts"))
 }

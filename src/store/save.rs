@@ -8,8 +8,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::error::StoreError;
-use super::pool::prepare;
-use super::sql;
+use super::statements;
 use crate::domain::interval::Instant;
 use crate::domain::reservation::{Reservation, State};
 use crate::domain::world::{Cause, Digest, Effects, Transition, World};
@@ -83,52 +82,16 @@ async fn execute(
     Ok(client.execute(statement, params).await?)
 }
 
-/// The statements of a save.
-struct Statements {
-    insert_reservations: Statement,
-    update_reservations: Statement,
-    insert_history: Statement,
-    insert_charges: Statement,
-    insert_announcements: Statement,
-    insert_wake_ups: Statement,
-    delete_wake_ups: Statement,
-    insert_requests: Statement,
-}
-
-impl Statements {
-    async fn prepare(client: &ClientWrapper) -> Result<Self, StoreError> {
-        let texts = [
-            sql!("insert_reservations"),
-            sql!("update_reservations"),
-            sql!("insert_history"),
-            sql!("insert_charges"),
-            sql!("insert_announcements"),
-            sql!("insert_wake_ups"),
-            sql!("delete_wake_ups"),
-            sql!("insert_requests"),
-        ];
-        let [
-            insert_reservations,
-            update_reservations,
-            insert_history,
-            insert_charges,
-            insert_announcements,
-            insert_wake_ups,
-            delete_wake_ups,
-            insert_requests,
-        ] = prepare(client, texts).await?;
-        Ok(Self {
-            insert_reservations,
-            update_reservations,
-            insert_history,
-            insert_charges,
-            insert_announcements,
-            insert_wake_ups,
-            delete_wake_ups,
-            insert_requests,
-        })
-    }
-}
+statements!(
+    insert_reservations,
+    update_reservations,
+    insert_history,
+    insert_charges,
+    insert_announcements,
+    insert_wake_ups,
+    delete_wake_ups,
+    insert_requests,
+);
 
 /// Writes everything and returns the instants that are new and need a wake-up. The
 /// caller commits.
