@@ -3,4 +3,5 @@
 
 mod lifecycle;
 mod model;
+mod rules;
 mod support;
