@@ -119,7 +119,11 @@ pub fn received(delivery: Delivery) -> Received {
             .get("traceparent")
             .and_then(header_text)
             .filter(|text| is_traceparent(text)),
-        delivery_count: headers.inner().get("x-delivery-count").map_or(0, header_number),
+        // On a first delivery the header is the sender's invention.
+        delivery_count: match headers.inner().get("x-delivery-count") {
+            Some(value) if delivery.redelivered => header_number(value),
+            _ => 0,
+        },
         body: delivery.data,
     }
 }
