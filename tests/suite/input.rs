@@ -4,7 +4,9 @@ mod body;
 mod broker;
 mod dead;
 mod envelope;
+mod frames;
 mod fuzz;
+mod hostile;
 mod message;
 mod text;
 
