@@ -1,5 +1,8 @@
 //! What can be wrong around a body: headers, properties, routing key.
 
+use holdfast::domain::refusal::Code;
+use holdfast::message::decode::{Decoded, decode};
+use holdfast::message::envelope::{BODY_LEN_MAX, Received};
 use lapin::types::{AMQPValue, FieldArray};
 
 use super::message::{Message, text};
@@ -224,4 +227,37 @@ fn harmless(terminal: &str, bystander: &str) -> Vec<Case> {
     let long_trace = good().header("traceparent", text(&"0".repeat(100_000)));
     cases.push(accepted("a long trace", long_trace));
     cases
+}
+
+/// The documented order: what is wrong in every way gets the first code, and the next one when
+/// that is mended.
+#[test]
+fn an_envelope_gets_the_first_code_of_all_it_breaks() {
+    let mut received = Received {
+        routing_key: "other.refund".to_owned(),
+        user_id: Some("t-1".to_owned()),
+        forbidden_properties: vec!["priority"],
+        body: vec![0xff; BODY_LEN_MAX + 1],
+        ..Received::default()
+    };
+    let mends: [fn(&mut Received); 8] = [
+        |r| r.routing_key = "t-1.refund".to_owned(),
+        |r| r.forbidden_properties.clear(),
+        |r| r.message_id = Some("a b".to_owned()),
+        |r| r.message_id = Some("m-1".to_owned()),
+        |r| r.content_type = Some("application/json".to_owned()),
+        |r| r.body.truncate(9),
+        |r| r.routing_key = "t-1.show".to_owned(),
+        |r| r.body = br#"{"reservation":"00000000-0000-0000-0000-000000000000"}"#.to_vec(),
+    ];
+    let mut codes = Vec::new();
+    for mend in mends {
+        let decoded = decode(&received, "worker");
+        let Decoded::Refused { refusal, .. } = decoded else { panic!("{decoded:?}") };
+        codes.push(refusal.code);
+        mend(&mut received);
+    }
+    let last = Code::ALL.iter().position(|code| *code == Code::InvalidEncoding).expect("listed");
+    assert_eq!(codes, Code::ALL[..=last]);
+    assert!(matches!(decode(&received, "worker"), Decoded::Step(_)));
 }
