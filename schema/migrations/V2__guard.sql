@@ -16,13 +16,18 @@ create trigger policy_zone before insert or update on policy
 create function quota_periods(from_at timestamptz, to_at timestamptz)
     returns table (period_start timestamptz, period_end timestamptz)
     language sql stable as $$
-    select local_start at time zone p.quota_zone,
-           (local_start + p.step) at time zone p.quota_zone
+    select bounds.period_start, bounds.period_end
     from (select quota_zone, quota_period, ('1 ' || quota_period)::interval as step from policy) p
     cross join lateral generate_series(
-        date_trunc(p.quota_period, from_at at time zone p.quota_zone),
+        -- One step early: where clocks go back to midnight, midnight comes twice, a period begins
+        -- with the second, and the time since the first belongs to the period before.
+        date_trunc(p.quota_period, from_at at time zone p.quota_zone) - p.step,
         (to_at - interval '1 microsecond') at time zone p.quota_zone,
         p.step) as local_start
+    cross join lateral (
+        select local_start at time zone p.quota_zone as period_start,
+               (local_start + p.step) at time zone p.quota_zone as period_end) bounds
+    where bounds.period_start < to_at and bounds.period_end > from_at
 $$;
 
 -- Seconds that a user's live reservations take between two instants, clipped to them.

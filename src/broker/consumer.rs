@@ -7,7 +7,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, Consumer};
 
 use super::{BrokerError, bounded};
-use crate::message::envelope::Received;
+use crate::message::envelope::{Received, is_traceparent};
 
 /// The consumer of one queue, on a channel of its own.
 pub struct QueueConsumer {
@@ -114,8 +114,16 @@ pub fn received(delivery: Delivery) -> Received {
         forbidden_properties,
         header_names: headers.inner().keys().map(|name| name.as_str().to_owned()).collect(),
         server: headers.inner().get("server").map(|value| header_text(value).ok_or(())),
-        traceparent: headers.inner().get("traceparent").and_then(header_text),
-        delivery_count: headers.inner().get("x-delivery-count").map_or(0, header_number),
+        traceparent: headers
+            .inner()
+            .get("traceparent")
+            .and_then(header_text)
+            .filter(|text| is_traceparent(text)),
+        // On a first delivery the header is the sender's invention.
+        delivery_count: match headers.inner().get("x-delivery-count") {
+            Some(value) if delivery.redelivered => header_number(value),
+            _ => 0,
+        },
         body: delivery.data,
     }
 }

@@ -33,7 +33,7 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// Every code, in the order in which messages are checked.
+            /// Every code, in the order in which messages are checked; a body's fields one by one.
             pub const ALL: &[Code] = &[$(Code::$variant,)*];
 
             /// The code's word in messages.
@@ -67,9 +67,6 @@ codes! {
     ForbiddenHeader, "forbidden_header", Never,
         "A header or property that terminals may not set: `priority`, `expiration`, `CC`, `BCC` or `x-*`.",
         "Leave the named one out.";
-    UnknownCommand, "unknown_command", Never,
-        "The routing key's last word is no command.",
-        "Use one of the commands listed in the contract.";
     MissingMessageId, "missing_message_id", Never,
         "The property `message_id` is not set.",
         "Set it to an id of your own, one per command.";
@@ -82,7 +79,10 @@ codes! {
     BodyTooLarge, "body_too_large", Never,
         "The body is larger than any command can be.",
         "Send the command alone.";
-    // Decoding.
+    UnknownCommand, "unknown_command", Never,
+        "The routing key's last word is no command.",
+        "Use one of the commands listed in the contract.";
+    // Decoding: field by field, so these have no order among themselves.
     InvalidEncoding, "invalid_encoding", Never,
         "The body is not UTF-8 without a byte order mark.",
         "Encode it as UTF-8.";

@@ -146,6 +146,16 @@ fn is_message_id(id: &str) -> bool {
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 }
 
+/// Whether a text is a W3C trace context, version 00. Anything else is not passed on: a long one
+/// would make the answer's headers larger than the broker takes.
+pub fn is_traceparent(text: &str) -> bool {
+    text.len() == 55
+        && text.bytes().enumerate().all(|(index, b)| match index {
+            2 | 35 | 52 => b == b'-',
+            _ => matches!(b, b'0'..=b'9' | b'a'..=b'f'),
+        })
+}
+
 /// Input that is repeated in an answer or a log: plain ASCII, and short.
 pub fn printable(text: &str) -> String {
     text.chars().take(64).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()

@@ -12,6 +12,9 @@ use crate::domain::interval::{Instant, Interval};
 use crate::domain::refusal::Code;
 use crate::domain::world::Refusal;
 
+/// Nanoseconds; the library would cut off what is finer.
+const FRACTION_DIGITS_MAX: usize = 9;
+
 /// The fields of one JSON object that have not been taken yet.
 pub struct Fields(Vec<(String, Value)>);
 
@@ -72,7 +75,10 @@ impl Fields {
         let wrong = || Refusal::of_field(Code::InvalidTimestamp, name);
         let parsed = DateTime::parse_from_rfc3339(&text).map_err(|_| wrong())?;
         let leap_second = parsed.nanosecond() >= 1_000_000_000;
-        if leap_second || text.as_bytes().get(10) != Some(&b'T') {
+        // The library also takes the minus sign U+2212 and any number of digits.
+        let digits = text.bytes().skip(20).take_while(u8::is_ascii_digit).count();
+        let plain = text.is_ascii() && digits <= FRACTION_DIGITS_MAX;
+        if leap_second || !plain || text.as_bytes().get(10) != Some(&b'T') {
             return Err(wrong());
         }
         Ok(parsed.with_timezone(&Utc))

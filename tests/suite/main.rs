@@ -3,8 +3,10 @@
 
 mod crash;
 mod deadlines;
+mod input;
 mod lifecycle;
 mod model;
 mod order;
 mod replicas;
+mod rules;
 mod support;

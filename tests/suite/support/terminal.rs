@@ -16,6 +16,8 @@ use super::facts;
 /// A connected terminal. Its replies are taken in the background, in order.
 pub struct Terminal {
     pub client: TerminalClient,
+    /// Its account, to publish what its client would not.
+    pub endpoint: Endpoint,
     replies: Arc<Mutex<Vec<Reply>>>,
     reader: tokio::task::JoinHandle<()>,
 }
@@ -49,7 +51,7 @@ impl Terminal {
                 kept.lock().expect("no panics").extend(next);
             }
         });
-        Self { client, replies, reader }
+        Self { client, endpoint: endpoint.clone(), replies, reader }
     }
 
     pub fn id(&self) -> &str {

@@ -1,0 +1,122 @@
+//! Bad input: a real client against a real worker, one table, and nobody harmed.
+
+mod body;
+mod broker;
+mod dead;
+mod envelope;
+mod frames;
+mod fuzz;
+mod hostile;
+mod message;
+mod text;
+
+use holdfast::broker::topology::DEAD;
+use holdfast::client::Reply;
+use holdfast::message::answer::Answer;
+use lapin::Connection;
+use lapin::types::FieldTable;
+
+use self::message::Message;
+use crate::support::facts;
+use crate::support::stack::Stack;
+use crate::support::terminal::{Terminal, window};
+
+/// What must come of a message.
+#[derive(Clone, Copy)]
+enum Expected {
+    /// Refused, undecided, with this code and field.
+    Refused(&'static str, Option<&'static str>),
+    /// Decided like any other.
+    Accepted,
+}
+
+struct Case {
+    name: String,
+    message: Message,
+    expected: Expected,
+}
+
+fn refused(
+    name: impl Into<String>,
+    message: Message,
+    code: &'static str,
+    field: &'static str,
+) -> Case {
+    let field = (!field.is_empty()).then_some(field);
+    Case { name: name.into(), message, expected: Expected::Refused(code, field) }
+}
+
+fn accepted(name: impl Into<String>, message: Message) -> Case {
+    Case { name: name.into(), message, expected: Expected::Accepted }
+}
+
+/// Publishes one message and waits for the one reply that it brings.
+async fn ask(terminal: &Terminal, connection: &Connection, case: &Case) -> Reply {
+    let before = terminal.replies().len();
+    let sent = case.message.publish(connection).await;
+    assert_eq!(sent, Ok(()), "{}: the broker takes it", case.name);
+    facts::found(&case.name, async || terminal.replies().into_iter().nth(before)).await
+}
+
+fn check(case: &Case, reply: &Reply) {
+    let name = &case.name;
+    let answer = reply.answer().unwrap_or_else(|_| panic!("{name}: no answer: {reply:?}"));
+    match (case.expected, answer) {
+        (Expected::Accepted, Answer::Accepted { .. }) => {}
+        (
+            Expected::Refused(code, field),
+            Answer::Refused { code: told, retry, retry_after_ms, field: at, decided_at, .. },
+        ) => {
+            assert_eq!((told.as_str(), at.as_deref()), (code, field), "{name}");
+            assert_eq!(
+                (retry.as_str(), retry_after_ms, decided_at),
+                ("never", None, None),
+                "{name}"
+            );
+        }
+        (_, other) => panic!("{name}: {other:?}"),
+    }
+    // What cannot be an id is not repeated.
+    let told = reply.correlation_id.as_deref();
+    match case.expected {
+        Expected::Refused("missing_message_id" | "invalid_message_id", _) => {
+            assert_eq!(told, None, "{name}");
+        }
+        _ => assert_eq!(told, case.message.message_id.as_deref(), "{name}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_wrong_is_named_and_harms_nobody() {
+    let mut stack = Stack::new().await;
+    let server = stack.server("cam", &[("capacity", &1_000)]).await;
+    let (mut terminal, bystander) = (stack.terminal("ann").await, stack.terminal("bob").await);
+    let mut worker = stack.worker();
+    let connection = terminal.endpoint.connect("raw").await.expect("the broker");
+
+    let mut cases = envelope::cases(terminal.id(), bystander.id());
+    cases.extend(body::cases(terminal.id()));
+    cases.extend(text::cases(terminal.id()));
+    let mut taken = 0i64;
+    for case in &cases {
+        let reply = ask(&terminal, &connection, case).await;
+        check(case, &reply);
+        taken += i64::from(matches!(case.expected, Expected::Accepted));
+    }
+    terminal.accepted(&server, window(90_000, 60)).await;
+    assert!(cases.len() > 200, "the table shrank to {}", cases.len());
+
+    let rows: i64 = stack.ask("select count(*) from requests", &[]).await;
+    assert_eq!(rows, taken + 1, "what was not decided left no trace");
+    assert_eq!(terminal.replies().len(), cases.len() + 1, "one answer each");
+    assert!(bystander.replies().is_empty(), "answers go to the sender, whatever reply_to says");
+    assert!(stack.drain(DEAD).await.is_empty(), "whoever can be told is told");
+    assert!(worker.runs() && !worker.log().contains("panicked"));
+    assert!(worker.stop().await.success());
+    stack.finish().await;
+}
+
+/// A table without the header `server`.
+fn no_headers() -> FieldTable {
+    FieldTable::default()
+}

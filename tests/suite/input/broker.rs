@@ -1,0 +1,149 @@
+//! What the broker itself refuses a terminal, so that no worker ever sees it.
+
+use holdfast::broker::delay;
+use holdfast::broker::topology::{
+    BILLING_QUEUE, DEAD, EVENTS_EXCHANGE, PARTITIONS_EXCHANGE, REPLIES_EXCHANGE, partition_queue,
+    reply_queue,
+};
+use lapin::options::{
+    BasicConsumeOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions,
+    QueueDeleteOptions, QueuePurgeOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection};
+
+use super::message::{Message, code_of};
+use crate::support::stack::Stack;
+use crate::support::terminal::window;
+
+const ACCESS_REFUSED: u16 = 403;
+const PRECONDITION_FAILED: u16 = 406;
+
+fn publications(terminal: &str, bystander: &str) -> Vec<(String, Message, u16)> {
+    let good = || Message::request(terminal);
+    let mut cases = vec![
+        (
+            "another account's name".to_owned(),
+            good().with(|m| m.user_id = Some(bystander.to_owned())),
+            PRECONDITION_FAILED,
+        ),
+        ("another's name and key".to_owned(), Message::request(bystander), ACCESS_REFUSED),
+        (
+            "an expiration that is no number".to_owned(),
+            good().with(|m| m.expiration = Some("soon".to_owned())),
+            PRECONDITION_FAILED,
+        ),
+        (
+            "an answer to a consumer that is not there".to_owned(),
+            good().with(|m| m.reply_to = Some("amq.rabbitmq.reply-to".to_owned())),
+            PRECONDITION_FAILED,
+        ),
+    ];
+    for key in [
+        format!("{bystander}.request"),
+        terminal.to_owned(),
+        format!("{terminal}x.request"),
+        format!("x{terminal}.request"),
+        format!("{}.request", terminal.to_uppercase()),
+        "request".to_owned(),
+        String::new(),
+        "#".to_owned(),
+    ] {
+        let message = good().with(|m| m.routing_key = key.clone());
+        cases.push((format!("routing key {key:?}"), message, ACCESS_REFUSED));
+    }
+    let wake_up = |m: &mut Message| m.kind = Some("wake_up".to_owned());
+    for (exchange, key) in [
+        ("", partition_queue(0)),
+        ("", reply_queue(bystander)),
+        ("", BILLING_QUEUE.to_owned()),
+        (delay::DUE_EXCHANGE, "p0".to_owned()),
+        (delay::DUE_EXCHANGE, format!("{terminal}.p0")),
+        (delay::level_name(0).as_str(), "0.0.0.0.0.0.0.0.0.1.p0".to_owned()),
+        (PARTITIONS_EXCHANGE, format!("{terminal}.request")),
+        (REPLIES_EXCHANGE, bystander.to_owned()),
+        (REPLIES_EXCHANGE, terminal.to_owned()),
+        (EVENTS_EXCHANGE, "reservation.confirmed.cam".to_owned()),
+        (DEAD, String::new()),
+        ("amq.topic", format!("{terminal}.request")),
+    ] {
+        let message = good().with(wake_up).with(|m| {
+            exchange.clone_into(&mut m.exchange);
+            m.routing_key.clone_from(&key);
+        });
+        cases.push((format!("exchange {exchange:?} key {key:?}"), message, ACCESS_REFUSED));
+    }
+    cases
+}
+
+/// Tries everything that is not publishing, each on a channel of its own.
+async fn refused_operations(connection: &Connection, bystander: &str) -> Vec<(String, u16)> {
+    let none = FieldTable::default;
+    let mut codes = Vec::new();
+    let mut note = |what: String, result: Result<(), lapin::Error>| {
+        codes.push((what, result.as_ref().err().map_or(0, code_of)));
+    };
+    for queue in [partition_queue(0), reply_queue(bystander), BILLING_QUEUE.into(), DEAD.into()] {
+        let name = || queue.as_str().into();
+        let got = open(connection).await.basic_get(name(), BasicGetOptions::default()).await;
+        note(format!("reading {queue}"), got.map(drop));
+        let options = BasicConsumeOptions::default();
+        let consumer =
+            open(connection).await.basic_consume(name(), "".into(), options, none()).await;
+        note(format!("consuming {queue}"), consumer.map(drop));
+        let purged = open(connection).await.queue_purge(name(), QueuePurgeOptions::default()).await;
+        note(format!("purging {queue}"), purged.map(drop));
+        let deleted =
+            open(connection).await.queue_delete(name(), QueueDeleteOptions::default()).await;
+        note(format!("deleting {queue}"), deleted.map(drop));
+    }
+    let options = QueueDeclareOptions::default();
+    let declared = open(connection).await.queue_declare("mine".into(), options, none()).await;
+    note("declaring a queue".into(), declared.map(drop));
+    let own = reply_queue(bystander);
+    let bound = open(connection)
+        .await
+        .queue_bind(
+            own.as_str().into(),
+            EVENTS_EXCHANGE.into(),
+            "#".into(),
+            QueueBindOptions::default(),
+            none(),
+        )
+        .await;
+    note("binding a queue".into(), bound);
+    codes
+}
+
+async fn open(connection: &Connection) -> Channel {
+    connection.create_channel().await.expect("a channel")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_may_publish_its_own_commands_and_nothing_else() {
+    let mut stack = Stack::new().await;
+    let server = stack.server("cam", &[]).await;
+    let (mut terminal, bystander) = (stack.terminal("ann").await, stack.terminal("bob").await);
+    let worker = stack.worker();
+    let connection = terminal.endpoint.connect("raw").await.expect("the broker");
+    for (name, message, code) in publications(terminal.id(), bystander.id()) {
+        assert_eq!(message.publish(&connection).await, Err(code), "{name}");
+    }
+    for (what, code) in refused_operations(&connection, bystander.id()).await {
+        assert_eq!(code, ACCESS_REFUSED, "{what}");
+    }
+    // Its own answers it may read and not arrange.
+    let own = reply_queue(terminal.id());
+    let purged =
+        open(&connection).await.queue_delete(own.as_str().into(), Default::default()).await;
+    assert_eq!(purged.as_ref().err().map(code_of), Some(ACCESS_REFUSED));
+
+    terminal.accepted(&server, window(86_400, 60)).await;
+    assert_eq!(terminal.replies().len(), 1, "none of it reached a worker");
+    assert!(bystander.replies().is_empty());
+    for queue in [DEAD, BILLING_QUEUE] {
+        assert!(stack.drain(queue).await.is_empty(), "{queue}");
+    }
+    assert!(!worker.log().contains("dead letter"));
+    stack.finish().await;
+}

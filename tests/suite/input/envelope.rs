@@ -1,0 +1,263 @@
+//! What can be wrong around a body: headers, properties, routing key.
+
+use holdfast::domain::refusal::Code;
+use holdfast::message::decode::{Decoded, decode};
+use holdfast::message::envelope::{BODY_LEN_MAX, Received};
+use lapin::types::{AMQPValue, FieldArray};
+
+use super::message::{Message, text};
+use super::{Case, accepted, no_headers, refused};
+
+pub fn cases(terminal: &str, bystander: &str) -> Vec<Case> {
+    let mut cases = forbidden(terminal);
+    cases.extend(ids(terminal));
+    cases.extend(content(terminal));
+    cases.extend(kinds(terminal));
+    cases.extend(servers(terminal));
+    cases.extend(harmless(terminal, bystander));
+    cases
+}
+
+fn forbidden(terminal: &str) -> Vec<Case> {
+    let good = || Message::request(terminal);
+    let keys = || {
+        let mut keys = FieldArray::default();
+        keys.push(text("somebody.request"));
+        AMQPValue::FieldArray(keys)
+    };
+    let mut cases = vec![
+        refused("priority", good().with(|m| m.priority = Some(9)), "forbidden_header", "priority"),
+        refused(
+            "priority 0",
+            good().with(|m| m.priority = Some(0)),
+            "forbidden_header",
+            "priority",
+        ),
+        refused(
+            "expiration",
+            good().with(|m| m.expiration = Some("60000".into())),
+            "forbidden_header",
+            "expiration",
+        ),
+    ];
+    for (name, field) in [
+        ("CC", "headers.CC"),
+        ("cc", "headers.cc"),
+        ("bcc", "headers.bcc"),
+        ("x-death", "headers.x-death"),
+        ("x-first-death-queue", "headers.x-first-death-queue"),
+        ("x-delay", "headers.x-delay"),
+        ("X-Anything", "headers.X-Anything"),
+        ("x-\u{1b}[31m", "headers.x-?[31m"),
+    ] {
+        let message = good().header(name, keys());
+        cases.push(refused(format!("header {name:?}"), message, "forbidden_header", field));
+    }
+    cases
+}
+
+fn ids(terminal: &str) -> Vec<Case> {
+    let good = || Message::request(terminal);
+    let no_id = good().with(|m| m.message_id = None);
+    let mut cases = vec![refused("no message id", no_id, "missing_message_id", "message_id")];
+    let long = "a".repeat(129);
+    let longest = "a".repeat(255);
+    for id in [
+        "",
+        " ",
+        "a b",
+        "a/b",
+        "a\0b",
+        "\0",
+        "a\n",
+        "\u{1b}[31m",
+        "é",
+        "e\u{301}",
+        "а", // Cyrillic
+        "a\u{202e}b",
+        "a\u{200d}",
+        "ａ",
+        "'; drop table requests; --",
+        "a,b",
+        "{a}",
+        "%s",
+        &long,
+        &longest,
+    ] {
+        let message = good().with(|m| m.message_id = Some(id.to_owned()));
+        cases.push(refused(
+            format!("message id {id:?}"),
+            message,
+            "invalid_message_id",
+            "message_id",
+        ));
+    }
+    for id in ["a".repeat(128), "Az09._:-".to_owned(), "-".to_owned()] {
+        let message = good().with(|m| m.message_id = Some(id.clone()));
+        cases.push(accepted(format!("message id {id}"), message));
+    }
+    cases
+}
+
+fn content(terminal: &str) -> Vec<Case> {
+    let good = || Message::request(terminal);
+    let mut cases = Vec::new();
+    for content_type in [
+        None,
+        Some(""),
+        Some("text/plain"),
+        Some("application/xml"),
+        Some("application/jsonx"),
+        Some("application/cloudevents+json"),
+        Some("application"),
+        Some("\0"),
+    ] {
+        let message = good().with(|m| m.content_type = content_type.map(str::to_owned));
+        let name = format!("content type {content_type:?}");
+        cases.push(refused(name, message, "unsupported_content", "content_type"));
+    }
+    for encoding in ["gzip", "identity", "deflate, gzip", "\0"] {
+        let message = good().with(|m| m.content_encoding = Some(encoding.to_owned()));
+        let name = format!("content encoding {encoding:?}");
+        cases.push(refused(name, message, "unsupported_content", "content_encoding"));
+    }
+    for content_type in ["application/json; charset=utf-8", "Application/JSON"] {
+        let message = good().with(|m| m.content_type = Some(content_type.to_owned()));
+        cases.push(accepted(format!("content type {content_type}"), message));
+    }
+    let no_encoding = good().with(|m| m.content_encoding = Some(String::new()));
+    cases.push(accepted("empty content encoding", no_encoding));
+    cases
+}
+
+fn kinds(terminal: &str) -> Vec<Case> {
+    let good = || Message::request(terminal);
+    let mut cases = Vec::new();
+    for word in [
+        "",
+        "refund",
+        "REQUEST",
+        "request.",
+        ".request",
+        "request.now",
+        "request ",
+        "wake_up",
+        "p0",
+        "\0",
+        "*",
+        "#",
+        "requеst", // Cyrillic
+    ] {
+        let message = good().with(|m| m.routing_key = format!("{terminal}.{word}"));
+        cases.push(refused(format!("command {word:?}"), message, "unknown_command", "routing_key"));
+    }
+    for kind in ["reconfirm", "wake_up", "REQUEST", "", "reservation.accepted", "\0"] {
+        let message = good().with(|m| m.kind = Some(kind.to_owned()));
+        cases.push(refused(format!("type {kind:?}"), message, "inconsistent_message", "type"));
+    }
+    cases.push(accepted("type request", good().with(|m| m.kind = Some("request".into()))));
+    cases
+}
+
+fn servers(terminal: &str) -> Vec<Case> {
+    const FIELD: &str = "headers.server";
+    let good = || Message::request(terminal);
+    let id = uuid::Uuid::nil();
+    let mut cases = Vec::new();
+    for kind in ["request", "reconfirm", "withdraw"] {
+        let body = format!(r#"{{"reservation":"{id}"}}"#);
+        let message = Message::command(terminal, kind, body).with(|m| m.headers = no_headers());
+        cases.push(refused(format!("{kind} without server"), message, "missing_field", FIELD));
+    }
+    for value in [
+        AMQPValue::LongInt(7),
+        AMQPValue::Boolean(true),
+        AMQPValue::Void,
+        AMQPValue::Double(0.5),
+        AMQPValue::Timestamp(1),
+        AMQPValue::FieldArray(FieldArray::default()),
+        AMQPValue::FieldTable(no_headers()),
+        AMQPValue::ByteArray(b"cam".to_vec().into()),
+        AMQPValue::LongString(b"\xff\xfe".to_vec().into()),
+    ] {
+        let name = format!("server {value:?}");
+        cases.push(refused(name, good().header("server", value), "invalid_type", FIELD));
+    }
+    let long = "c".repeat(10_000);
+    for value in ["", "Cam", "cam.1", "cam\0", "cam ", "саm", "ｃam", "cam\u{200b}", "*", &long]
+    {
+        let name = format!("server {value:.20?}");
+        cases.push(refused(name, good().header("server", text(value)), "invalid_text", FIELD));
+    }
+    let other = good().header("server", text("other"));
+    cases.push(refused("body of another server", other, "inconsistent_message", "server"));
+    // Decided all the same: a query needs no server, and a wrong one hurts nobody.
+    let show = Message::command(terminal, "show", "{}").header("server", AMQPValue::Boolean(true));
+    cases.push(refused("query with a wrong server", show, "invalid_type", FIELD));
+    cases
+}
+
+/// Odd, and none of anybody's business.
+fn harmless(terminal: &str, bystander: &str) -> Vec<Case> {
+    let good = || Message::request(terminal);
+    let mut keys = FieldArray::default();
+    keys.push(text(&format!("{bystander}.request")));
+    let mut cases = vec![
+        // The broker takes this one off; there is nowhere else it could send the message.
+        accepted("BCC", good().header("BCC", AMQPValue::FieldArray(keys))),
+        accepted(
+            "correlation id",
+            good().with(|m| m.correlation_id = Some("x\u{1b}[31m\0".into())),
+        ),
+        accepted("a long header", good().header("note", text(&"n".repeat(100_000)))),
+        accepted("a header that is no text", good().header("note", AMQPValue::Double(0.5))),
+        accepted("a trace that is none", good().header("traceparent", text("\u{1b}[31m\r\n"))),
+        accepted("a trace of a number", good().header("traceparent", AMQPValue::LongInt(1))),
+    ];
+    for target in [
+        format!("reservation.replies.v1.{bystander}"),
+        bystander.to_owned(),
+        "billing.entries.v1".to_owned(),
+    ] {
+        let message = good().with(|m| m.reply_to = Some(target.clone()));
+        cases.push(accepted(format!("reply to {target}"), message));
+    }
+    let many = (0..1_000).fold(good(), |m, n| m.header(&format!("h{n}"), AMQPValue::LongInt(n)));
+    cases.push(accepted("a thousand headers", many));
+    let long_trace = good().header("traceparent", text(&"0".repeat(100_000)));
+    cases.push(accepted("a long trace", long_trace));
+    cases
+}
+
+/// The documented order: what is wrong in every way gets the first code, and the next one when
+/// that is mended.
+#[test]
+fn an_envelope_gets_the_first_code_of_all_it_breaks() {
+    let mut received = Received {
+        routing_key: "other.refund".to_owned(),
+        user_id: Some("t-1".to_owned()),
+        forbidden_properties: vec!["priority"],
+        body: vec![0xff; BODY_LEN_MAX + 1],
+        ..Received::default()
+    };
+    let mends: [fn(&mut Received); 8] = [
+        |r| r.routing_key = "t-1.refund".to_owned(),
+        |r| r.forbidden_properties.clear(),
+        |r| r.message_id = Some("a b".to_owned()),
+        |r| r.message_id = Some("m-1".to_owned()),
+        |r| r.content_type = Some("application/json".to_owned()),
+        |r| r.body.truncate(9),
+        |r| r.routing_key = "t-1.show".to_owned(),
+        |r| r.body = br#"{"reservation":"00000000-0000-0000-0000-000000000000"}"#.to_vec(),
+    ];
+    let mut codes = Vec::new();
+    for mend in mends {
+        let decoded = decode(&received, "worker");
+        let Decoded::Refused { refusal, .. } = decoded else { panic!("{decoded:?}") };
+        codes.push(refusal.code);
+        mend(&mut received);
+    }
+    let last = Code::ALL.iter().position(|code| *code == Code::InvalidEncoding).expect("listed");
+    assert_eq!(codes, Code::ALL[..=last]);
+    assert!(matches!(decode(&received, "worker"), Decoded::Step(_)));
+}

@@ -1,0 +1,201 @@
+//! Random mutations of good messages, straight through the decoder.
+
+use std::collections::HashMap;
+
+use holdfast::client::Command;
+use holdfast::domain::world::{Action, Step};
+use holdfast::message::answer::Answer;
+use holdfast::message::decode::{Decoded, decode};
+use holdfast::message::envelope::Received;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use uuid::Uuid;
+
+use crate::support::terminal::window;
+
+const WORKER: &str = "worker";
+const ROUNDS: usize = 20_000;
+
+/// Pieces that have meant trouble to somebody.
+const PIECES: [&str; 28] = [
+    "",
+    "\0",
+    "\u{feff}",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    "\\",
+    "\\u0000",
+    "\\ud800",
+    ",",
+    ":",
+    "null",
+    "1e999",
+    "-0",
+    "\"server\":\"cam\"",
+    "\"reservation\":",
+    "T",
+    "Z",
+    "+24:00",
+    ":60",
+    "infinity",
+    "\u{2212}",
+    "é",
+    "\u{202e}",
+    "99999",
+    " ",
+];
+
+fn good(rng: &mut StdRng) -> Received {
+    let (start, end) = window(3_600, 60);
+    let id = Uuid::from_u128(rng.random());
+    let command = match rng.random_range(0..4) {
+        0 => Command::request("m-1", "cam", start, end),
+        1 => Command::reconfirm("m-1", "cam", id),
+        2 => Command::withdraw("m-1", "cam", id),
+        _ => Command::show("m-1", id),
+    };
+    Received {
+        routing_key: format!("t-1.{}", command.kind.as_str()),
+        user_id: Some("t-1".to_owned()),
+        message_id: Some(command.message_id),
+        kind: rng.random_bool(0.5).then(|| command.kind.as_str().to_owned()),
+        content_type: Some("application/json".to_owned()),
+        server: command.server.map(Ok),
+        header_names: vec!["server".to_owned()],
+        body: command.body,
+        ..Received::default()
+    }
+}
+
+fn mutate_bytes(rng: &mut StdRng, bytes: &mut Vec<u8>) {
+    let at = rng.random_range(0..=bytes.len());
+    let to = rng.random_range(at..=bytes.len());
+    let piece = PIECES.choose(rng).expect("some").as_bytes().to_vec();
+    match rng.random_range(0..7) {
+        0 => bytes.insert(at, rng.random()),
+        1 if at < bytes.len() => bytes[at] = rng.random(),
+        2 if at < bytes.len() => bytes[at] ^= 1 << rng.random_range(0..8),
+        3 => drop(bytes.splice(at..at, piece)),
+        4 => drop(bytes.splice(at..to, piece)),
+        5 => {
+            let copied = bytes[at..to].to_vec();
+            bytes.splice(at..at, copied);
+        }
+        _ => bytes.truncate(at),
+    }
+}
+
+fn mutate_text(rng: &mut StdRng, text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    mutate_bytes(rng, &mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn mutate_option(rng: &mut StdRng, value: &mut Option<String>) {
+    let text = value.take().unwrap_or_default();
+    *value = rng.random_bool(0.8).then(|| mutate_text(rng, &text));
+}
+
+fn mutate(rng: &mut StdRng, received: &mut Received) {
+    match rng.random_range(0..14) {
+        0 => received.routing_key = mutate_text(rng, &received.routing_key.clone()),
+        1 => mutate_option(rng, &mut received.user_id),
+        2 => mutate_option(rng, &mut received.message_id),
+        3 => mutate_option(rng, &mut received.kind),
+        4 => mutate_option(rng, &mut received.content_type),
+        5 => mutate_option(rng, &mut received.content_encoding),
+        6 => received.forbidden_properties.push("priority"),
+        7 => received.header_names.push(mutate_text(rng, "x-delay")),
+        8 => received.server = Some(Err(())),
+        9 => {
+            let mut server = received.server.take().and_then(Result::ok);
+            mutate_option(rng, &mut server);
+            received.server = server.map(Ok);
+        }
+        10 => received.user_id = Some(WORKER.to_owned()),
+        _ => mutate_bytes(rng, &mut received.body),
+    }
+}
+
+/// What the decoder lets through is what it says: checked with other means than its own.
+fn assert_sound(received: &Received, step: &Step) {
+    let Step::Command(command) = step else {
+        assert_eq!(received.user_id.as_deref(), Some(WORKER));
+        assert_eq!(received.kind.as_deref(), Some("wake_up"));
+        return;
+    };
+    assert_eq!(received.user_id.as_deref(), Some(command.terminal.as_str()));
+    assert_eq!(received.message_id.as_deref(), Some(command.message_id.as_str()));
+    let (word, fields) = match &command.action {
+        Action::Request { interval, .. } => {
+            assert!(interval.start < interval.end);
+            ("request", 3)
+        }
+        Action::Reconfirm(_) => ("reconfirm", 1),
+        Action::Withdraw(_) => ("withdraw", 1),
+        Action::Show(_) => ("show", 1),
+    };
+    assert_eq!(received.routing_key, format!("{}.{word}", command.terminal));
+    let body: serde_json::Value = serde_json::from_slice(&received.body).expect("JSON");
+    assert_eq!(body.as_object().expect("an object").len(), fields);
+    assert!(received.forbidden_properties.is_empty());
+}
+
+#[test]
+fn the_decoder_takes_anything_and_lets_only_commands_through() {
+    let seed = 7;
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut outcomes: HashMap<&'static str, usize> = HashMap::new();
+    for round in 0..ROUNDS {
+        let mut received = good(&mut rng);
+        for _ in 0..rng.random_range(0..4) {
+            mutate(&mut rng, &mut received);
+        }
+        // Shown by a panic, together with what caused it.
+        let outcome = std::panic::catch_unwind(|| decode(&received, WORKER));
+        let decoded = outcome.unwrap_or_else(|_| panic!("round {round} of {seed}: {received:?}"));
+        let word = match &decoded {
+            Decoded::Step(step) => {
+                assert_sound(&received, step);
+                "a step"
+            }
+            Decoded::Refused { terminal, refusal } => {
+                assert_eq!(received.user_id.as_deref(), Some(terminal.as_str()));
+                let answer = Answer::refused(refusal, None).to_json();
+                assert!(answer.len() < 1_000, "{answer}");
+                let named = refusal.field.as_deref().unwrap_or_default();
+                assert!(named.bytes().all(|b| b.is_ascii_graphic()), "{named:?}");
+                refusal.code.as_str()
+            }
+            Decoded::Dead(reason) => reason.as_str(),
+        };
+        *outcomes.entry(word).or_default() += 1;
+    }
+    // Every outcome that the decoder has but these two, which no mutation of a body brings about.
+    for word in [
+        "a step",
+        "unauthenticated",
+        "forbidden_terminal",
+        "forbidden_header",
+        "unknown_command",
+        "missing_message_id",
+        "invalid_message_id",
+        "unsupported_content",
+        "invalid_encoding",
+        "invalid_json",
+        "duplicate_field",
+        "unknown_field",
+        "missing_field",
+        "invalid_type",
+        "invalid_text",
+        "invalid_timestamp",
+        "invalid_interval",
+        "inconsistent_message",
+    ] {
+        assert!(outcomes.contains_key(word), "{word} never came up: {outcomes:?}");
+    }
+}

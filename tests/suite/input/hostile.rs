@@ -1,0 +1,127 @@
+//! Messages made to hurt whoever handles them.
+
+use std::time::Duration;
+
+use holdfast::broker::topology::reply_queue;
+use lapin::types::AMQPValue;
+use serde_json::json;
+
+use super::frames::Frames;
+use super::message::{Message, text};
+use crate::support::stack::Stack;
+use crate::support::terminal::{new_id, window};
+
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+/// The broker takes header frames of up to 128 kB. An answer has more properties than a command
+/// needs, so what it repeats must be short.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_is_passed_on_if_it_is_one() {
+    let mut stack = Stack::new().await;
+    stack.server("cam", &[("capacity", &100)]).await;
+    let terminal = stack.terminal("ann").await;
+    let connection = terminal.endpoint.connect("raw").await.expect("the broker");
+    let id = terminal.id().to_owned();
+    // Answers are left on the queue, to be looked at with all their headers.
+    drop(terminal);
+    let worker = stack.worker();
+    let long = "0".repeat(130_900);
+    let capitals = TRACE.to_uppercase();
+    let traces = [TRACE, long.as_str(), &TRACE[1..], capitals.as_str(), "\u{1b}[31m", ""];
+    let mut messages = Vec::new();
+    for trace in traces {
+        let message = Message::request(&id).header("traceparent", text(trace));
+        assert_eq!(message.publish(&connection).await, Ok(()));
+        messages.push((message, (trace == TRACE).then_some(trace)));
+    }
+    let queue = reply_queue(&id);
+    let answered = async || stack.depth(&queue).await.0 as usize == messages.len();
+    crate::support::facts::until("all are answered", answered).await;
+    for ((message, passed_on), answer) in messages.iter().zip(stack.drain(&queue).await) {
+        let told = answer.properties.correlation_id().as_ref().map(|id| id.as_str());
+        assert_eq!(told, message.message_id.as_deref());
+        let headers = answer.properties.headers().clone().expect("headers");
+        let trace = headers.inner().get("traceparent").map(|value| match value {
+            AMQPValue::LongString(value) => value.to_string(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(trace.as_deref(), *passed_on);
+    }
+    assert!(!worker.log().contains("ended"), "no connection was lost over it");
+    stack.finish().await;
+}
+
+/// Redelivered messages are handled alone, in case one of them crashes its worker. That costs a
+/// transaction each, so nobody may claim it for his own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_cannot_pretend_that_its_message_was_redelivered() {
+    let mut stack = Stack::new().await;
+    let server = stack.server("cam", &[("capacity", &100)]).await;
+    let mut terminal = stack.terminal("ann").await;
+    for statement in [
+        "create table suspected as select 1 as times where false",
+        "create function note() returns trigger language plpgsql as
+            'begin insert into suspected values (1); return new; end'",
+        "create trigger note before insert on suspects for each row execute function note()",
+    ] {
+        stack.execute(statement, &[]).await;
+    }
+    let _worker = stack.worker();
+    let connection = terminal.endpoint.connect("raw").await.expect("the broker");
+    for count in [AMQPValue::LongLongInt(9), AMQPValue::LongLongInt(i64::MIN), text("9")] {
+        let message = Message::request(terminal.id()).header("x-delivery-count", count);
+        assert_eq!(message.publish(&connection).await, Ok(()));
+        terminal.reply_to(message.message_id.as_deref().expect("an id")).await;
+    }
+    terminal.accepted(&server, window(90_000, 60)).await;
+    let times: i64 = stack.ask("select count(*) from suspected", &[]).await;
+    assert_eq!(times, 0);
+    stack.finish().await;
+}
+
+/// A property that is not UTF-8 is more than the client library can read: it gives up the
+/// connection, and the message comes again.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "stops every partition until the delivery limit is reached"]
+async fn a_property_that_is_not_utf_8_harms_nobody_else() {
+    let mut stack = Stack::new().await;
+    let server = stack.server("cam", &[]).await;
+    let (terminal, mut other) = (stack.terminal("ann").await, stack.terminal("bob").await);
+    let _worker = stack.worker();
+    let body = Message::request(terminal.id()).body;
+    let mut frames = Frames::connect(&terminal.endpoint);
+    frames.publish(terminal.id(), "good", &[("server", b"cam")], b"one", &body);
+    terminal.reply_to("good").await;
+    frames.publish(terminal.id(), "bad", &[("server", b"cam")], b"\xff\xfe", &body);
+    let asked = other.accepted(&server, window(90_000, 60));
+    tokio::time::timeout(Duration::from_secs(30), asked).await.expect("another is served soon");
+    stack.finish().await;
+}
+
+/// The broker picks the partition by the first of two headers, the client library keeps the last.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the message is decided in the other server's partition"]
+async fn a_doubled_server_header_does_not_jump_the_queue() {
+    let mut stack = Stack::with_partitions(2).await;
+    let mut terminal = stack.terminal("ann").await;
+    let _worker = stack.worker();
+    let mut of_partition = [None, None];
+    for n in 0..20 {
+        let server = stack.server(&format!("s{n}"), &[]).await;
+        let id = terminal.accepted(&server, window(86_400, 60)).await.id;
+        let query = "select partition from reservations where id = $1";
+        let partition: i32 = stack.ask(query, &[&id]).await;
+        of_partition[usize::try_from(partition).expect("small")] = Some(server);
+    }
+    let [Some(decoy), Some(wanted)] = of_partition else { panic!("all servers in one partition") };
+    let (start, end) = window(90_000, 60);
+    let body = json!({ "server": wanted.as_str(), "start_at": start, "end_at": end }).to_string();
+    let doubled = [("server", decoy.as_str().as_bytes()), ("server", wanted.as_str().as_bytes())];
+    let id = new_id();
+    let mut frames = Frames::connect(&terminal.endpoint);
+    frames.publish(terminal.id(), &id, &doubled, b"one", body.as_bytes());
+    terminal.reply_to(&id).await;
+    let query = "select count(distinct partition) from reservations where server_id = $1";
+    assert_eq!(stack.ask::<i64>(query, &[&wanted.as_str()]).await, 1);
+    stack.finish().await;
+}
