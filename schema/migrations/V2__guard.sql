@@ -12,28 +12,29 @@ create trigger policy_zone before insert or update on policy
     for each row execute function check_policy();
 
 -- The calendar periods that [from_at, to_at) touches. The only place where period bounds are
--- computed: two time-zone databases would disagree.
+-- computed: two time-zone databases would disagree. Where clocks are set back over midnight, the
+-- first of the two hours reads as the new day and still belongs to the old one; so the series
+-- begins one period early, and what is not touched is dropped.
 create function quota_periods(from_at timestamptz, to_at timestamptz)
     returns table (period_start timestamptz, period_end timestamptz)
     language sql stable as $$
-    select bounds.period_start, bounds.period_end
+    select bounds.start_at, bounds.end_at
     from (select quota_zone, quota_period, ('1 ' || quota_period)::interval as step from policy) p
     cross join lateral generate_series(
-        -- One step early: where clocks go back to midnight, midnight comes twice, a period begins
-        -- with the second, and the time since the first belongs to the period before.
         date_trunc(p.quota_period, from_at at time zone p.quota_zone) - p.step,
         (to_at - interval '1 microsecond') at time zone p.quota_zone,
         p.step) as local_start
     cross join lateral (
-        select local_start at time zone p.quota_zone as period_start,
-               (local_start + p.step) at time zone p.quota_zone as period_end) bounds
-    where bounds.period_start < to_at and bounds.period_end > from_at
+        select local_start at time zone p.quota_zone as start_at,
+               (local_start + p.step) at time zone p.quota_zone as end_at) bounds
+    where bounds.start_at < to_at and bounds.end_at > from_at
 $$;
 
--- Seconds that a user's live reservations take between two instants, clipped to them.
+-- Seconds that a user's live reservations take between two instants, clipped to them. A part of a
+-- second counts as one, or a limit could be overrun by it.
 create function reserved_seconds(of_user text, from_at timestamptz, to_at timestamptz)
     returns bigint language sql stable as $$
-    select coalesce(sum(extract(epoch from least(end_at, to_at) - greatest(start_at, from_at))), 0)::bigint
+    select ceil(coalesce(sum(extract(epoch from least(end_at, to_at) - greatest(start_at, from_at))), 0))::bigint
     from reservations
     where user_id = of_user and state <> 'cancelled' and end_at > from_at and start_at < to_at
 $$;
@@ -123,6 +124,11 @@ create function guard_update() returns trigger language plpgsql as $$
 declare
     broken record;
 begin
+    -- Rows are compared by id below, and history and bills name it.
+    select stale.id into broken from stale left join fresh using (id) where fresh.id is null limit 1;
+    if found then
+        raise exception 'reservation % keeps its id', broken.id using errcode = 'ZR003';
+    end if;
     select fresh.id, stale.state as from_state, fresh.state as to_state into broken
     from stale join fresh using (id)
     where stale.state <> fresh.state
@@ -135,11 +141,10 @@ begin
         raise exception 'reservation % cannot go from % to %',
             broken.id, broken.from_state, broken.to_state using errcode = 'ZR003';
     end if;
-    -- A row under a new id has no stale twin and is judged like a new one.
     perform guard_reservations(array(
-        select fresh.id from fresh left join stale using (id)
+        select fresh.id from fresh join stale using (id)
         where fresh.state <> 'cancelled'
-          and (stale.id is null or stale.state = 'cancelled'
+          and (stale.state = 'cancelled'
                or fresh.server_id <> stale.server_id or fresh.user_id <> stale.user_id
                or fresh.start_at < stale.start_at or fresh.end_at > stale.end_at
                or fresh.busy_until > stale.busy_until)
@@ -162,6 +167,10 @@ begin
             new.tariff_version := old.tariff_version + 1;
         end if;
         if new.capacity < old.capacity then
+            -- An older snapshot would not show what was booked since.
+            if current_setting('transaction_isolation') <> 'read committed' then
+                raise exception 'capacity can only be lowered at READ COMMITTED' using errcode = 'ZR001';
+            end if;
             select string_agg(r.id::text, ', ' order by r.start_at, r.id) into in_the_way
             from reservations r
             where r.server_id = new.id and r.state <> 'cancelled' and r.busy_until > clock_timestamp()

@@ -14,6 +14,9 @@ pub enum Retry {
 }
 
 impl Retry {
+    /// Every word.
+    pub const ALL: [Retry; 3] = [Retry::Never, Retry::SameId, Retry::NewId];
+
     /// The word used in answers.
     pub fn as_str(self) -> &'static str {
         match self {

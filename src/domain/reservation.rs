@@ -7,7 +7,7 @@
 //!                       | deadline, withdraw,      | withdraw,            | operator
 //!                       | operator                 | operator             | (with a credit)
 //!                       v                          v                      v
-//!                   cancelled <---------------------------------------- cancelled
+//!                   cancelled                  cancelled              cancelled
 //! ```
 //!
 //! A late booking (R4) goes `held -> confirmed` in one decision.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::deterministic_id;
+use super::{deterministic_id, schema};
 use crate::domain::interval::Instant;
 use crate::domain::quota::Receipt;
 use crate::domain::refusal::Retry;
@@ -56,14 +56,18 @@ pub enum Answer {
     #[serde(rename = "reservation.refused")]
     Refused {
         /// Stable code.
+        #[schemars(schema_with = "schema::codes")]
         code: String,
         /// What can be done: `never`, `same_id` or `new_id`.
+        #[schemars(schema_with = "schema::retries")]
         retry: String,
         /// With `same_id`: how long to wait.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "u64")]
         retry_after_ms: Option<u64>,
         /// The field, header or property at fault.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "String")]
         field: Option<String>,
         /// For people: what it means and what to do.
         message: String,
@@ -72,9 +76,11 @@ pub enum Answer {
         quota: Vec<QuotaReceipt>,
         /// With `already_cancelled`: why.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(schema_with = "schema::cancel_reasons")]
         reason: Option<String>,
         /// When it was decided, by the database's clock; missing when it was refused before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Instant")]
         decided_at: Option<Instant>,
     },
 }
@@ -107,6 +113,7 @@ pub struct ReservationView {
     /// The server's id.
     pub server: String,
     /// `held`, `reconfirmed`, `confirmed` or `cancelled`.
+    #[schemars(schema_with = "schema::states")]
     pub state: String,
     /// First instant of the reserved time.
     pub start_at: Instant,
@@ -118,15 +125,19 @@ pub struct ReservationView {
     pub price: Price,
     /// When it was first reconfirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Instant")]
     pub reconfirmed_at: Option<Instant>,
     /// When it was confirmed or cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Instant")]
     pub settled_at: Option<Instant>,
     /// `not_reconfirmed`, `withdrawn` or `operator`; set exactly when it is cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::cancel_reasons")]
     pub cancel_reason: Option<String>,
     /// Where it is served; set exactly when it is confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Connection")]
     pub connection: Option<Connection>,
 }
 
@@ -134,8 +145,10 @@ pub struct ReservationView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Price {
     /// Integer minor units (cents).
+    #[schemars(range(min = 0))]
     pub amount_minor: i64,
     /// ISO 4217 code.
+    #[schemars(regex(pattern = "^[A-Z]{3}$"))]
     pub currency: String,
     /// The tariff version it was quoted from.
     pub tariff_version: i32,

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::deterministic_id;
+use super::{deterministic_id, schema};
 use crate::domain::interval::Instant;
 use crate::domain::reservation::Reservation;
 
@@ -18,10 +18,12 @@ const SOURCE: &str = "/holdfast";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CloudEvent<T> {
     /// Always `1.0`.
+    #[schemars(extend("const" = "1.0"))]
     pub specversion: String,
     /// Unique per event and the same on every delivery; of a billing event, its billing entry's id.
     pub id: Uuid,
     /// Always `/holdfast`.
+    #[schemars(extend("const" = SOURCE))]
     pub source: String,
     /// `reservation.confirmed` or `reservation.cancelled`.
     #[serde(rename = "type")]
@@ -31,6 +33,7 @@ pub struct CloudEvent<T> {
     /// When it happened, by the database's clock.
     pub time: Instant,
     /// Always `application/json`.
+    #[schemars(extend("const" = "application/json"))]
     pub datacontenttype: String,
     /// What happened.
     pub data: T,
@@ -50,10 +53,13 @@ pub struct ConfirmedData {
     /// Reserved time, in `unit`s.
     pub quantity: i64,
     /// Always `second`.
+    #[schemars(extend("const" = "second"))]
     pub unit: String,
     /// Amount in integer minor units.
+    #[schemars(range(min = 0))]
     pub amount_minor: i64,
     /// ISO 4217 code.
+    #[schemars(regex(pattern = "^[A-Z]{3}$"))]
     pub currency: String,
     /// First instant of the reserved time.
     pub period_start: Instant,
@@ -79,6 +85,7 @@ pub struct CancelledData {
     /// The server's id.
     pub server: String,
     /// `not_reconfirmed`, `withdrawn` or `operator`.
+    #[schemars(schema_with = "schema::cancel_reasons")]
     pub reason: String,
     /// First instant of the time that is free again.
     pub period_start: Instant,

@@ -1,27 +1,70 @@
 //! The contract as JSON Schemas, generated from the message types.
 //!
 //! `schema/messages` holds one document per message, checked in; a test fails when they differ.
+//! Where a text is one of a closed list of words, the list comes from the domain.
 
-use schemars::{JsonSchema, Schema, generate::SchemaSettings};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::answer::{Answer, Notice};
 use super::command::{RequestBody, ReservationBody};
-use super::event::{CancelledData, CloudEvent, ConfirmedData};
+use super::event::{self, CancelledData, CloudEvent, ConfirmedData};
+use crate::domain::refusal::{Code, Retry};
+use crate::domain::reservation::{CancelReason, State};
 
 /// File name (without `.json`) and schema of every message in the contract.
 pub fn all() -> Vec<(&'static str, Schema)> {
     vec![
-        ("command.request", schema::<RequestBody>()),
-        ("command.reconfirm", schema::<ReservationBody>()),
-        ("command.withdraw", schema::<ReservationBody>()),
-        ("command.show", schema::<ReservationBody>()),
-        ("answer", schema::<Answer>()),
-        ("notice", schema::<Notice>()),
-        ("event.reservation.confirmed", schema::<CloudEvent<ConfirmedData>>()),
-        ("event.reservation.cancelled", schema::<CloudEvent<CancelledData>>()),
+        ("command.request", command::<RequestBody>()),
+        ("command.reconfirm", command::<ReservationBody>()),
+        ("command.withdraw", command::<ReservationBody>()),
+        ("command.show", command::<ReservationBody>()),
+        ("answer", output::<Answer>()),
+        ("notice", output::<Notice>()),
+        ("event.reservation.confirmed", event::<ConfirmedData>(event::CONFIRMED)),
+        ("event.reservation.cancelled", event::<CancelledData>(event::CANCELLED)),
     ]
 }
 
-fn schema<T: JsonSchema>() -> Schema {
+/// What terminals may send.
+fn command<T: JsonSchema>() -> Schema {
     SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>()
+}
+
+/// What Holdfast sends.
+fn output<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
+}
+
+/// An event of one type.
+fn event<T: JsonSchema>(kind: &str) -> Schema {
+    let mut schema = output::<CloudEvent<T>>();
+    if let Some(field) = schema.pointer_mut("/properties/type").and_then(|f| f.as_object_mut()) {
+        field.insert("const".to_owned(), kind.into());
+    }
+    schema
+}
+
+fn one_of(words: Vec<&str>) -> Schema {
+    json_schema!({ "type": "string", "enum": words })
+}
+
+/// The closed list of refusal codes.
+pub(super) fn codes(_: &mut SchemaGenerator) -> Schema {
+    one_of(Code::ALL.iter().map(|code| code.as_str()).collect())
+}
+
+/// What a sender can do after a refusal.
+pub(super) fn retries(_: &mut SchemaGenerator) -> Schema {
+    one_of(Retry::ALL.map(Retry::as_str).to_vec())
+}
+
+/// States of a reservation.
+pub(super) fn states(_: &mut SchemaGenerator) -> Schema {
+    one_of(State::ALL.map(State::as_str).to_vec())
+}
+
+/// Why a reservation was cancelled.
+pub(super) fn cancel_reasons(_: &mut SchemaGenerator) -> Schema {
+    one_of(CancelReason::ALL.map(CancelReason::as_str).to_vec())
 }

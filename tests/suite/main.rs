@@ -1,12 +1,16 @@
 //! The integration tests, one target so that they link once. Each module holds one subject; run
 //! them with `./dev test`, which starts the engines.
 
+mod contract;
 mod crash;
 mod deadlines;
+mod guard;
 mod input;
+mod isolation;
 mod lifecycle;
 mod model;
 mod order;
 mod replicas;
 mod rules;
+mod states;
 mod support;

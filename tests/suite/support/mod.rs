@@ -1,8 +1,11 @@
 //! What every test stands on: real engines, and a database, a vhost and accounts of its own.
 
+pub mod database;
 pub mod engines;
 pub mod facts;
+pub mod gate;
 pub mod invariants;
+pub mod schedule;
 pub mod stack;
 pub mod terminal;
 pub mod wake;

@@ -1,0 +1,185 @@
+//! One example per message, of fixed values.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use holdfast::domain::interval::Interval;
+use holdfast::domain::quota::Receipt;
+use holdfast::domain::refusal::Code;
+use holdfast::domain::reservation::{CancelReason, Reservation, State};
+use holdfast::domain::world::{Decision, Refusal};
+use holdfast::message::answer::{Answer, Notice, ReservationView};
+use holdfast::message::command::{RequestBody, ReservationBody};
+use holdfast::message::event::{self, CancelledData, CloudEvent, ConfirmedData};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::pretty;
+
+/// The message id of the request.
+pub const MESSAGE_ID: &str = "order-4711";
+
+/// A message as it is on the wire, but for white space.
+pub struct Example {
+    pub name: &'static str,
+    /// The schema it follows.
+    pub schema: &'static str,
+    pub text: String,
+    /// Fields in it that such a message may lack.
+    pub optional: &'static [&'static str],
+    reread: fn(&str) -> String,
+}
+
+impl Example {
+    fn new<T: Serialize + DeserializeOwned>(
+        name: &'static str,
+        schema: &'static str,
+        optional: &'static [&'static str],
+        message: &T,
+    ) -> Self {
+        fn reread<T: Serialize + DeserializeOwned>(text: &str) -> String {
+            pretty(&serde_json::from_str::<T>(text).expect("it can be read"))
+        }
+        Self { name, schema, text: pretty(message), optional, reread: reread::<T> }
+    }
+
+    /// What is written of it once it has been read.
+    pub fn read_back(&self) -> String {
+        (self.reread)(&self.text)
+    }
+}
+
+/// An hour of 2031-05-01, UTC.
+fn at(hour: i64) -> DateTime<Utc> {
+    let day: DateTime<Utc> = "2031-05-01T00:00:00Z".parse().expect("an instant");
+    day + TimeDelta::hours(hour)
+}
+
+/// When things were decided: with fractions, as clocks have them.
+fn decided_at() -> DateTime<Utc> {
+    at(8) + TimeDelta::microseconds(1_500_250)
+}
+
+/// A reservation in a state; all of its fields differ from each other.
+fn reservation(state: State) -> Reservation {
+    let cancelled = state == State::Cancelled;
+    Reservation {
+        id: Uuid::from_u128(0x0196_8c1e_5d00_7000_8000_0000_0000_0001),
+        terminal: "terminal-1".parse().expect("an id"),
+        message_id: MESSAGE_ID.to_owned(),
+        user: "user-1".parse().expect("an id"),
+        server: "camera-1".parse().expect("an id"),
+        interval: Interval::new(at(18), at(20)).expect("an interval"),
+        busy_until: at(21),
+        deadline_at: at(12),
+        state,
+        cancel_reason: cancelled.then_some(CancelReason::NotReconfirmed),
+        price_minor: 2_400,
+        currency: "EUR".to_owned(),
+        tariff_version: 3,
+        held_at: decided_at(),
+        reconfirmed_at: matches!(state, State::Reconfirmed | State::Confirmed).then_some(at(9)),
+        settled_at: (!state.is_unsettled()).then_some(at(12)),
+    }
+}
+
+fn receipt(used_seconds: i64) -> Receipt {
+    let bounds = Interval::new(at(0), at(31 * 24)).expect("a month");
+    Receipt { bounds, limit_seconds: 360_000, used_seconds, requested_seconds: 7_200 }
+}
+
+fn answer(decision: Decision) -> Answer {
+    Answer::to_decision(&decision, decided_at(), |_| Some("rtmp://camera-1.example/live"))
+}
+
+fn refused(refusal: Refusal) -> Answer {
+    answer(Decision::Refused(refusal))
+}
+
+pub fn all() -> Vec<Example> {
+    [commands(), answers(), refusals(), notices(), events()].into_iter().flatten().collect()
+}
+
+fn commands() -> Vec<Example> {
+    let request = RequestBody { server: "camera-1".to_owned(), start_at: at(18), end_at: at(20) };
+    let named = ReservationBody { reservation: reservation(State::Held).id };
+    vec![
+        Example::new("command.request", "command.request", &[], &request),
+        Example::new("command.reconfirm", "command.reconfirm", &[], &named),
+        Example::new("command.withdraw", "command.withdraw", &[], &named),
+        Example::new("command.show", "command.show", &[], &named),
+    ]
+}
+
+fn answers() -> Vec<Example> {
+    let accepted = Decision::Accepted {
+        reservation: reservation(State::Held),
+        receipts: vec![receipt(3_600)],
+    };
+    let reconfirmed = Decision::Reconfirmed(reservation(State::Reconfirmed));
+    let withdrawn = Decision::Withdrawn(Reservation {
+        cancel_reason: Some(CancelReason::Withdrawn),
+        ..reservation(State::Cancelled)
+    });
+    let shown = Decision::Shown(reservation(State::Confirmed));
+    let optional = &["reconfirmed_at", "settled_at", "cancel_reason", "connection"];
+    [
+        ("answer.accepted", accepted),
+        ("answer.reconfirmed", reconfirmed),
+        ("answer.withdrawn", withdrawn),
+        ("answer.shown", shown),
+    ]
+    .into_iter()
+    .map(|(name, decision)| Example::new(name, "answer", optional, &answer(decision)))
+    .collect()
+}
+
+fn refusals() -> Vec<Example> {
+    let plain = refused(Refusal::plain(Code::CapacityExceeded));
+    let of_field = Answer::refused(&Refusal::of_field(Code::UnknownField, "note"), None);
+    let later = Answer::refused(&Refusal::plain(Code::RateLimited), None);
+    let over_quota =
+        Refusal { receipts: vec![receipt(356_400)], ..Refusal::plain(Code::QuotaExceeded) };
+    let cancelled = Refusal {
+        reason: Some(CancelReason::NotReconfirmed),
+        ..Refusal::plain(Code::AlreadyCancelled)
+    };
+    let optional = &["retry_after_ms", "field", "quota", "reason", "decided_at"];
+    [
+        ("answer.refused", plain),
+        ("answer.refused.field", of_field),
+        ("answer.refused.later", later),
+        ("answer.refused.quota", refused(over_quota)),
+        ("answer.refused.cancelled", refused(cancelled)),
+    ]
+    .into_iter()
+    .map(|(name, answer)| Example::new(name, "answer", optional, &answer))
+    .collect()
+}
+
+fn notices() -> Vec<Example> {
+    let view =
+        |state| ReservationView::new(&reservation(state), Some("rtmp://camera-1.example/live"));
+    let confirmed = Notice::Confirmed {
+        reservation: view(State::Confirmed),
+        charge: event::charge_id(reservation(State::Confirmed).id),
+    };
+    let cancelled = Notice::Cancelled { reservation: view(State::Cancelled) };
+    let optional = &["reconfirmed_at", "settled_at", "cancel_reason", "connection"];
+    vec![
+        Example::new("notice.confirmed", "notice", optional, &confirmed),
+        Example::new("notice.cancelled", "notice", optional, &cancelled),
+    ]
+}
+
+fn events() -> Vec<Example> {
+    let confirmed: CloudEvent<ConfirmedData> =
+        event::confirmed(&reservation(State::Confirmed), decided_at());
+    let cancelled: CloudEvent<CancelledData> =
+        event::cancelled(&reservation(State::Cancelled), decided_at());
+    let (of_confirmed, of_cancelled) =
+        ("event.reservation.confirmed", "event.reservation.cancelled");
+    vec![
+        Example::new(of_confirmed, of_confirmed, &[], &confirmed),
+        Example::new(of_cancelled, of_cancelled, &[], &cancelled),
+    ]
+}

@@ -1,0 +1,134 @@
+//! Quota overrun (R5).
+
+use super::database;
+use crate::support::database::{Database, Row, insert, minute, run};
+
+/// First minute of April, counted from midnight of March 5.
+const APRIL: f64 = 27. * 1_440.;
+
+/// A database with the server `cam`, which has room, and `bob`, who has an hour a month.
+async fn with_bob() -> Database {
+    let database = database(9).await;
+    database.user("bob", Some(3_600)).await;
+    database
+}
+
+fn of_bob(start: f64, end: f64) -> Row {
+    Row { user: "bob", ..Row::held(start, end) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overrun_is_refused_to_the_microsecond() {
+    let database = with_bob().await;
+    database.server("mic", 9, 0).await;
+    database.refuses("ZR002", &of_bob(0., 60.005).insert()).await;
+    database.accepts(&of_bob(0., 40.).insert()).await;
+    // Another server, and at the same time: it is time reserved, not time that passes.
+    let rest = Row { server: "mic", ..of_bob(0., 20.) };
+    database.accepts(&rest.insert()).await;
+    let refused = database.refuses("ZR002", &of_bob(500., 500.001).insert()).await;
+    assert!(refused.message.contains("user bob"), "{refused:?}");
+    database.accepts(&Row { state: "cancelled", ..of_bob(500., 900.) }.insert()).await;
+    // Another period, and another user.
+    database.accepts(&of_bob(APRIL, APRIL + 60.).insert()).await;
+    database.accepts(&Row::held(0., 600.).insert()).await;
+    database.assert_not_overbooked().await;
+    database.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_straddling_reservation_counts_in_each_period_with_its_part() {
+    let database = with_bob().await;
+    database.accepts(&of_bob(0., 30.).insert()).await;
+    // Half an hour in each month fits, more in either does not.
+    database.refuses("ZR002", &of_bob(APRIL - 31., APRIL + 1.).insert()).await;
+    let refused = database.refuses("ZR002", &of_bob(APRIL - 1., APRIL + 61.).insert()).await;
+    assert!(refused.message.contains("from 2091-04-01 00:00:00+00"), "{refused:?}");
+    database.accepts(&of_bob(APRIL - 30., APRIL + 30.).insert()).await;
+    database.refuses("ZR002", &of_bob(100., 101.).insert()).await;
+    database.accepts(&of_bob(APRIL + 100., APRIL + 130.).insert()).await;
+    database.refuses("ZR002", &of_bob(APRIL + 200., APRIL + 201.).insert()).await;
+    database.assert_not_overbooked().await;
+    database.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_overrun_only_together_are_refused_together() {
+    let database = with_bob().await;
+    database.refuses("ZR002", &insert(&[of_bob(0., 40.), of_bob(100., 140.)])).await;
+    assert_eq!(database.ask::<i64>("select count(*) from reservations").await, 0);
+    database.accepts(&insert(&[of_bob(0., 30.), of_bob(100., 130.)])).await;
+    let lengthen = "update reservations set end_at = end_at + interval '1 s',
+                        busy_until = busy_until + interval '1 s'";
+    database.refuses("ZR002", lengthen).await;
+    database.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lower_limit_affects_new_requests_only() {
+    let database = with_bob().await;
+    let row = of_bob(0., 60.);
+    database.accepts(&row.insert()).await;
+    database.accepts("update users set quota_seconds = 0 where id = 'bob'").await;
+    database.refuses("ZR002", &of_bob(100., 101.).insert()).await;
+    let reconfirm = "update reservations set state = 'reconfirmed', reconfirmed_at = now()";
+    database.accepts(reconfirm).await;
+    let shorten = format!("update reservations set start_at = '{}'", minute(10.));
+    database.accepts(&shorten).await;
+    // Without a limit of his own the policy's counts.
+    database.accepts("update users set quota_seconds = null where id = 'bob'").await;
+    database.accepts("update policy set quota_default_seconds = 3600").await;
+    database.accepts(&of_bob(100., 110.).insert()).await;
+    database.refuses("ZR002", &of_bob(200., 201.).insert()).await;
+    database.finish().await;
+}
+
+/// Zones whose clocks change at or over midnight are where a period's bounds can go wrong.
+const ZONES: [&str; 8] = [
+    "UTC",
+    "Europe/Berlin",
+    "Atlantic/Azores",
+    "America/Havana",
+    "America/Santiago",
+    "Africa/Cairo",
+    "Asia/Kathmandu",
+    "Pacific/Apia",
+];
+
+/// Every instant lies in exactly one period, or time in between would count nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn periods_cover_what_they_are_asked_for() {
+    let database = database(1).await;
+    let holes = "
+        with asked as (
+            select at as from_at, at + length as to_at
+            from (select generate_series('2011-12-01T00:00Z'::timestamptz, '2012-01-31Z', '30 min')
+                  union all
+                  select generate_series('2030-01-01T00:00Z'::timestamptz, '2030-12-31Z', '30 min')
+                 ) instants (at),
+                 (values (interval '1 s'), (interval '30 min'), (interval '25 h')) lengths (length)
+        ), periods as (
+            select from_at, to_at, p.* from asked, lateral quota_periods(from_at, to_at) p
+        ), covered as (
+            select from_at, to_at,
+                   sum(least(period_end, to_at) - greatest(period_start, from_at)) as seconds
+            from periods group by from_at, to_at
+        )
+        select coalesce(string_agg(from_at || ' to ' || to_at, ', '), '')
+        from (select from_at, to_at from asked left join covered using (from_at, to_at)
+              where seconds is distinct from to_at - from_at
+              union all
+              select from_at, to_at from periods
+              where period_end <= from_at or period_start >= to_at) wrong";
+    for period in ["day", "week", "month"] {
+        for zone in ZONES {
+            let policy =
+                format!("update policy set quota_period = '{period}', quota_zone = '{zone}'");
+            run(&database.client, &policy).await.expect("a policy");
+            let wrong: String = database.ask(holes).await;
+            assert_eq!(wrong, "", "{period} in {zone}");
+        }
+    }
+    database.refuses("22023", "update policy set quota_zone = 'Middle/Earth'").await;
+    database.finish().await;
+}

@@ -1,0 +1,189 @@
+//! Settlements that race commands and each other (R8 to R11, P3).
+
+use chrono::{DateTime, Utc};
+use holdfast::domain::id::{ServerId, TerminalId};
+use holdfast::domain::world::Action;
+use holdfast::message::answer::Answer;
+use uuid::Uuid;
+
+use super::{Arena, command, names, request, wake_up, words};
+
+/// A hold whose deadline has come.
+struct Due {
+    terminal: TerminalId,
+    server: ServerId,
+    partition: i32,
+    id: Uuid,
+    deadline: DateTime<Utc>,
+}
+
+impl Due {
+    /// Makes one, in a partition of its own.
+    async fn new(arena: &Arena) -> Self {
+        let order = arena.race.orders;
+        let [server, ann] = names(order, ["cam", "ann"]);
+        let server = arena.database.server(&server, 1, 0).await;
+        let terminal = arena.database.user(&ann, None).await;
+        let partition = i32::try_from(order).expect("few");
+        let answers = arena.alone(partition, &[request(&terminal, "hold", &server, 10)]).await;
+        let Answer::Accepted { reservation, .. } = &answers[0] else { panic!("{answers:?}") };
+        let deadline = arena
+            .database
+            .ask(&format!(
+                "update reservations set deadline_at = date_trunc('second', clock_timestamp())
+                 where id = '{}' returning deadline_at",
+                reservation.id
+            ))
+            .await;
+        Self { terminal, server, partition, id: reservation.id, deadline }
+    }
+
+    fn reconfirm(&self) -> super::Step {
+        command(&self.terminal, "reconfirm", Some(&self.server), Action::Reconfirm(self.id))
+    }
+
+    fn withdraw(&self) -> super::Step {
+        command(&self.terminal, "withdraw", Some(&self.server), Action::Withdraw(self.id))
+    }
+
+    /// State, charges, and what was told to the world and to the terminal.
+    async fn told(&self, arena: &Arena) -> (String, i64, Vec<String>, Vec<String>) {
+        let id = self.id;
+        let state = format!("select state from reservations where id = '{id}'");
+        let charges = format!("select count(*) from billing_entries where reservation_id = '{id}'");
+        let told = |kind| {
+            format!(
+                "select coalesce(array_agg(type order by type), '{{}}') from announcements
+                 where kind = '{kind}' and body like '%{id}%'"
+            )
+        };
+        let database = &arena.database;
+        (
+            database.ask(&state).await,
+            database.ask(&charges).await,
+            database.ask(&told("event")).await,
+            database.ask(&told("notice")).await,
+        )
+    }
+
+    /// Asserts that it was confirmed, billed and told once.
+    async fn assert_confirmed_once(&self, arena: &Arena) {
+        let (state, charges, events, notices) = self.told(arena).await;
+        assert_eq!((state.as_str(), charges), ("confirmed", 1), "{}", arena.race.order);
+        assert_eq!(events, ["reservation.confirmed"], "{}", arena.race.order);
+        assert_eq!(notices, ["reservation.confirmed"], "{}", arena.race.order);
+    }
+
+    /// Asserts that it was cancelled and told once, free of charge.
+    async fn assert_cancelled_once(&self, arena: &Arena, notices: &[&str]) {
+        let (state, charges, events, told) = self.told(arena).await;
+        assert_eq!((state.as_str(), charges), ("cancelled", 0), "{}", arena.race.order);
+        assert_eq!(events, ["reservation.cancelled"], "{}", arena.race.order);
+        assert_eq!(told, notices, "{}", arena.race.order);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_and_a_reconfirmation() {
+    let mut arena = Arena::new(2).await;
+    let (mut confirmed, mut cancelled) = (0, 0);
+    while arena.race.next_order() {
+        let due = Due::new(&arena).await;
+        let outcomes = arena
+            .race(vec![
+                (due.partition, vec![wake_up(due.deadline)]),
+                (due.partition, vec![due.reconfirm()]),
+            ])
+            .await;
+        outcomes[0].as_ref().expect("settled");
+        match words(&outcomes).as_slice() {
+            [word] if word == "reconfirmed" => {
+                due.assert_confirmed_once(&arena).await;
+                confirmed += 1;
+            }
+            [word] if word == "already_cancelled" => {
+                due.assert_cancelled_once(&arena, &["reservation.cancelled"]).await;
+                cancelled += 1;
+            }
+            other => panic!("{}: {other:?}", arena.race.order),
+        }
+    }
+    assert!(confirmed > 0 && cancelled > 0, "{confirmed} confirmed, {cancelled} cancelled");
+    arena.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_and_the_same_settlement() {
+    for reconfirmed in [true, false] {
+        let mut arena = Arena::new(2).await;
+        while arena.race.next_order() {
+            let due = Due::new(&arena).await;
+            if reconfirmed {
+                arena.alone(due.partition, &[due.reconfirm()]).await;
+            }
+            let settlement = || (due.partition, vec![wake_up(due.deadline)]);
+            for outcome in arena.race(vec![settlement(), settlement()]).await {
+                outcome.expect("settled");
+            }
+            if reconfirmed {
+                due.assert_confirmed_once(&arena).await;
+            } else {
+                due.assert_cancelled_once(&arena, &["reservation.cancelled"]).await;
+            }
+        }
+        arena.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_and_a_withdrawal() {
+    let mut arena = Arena::new(2).await;
+    let (mut withdrawn, mut confirmed) = (0, 0);
+    while arena.race.next_order() {
+        let due = Due::new(&arena).await;
+        arena.alone(due.partition, &[due.reconfirm()]).await;
+        let outcomes = arena
+            .race(vec![
+                (due.partition, vec![wake_up(due.deadline)]),
+                (due.partition, vec![due.withdraw()]),
+            ])
+            .await;
+        outcomes[0].as_ref().expect("settled");
+        match words(&outcomes).as_slice() {
+            [word] if word == "withdrawn" => {
+                // The terminal is told by its answer.
+                due.assert_cancelled_once(&arena, &[]).await;
+                withdrawn += 1;
+            }
+            [word] if word == "already_confirmed" => {
+                due.assert_confirmed_once(&arena).await;
+                confirmed += 1;
+            }
+            other => panic!("{}: {other:?}", arena.race.order),
+        }
+    }
+    assert!(withdrawn > 0 && confirmed > 0, "{withdrawn} withdrawn, {confirmed} confirmed");
+    arena.finish().await;
+}
+
+/// The place that a settlement frees, or not yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_and_a_request_for_its_place() {
+    let mut arena = Arena::new(2).await;
+    let (mut accepted, mut refused) = (0, 0);
+    while arena.race.next_order() {
+        let due = Due::new(&arena).await;
+        let steps = vec![request(&due.terminal, "next", &due.server, 10)];
+        let outcomes = arena
+            .race(vec![(due.partition, vec![wake_up(due.deadline)]), (due.partition, steps)])
+            .await;
+        due.assert_cancelled_once(&arena, &["reservation.cancelled"]).await;
+        match words(&outcomes).as_slice() {
+            [word] if word == "accepted" => accepted += 1,
+            [word] if word == "capacity_exceeded" => refused += 1,
+            other => panic!("{}: {other:?}", arena.race.order),
+        }
+    }
+    assert!(accepted > 0 && refused > 0, "{accepted} accepted, {refused} refused");
+    arena.finish().await;
+}
