@@ -1,5 +1,6 @@
 -- What must hold at any time: each query names what it looks for and returns zero rows when all is
--- well. Safe to run against a live database; heavy on a large one.
+-- well. Safe to run against a live database; heavy on a large one. I2 and I3 judge by today's limits:
+-- after a capacity or a quota was lowered they also show what was right when it was decided.
 
 -- I1 no overbooking
 select 'I1 overbooked' as broken, r.id::text as what

@@ -39,6 +39,9 @@ create table servers (
     -- The longest time, gap included, that any reservation of this server has ever kept it busy
     -- or may keep it busy. Bounds the index scan for overlaps; only ever grows.
     busy_max_seconds integer not null default 0,
+    -- The partition that its commands come through, learnt from the first accepted request. What
+    -- arrives elsewhere has been misled around the queue in which it would have to stand in line.
+    partition       integer,
     created_at      timestamptz not null default clock_timestamp()
 );
 

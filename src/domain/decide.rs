@@ -109,6 +109,9 @@ fn find_to_change(
     if command.server.as_ref() != Some(&reservation.server) {
         return Err(Refusal::of_field(Code::InconsistentMessage, "headers.server"));
     }
+    if let Some(server) = world.servers.get(&reservation.server) {
+        check_partition(world, server)?;
+    }
     match reservation.state {
         State::Confirmed => Err(Refusal::plain(Code::AlreadyConfirmed)),
         State::Cancelled => Err(Refusal {
@@ -170,6 +173,7 @@ fn request(
 ) -> Result<Decision, Refusal> {
     let named = command.server.as_ref().and_then(|id| world.servers.get(id));
     let server = named.ok_or_else(|| Refusal::plain(Code::UnknownServer))?.clone();
+    check_partition(world, &server)?;
     check_policy(world, &server, interval)?;
     let deadline_at = interval.start - TimeDelta::seconds(server.lead_seconds);
     let late = deadline_at <= world.now;
@@ -199,6 +203,15 @@ fn request(
     }
     world.book(&reservation);
     Ok(Decision::Accepted { reservation, receipts })
+}
+
+/// The broker picks the partition by the header `server`. With the header set twice it may read
+/// another one than we do; a server's commands must all stand in one queue.
+fn check_partition(world: &World, server: &Server) -> Result<(), Refusal> {
+    if server.partition.is_some_and(|partition| partition != world.partition) {
+        return Err(Refusal::of_field(Code::InconsistentMessage, "headers.server"));
+    }
+    Ok(())
 }
 
 /// The checks against the server's policy, in the documented order.

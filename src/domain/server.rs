@@ -40,6 +40,8 @@ pub struct Server {
     pub late_booking: LateBooking,
     /// Where a confirmed reservation is served; told to the terminal with the confirmation.
     pub connection_url: String,
+    /// The partition that its commands come through, once known.
+    pub partition: Option<i32>,
     /// Maintenance windows that touch the intervals at hand.
     pub closures: Vec<Interval>,
 }

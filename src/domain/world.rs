@@ -150,6 +150,8 @@ pub enum Known {
 pub struct World {
     /// The database's clock, read after the locks.
     pub now: Instant,
+    /// The partition whose queue the batch came from.
+    pub partition: i32,
     /// Terminals that sent something.
     pub terminals: HashMap<TerminalId, Terminal>,
     /// Servers named by requests.

@@ -183,6 +183,7 @@ pub async fn load(
     let clock = clock.first().ok_or_else(|| StoreError::Unexpected("no clock".into()))?;
     let mut world = World {
         now: clock.try_get("now")?,
+        partition,
         terminals: HashMap::new(),
         servers: HashMap::new(),
         quota: QuotaLedger::default(),
@@ -262,6 +263,7 @@ pub(super) fn read_server(row: &Row) -> Result<Server, StoreError> {
             other => return Err(StoreError::Unexpected(format!("late_booking {other:?}"))),
         },
         connection_url: row.try_get("connection_url")?,
+        partition: row.try_get("partition")?,
         closures: Vec::new(),
     })
 }

@@ -1,6 +1,6 @@
 //! Writes what a batch changes, in bulk, in one round trip.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Statement;
@@ -83,6 +83,7 @@ async fn execute(
 }
 
 statements!(
+    update_servers,
     insert_reservations,
     update_reservations,
     insert_history,
@@ -112,7 +113,8 @@ pub async fn save(client: &ClientWrapper, mut save: Save<'_>) -> Result<Vec<Inst
         let statement = &statements.delete_wake_ups;
         execute(client, finished.is_some(), statement, &[&save.partition, &finished]).await
     };
-    let (_, _, _, _, _, unarmed, _, _) = futures::try_join!(
+    let (_, _, _, _, _, _, unarmed, _, _) = futures::try_join!(
+        update_servers(client, &statements, &save),
         insert_reservations(client, &statements, &save),
         update_reservations(client, &statements, &save),
         insert_history(client, &statements, &save),
@@ -123,6 +125,23 @@ pub async fn save(client: &ClientWrapper, mut save: Save<'_>) -> Result<Vec<Inst
         insert_requests(client, &statements, &save),
     )?;
     Ok(unarmed)
+}
+
+/// Remembers the partition of servers that did not have one.
+async fn update_servers(
+    client: &ClientWrapper,
+    statements: &Statements,
+    save: &Save<'_>,
+) -> Result<u64, StoreError> {
+    let accepted = save.effects.transitions.iter().filter(|transition| transition.from.is_none());
+    let servers: BTreeSet<&str> = accepted
+        .filter_map(|t| save.world.servers.get(&save.world.reservations[&t.reservation].server))
+        .filter(|server| server.partition.is_none())
+        .map(|server| server.id.as_str())
+        .collect();
+    let servers: Vec<&str> = servers.into_iter().collect();
+    let statement = &statements.update_servers;
+    execute(client, !servers.is_empty(), statement, &[&save.partition, &servers]).await
 }
 
 async fn insert_reservations(

@@ -6,12 +6,13 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::Context;
-use crate::broker::BrokerError;
+use super::pipeline::PipelineError;
 use crate::broker::consumer::Acknowledger;
 use crate::broker::publisher::{Fate, Outgoing, Publisher};
 use crate::crash_point;
 use crate::domain::interval::Instant;
-use crate::store::wake_ups;
+use crate::domain::world::Digest;
+use crate::store::{suspects, wake_ups};
 
 /// Tries of a message that the broker refuses, for example because a terminal's queue is full. The
 /// decision is stored: sending the same id again brings the answer.
@@ -24,6 +25,8 @@ pub struct Handled {
     pub outgoing: Vec<Outgoing>,
     /// Wake-ups to send, with their instant and the end of their leg.
     pub armed: Vec<(Outgoing, Instant, Instant)>,
+    /// Messages that were handled alone and have not killed us.
+    pub cleared: Vec<Digest>,
     /// Everything up to this delivery is then done.
     pub ack_through: u64,
 }
@@ -35,7 +38,7 @@ pub async fn run(
     mut publisher: Publisher,
     acknowledger: Acknowledger,
     mut handled: mpsc::Receiver<Handled>,
-) -> Result<(), BrokerError> {
+) -> Result<(), PipelineError> {
     while let Some(batch) = handled.recv().await {
         let armed: Vec<(Instant, Instant)> =
             batch.armed.iter().map(|(_, due_at, until)| (*due_at, *until)).collect();
@@ -57,6 +60,10 @@ pub async fn run(
             // The sweep arms them once more, which does no harm.
             warn!(%error, partition, "wake-ups are armed but not marked so");
         }
+        // Only now: a message may also be one that cannot be answered.
+        for fingerprint in &batch.cleared {
+            suspects::clear(&context.pool, partition, fingerprint).await?;
+        }
         acknowledger.ack_through(batch.ack_through).await?;
         crash_point!("acknowledged");
     }
@@ -68,7 +75,7 @@ pub async fn run(
 async fn publish(
     publisher: &mut Publisher,
     messages: Vec<Outgoing>,
-) -> Result<Vec<Fate>, BrokerError> {
+) -> Result<Vec<Fate>, PipelineError> {
     let mut fates = publisher.publish(&messages).await?;
     for _ in 1..REFUSED_TRIES_MAX {
         let refused: Vec<usize> =

@@ -132,9 +132,11 @@ impl Partitions {
                 Some(ended) = self.tasks.join_next() => if let Ok(partition) = ended {
                     self.running.remove(&partition);
                 },
-                _ = health.tick() => if !self.connections.alive() {
-                    return Err(SessionError::ConnectionLost);
-                },
+                _ = health.tick() => {}
+            }
+            // Also when a pipeline has ended: it may be for this reason.
+            if !self.connections.alive() {
+                return Err(SessionError::ConnectionLost);
             }
         }
     }

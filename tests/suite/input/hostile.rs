@@ -100,7 +100,6 @@ async fn a_property_that_is_not_utf_8_harms_nobody_else() {
 
 /// The broker picks the partition by the first of two headers, the client library keeps the last.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the message is decided in the other server's partition"]
 async fn a_doubled_server_header_does_not_jump_the_queue() {
     let mut stack = Stack::with_partitions(2).await;
     let mut terminal = stack.terminal("ann").await;

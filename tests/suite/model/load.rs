@@ -38,6 +38,7 @@ impl<'a> Loader<'a> {
         let left = due.split_off(slice.min(due.len()));
         let world = World {
             now: instant(self.truth.now),
+            partition: 0,
             terminals: self.terminals(),
             servers: self.servers(),
             quota: self.quota(),
