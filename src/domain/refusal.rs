@@ -67,9 +67,6 @@ codes! {
     ForbiddenHeader, "forbidden_header", Never,
         "A header or property that terminals may not set: `priority`, `expiration`, `CC`, `BCC` or `x-*`.",
         "Leave the named one out.";
-    UnknownCommand, "unknown_command", Never,
-        "The routing key's last word is no command.",
-        "Use one of the commands listed in the contract.";
     MissingMessageId, "missing_message_id", Never,
         "The property `message_id` is not set.",
         "Set it to an id of your own, one per command.";
@@ -82,6 +79,9 @@ codes! {
     BodyTooLarge, "body_too_large", Never,
         "The body is larger than any command can be.",
         "Send the command alone.";
+    UnknownCommand, "unknown_command", Never,
+        "The routing key's last word is no command.",
+        "Use one of the commands listed in the contract.";
     // Decoding.
     InvalidEncoding, "invalid_encoding", Never,
         "The body is not UTF-8 without a byte order mark.",
