@@ -3,7 +3,9 @@
 
 mod crash;
 mod deadlines;
+mod layers;
 mod lifecycle;
 mod model;
 mod order;
+mod readme;
 mod support;

@@ -2,7 +2,9 @@
 
 pub mod engines;
 pub mod facts;
+pub mod golden;
 pub mod invariants;
+pub mod program;
 pub mod stack;
 pub mod terminal;
 pub mod wake;
