@@ -10,7 +10,7 @@
 //! | `DATABASE_URL`, `DATABASE_URL_FILE` (secret) | `--database-url`, `--database-url-file` | |
 //! | `AMQP_URL`, `AMQP_URL_FILE` (secret) | `--amqp-url`, `--amqp-url-file` | |
 //! | `RABBITMQ_MANAGEMENT_URL`, `RABBITMQ_MANAGEMENT_URL_FILE` (secret) | `--rabbitmq-management-url`, `--rabbitmq-management-url-file` | |
-//! | `RUST_LOG` | `--log-filter` | `info` |
+//! | `RUST_LOG` | `--log-filter` | `info` for a worker, otherwise `warn` |
 //! | `HOLDFAST_LOG_FORMAT` | `--log-format` | `text` |
 //! | `HOLDFAST_BATCH_MAX` | `--batch-max` | 256 |
 //! | `HOLDFAST_DRAIN_GRACE_SECONDS` | `--drain-grace-seconds` | 20 |
@@ -136,11 +136,12 @@ pub struct ConfigError(pub Vec<String>);
 
 impl Config {
     /// Reads everything. `flag` finds the value of a flag, `environment` that of a variable, each
-    /// by name. What is in `needed` has to be set.
+    /// by name. What is in `needed` has to be set; `log_default` is the filter unless one is.
     pub fn read(
         flag: impl Fn(&str) -> Option<String>,
         environment: impl Fn(&str) -> Option<String>,
         needed: &[Variable],
+        log_default: &str,
     ) -> Result<Self, ConfigError> {
         let mut reader =
             Reader { flag: &flag, environment: &environment, needed, wrong: Vec::new() };
@@ -150,7 +151,7 @@ impl Config {
             management_url: reader.parsed(MANAGEMENT_URL, management_url),
             log_filter: reader
                 .parsed(LOG_FILTER, log_filter)
-                .unwrap_or_else(|| format!("{NO_BODIES},info")),
+                .unwrap_or_else(|| format!("{NO_BODIES},{log_default}")),
             log_format: reader.parsed(LOG_FORMAT, log_format).unwrap_or(LogFormat::Text),
             batch_max: reader.parsed(BATCH_MAX, batch_max),
             drain_grace: reader.parsed(DRAIN_GRACE, |text| seconds(text, 0.0)),
@@ -344,7 +345,12 @@ mod tests {
             pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
         };
         let (flags, environment) = (lookup(flags), lookup(environment));
-        Config::read(|name| flags.get(name).cloned(), |name| environment.get(name).cloned(), needed)
+        Config::read(
+            |name| flags.get(name).cloned(),
+            |name| environment.get(name).cloned(),
+            needed,
+            "info",
+        )
     }
 
     fn worker(flags: Pairs, environment: Pairs) -> Settings {

@@ -29,6 +29,17 @@ pub struct Accounts {
     vhost: String,
 }
 
+/// What the broker has under an account's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// No account.
+    Nothing,
+    /// An account without rights on any vhost and without tags: nobody can be using it.
+    HalfMade,
+    /// An account that can be in use.
+    Complete,
+}
+
 impl Accounts {
     /// `management_url` may carry an account; otherwise the AMQP URL's is used.
     pub fn new(management_url: &Url, broker: &Endpoint) -> Result<Self> {
@@ -49,16 +60,26 @@ impl Accounts {
         Ok(Self { client, vhost: broker.vhost().to_owned() })
     }
 
-    /// Whether the broker has an account of that name.
-    pub async fn exists(&self, account: &str) -> Result<bool> {
+    /// What the broker has under the name of `account`.
+    pub async fn find(&self, account: &str) -> Result<Found> {
         let users = self.client.list_users().await.context("listing the broker's accounts")?;
-        Ok(users.iter().any(|user| user.name == account))
+        let Some(user) = users.iter().find(|user| user.name == account) else {
+            return Ok(Found::Nothing);
+        };
+        let grants = self.client.list_permissions_of(account).await;
+        let unused = grants.context("listing the account's permissions")?.is_empty();
+        // Not one of another vhost's either: its password is not ours to change.
+        Ok(if unused && user.tags.0.is_empty() { Found::HalfMade } else { Found::Complete })
     }
 
-    /// Creates a terminal's account, grants and reply queue, and returns the account's password.
+    /// Makes a terminal's reply queue and account, and returns the account's password. What an
+    /// earlier attempt left behind is completed, with a new password.
+    ///
+    /// The permissions come last: until then the account can do nothing, and what is half-made can
+    /// be told from what is in use.
     pub async fn create_terminal(&self, terminal: &TerminalId) -> Result<String> {
         let name = terminal.as_str();
-        if self.exists(name).await? {
+        if self.find(name).await? == Found::Complete {
             bail!("the broker already has an account named {name}");
         }
         self.declare_reply_queue(name).await?;
@@ -102,7 +123,6 @@ impl Accounts {
             write: &literal(COMMANDS_EXCHANGE),
             read: &literal(&reply_queue(terminal)),
         };
-        self.client.declare_permissions(&permissions).await.context("granting permissions")?;
         let topics = TopicPermissions {
             user: terminal,
             vhost: &self.vhost,
@@ -110,7 +130,9 @@ impl Accounts {
             write: "^{username}\\.",
             read: "^$",
         };
-        self.client.declare_topic_permissions(&topics).await.context("granting routing keys")
+        let granted = self.client.declare_topic_permissions(&topics).await;
+        granted.context("granting routing keys")?;
+        self.client.declare_permissions(&permissions).await.context("granting permissions")
     }
 }
 

@@ -46,8 +46,9 @@ impl FromStr for Endpoint {
         if url.path() == "/" {
             return Err("name the vhost; the default one is /%2f".to_owned());
         }
-        let mut uri =
-            AMQPUri::from_str(text).map_err(|error| format!("not an AMQP URL: {error}"))?;
+        // The library's message can quote the text, and with it the password.
+        let mut uri = AMQPUri::from_str(text)
+            .map_err(|_| "must look like amqp://account:password@host:5672/vhost".to_owned())?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
         let shown = format!(
             "{}://{}@{}:{}/{}",
@@ -109,6 +110,24 @@ mod tests {
     fn misleading_urls_are_refused() {
         for bad in ["", "http://h/x", "amqp://[2001:db8::1]/x", "amqp://a:b@h/"] {
             assert!(bad.parse::<Endpoint>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_error_repeats_nothing_of_the_url() {
+        for bad in [
+            "s3cret",
+            "s3cret://a:b@h/x",
+            "amqp:s3cret",
+            "amqp://me:s3cret@h:99999/x",
+            "amqp://me:s3cret@h h/x",
+            "amqp://me:s3cret@h/x?heartbeat=s3cret",
+            "amqp://me:s3cret@h/x?auth_mechanism=s3cret",
+            "amqp://me:s3cret@[::1]/x",
+            "amqp://me:s3cret@h/",
+        ] {
+            let error = bad.parse::<Endpoint>().unwrap_err();
+            assert!(!error.contains("s3cret"), "{bad}: {error}");
         }
     }
 

@@ -26,7 +26,8 @@ pub struct Flags {
     /// File with that URL [env: RABBITMQ_MANAGEMENT_URL_FILE]
     #[arg(long, global = true, hide_short_help = true, value_name = "PATH")]
     rabbitmq_management_url_file: Option<String>,
-    /// What to log, such as warn or info,holdfast=debug; default info [env: RUST_LOG]
+    /// What to log, such as debug or info,holdfast=debug; default info for a worker, otherwise warn
+    /// [env: RUST_LOG]
     #[arg(long, global = true, hide_short_help = true, value_name = "FILTER")]
     log_filter: Option<String>,
     /// How to log: text (default) or json [env: HOLDFAST_LOG_FORMAT]
@@ -62,7 +63,7 @@ pub struct WorkerFlags {
     /// How long finishing may take after a signal; default 20 [env: HOLDFAST_DRAIN_GRACE_SECONDS]
     #[arg(long, value_name = "SECONDS")]
     drain_grace_seconds: Option<String>,
-    /// Time between two sweeps of a partition, over all workers; default 10
+    /// Time between two sweeps of a partition, over all workers; default 8
     /// [env: HOLDFAST_SWEEP_INTERVAL_SECONDS]
     #[arg(long, value_name = "SECONDS")]
     sweep_interval_seconds: Option<String>,

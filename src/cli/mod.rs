@@ -118,7 +118,7 @@ impl Cli {
         let flag = |name: &str| {
             self.flags.get(name).or_else(|| worker.and_then(|flags| flags.get(name))).cloned()
         };
-        Config::read(flag, environment, self.command.needs())
+        Config::read(flag, environment, self.command.needs(), self.command.log_default())
     }
 
     /// Does what was asked for. [`exit::exit_code`] knows what an error means.
@@ -151,6 +151,14 @@ impl Command {
             | Command::User(_)
             | Command::Policy(_)
             | Command::Reservation(_) => &[DATABASE_URL],
+        }
+    }
+
+    /// What it logs unless told otherwise: a worker has only its log, a command has its output.
+    fn log_default(&self) -> &'static str {
+        match self {
+            Command::Worker(_) => "info",
+            _ => "warn",
         }
     }
 }

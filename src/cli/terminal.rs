@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Context;
 use super::exit::{CliError, refusal};
-use crate::broker::accounts::Accounts;
+use crate::broker::accounts::{Accounts, Found};
 use crate::domain::id::{TerminalId, UserId};
 use crate::store::registry::{self, TerminalAdded};
 
@@ -15,7 +15,7 @@ pub(super) enum Command {
     /// Register a terminal and make its broker account; prints the AMQP URL to use it with
     ///
     /// The URL contains the account's password, which is shown this once. If the command was
-    /// interrupted before the account was made, run it again.
+    /// interrupted before the account was complete, run it again.
     #[command(after_help = "\
 Example: a request as that terminal
   export AMQP_URL=$(holdfast terminal add alice-1 --user alice)
@@ -38,20 +38,20 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     }
     let accounts = Accounts::new(context.config.management_url()?, broker)?;
     let client = context.database().await?;
-    let account_exists = accounts.exists(id.as_str()).await?;
-    if account_exists && !registry::terminal_exists(&client, id.as_str()).await? {
+    let account = accounts.find(id.as_str()).await?;
+    if account != Found::Nothing && !registry::terminal_exists(&client, id.as_str()).await? {
         return refused(format!("the broker has an account {id} that is no terminal's"));
     }
     match registry::insert_terminal(&client, &id, &user).await.map_err(refusal)? {
         TerminalAdded::UnknownUser => return refused(format!("there is no user {user}")),
         TerminalAdded::Taken => return refused(format!("terminal {id} is another user's")),
-        TerminalAdded::Exists if account_exists => {
+        TerminalAdded::Exists if account == Found::Complete => {
             return refused(format!(
-                "there is a terminal {id} already; for a new password, or if it was interrupted \
-                 half-way, delete its broker account and run this again"
+                "there is a terminal {id} already; for a new password delete its broker account \
+                 and run this again"
             ));
         }
-        TerminalAdded::Exists => eprintln!("completing terminal {id}, which has no account yet"),
+        TerminalAdded::Exists => eprintln!("completing terminal {id}, which has no complete account yet"),
         TerminalAdded::New => {}
     }
     let password = accounts

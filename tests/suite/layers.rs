@@ -1,0 +1,74 @@
+//! Imports point down only: `cli -> worker, client -> broker, store -> message -> domain`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use holdfast::domain::refusal::Code;
+
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+
+/// Each layer, the layers that it may use, and names that must not occur in it.
+const LAYERS: [(&str, &[&str], &[&str]); 7] = [
+    ("domain", &[], &["lapin", "tokio", "serde", "std::env", "Utc::now", "SystemTime"]),
+    ("message", &["domain"], &["lapin", "tokio", "std::env", "Utc::now", "SystemTime"]),
+    ("store", &["message", "domain"], &["lapin", "std::env", "Utc::now", "SystemTime"]),
+    ("broker", &["message", "domain"], &["tokio_postgres", "std::env", "Utc::now", "SystemTime"]),
+    ("client", &["broker", "message", "domain"], &["tokio_postgres", "std::env"]),
+    ("worker", &["broker", "store", "message", "domain"], &["clap"]),
+    ("cli", &["config", "worker", "client", "broker", "store", "message", "domain"], &["std::env"]),
+];
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("a directory").map(|entry| entry.unwrap().path());
+    let (directories, mut found): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    found.extend(directories.iter().flat_map(|directory| files(directory)));
+    found
+}
+
+/// A file without its comments.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).expect("a text");
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn imports_point_down_only() {
+    for (layer, below, foreign) in LAYERS {
+        for path in files(&Path::new(SOURCE).join(layer)) {
+            let (shown, code) = (path.display(), code(&path));
+            for used in code.split("crate::").skip(1) {
+                let name = used.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap();
+                let allowed = name == layer || name == "crash_point" || below.contains(&name);
+                assert!(allowed, "{shown} uses {name:?}, which {layer} must not");
+            }
+            assert!(!code.contains("super::super"), "{shown}: a path that hides its layer");
+            for name in foreign {
+                assert!(!code.contains(name), "{shown} names {name}, which {layer} must not");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_layer_is_listed() {
+    let directories = fs::read_dir(SOURCE).expect("the source").map(|entry| entry.unwrap());
+    for directory in directories.filter(|entry| entry.path().is_dir()) {
+        let name = directory.file_name();
+        assert!(LAYERS.iter().any(|(layer, ..)| name == *layer), "{name:?}");
+    }
+}
+
+#[test]
+fn codes_are_spelt_in_one_place() {
+    // Dead letters have reasons of their own, one of which is also a code.
+    let elsewhere = files(Path::new(SOURCE)).into_iter().filter(|path| {
+        !path.ends_with("domain/refusal.rs") && !path.ends_with("message/envelope.rs")
+    });
+    for path in elsewhere {
+        let code = code(&path);
+        for word in Code::ALL {
+            assert!(!code.contains(&format!("\"{word}\"")), "{}: {word}", path.display());
+        }
+    }
+}
