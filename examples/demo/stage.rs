@@ -1,0 +1,221 @@
+//! What the story is played on: an installation, set up on the command line.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use holdfast::broker::connection::Endpoint;
+use holdfast::domain::id::ServerId;
+use lapin::Connection;
+use uuid::Uuid;
+
+use crate::biller::Biller;
+use crate::database::{Database, LiveWorker};
+use crate::operator::Operator;
+use crate::terminal::Terminal;
+use crate::timeline::{Timeline, print};
+use crate::wait::{self, PATIENCE};
+use crate::words;
+use crate::workers::Workers;
+
+/// How long before a start the deadline lies, on all servers of the story.
+pub const LEAD_SECONDS: i64 = 4;
+
+/// Price of half a minute.
+pub const HALF_MINUTE_MINOR: i64 = 150;
+
+/// Reservations that fit side by side into the hall.
+pub const HALL_CAPACITY: usize = 150;
+
+/// The small quota that gets used up.
+pub const TIM_QUOTA_SECONDS: i64 = 60;
+
+/// A killed worker's row stays fresh for five seconds.
+const OTHERS_PATIENCE: Duration = Duration::from_secs(8);
+
+pub struct Stage {
+    pub timeline: Arc<Timeline>,
+    /// Ends all ids of this run, so that any number of runs fit into one installation.
+    pub suffix: String,
+    pub operator: Operator,
+    pub database: Database,
+    /// With the workers' account, to look behind the scenes.
+    pub broker: Connection,
+    pub biller: Biller,
+    pub workers: Workers,
+    pub ann: Terminal,
+    pub bob: Terminal,
+    pub tim: Terminal,
+    /// Takes one reservation at a time.
+    pub cam: ServerId,
+    /// So does this one.
+    pub solo: ServerId,
+    /// Takes two.
+    pub duo: ServerId,
+    /// Takes many.
+    pub hall: ServerId,
+    pub endings: Vec<Ending>,
+}
+
+/// A reservation that shows one way in which they end.
+pub struct Ending {
+    pub reservation: Uuid,
+    pub how: &'static str,
+    /// The name of the terminal, in the shell.
+    pub terminal: &'static str,
+}
+
+impl Stage {
+    pub async fn set_up() -> Result<Self> {
+        let database_url = variable("DATABASE_URL")?;
+        let endpoint: Endpoint =
+            variable("AMQP_URL")?.parse().map_err(|error| anyhow!("AMQP_URL: {error}"))?;
+        let suffix = Uuid::new_v4().simple().to_string()[..6].to_owned();
+        let timeline = Arc::new(Timeline::new(&suffix));
+        let operator = Operator { binary: binary()?, timeline: timeline.clone() };
+        let dir = state_dir()?;
+        print(&format!(
+            "All ids of this run end in -{suffix}, which is left out below; times are UTC.\n\
+             The workers' logs are {}/worker-*.log",
+            dir.display()
+        ));
+        timeline.scene("Setting up");
+        operator.run("migrate").await?;
+        operator.run("topology apply").await?;
+        let database = Database::connect(&database_url).await?;
+        nobody_else_works(&database).await?;
+        let broker = endpoint.connect("holdfast demonstration").await?;
+        let [cam, solo, duo, hall] = add_servers(&operator, &suffix).await?;
+        Ok(Self {
+            ann: add_terminal(&operator, "ann", &suffix, 36_000).await?,
+            bob: add_terminal(&operator, "bob", &suffix, 36_000).await?,
+            tim: add_terminal(&operator, "tim", &suffix, TIM_QUOTA_SECONDS).await?,
+            biller: Biller::open(&broker, &suffix, timeline.clone()).await?,
+            workers: Workers::new(operator.binary.clone(), dir, timeline.clone()),
+            timeline,
+            suffix,
+            operator,
+            database,
+            broker,
+            cam,
+            solo,
+            duo,
+            hall,
+            endings: Vec::new(),
+        })
+    }
+
+    /// Starts two workers and waits until they share the partitions.
+    pub async fn start_workers(&mut self) -> Result<()> {
+        self.workers.start()?;
+        self.workers.start()?;
+        self.partitions_shared().await
+    }
+
+    /// Waits until every partition is some worker's, and every worker has one.
+    async fn partitions_shared(&mut self) -> Result<()> {
+        let partitions: i32 = self.database.ask("select partitions from topology", &[]).await?;
+        let (workers, database) = (&mut self.workers, &self.database);
+        let pids = workers.pids();
+        let live = wait::found("the workers share the partitions", PATIENCE, async || {
+            workers.check_alive()?;
+            let mut live = database.live_workers().await?;
+            live.retain(|worker| pids.contains(&worker.pid));
+            Ok(is_shared(&live, pids.len(), partitions).then_some(live))
+        })
+        .await?;
+        for worker in live {
+            let name = self.workers.name_of(worker.pid).unwrap_or("a worker");
+            self.timeline.did(name, &format!("has partitions {:?}", worker.partitions));
+        }
+        Ok(())
+    }
+
+    /// Keeps a reservation to look at afterwards.
+    pub fn ended(&mut self, reservation: Uuid, how: &'static str, terminal: &'static str) {
+        self.endings.push(Ending { reservation, how, terminal });
+    }
+
+    /// Checks that a reservation was settled after its deadline, and says how late.
+    pub async fn check_lateness(&self, reservation: Uuid) -> Result<()> {
+        let lateness = self.database.lateness_of(reservation).await?;
+        let what =
+            format!("{} settled {lateness} ms after its deadline", words::short(reservation));
+        self.timeline.check_that(&what, lateness >= 0);
+        Ok(())
+    }
+}
+
+fn is_shared(live: &[LiveWorker], workers: usize, partitions: i32) -> bool {
+    let mut owned: Vec<i32> = live.iter().flat_map(|worker| worker.partitions.clone()).collect();
+    owned.sort_unstable();
+    let busy = live.iter().filter(|worker| !worker.partitions.is_empty()).count();
+    // An installation may have fewer partitions than there are workers here.
+    busy == workers.min(owned.len()) && owned.into_iter().eq(0..partitions)
+}
+
+fn variable(name: &str) -> Result<String> {
+    let value = std::env::var(name).ok().filter(|value| !value.is_empty());
+    value.with_context(|| format!("{name} is not set; run this with `./dev demo`"))
+}
+
+/// `holdfast`, which was built beside this example.
+fn binary() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("where am I?")?;
+    let dir = own.parent().and_then(|examples| examples.parent()).context("where am I?")?;
+    let binary = dir.join("holdfast");
+    let built = binary.is_file();
+    built.then_some(binary).context("there is no `holdfast` beside the example; build it first")
+}
+
+/// Where logs and pid files go.
+fn state_dir() -> Result<PathBuf> {
+    match std::env::var_os("HOLDFAST_DEV_STATE") {
+        Some(dir) if !dir.is_empty() => Ok(dir.into()),
+        _ => Ok(tempfile::Builder::new().prefix("holdfast-demo.").tempdir()?.keep()),
+    }
+}
+
+async fn nobody_else_works(database: &Database) -> Result<()> {
+    let what = "no other worker runs on this database (the demonstration stops all workers for a \
+                while, and can do so only with its own)";
+    let alone = async || Ok(database.live_workers().await?.is_empty().then_some(()));
+    wait::found(what, OTHERS_PATIENCE, alone).await
+}
+
+async fn add_servers(operator: &Operator, suffix: &str) -> Result<[ServerId; 4]> {
+    let rate_minor = HALF_MINUTE_MINOR * 120;
+    let mut servers = Vec::new();
+    for (name, capacity) in [("cam", 1), ("solo", 1), ("duo", 2), ("hall", HALL_CAPACITY)] {
+        let id = format!("{name}-{suffix}");
+        operator
+            .run(&format!(
+                "server add {id} --capacity {capacity} --rate-minor {rate_minor} --currency EUR \
+                 --lead-seconds {LEAD_SECONDS} --slot-seconds 1 --min-seconds 1 \
+                 --connection-url {}",
+                connection_url(&id)
+            ))
+            .await?;
+        servers.push(id.parse()?);
+    }
+    servers.try_into().map_err(|_| anyhow!("four servers"))
+}
+
+/// Where a server's confirmed reservations are served.
+pub fn connection_url(server: &str) -> String {
+    format!("rtmp://{server}.example/live")
+}
+
+async fn add_terminal(
+    operator: &Operator,
+    name: &str,
+    suffix: &str,
+    quota_seconds: i64,
+) -> Result<Terminal> {
+    let user = format!("{name}-{suffix}");
+    let quota = format!("--quota-seconds {quota_seconds} --holds-max 200");
+    operator.run(&format!("user add {user} {quota}")).await?;
+    let url = operator.add_terminal(&format!("{name}-terminal-{suffix}"), &user).await?;
+    Terminal::connect(url, operator.timeline.clone()).await
+}

@@ -1,0 +1,36 @@
+//! Waiting on facts, never for longer than is reasonable.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+
+/// How long any fact may take: deadlines here are at most seconds away, the sweep finds what the
+/// delay ladder has lost within ten more, and a dead worker is missed after five.
+pub const PATIENCE: Duration = Duration::from_secs(25);
+
+/// Time between two looks.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Waits until `find` finds something.
+pub async fn found<T>(
+    what: &str,
+    patience: Duration,
+    mut find: impl AsyncFnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let looking = async {
+        loop {
+            match find().await {
+                Ok(None) => tokio::time::sleep(LOOK_INTERVAL).await,
+                Ok(Some(found)) => return Ok(found),
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    let overdue = |_| anyhow!("waited {} s in vain: {what}", patience.as_secs());
+    tokio::time::timeout(patience, looking).await.map_err(overdue)?
+}
+
+/// Waits until `fact` holds.
+pub async fn until(what: &str, mut fact: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+    found(what, PATIENCE, async || Ok(fact().await?.then_some(()))).await
+}
