@@ -85,11 +85,7 @@ codes! {
     UnknownCommand, "unknown_command", Never,
         "The routing key's last word is no command.",
         "Use one of the commands listed in the contract.";
-<<<<<<< HEAD
     // Decoding: field by field, so these have no order among themselves.
-=======
-    // Decoding.
->>>>>>> 016189b7a3833c6bbf44956ef20e71cd11ee65f3
     InvalidEncoding, "invalid_encoding", Never,
         "The body is not UTF-8 without a byte order mark.",
         "Encode it as UTF-8.";
