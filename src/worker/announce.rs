@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
 use super::Context;
@@ -25,8 +25,10 @@ pub struct Handled {
     pub outgoing: Vec<Outgoing>,
     /// Wake-ups to send, with their instant and the end of their leg.
     pub armed: Vec<(Outgoing, Instant, Instant)>,
-    /// Messages that were handled alone and have not killed us.
-    pub cleared: Vec<Digest>,
+    /// A message that was handled alone, to be cleared once it has not killed us.
+    pub suspect: Option<Digest>,
+    /// Told when it is acknowledged.
+    pub done: Option<oneshot::Sender<()>>,
     /// Everything up to this delivery is then done.
     pub ack_through: u64,
 }
@@ -61,11 +63,14 @@ pub async fn run(
             warn!(%error, partition, "wake-ups are armed but not marked so");
         }
         // Only now: a message may also be one that cannot be answered.
-        for fingerprint in &batch.cleared {
+        if let Some(fingerprint) = &batch.suspect {
             suspects::clear(&context.pool, partition, fingerprint).await?;
         }
         acknowledger.ack_through(batch.ack_through).await?;
         crash_point!("acknowledged");
+        if let Some(done) = batch.done {
+            done.send(()).ok(); // whoever waits may have given up
+        }
     }
     Ok(())
 }

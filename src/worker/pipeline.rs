@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
@@ -99,14 +99,14 @@ impl Pipeline {
                 deliveries = consumer.collect(self.context.settings.batch_max) => deliveries?,
             };
             crash_point!("delivered");
-            let ack_through = deliveries.last().map_or(0, |delivery| delivery.delivery_tag);
+            let tags: Vec<u64> = deliveries.iter().map(|delivery| delivery.delivery_tag).collect();
             let messages: Vec<Received> = deliveries.into_iter().map(received).collect();
             debug!(partition = self.partition, messages = messages.len(), "batch");
-            let mut batch = Handled { ack_through, ..Handled::default() };
             for group in groups(&messages) {
+                let mut batch = Handled { ack_through: tags[group.end - 1], ..Handled::default() };
                 self.handle(&messages[group], &mut batch).await?;
+                hand_over(&handled, batch).await?;
             }
-            handled.send(batch).await.map_err(|_| PipelineError::AnnounceEnded)?;
         }
     }
 
@@ -130,7 +130,7 @@ impl Pipeline {
         } else {
             self.set_aside(suspect, batch);
         }
-        batch.cleared.push(fingerprint);
+        batch.suspect = Some(fingerprint);
         Ok(())
     }
 
@@ -283,6 +283,22 @@ impl Pipeline {
             self.answer(reply, message, batch);
         }
     }
+}
+
+/// Hands a group over. A suspect is waited for until it is acknowledged, so that whoever comes next
+/// is not blamed with it.
+async fn hand_over(
+    handled: &mpsc::Sender<Handled>,
+    mut batch: Handled,
+) -> Result<(), PipelineError> {
+    let (done, acknowledged) = oneshot::channel();
+    let waits = batch.suspect.is_some();
+    batch.done = waits.then_some(done);
+    handled.send(batch).await.map_err(|_| PipelineError::AnnounceEnded)?;
+    if waits {
+        acknowledged.await.map_err(|_| PipelineError::AnnounceEnded)?;
+    }
+    Ok(())
 }
 
 /// Consecutive messages that are decided together: suspects stand alone.
