@@ -51,7 +51,9 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
                  and run this again"
             ));
         }
-        TerminalAdded::Exists => eprintln!("completing terminal {id}, which has no complete account yet"),
+        TerminalAdded::Exists => {
+            eprintln!("completing terminal {id}, which has no complete account yet")
+        }
         TerminalAdded::New => {}
     }
     let password = accounts
