@@ -37,8 +37,7 @@ fn codes_are_those_of_the_enum() {
     }
     let text = readme();
     let written = between(&text, START, END);
-    let expected =
-        text.replace(&format!("{START}{written}{END}"), &format!("{START}{table}{END}"));
+    let expected = text.replace(&format!("{START}{written}{END}"), &format!("{START}{table}{END}"));
     golden::check_file(PATH.as_ref(), &expected);
 }
 
