@@ -38,7 +38,8 @@ fn imports_point_down_only() {
         for path in files(&Path::new(SOURCE).join(layer)) {
             let (shown, code) = (path.display(), code(&path));
             for used in code.split("crate::").skip(1) {
-                let name = used.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap();
+                let name =
+                    used.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap();
                 let allowed = name == layer || name == "crash_point" || below.contains(&name);
                 assert!(allowed, "{shown} uses {name:?}, which {layer} must not");
             }
