@@ -321,7 +321,7 @@ mod tests {
                 .map(|count| Received { delivery_count: *count, ..Received::default() })
                 .collect()
         };
-        assert_eq!(groups(&delivered(&[0, 1, 0])), [0..3]);
+        assert_eq!(groups(&delivered(&[0, 1, 0])), [Range { start: 0, end: 3 }]);
         assert_eq!(groups(&delivered(&[0, 2, 0, 0])), [0..1, 1..2, 2..4]);
         assert_eq!(groups(&delivered(&[2, 3])), [0..1, 1..2]);
         assert!(groups(&[]).is_empty());

@@ -160,15 +160,6 @@ impl Stack {
 
     // --- facts
 
-    /// Waits until every partition has a consumer.
-    pub async fn consumed(&self) {
-        for partition in 0..self.shape.partitions {
-            let queue = topology::partition_queue(partition);
-            facts::until("every partition has a consumer", async || self.depth(&queue).await.1 > 0)
-                .await;
-        }
-    }
-
     /// Ready messages and consumers of a queue.
     pub async fn depth(&self, queue: &str) -> (u32, u32) {
         let channel = self.amqp.create_channel().await.expect("a channel");
