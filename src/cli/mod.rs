@@ -154,11 +154,12 @@ impl Command {
         }
     }
 
-    /// What it logs unless told otherwise: a worker has only its log, a command has its output.
+    /// What it logs unless told otherwise: a worker has only its log, a command has its output. What
+    /// the broker's client library has to say is in a command's own errors.
     fn log_default(&self) -> &'static str {
         match self {
             Command::Worker(_) => "info",
-            _ => "warn",
+            _ => "warn,lapin=off",
         }
     }
 }

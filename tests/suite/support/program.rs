@@ -127,5 +127,5 @@ fn without_milliseconds(text: &str) -> String {
         }
         lines.push(shown);
     }
-    lines.join("\n") + "\n"
+    lines.join("\n").trim_end().to_owned() + "\n"
 }

@@ -61,6 +61,11 @@ impl Stack {
         Self { suffix, database_url, db, vhost, broker, amqp, shape, accounts: vec![account] }
     }
 
+    /// What tells this installation's names apart.
+    pub fn suffix(&self) -> &str {
+        &self.suffix
+    }
+
     /// The id of something that must be unique on the broker.
     pub fn named(&self, name: &str) -> String {
         format!("{name}-{}", self.suffix)
