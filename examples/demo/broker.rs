@@ -1,8 +1,15 @@
-//! Looking at queues from behind the scenes.
+//! Looking at queues from behind the scenes, without taking anything from them.
 
 use anyhow::{Context as _, Result};
+use holdfast::broker::consumer::QueueConsumer;
+use holdfast::broker::delay::{DUE_EXCHANGE, partition_pattern};
+use holdfast::broker::{OPERATION_TIMEOUT, temporary};
+use holdfast::domain::interval::Instant;
+use holdfast::message::wake_up;
 use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
+
+const PREFETCH: u16 = 100;
 
 /// What stands in a queue.
 pub struct Depth {
@@ -20,6 +27,35 @@ pub async fn depth(connection: &Connection, queue: &str) -> Result<Depth> {
         channel.close(200, "done".into()).await?;
         lapin::Result::Ok(depth)
     };
-    let looked = tokio::time::timeout(holdfast::broker::OPERATION_TIMEOUT, look).await;
+    let looked = tokio::time::timeout(OPERATION_TIMEOUT, look).await;
     looked.context("the broker does not answer")?.with_context(|| format!("looking at {queue}"))
+}
+
+/// Copies of the wake-ups that come out of the delay ladder for a partition.
+pub struct WakeUps {
+    consumer: QueueConsumer,
+    /// How many have come so far.
+    pub seen: u32,
+}
+
+impl WakeUps {
+    pub async fn watch(connection: &Connection, partition: i32) -> Result<Self> {
+        let pattern = partition_pattern(partition);
+        let queue = temporary::declare(connection, DUE_EXCHANGE, &[&pattern]).await?;
+        let consumer = QueueConsumer::open(connection, &queue, PREFETCH).await?;
+        Ok(Self { consumer, seen: 0 })
+    }
+
+    /// Waits for the wake-up of an instant.
+    pub async fn arrival(&mut self, due_at: Instant) -> Result<()> {
+        loop {
+            for delivery in self.consumer.collect(1).await? {
+                self.seen += 1;
+                self.consumer.acknowledger().ack_through(delivery.delivery_tag).await?;
+                if wake_up::decode(&delivery.data).is_some_and(|wake_up| wake_up.due_at == due_at) {
+                    return Ok(());
+                }
+            }
+        }
+    }
 }

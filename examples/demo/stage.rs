@@ -152,7 +152,7 @@ fn is_shared(live: &[LiveWorker], workers: usize, partitions: i32) -> bool {
     owned.sort_unstable();
     let busy = live.iter().filter(|worker| !worker.partitions.is_empty()).count();
     // An installation may have fewer partitions than there are workers here.
-    busy == workers.min(owned.len()) && owned.into_iter().eq(0..partitions)
+    live.len() == workers && busy == workers.min(owned.len()) && owned.into_iter().eq(0..partitions)
 }
 
 fn variable(name: &str) -> Result<String> {

@@ -26,8 +26,17 @@ pub async fn found<T>(
             }
         }
     };
+    within(what, patience, looking).await
+}
+
+/// Waits for something that tells by itself when it is done.
+pub async fn within<T>(
+    what: &str,
+    patience: Duration,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let overdue = |_| anyhow!("waited {} s in vain: {what}", patience.as_secs());
-    tokio::time::timeout(patience, looking).await.map_err(overdue)?
+    tokio::time::timeout(patience, work).await.map_err(overdue)?
 }
 
 /// Waits until `fact` holds.

@@ -1,17 +1,17 @@
 //! Scene 6: all workers are down while a deadline passes.
 
 use anyhow::Result;
-use chrono::TimeDelta;
 use holdfast::broker::topology::partition_queue;
 use holdfast::domain::interval::Instant;
 use holdfast::message::answer::{Answer, ReservationView};
+use uuid::Uuid;
 
 use super::confirmed::check_confirmed;
 use super::freed::check_cancelled;
 use super::quota::refusal_code;
-use crate::broker;
+use crate::broker::{self, WakeUps};
 use crate::stage::{LEAD_SECONDS, Stage};
-use crate::wait;
+use crate::wait::{self, PATIENCE};
 
 pub async fn play(stage: &mut Stage) -> Result<()> {
     stage.timeline.scene("6. No worker is there at the deadline");
@@ -19,13 +19,11 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     let kept = stage.ann.accepted(&stage.duo, window).await?;
     let left = stage.ann.accepted(&stage.duo, window).await?;
     stage.workers.stop_all().await?;
-    let queue = partition_queue(stage.database.partition_of(kept.id).await?);
-    let before = broker::depth(&stage.broker, &queue).await?.ready;
+    let mut line = Line::watch(stage, kept.id).await?;
 
     let in_time = stage.ann.reconfirm(&kept).await?;
     check_receipt(stage, &kept).await?;
-    // The reconfirmation, and behind it the deadline's wake-up.
-    deadline_passes(stage, &queue, before + 2, kept.deadline_at).await?;
+    deadline_passes(stage, &mut line, kept.deadline_at).await?;
     let late = stage.ann.reconfirm(&left).await?;
 
     stage.start_workers().await?;
@@ -50,22 +48,44 @@ async fn check_receipt(stage: &Stage, held: &ReservationView) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the deadline is over and its wake-up stands in the queue.
-async fn deadline_passes(
-    stage: &Stage,
-    queue: &str,
-    ready: u32,
-    deadline_at: Instant,
-) -> Result<()> {
+/// Waits until the deadline is over and its wake-up stands in line.
+async fn deadline_passes(stage: &Stage, line: &mut Line, deadline_at: Instant) -> Result<()> {
     wait::until("the deadline passes", async || Ok(stage.database.now().await? > deadline_at))
         .await?;
     stage.timeline.did("clock", "the deadline passes");
-    let what = "the deadline's wake-up comes through the delay ladder";
-    let arrived = async || Ok(broker::depth(&stage.broker, queue).await?.ready >= ready);
-    wait::until(what, arrived).await?;
+    line.wake_up_arrived(stage, deadline_at).await?;
     let past = stage.database.now().await? - deadline_at;
     let words = format!("wake-up in line, {} ms after the deadline", past.num_milliseconds());
     stage.timeline.did("delay ladder", &words);
-    stage.timeline.check_that("it is not early", past > TimeDelta::zero());
     Ok(())
+}
+
+/// The queue in which reconfirmations and wake-ups of one partition stand in line.
+struct Line {
+    queue: String,
+    /// Messages that stood there before.
+    before: u32,
+    wake_ups: WakeUps,
+}
+
+impl Line {
+    /// Starts to watch the partition of a reservation, which nobody consumes.
+    async fn watch(stage: &Stage, reservation: Uuid) -> Result<Self> {
+        let partition = stage.database.partition_of(reservation).await?;
+        let queue = partition_queue(partition);
+        let before = broker::depth(&stage.broker, &queue).await?.ready;
+        let wake_ups = WakeUps::watch(&stage.broker, partition).await?;
+        Ok(Self { queue, before, wake_ups })
+    }
+
+    /// Waits until the wake-up of an instant stands behind the one reconfirmation. Those of other
+    /// deadlines, such as of reservations that were withdrawn, may come as well.
+    async fn wake_up_arrived(&mut self, stage: &Stage, due_at: Instant) -> Result<()> {
+        let what = "the deadline's wake-up comes out of the delay ladder";
+        wait::within(what, PATIENCE, self.wake_ups.arrival(due_at)).await?;
+        let expected = self.before + 1 + self.wake_ups.seen;
+        let arrived =
+            async || Ok(broker::depth(&stage.broker, &self.queue).await?.ready >= expected);
+        wait::until("the deadline's wake-up stands in line", arrived).await
+    }
 }
