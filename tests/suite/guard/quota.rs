@@ -64,6 +64,19 @@ async fn rows_that_overrun_only_together_are_refused_together() {
     database.finish().await;
 }
 
+/// Reserved time counts, the turn-around behind it does not; so growing into it takes quota though
+/// it takes no capacity.
+#[tokio::test(flavor = "multi_thread")]
+async fn growing_into_the_gap_takes_quota() {
+    let database = with_bob().await;
+    let row = Row { gap: 10., ..of_bob(0., 55.) };
+    database.accepts(&row.insert()).await;
+    let end_at = |end| format!("update reservations set end_at = '{}'", minute(end));
+    database.refuses("ZR002", &end_at(60.5)).await;
+    database.accepts(&end_at(60.)).await;
+    database.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lower_limit_affects_new_requests_only() {
     let database = with_bob().await;
