@@ -274,6 +274,10 @@ fn read_reservations(
     partition: i32,
     ripe: Option<Instant>,
 ) -> Result<(), StoreError> {
+    let mut incomplete = world.due_complete_before;
+    let mut leave_from = |deadline: Instant| {
+        incomplete = Some(incomplete.map_or(deadline, |earlier| earlier.min(deadline)));
+    };
     for row in rows {
         let reservation = read_reservation(row)?;
         let due = ripe.is_some_and(|ripe| reservation.deadline_at <= ripe);
@@ -281,14 +285,21 @@ fn read_reservations(
             && reservation.state.is_unsettled()
             && row.try_get::<_, i32>("partition")? == partition
         {
-            world.due.push(reservation.id);
+            if world.servers.contains_key(&reservation.server) {
+                world.due.push(reservation.id);
+            } else {
+                // A former owner settled the slice whose servers we have locked. Its successors are
+                // left to the next wake-up, which locks theirs.
+                leave_from(reservation.deadline_at);
+            }
         }
         let picked: i64 = row.try_get("picked_count")?;
         if picked >= SETTLE_MAX {
-            world.due_complete_before = row.try_get("picked_until")?;
+            leave_from(row.try_get("picked_until")?);
         }
         world.reservations.insert(reservation.id, reservation);
     }
+    world.due_complete_before = incomplete;
     let reservations = &world.reservations;
     world.due.sort_unstable_by_key(|id| (reservations[id].deadline_at, *id));
     Ok(())

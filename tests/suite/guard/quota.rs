@@ -64,6 +64,19 @@ async fn rows_that_overrun_only_together_are_refused_together() {
     database.finish().await;
 }
 
+/// Reserved time counts, the turn-around behind it does not; so growing into it takes quota though
+/// it takes no capacity.
+#[tokio::test(flavor = "multi_thread")]
+async fn growing_into_the_gap_takes_quota() {
+    let database = with_bob().await;
+    let row = Row { gap: 10., ..of_bob(0., 55.) };
+    database.accepts(&row.insert()).await;
+    let end_at = |end| format!("update reservations set end_at = '{}'", minute(end));
+    database.refuses("ZR002", &end_at(60.5)).await;
+    database.accepts(&end_at(60.)).await;
+    database.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lower_limit_affects_new_requests_only() {
     let database = with_bob().await;
@@ -95,16 +108,19 @@ const ZONES: [&str; 8] = [
     "Pacific/Apia",
 ];
 
-/// Every instant lies in exactly one period, or time in between would count nowhere.
+/// Every instant lies in exactly one period, or time in between would count nowhere. Asked around
+/// every change of clocks of a year, and around the day that Apia left out.
 #[tokio::test(flavor = "multi_thread")]
 async fn periods_cover_what_they_are_asked_for() {
     let database = database(1).await;
     let holes = "
         with asked as (
             select at as from_at, at + length as to_at
-            from (select generate_series('2011-12-01T00:00Z'::timestamptz, '2012-01-31Z', '30 min')
+            from (select generate_series('2011-12-28T00:00Z'::timestamptz, '2012-01-02Z', '30 min')
                   union all
-                  select generate_series('2030-01-01T00:00Z'::timestamptz, '2030-12-31Z', '30 min')
+                  select generate_series('2030-03-01T00:00Z'::timestamptz, '2030-04-30Z', '30 min')
+                  union all
+                  select generate_series('2030-08-31T00:00Z'::timestamptz, '2030-11-09Z', '30 min')
                  ) instants (at),
                  (values (interval '1 s'), (interval '30 min'), (interval '25 h')) lengths (length)
         ), periods as (

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use holdfast::domain::id::{ServerId, TerminalId};
 use holdfast::domain::world::Action;
 use holdfast::message::answer::Answer;
+use holdfast::store::load::SETTLE_MAX;
 use uuid::Uuid;
 
 use super::{Arena, command, names, request, wake_up, words};
@@ -36,6 +37,31 @@ impl Due {
             ))
             .await;
         Self { terminal, server, partition, id: reservation.id, deadline }
+    }
+
+    /// Puts a batch's worth of holds of another server before it in the line, all due.
+    async fn crowd(&self, arena: &Arena) {
+        let (server, terminal) = (format!("crowd-{}", arena.race.orders), &self.terminal);
+        arena.database.server(&server, 10_000, 0).await;
+        let holds = format!(
+            "with held as (
+                insert into reservations (id, terminal_id, message_id, user_id, server_id, partition,
+                    start_at, end_at, busy_until, deadline_at, state, price_minor, currency,
+                    tariff_version, held_at)
+                select gen_random_uuid(), '{terminal}', 'crowd-' || i, user_id, '{server}', {},
+                    start_at + i * interval '1 s', start_at + (i + 1) * interval '1 s',
+                    start_at + (i + 1) * interval '1 s', deadline_at - interval '1 s', 'held', 0, 'EUR', 1, held_at
+                from reservations, generate_series(1, {SETTLE_MAX}) i where id = '{}'
+                returning *
+            ), lines as (
+                insert into history (seq, reservation_id, to_state, actor, trigger, server_id, at)
+                select 0, id, 'held', 'terminal', 'command', server_id, held_at from held
+            )
+            insert into requests select terminal_id, message_id, 'request', '', 'accepted',
+                'reservation.accepted', '', server_id, id, 0, held_at from held",
+            self.partition, self.id
+        );
+        arena.database.accepts(&holds).await;
     }
 
     fn reconfirm(&self) -> super::Step {
@@ -185,5 +211,31 @@ async fn a_settlement_and_a_request_for_its_place() {
         }
     }
     assert!(accepted > 0 && refused > 0, "{accepted} accepted, {refused} refused");
+    arena.finish().await;
+}
+
+/// More is due than one batch settles. Which servers that concerns is asked before the locks; what
+/// is due is asked again behind them, and by then the first slice may be somebody else's work.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slice_is_settled_with_its_servers_in_hand() {
+    let mut arena = Arena::new(2).await;
+    // One after the other, then the second begins just before the first commits. Rows are many, so
+    // no other orders, and no invariants.
+    for _ in 0..2 {
+        assert!(arena.race.next_order());
+        let due = Due::new(&arena).await;
+        arena.alone(due.partition, &[due.reconfirm()]).await;
+        due.crowd(&arena).await;
+        let settlement = || (due.partition, vec![wake_up(due.deadline)]);
+        for outcome in arena.race_unchecked(vec![settlement(), settlement()]).await {
+            outcome.expect("settled");
+        }
+        // Whoever has not got to it yet does so with the next wake-up.
+        arena.alone(due.partition, &settlement().1).await;
+        due.assert_confirmed_once(&arena).await;
+        let untold = "select count(*) from announcements where type = 'reservation.confirmed'
+            and kind = 'notice' and body::json #>> '{reservation,connection,url}' is null";
+        assert_eq!(arena.database.ask::<i64>(untold).await, 0, "{}", arena.race.order);
+    }
     arena.finish().await;
 }
