@@ -36,9 +36,10 @@ const DELAY_LEN_MAX: i64 = 1_000_000;
 const BILLING_LEN_MAX: i64 = 10_000_000;
 /// Dead letters kept for operators; the oldest are dropped.
 const DEAD_LEN_MAX: i64 = 100_000;
-/// A biller may fail for as long as it likes. Without a limit of its own a queue has one of 20 on
-/// RabbitMQ 4.x, past which it drops the event; 3.x knows no value for "none".
-const BILLING_DELIVERY_LIMIT: i64 = 1_000_000_000;
+/// A biller, or an operator with a dead letter, may fail for as long as they like. Without a limit of
+/// its own a queue has one of 20 on RabbitMQ 4.x, past which it drops the message; 3.x knows no value
+/// for "none".
+const PATIENT_DELIVERY_LIMIT: i64 = 1_000_000_000;
 /// Backstop against a message that kills every worker. Workers isolate such a message long before.
 const DELIVERY_LIMIT: i64 = 1_000;
 
@@ -207,13 +208,13 @@ impl Topology {
         self.exchange(REPLIES_EXCHANGE, ExchangeKind::Direct, false, FieldTable::default());
         self.exchange(EVENTS_EXCHANGE, ExchangeKind::Topic, false, FieldTable::default());
         // From the start, so that no confirmation precedes the first biller.
-        let patient = table([("x-delivery-limit", number(BILLING_DELIVERY_LIMIT))]);
-        self.queue(BILLING_QUEUE, add(quorum(BILLING_LEN_MAX, "reject-publish"), patient));
+        let patient = table([("x-delivery-limit", number(PATIENT_DELIVERY_LIMIT))]);
+        self.queue(BILLING_QUEUE, add(quorum(BILLING_LEN_MAX, "reject-publish"), patient.clone()));
         for pattern in BILLING_PATTERNS {
             self.bind_queue(EVENTS_EXCHANGE, BILLING_QUEUE, pattern);
         }
         self.exchange(DEAD, ExchangeKind::Fanout, false, FieldTable::default());
-        self.queue(DEAD, quorum(DEAD_LEN_MAX, "drop-head"));
+        self.queue(DEAD, add(quorum(DEAD_LEN_MAX, "drop-head"), patient));
         self.bind_queue(DEAD, DEAD, "");
     }
 
