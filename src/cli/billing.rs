@@ -99,7 +99,7 @@ fn line(event: &Value) -> String {
     let data = &event["data"];
     let kind = text(&event["type"]);
     format!(
-        "{}  {}  {} {}  user {}  server {}  reservation {}",
+        "{}  {}  {} {} minor units  user {}  server {}  reservation {}",
         text(&event["time"]),
         kind.trim_start_matches("reservation."),
         text(&data["amount_minor"]),
