@@ -12,22 +12,22 @@ create trigger policy_zone before insert or update on policy
     for each row execute function check_policy();
 
 -- The calendar periods that [from_at, to_at) touches. The only place where period bounds are
--- computed: two time-zone databases would disagree. Where clocks are set back over midnight, the
--- first of the two hours reads as the new day and still belongs to the old one; so the series
--- begins one period early, and what is not touched is dropped.
+-- computed: two time-zone databases would disagree.
 create function quota_periods(from_at timestamptz, to_at timestamptz)
     returns table (period_start timestamptz, period_end timestamptz)
     language sql stable as $$
-    select bounds.start_at, bounds.end_at
+    select bounds.period_start, bounds.period_end
     from (select quota_zone, quota_period, ('1 ' || quota_period)::interval as step from policy) p
     cross join lateral generate_series(
+        -- One step early: where clocks go back to midnight, midnight comes twice, a period begins
+        -- with the second, and the time since the first belongs to the period before.
         date_trunc(p.quota_period, from_at at time zone p.quota_zone) - p.step,
         (to_at - interval '1 microsecond') at time zone p.quota_zone,
         p.step) as local_start
     cross join lateral (
-        select local_start at time zone p.quota_zone as start_at,
-               (local_start + p.step) at time zone p.quota_zone as end_at) bounds
-    where bounds.start_at < to_at and bounds.end_at > from_at
+        select local_start at time zone p.quota_zone as period_start,
+               (local_start + p.step) at time zone p.quota_zone as period_end) bounds
+    where bounds.period_start < to_at and bounds.period_end > from_at
 $$;
 
 -- Seconds that a user's live reservations take between two instants, clipped to them. A part of a
