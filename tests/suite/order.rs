@@ -367,3 +367,39 @@ async fn decisions_keep_the_order_while_workers_come_and_go() {
     assert!(stack.drain(DEAD).await.is_empty());
     stack.finish().await;
 }
+
+/// A worker that joins takes over partitions with a backlog from one that goes on running.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_is_let_go_of_in_order() {
+    let mut stack = Stack::with_partitions(4).await;
+    stack.user("ann", Some(1 << 40), Some(1 << 20)).await;
+    let mut terminal = stack.terminal("ann").await;
+    let start = in_seconds(7_200);
+    let mut commands = Vec::new();
+    for n in 0..20 {
+        stack.server(&format!("cam-{n}"), &[]).await;
+    }
+    for n in 0..6_000 {
+        let start = start + TimeDelta::seconds(n);
+        let server = format!("cam-{}", n % 20);
+        commands.push(Command::request(new_id(), &server, start, start + TimeDelta::seconds(1)));
+    }
+    terminal.client.send_all(&commands).await.expect("sent");
+    let _first = stack.worker();
+    let decided = "select count(*) from requests";
+    facts::until("it is busy", async || stack.ask::<i64>(decided, &[]).await > 0).await;
+    let _second = stack.worker();
+    facts::until("every command is answered", async || {
+        terminal.first_answers().len() == commands.len()
+    })
+    .await;
+    for n in 0..20 {
+        let server = format!("cam-{n}");
+        let query = "select message_id from requests where server_id = $1 order by seq";
+        let rows = stack.db.query(query, &[&server]).await.expect("requests");
+        let sent = commands.iter().filter(|c| c.server.as_deref() == Some(server.as_str()));
+        let sent: Vec<&str> = sent.map(|command| command.message_id.as_str()).collect();
+        assert!(rows.iter().map(|row| row.get::<_, &str>(0)).eq(sent), "in the queue's order");
+    }
+    stack.finish().await;
+}
