@@ -8,7 +8,9 @@
 //! then request keys (sorted, by their insertion). Whoever follows it cannot deadlock.
 
 pub mod batch;
+pub mod closures;
 pub mod error;
+pub mod ledger;
 pub mod load;
 pub mod membership;
 pub mod migrations;
@@ -17,8 +19,12 @@ pub mod policy;
 pub mod pool;
 pub mod registry;
 pub mod reports;
+pub mod reservations;
 pub mod save;
+pub mod servers;
 pub mod suspects;
+pub mod terminals;
+pub mod users;
 pub mod wake_ups;
 
 /// The text of the statement `sql/<name>.sql`.
