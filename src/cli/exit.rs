@@ -40,6 +40,11 @@ pub enum CliError {
     OutputClosed,
 }
 
+/// The error of a command that is not to be done; `message` says why, and what to do.
+pub fn refuse<T>(message: impl Into<String>) -> anyhow::Result<T> {
+    Err(CliError::Refused(message.into()).into())
+}
+
 /// The exit code for an error.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     error.chain().find_map(code_of).unwrap_or(FAILURE)

@@ -39,6 +39,16 @@ pub fn time(instant: Instant) -> String {
     instant.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
+/// A truth for people.
+pub fn yes_or_no(truth: bool) -> String {
+    if truth { "yes" } else { "no" }.to_owned()
+}
+
+/// An amount of money for people, in the currency's smallest unit.
+pub fn money(amount_minor: impl std::fmt::Display, currency: &str) -> String {
+    format!("{amount_minor} {currency} minor units")
+}
+
 /// Aligned columns; each as wide as its widest cell.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let header = header.iter().map(|cell| cell.to_string()).collect();

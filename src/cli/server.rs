@@ -1,17 +1,19 @@
 //! `holdfast server`: what can be reserved.
 
+mod closure;
+mod set;
+mod show;
+
 use anyhow::Result;
+use clap::builder::RangedI64ValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::Context;
-use super::exit::{CliError, refusal};
-use super::output::table;
+use super::exit::{refusal, refuse};
+use super::output::{table, yes_or_no};
 use crate::domain::id::ServerId;
 use crate::store::registry::{self, NewServer, ServerLine};
-
-/// The database's code for what would overbook; its detail lists the reservations in the way.
-const CAPACITY_GUARD: &str = "ZR001";
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -19,16 +21,33 @@ pub(super) enum Command {
     Add(Box<Add>),
     /// List the servers
     List,
-    /// Change a server's capacity
-    ///
-    /// Going below what is booked is refused, and the reservations in the way are listed.
-    Set {
+    /// Show a server: what it takes and costs, its partition, and the closures ahead
+    Show {
         /// The server's id
         id: ServerId,
-        /// Simultaneous reservations
-        #[arg(long, value_name = "N", value_parser = capacity())]
-        capacity: i32,
     },
+    /// Change what is set for a server
+    ///
+    /// Affects new requests only: what is reserved keeps its time, deadline and price. A capacity
+    /// below what is booked is refused, and the reservations in the way are listed. With another
+    /// rate or currency the tariff version rises by one.
+    Set(Box<set::Set>),
+    /// Take no new requests for a server
+    ///
+    /// Affects new requests only, which are refused with `server_closed`. Reservations stay: they
+    /// can be reconfirmed and withdrawn, and are settled at their deadlines.
+    Close {
+        /// The server's id
+        id: ServerId,
+    },
+    /// Take new requests for a server again
+    Open {
+        /// The server's id
+        id: ServerId,
+    },
+    /// Closures: maintenance windows in which a server takes no new reservations
+    #[command(subcommand)]
+    Closure(closure::Command),
 }
 
 #[derive(Args)]
@@ -43,7 +62,7 @@ pub(super) struct Add {
     #[arg(long, value_name = "N", value_parser = capacity())]
     capacity: i32,
     /// Price of an hour, in integer minor units (cents)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..=100_000_000_000))]
+    #[arg(long, value_name = "N", value_parser = rate_minor())]
     rate_minor: i64,
     /// Currency of the price, ISO 4217
     #[arg(long, value_name = "CODE", value_parser = currency)]
@@ -82,12 +101,26 @@ enum LateBooking {
     Confirm,
 }
 
-fn seconds(min: i64, max: i64) -> clap::builder::RangedI64ValueParser<i32> {
+impl LateBooking {
+    /// The word used in the database.
+    fn as_str(self) -> &'static str {
+        match self {
+            LateBooking::Reject => "reject",
+            LateBooking::Confirm => "confirm",
+        }
+    }
+}
+
+fn seconds(min: i64, max: i64) -> RangedI64ValueParser<i32> {
     clap::value_parser!(i32).range(min..=max)
 }
 
-fn capacity() -> clap::builder::RangedI64ValueParser<i32> {
+fn capacity() -> RangedI64ValueParser<i32> {
     clap::value_parser!(i32).range(1..=10_000)
+}
+
+fn rate_minor() -> RangedI64ValueParser<i64> {
+    clap::value_parser!(i64).range(0..=100_000_000_000)
 }
 
 fn currency(text: &str) -> Result<String, String> {
@@ -106,13 +139,17 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Add(add) => run_add(context, *add).await,
         Command::List => list(context).await,
-        Command::Set { id, capacity } => set(context, &id, capacity).await,
+        Command::Show { id } => show::run(context, &id).await,
+        Command::Set(set) => set::run(context, *set).await,
+        Command::Close { id } => show::set_open(context, &id, false).await,
+        Command::Open { id } => show::set_open(context, &id, true).await,
+        Command::Closure(command) => closure::run(context, command).await,
     }
 }
 
 async fn run_add(context: &Context, add: Add) -> Result<()> {
     if add.min_seconds > add.max_seconds {
-        return Err(CliError::Refused("--max-seconds is below --min-seconds".to_owned()).into());
+        return refuse("--max-seconds is below --min-seconds");
     }
     let server = NewServer {
         id: add.id,
@@ -125,16 +162,13 @@ async fn run_add(context: &Context, add: Add) -> Result<()> {
         gap_seconds: add.gap_seconds,
         lead_seconds: add.lead_seconds,
         horizon_seconds: add.horizon_seconds,
-        late_booking: match add.late_booking {
-            LateBooking::Reject => "reject",
-            LateBooking::Confirm => "confirm",
-        },
+        late_booking: add.late_booking.as_str(),
         connection_url: add.connection_url,
     };
     let client = context.database().await?;
     let id = &server.id;
     if !registry::insert_server(&client, &server).await.map_err(refusal)? {
-        return Err(CliError::Refused(format!("there is a server {id} already")).into());
+        return refuse(format!("there is a server {id} already"));
     }
     context.output.print(&json!({ "server": id.as_str() }), || format!("added server {id}"))
 }
@@ -151,7 +185,7 @@ async fn list(context: &Context) -> Result<()> {
 fn row(server: &ServerLine) -> Vec<String> {
     vec![
         server.id.clone(),
-        if server.open { "yes" } else { "no" }.to_owned(),
+        yes_or_no(server.open),
         server.capacity.to_string(),
         server.live_reservations.to_string(),
         format!("{} {}", server.rate_minor, server.currency),
@@ -160,21 +194,7 @@ fn row(server: &ServerLine) -> Vec<String> {
     ]
 }
 
-async fn set(context: &Context, id: &ServerId, capacity: i32) -> Result<()> {
-    let client = context.database().await?;
-    let updated = registry::update_capacity(&client, id, capacity).await;
-    if let Err(error) = &updated
-        && context.output.json
-        && let Some((_, Some(in_the_way))) = error.database_message()
-        && error.sql_state().is_some_and(|state| state.code() == CAPACITY_GUARD)
-    {
-        let ids: Vec<&str> = in_the_way.split(", ").collect();
-        context.output.line(&json!({ "in_the_way": ids }).to_string())?;
-    }
-    if !updated.map_err(refusal)? {
-        return Err(CliError::Refused(format!("there is no server {id}")).into());
-    }
-    context.output.print(&json!({ "server": id.as_str(), "capacity": capacity }), || {
-        format!("server {id} now has capacity {capacity}")
-    })
+/// What is said when there is no such server.
+fn unknown<T>(id: &ServerId) -> Result<T> {
+    refuse(format!("there is no server {id}; `holdfast server list` shows those there are"))
 }

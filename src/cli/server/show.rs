@@ -1,0 +1,70 @@
+//! `holdfast server show`, `close` and `open`.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{closure, unknown};
+use crate::cli::Context;
+use crate::cli::exit::refusal;
+use crate::cli::output::{fields, yes_or_no};
+use crate::domain::id::ServerId;
+use crate::domain::refusal::Code;
+use crate::store::servers::{self, ServerDetails};
+
+pub(super) async fn run(context: &Context, id: &ServerId) -> Result<()> {
+    let client = context.database().await?;
+    let Some(server) = servers::load_server(&client, id).await? else {
+        return unknown(id);
+    };
+    context.output.print(&server, || text(&server))
+}
+
+fn text(server: &ServerDetails) -> String {
+    let seconds = |seconds: i32| format!("{seconds} s");
+    let tariff = format!(
+        "{} {} minor units an hour, version {}",
+        server.rate_minor, server.currency, server.tariff_version
+    );
+    let partition = server.partition.map(|partition| partition.to_string());
+    let head = fields(&[
+        ("server", server.id.clone()),
+        ("open", yes_or_no(server.open)),
+        ("capacity", server.capacity.to_string()),
+        ("live", format!("{} reservations", server.live_reservations)),
+        ("tariff", tariff),
+        ("slot", seconds(server.slot_seconds)),
+        ("shortest", seconds(server.min_seconds)),
+        ("longest", seconds(server.max_seconds)),
+        ("gap", seconds(server.gap_seconds)),
+        ("lead", seconds(server.lead_seconds)),
+        ("horizon", seconds(server.horizon_seconds)),
+        ("late booking", server.late_booking.clone()),
+        ("connection", server.connection_url.clone()),
+        ("partition", partition.unwrap_or_else(|| "known with the first reservation".to_owned())),
+    ]);
+    match server.closures.as_slice() {
+        [] => head,
+        closures => format!("{head}\nClosures ahead:\n{}", closure::list_text(closures)),
+    }
+}
+
+pub(super) async fn set_open(context: &Context, id: &ServerId, open: bool) -> Result<()> {
+    let client = context.database().await?;
+    if !servers::update_open(&client, id, open).await.map_err(refusal)? {
+        return unknown(id);
+    }
+    // Counted afterwards: nothing is added to a closed server any more.
+    let Some(server) = servers::load_server(&client, id).await? else {
+        return unknown(id);
+    };
+    let live = server.live_reservations;
+    let value = json!({ "server": id.as_str(), "open": open, "live_reservations": live });
+    context.output.print(&value, || match open {
+        true => format!("server {id} is open: it takes new requests"),
+        false => format!(
+            "server {id} is closed: new requests are refused with {}; live reservations, which \
+             stay: {live}",
+            Code::ServerClosed
+        ),
+    })
+}
