@@ -144,12 +144,15 @@ impl Command {
     fn needs(&self) -> &'static [Variable] {
         match self {
             Command::Worker(_) | Command::Topology(_) => &[DATABASE_URL, AMQP_URL],
-            Command::Terminal(_) => &[DATABASE_URL, AMQP_URL, MANAGEMENT_URL],
+            Command::Terminal(terminal::Command::Add { .. }) => {
+                &[DATABASE_URL, AMQP_URL, MANAGEMENT_URL]
+            }
             Command::Client(_) | Command::Billing(_) => &[AMQP_URL],
             Command::Migrate(_)
             | Command::Server(_)
             | Command::User(_)
             | Command::Policy(_)
+            | Command::Terminal(_)
             | Command::Reservation(_) => &[DATABASE_URL],
         }
     }

@@ -1,21 +1,28 @@
 //! `holdfast terminal`: broker accounts that users send commands with.
 
+mod snippet;
+
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use serde_json::json;
+use tokio_postgres::Client;
 
 use super::Context;
-use super::exit::{CliError, refusal};
+use super::exit::{refusal, refuse};
+use super::output::{table, time, yes_or_no};
 use crate::broker::accounts::{Accounts, Found};
 use crate::domain::id::{TerminalId, UserId};
+use crate::domain::refusal::Code;
 use crate::store::registry::{self, TerminalAdded};
+use crate::store::terminals::{self, TerminalLine};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Register a terminal and make its broker account; prints the AMQP URL to use it with
     ///
     /// The URL contains the account's password, which is shown this once. If the command was
-    /// interrupted before the account was complete, run it again.
+    /// interrupted before the account was complete, run it again. A small terminal in Python to
+    /// begin with is printed to standard error; it contains no password.
     #[command(after_help = "\
 Example: a request as that terminal
   export AMQP_URL=$(holdfast terminal add alice-1 --user alice)
@@ -27,35 +34,51 @@ Example: a request as that terminal
         #[arg(long, value_name = "ID")]
         user: UserId,
     },
+    /// List the terminals
+    List {
+        /// Only those of this user
+        #[arg(long, value_name = "ID")]
+        user: Option<UserId>,
+    },
+    /// Refuse a terminal's commands from now on
+    ///
+    /// They are refused with `terminal_disabled`, which is not stored: once the terminal is enabled
+    /// again, the same messages can be sent again. Its reservations stay, and are settled at their
+    /// deadlines; its broker account stays too.
+    Disable {
+        /// The terminal's id
+        id: TerminalId,
+    },
+    /// Decide a terminal's commands again
+    Enable {
+        /// The terminal's id
+        id: TerminalId,
+    },
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
-    let Command::Add { id, user } = command;
+    match command {
+        Command::Add { id, user } => add(context, id, user).await,
+        Command::List { user } => list(context, user).await,
+        Command::Disable { id } => set_enabled(context, &id, false).await,
+        Command::Enable { id } => set_enabled(context, &id, true).await,
+    }
+}
+
+async fn add(context: &Context, id: TerminalId, user: UserId) -> Result<()> {
     let broker = context.config.broker()?;
     if id.as_str() == broker.account() {
         // Whatever the workers' account sends is believed.
-        return refused(format!("{id} is the account of the workers"));
+        return refuse(format!("{id} is the account of the workers"));
     }
     let accounts = Accounts::new(context.config.management_url()?, broker)?;
     let client = context.database().await?;
     let account = accounts.find(id.as_str()).await?;
     if account != Found::Nothing && !registry::terminal_exists(&client, id.as_str()).await? {
-        return refused(format!("the broker has an account {id} that is no terminal's"));
+        return refuse(format!("the broker has an account {id} that is no terminal's"));
     }
-    match registry::insert_terminal(&client, &id, &user).await.map_err(refusal)? {
-        TerminalAdded::UnknownUser => return refused(format!("there is no user {user}")),
-        TerminalAdded::Taken => return refused(format!("terminal {id} is another user's")),
-        TerminalAdded::Exists if account == Found::Complete => {
-            return refused(format!(
-                "there is a terminal {id} already; for a new password delete its broker account \
-                 and run this again"
-            ));
-        }
-        TerminalAdded::Exists => {
-            eprintln!("completing terminal {id}, which has no complete account yet")
-        }
-        TerminalAdded::New => {}
-    }
+    register(&client, &id, &user, account).await?;
+    let server = open_server(&client).await?;
     let password = accounts
         .create_terminal(&id)
         .await
@@ -63,9 +86,62 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     let url = broker.url_for(id.as_str(), &password);
     eprintln!("terminal {id} of user {user}; its AMQP URL, with the password, is shown this once:");
     let value = json!({ "terminal": id.as_str(), "user": user.as_str(), "amqp_url": url });
-    context.output.print(&value, || url.clone())
+    context.output.print(&value, || url.clone())?;
+    if !context.output.json {
+        eprintln!("\n{}", snippet::python(&id, server.as_deref()));
+    }
+    Ok(())
 }
 
-fn refused(message: String) -> Result<()> {
-    Err(CliError::Refused(message).into())
+/// Adds the row; refuses when the terminal is there already, unless its `account` is incomplete.
+async fn register(client: &Client, id: &TerminalId, user: &UserId, account: Found) -> Result<()> {
+    match registry::insert_terminal(client, id, user).await.map_err(refusal)? {
+        TerminalAdded::UnknownUser => refuse(format!("there is no user {user}")),
+        TerminalAdded::Taken => refuse(format!("terminal {id} is another user's")),
+        TerminalAdded::Exists if account == Found::Complete => refuse(format!(
+            "there is a terminal {id} already; for a new password delete its broker account and \
+             run this again"
+        )),
+        TerminalAdded::Exists => {
+            eprintln!("completing terminal {id}, which has no complete account yet");
+            Ok(())
+        }
+        TerminalAdded::New => Ok(()),
+    }
+}
+
+/// A server that a first request can be sent for.
+async fn open_server(client: &Client) -> Result<Option<String>> {
+    let servers = registry::load_servers(client).await?;
+    Ok(servers.into_iter().find(|server| server.open).map(|server| server.id))
+}
+
+async fn list(context: &Context, user: Option<UserId>) -> Result<()> {
+    let client = context.database().await?;
+    let terminals = terminals::load_terminals(&client, user.as_ref()).await?;
+    context.output.print(&terminals, || {
+        let row = |terminal: &TerminalLine| {
+            let TerminalLine { id, user, enabled, created_at } = terminal;
+            vec![id.clone(), user.clone(), yes_or_no(*enabled), time(*created_at)]
+        };
+        let rows: Vec<Vec<String>> = terminals.iter().map(row).collect();
+        table(&["ID", "USER", "ENABLED", "ADDED"], &rows)
+    })
+}
+
+async fn set_enabled(context: &Context, id: &TerminalId, enabled: bool) -> Result<()> {
+    let client = context.database().await?;
+    if !terminals::update_enabled(&client, id, enabled).await.map_err(refusal)? {
+        return refuse(format!(
+            "there is no terminal {id}; `holdfast terminal list` shows those there are"
+        ));
+    }
+    let value = json!({ "terminal": id.as_str(), "enabled": enabled });
+    context.output.print(&value, || match enabled {
+        true => format!("terminal {id} is enabled"),
+        false => format!(
+            "terminal {id} is disabled: its commands are refused with {}; its reservations stay",
+            Code::TerminalDisabled
+        ),
+    })
 }
