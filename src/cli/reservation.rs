@@ -1,4 +1,7 @@
-//! `holdfast reservation`: what became of reservations, and why.
+//! `holdfast reservation`: which there are, what became of them, and why.
+
+mod list;
+mod show;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -6,14 +9,24 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::Context;
-use super::exit::CliError;
-use super::output::{fields, table, time};
+use super::exit::refuse;
+use super::output::{fields, money, table, time};
 use crate::domain::reservation::{CancelReason, Reservation, State};
 use crate::message::answer::ReservationView;
 use crate::store::reports::{HistoryLine, load_history};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
+    /// Show a reservation: all that is stored of it, and what was billed
+    Show {
+        /// The reservation's id
+        id: Uuid,
+    },
+    /// List reservations, by start
+    ///
+    /// The filters add up. When there are more than --limit, the cursor for --after is printed:
+    /// the id of the last one listed.
+    List(list::List),
     /// Tell what happened to a reservation: when, by whom or what, why, and how late
     History {
         /// The reservation's id
@@ -22,10 +35,17 @@ pub(super) enum Command {
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
-    let Command::History { id } = command;
+    match command {
+        Command::Show { id } => show::run(context, id).await,
+        Command::List(list) => list::run(context, list).await,
+        Command::History { id } => history(context, id).await,
+    }
+}
+
+async fn history(context: &Context, id: Uuid) -> Result<()> {
     let client = context.database().await?;
     let Some((reservation, history)) = load_history(&client, id).await? else {
-        return Err(CliError::Refused(format!("there is no reservation {id}")).into());
+        return unknown(id);
     };
     let value = json!({
         "reservation": ReservationView::new(&reservation, None),
@@ -37,6 +57,11 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     context.output.print(&value, || text(&reservation, &history))
 }
 
+/// What is said when there is no such reservation.
+fn unknown<T>(id: Uuid) -> Result<T> {
+    refuse(format!("there is no reservation {id}"))
+}
+
 fn text(reservation: &Reservation, history: &[HistoryLine]) -> String {
     let head = fields(&[
         ("reservation", reservation.id.to_string()),
@@ -46,7 +71,7 @@ fn text(reservation: &Reservation, history: &[HistoryLine]) -> String {
         ("start", time(reservation.interval.start)),
         ("end", time(reservation.interval.end)),
         ("deadline", time(reservation.deadline_at)),
-        ("price", format!("{} {} minor units", reservation.price_minor, reservation.currency)),
+        ("price", money(reservation.price_minor, &reservation.currency)),
     ]);
     let rows: Vec<Vec<String>> = history
         .iter()

@@ -1,0 +1,118 @@
+//! `holdfast reservation list`.
+
+use anyhow::{Context as _, Result};
+use chrono::Utc;
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::show::Described;
+use crate::cli::Context;
+use crate::cli::exit::refuse;
+use crate::cli::output::{table, time};
+use crate::cli::when::When;
+use crate::domain::id::{ServerId, UserId};
+use crate::domain::reservation::{Reservation, State};
+use crate::store::reservations::{Filter, Page, load_page};
+
+#[derive(Args)]
+#[command(after_help = "\
+Example: what is booked on gpu-1 on one day
+  holdfast reservation list --server gpu-1 --state held --state reconfirmed --state confirmed \\
+      --from 2031-05-01T00:00:00Z --to 2031-05-02T00:00:00Z")]
+pub(in crate::cli) struct List {
+    /// Only those of this user
+    #[arg(long, value_name = "ID")]
+    user: Option<UserId>,
+    /// Only those of this server
+    #[arg(long, value_name = "ID")]
+    server: Option<ServerId>,
+    /// Only those in this state; can be given several times
+    #[arg(long, value_name = "STATE")]
+    state: Vec<Wanted>,
+    /// Only those that end after this instant, such as 2031-05-01T00:00:00Z or +0s
+    #[arg(long, value_name = "TIME")]
+    from: Option<When>,
+    /// Only those that start before this instant
+    #[arg(long, value_name = "TIME")]
+    to: Option<When>,
+    /// Most reservations to list
+    #[arg(long, value_name = "N", default_value_t = 100,
+          value_parser = clap::value_parser!(i64).range(1..=10_000))]
+    limit: i64,
+    /// Only those behind this reservation: the next page
+    #[arg(long, value_name = "RESERVATION")]
+    after: Option<Uuid>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Wanted {
+    Held,
+    Reconfirmed,
+    Confirmed,
+    Cancelled,
+}
+
+impl List {
+    fn filter(&self) -> Result<Filter> {
+        let now = Utc::now();
+        let instant = |when: Option<When>| match when {
+            None => Ok(None),
+            Some(when) => when.resolve(now).map(Some).context("that is beyond the calendar"),
+        };
+        let state = |wanted: &Wanted| match wanted {
+            Wanted::Held => State::Held,
+            Wanted::Reconfirmed => State::Reconfirmed,
+            Wanted::Confirmed => State::Confirmed,
+            Wanted::Cancelled => State::Cancelled,
+        };
+        Ok(Filter {
+            user: self.user.clone(),
+            server: self.server.clone(),
+            states: self.state.iter().map(state).collect(),
+            from: instant(self.from)?,
+            to: instant(self.to)?,
+        })
+    }
+}
+
+pub(super) async fn run(context: &Context, list: List) -> Result<()> {
+    let filter = list.filter()?;
+    if let (Some(from), Some(to)) = (filter.from, filter.to)
+        && to <= from
+    {
+        return refuse("--to is not after --from");
+    }
+    let client = context.database().await?;
+    let Some(page) = load_page(&client, &filter, list.after, list.limit).await? else {
+        return refuse("there is no reservation with the id in --after");
+    };
+    let next = page.reservations.last().filter(|_| page.more).map(|last| last.id);
+    context.output.print(&value(&page, next), || text(&page))?;
+    if let (Some(next), false) = (next, context.output.json) {
+        eprintln!("there are more: repeat it with --after {next}");
+    }
+    Ok(())
+}
+
+fn value(page: &Page, next: Option<Uuid>) -> Value {
+    let described: Vec<Described> =
+        page.reservations.iter().map(|reservation| Described::new(reservation, None)).collect();
+    json!({ "reservations": described, "next": next })
+}
+
+fn text(page: &Page) -> String {
+    let row = |reservation: &Reservation| {
+        vec![
+            reservation.id.to_string(),
+            reservation.server.to_string(),
+            reservation.user.to_string(),
+            reservation.state.to_string(),
+            time(reservation.interval.start),
+            time(reservation.interval.end),
+            time(reservation.deadline_at),
+        ]
+    };
+    let header = ["RESERVATION", "SERVER", "USER", "STATE", "START", "END", "DEADLINE"];
+    table(&header, &page.reservations.iter().map(row).collect::<Vec<_>>())
+}

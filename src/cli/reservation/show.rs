@@ -1,0 +1,90 @@
+//! `holdfast reservation show`.
+
+use anyhow::Result;
+use serde::Serialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{unknown, why};
+use crate::cli::Context;
+use crate::cli::output::{fields, money, table, time};
+use crate::domain::interval::Instant;
+use crate::domain::reservation::{Reservation, State};
+use crate::message::answer::ReservationView;
+use crate::store::ledger::{Entry, load_entries};
+use crate::store::reservations::load_reservation;
+
+/// A reservation as operators see it: what terminals see, and whose it is.
+#[derive(Serialize)]
+pub(super) struct Described {
+    #[serde(flatten)]
+    view: ReservationView,
+    user: String,
+    terminal: String,
+    message_id: String,
+    held_at: Instant,
+    busy_until: Instant,
+}
+
+impl Described {
+    pub(super) fn new(reservation: &Reservation, connection_url: Option<&str>) -> Self {
+        Self {
+            view: ReservationView::new(reservation, connection_url),
+            user: reservation.user.to_string(),
+            terminal: reservation.terminal.to_string(),
+            message_id: reservation.message_id.clone(),
+            held_at: reservation.held_at,
+            busy_until: reservation.busy_until,
+        }
+    }
+}
+
+pub(super) async fn run(context: &Context, id: Uuid) -> Result<()> {
+    let client = context.database().await?;
+    let Some((reservation, partition, url)) = load_reservation(&client, id).await? else {
+        return unknown(id);
+    };
+    let billing = load_entries(&client, id).await?;
+    let value = json!({
+        "reservation": Described::new(&reservation, Some(&url)),
+        "partition": partition,
+        "billing": billing,
+    });
+    context.output.print(&value, || text(&reservation, partition, &url, &billing))
+}
+
+fn text(reservation: &Reservation, partition: i32, url: &str, billing: &[Entry]) -> String {
+    let price = money(reservation.price_minor, &reservation.currency);
+    let mut lines = vec![
+        ("reservation", reservation.id.to_string()),
+        ("state", format!("{}: {}", reservation.state, why(reservation))),
+        ("user", reservation.user.to_string()),
+        ("terminal", reservation.terminal.to_string()),
+        ("message", reservation.message_id.clone()),
+        ("server", reservation.server.to_string()),
+        ("partition", partition.to_string()),
+        ("start", time(reservation.interval.start)),
+        ("end", time(reservation.interval.end)),
+        ("busy until", time(reservation.busy_until)),
+        ("deadline", time(reservation.deadline_at)),
+        ("price", format!("{price}, tariff version {}", reservation.tariff_version)),
+        ("held", time(reservation.held_at)),
+    ];
+    let connection = (reservation.state == State::Confirmed).then(|| url.to_owned());
+    let optional = [
+        ("reconfirmed", reservation.reconfirmed_at.map(time)),
+        ("settled", reservation.settled_at.map(time)),
+        ("connection", connection),
+    ];
+    lines.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    let head = fields(&lines);
+    if billing.is_empty() {
+        return format!("{head}\nNothing was billed.");
+    }
+    let row = |entry: &Entry| {
+        let amount = money(entry.amount_minor, &entry.currency);
+        vec![time(entry.created_at), entry.kind.clone(), amount, entry.id.to_string()]
+    };
+    let rows: Vec<Vec<String>> = billing.iter().map(row).collect();
+    format!("{head}\n{}", table(&["BILLED", "KIND", "AMOUNT", "ENTRY"], &rows))
+}
