@@ -1,4 +1,6 @@
-//! `holdfast billing`: watch what is billed.
+//! `holdfast billing`: watch what is billed, and add it up.
+
+mod ledger;
 
 use std::time::Duration;
 
@@ -24,6 +26,12 @@ pub(super) enum Command {
     /// Reads copies, from a queue of its own, and takes nothing from the billing system. Ends after
     /// --count events, or on Ctrl-C; exits with 5 if the next one does not come in time.
     Tail(Tail),
+    /// Print what was billed in a time, and totals per currency
+    ///
+    /// Reads the database: to compare with what the billing system has. An entry belongs to the
+    /// instant at which it was decided, and can be read a moment later; so ask for a time that has
+    /// been over for a minute.
+    Ledger(ledger::Ledger),
 }
 
 #[derive(Args)]
@@ -37,7 +45,13 @@ pub(super) struct Tail {
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
-    let Command::Tail(tail) = command;
+    match command {
+        Command::Tail(tail) => run_tail(context, tail).await,
+        Command::Ledger(ledger) => ledger::run(context, ledger).await,
+    }
+}
+
+async fn run_tail(context: &Context, tail: Tail) -> Result<()> {
     let stop = (context.stop)()?;
     let connection = context.broker("billing tail").await?;
     let queue = temporary::declare(&connection, EVENTS_EXCHANGE, &BILLING_PATTERNS).await?;

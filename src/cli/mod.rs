@@ -147,13 +147,14 @@ impl Command {
             Command::Terminal(terminal::Command::Add { .. }) => {
                 &[DATABASE_URL, AMQP_URL, MANAGEMENT_URL]
             }
-            Command::Client(_) | Command::Billing(_) => &[AMQP_URL],
+            Command::Client(_) | Command::Billing(billing::Command::Tail(_)) => &[AMQP_URL],
             Command::Migrate(_)
             | Command::Server(_)
             | Command::User(_)
             | Command::Policy(_)
             | Command::Terminal(_)
-            | Command::Reservation(_) => &[DATABASE_URL],
+            | Command::Reservation(_)
+            | Command::Billing(_) => &[DATABASE_URL],
         }
     }
 
