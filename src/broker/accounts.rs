@@ -13,7 +13,7 @@ use url::Url;
 
 use super::connection::Endpoint;
 use super::topology::{
-    COMMANDS_EXCHANGE, REPLIES_EXCHANGE, REPLY_LEN_MAX, REPLY_TTL_MS, reply_queue,
+    BILLING_QUEUE, COMMANDS_EXCHANGE, REPLIES_EXCHANGE, REPLY_LEN_MAX, REPLY_TTL_MS, reply_queue,
 };
 use crate::domain::id::TerminalId;
 
@@ -22,6 +22,14 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Length of generated passwords; 32 alphanumerics are 190 bits.
 const PASSWORD_LEN: usize = 32;
+
+/// A grant that matches no name.
+const NOTHING: &str = "^$";
+
+/// The account of the billing system `name`. No terminal's, as no id has an underscore.
+pub fn biller_account(name: &str) -> String {
+    format!("biller_{name}")
+}
 
 /// The management API of the broker.
 pub struct Accounts {
@@ -83,14 +91,39 @@ impl Accounts {
             bail!("the broker already has an account named {name}");
         }
         self.declare_reply_queue(name).await?;
+        let password = self.create_account(name).await?;
+        self.grant_terminal(name).await?;
+        Ok(password)
+    }
+
+    /// Makes an account that may consume the billing queue and nothing else, and returns its
+    /// password. Like a terminal's, it is complete once it has its permissions.
+    pub async fn create_biller(&self, account: &str) -> Result<String> {
+        if self.find(account).await? == Found::Complete {
+            bail!("the broker already has an account named {account}");
+        }
+        let password = self.create_account(account).await?;
+        let permissions = Permissions {
+            user: account,
+            vhost: &self.vhost,
+            configure: NOTHING,
+            write: NOTHING,
+            read: &literal(BILLING_QUEUE),
+        };
+        let granted = self.client.declare_permissions(&permissions).await;
+        granted.context("granting permissions")?;
+        Ok(password)
+    }
+
+    /// Makes an account without any rights, or gives it a new password; returns the password.
+    async fn create_account(&self, name: &str) -> Result<String> {
         let password: String =
             rand::rng().sample_iter(Alphanumeric).take(PASSWORD_LEN).map(char::from).collect();
         let salt: [u8; 4] = rand::rng().random();
         let hash = base64_encoded_salted_password_hash_sha256(&salt, &password);
-        // No tags: a terminal neither manages nor impersonates.
+        // No tags: nobody who is given one of these manages or impersonates.
         let account = UserParams::new(name, &hash, "");
         self.client.create_user(&account).await.context("creating the broker account")?;
-        self.grant(name).await?;
         Ok(password)
     }
 
@@ -114,12 +147,11 @@ impl Accounts {
     }
 
     /// Publish commands under its own name, read its own answers; nothing else.
-    async fn grant(&self, terminal: &str) -> Result<()> {
-        let literal = |name: &str| format!("^{}$", name.replace('.', "\\."));
+    async fn grant_terminal(&self, terminal: &str) -> Result<()> {
         let permissions = Permissions {
             user: terminal,
             vhost: &self.vhost,
-            configure: "^$",
+            configure: NOTHING,
             write: &literal(COMMANDS_EXCHANGE),
             read: &literal(&reply_queue(terminal)),
         };
@@ -128,12 +160,17 @@ impl Accounts {
             vhost: &self.vhost,
             exchange: COMMANDS_EXCHANGE,
             write: "^{username}\\.",
-            read: "^$",
+            read: NOTHING,
         };
         let granted = self.client.declare_topic_permissions(&topics).await;
         granted.context("granting routing keys")?;
         self.client.declare_permissions(&permissions).await.context("granting permissions")
     }
+}
+
+/// A grant for exactly one name.
+fn literal(name: &str) -> String {
+    format!("^{}$", name.replace('.', "\\."))
 }
 
 /// Undoes a URL's percent-encoding.

@@ -3,6 +3,7 @@
 //! Results go to standard output, hints and errors to standard error. Absent on purpose: signals
 //! and the process's end, which are the binary's.
 
+mod biller;
 mod billing;
 mod client;
 pub mod exit;
@@ -92,6 +93,9 @@ enum Command {
     /// What is billed
     #[command(subcommand)]
     Billing(billing::Command),
+    /// Billers: the broker accounts that billing systems read with
+    #[command(subcommand)]
+    Biller(biller::Command),
 }
 
 /// What a command works with.
@@ -135,6 +139,7 @@ impl Cli {
             Command::Client(command) => client::run(&context, command).await,
             Command::Reservation(command) => reservation::run(&context, command).await,
             Command::Billing(command) => billing::run(&context, command).await,
+            Command::Biller(command) => biller::run(&context, command).await,
         }
     }
 }
@@ -147,6 +152,7 @@ impl Command {
             Command::Terminal(terminal::Command::Add { .. }) => {
                 &[DATABASE_URL, AMQP_URL, MANAGEMENT_URL]
             }
+            Command::Biller(_) => &[AMQP_URL, MANAGEMENT_URL],
             Command::Client(_) | Command::Billing(billing::Command::Tail(_)) => &[AMQP_URL],
             Command::Migrate(_)
             | Command::Server(_)
