@@ -9,6 +9,8 @@ pub mod connection;
 pub mod consumer;
 pub mod delay;
 pub mod publisher;
+pub mod removal;
+pub mod reply_queues;
 pub mod temporary;
 pub mod topology;
 

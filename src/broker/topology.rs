@@ -245,6 +245,13 @@ impl Topology {
     }
 }
 
+/// The names of what [`apply`] declares: exchanges, then queues. What a terminal has is not in it.
+pub fn names(shape: Shape) -> (Vec<String>, Vec<String>) {
+    let Topology { exchanges, queues, .. } = Topology::of(shape);
+    let exchanges = exchanges.into_iter().map(|exchange| exchange.name);
+    (exchanges.collect(), queues.into_iter().map(|queue| queue.name).collect())
+}
+
 /// Declares everything. Doing so again is harmless; a thing that exists with other arguments is an
 /// error that names it.
 pub async fn apply(connection: &Connection, shape: Shape) -> Result<(), BrokerError> {

@@ -1,14 +1,18 @@
-//! `holdfast topology`: declare and verify what is on the broker.
+//! `holdfast topology`: declare, verify and remove what is on the broker.
+
+mod remove;
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use serde_json::json;
 
 use super::Context;
-use super::exit::CliError;
+use super::exit::{CliError, refuse};
 use crate::broker::canary::{self, Flight};
+use crate::broker::reply_queues;
 use crate::broker::topology::{self, Shape};
 use crate::store::registry::{self, TopologyShape};
+use crate::store::terminals::load_terminals;
 
 const PARTITIONS_DEFAULT: i32 = 4;
 const DELAY_LEVELS_DEFAULT: i32 = 24;
@@ -18,7 +22,8 @@ pub(super) enum Command {
     /// Declare everything on the broker, and record its shape in the database
     ///
     /// Doing so again is harmless and completes what is missing. The shape of an installation
-    /// stays as it was first applied: without flags, that is what is declared again.
+    /// stays as it was first applied: without flags, that is what is declared again. The queues of
+    /// answers of the registered terminals are restored too.
     Apply {
         /// Number of command queues, over which servers are spread; default 4
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=256))]
@@ -31,6 +36,12 @@ pub(super) enum Command {
     ///
     /// Exits with 3 and names what is missing or does not work.
     Verify,
+    /// Delete Holdfast's exchanges and queues from the vhost
+    ///
+    /// The terminals' queues of answers are among them. Refuses if a queue holds messages or has
+    /// consumers, unless forced. The database stays as it is, the shape included, and so do broker
+    /// accounts: `topology apply` brings all of it back, and deadlines are then settled late.
+    Remove(remove::Remove),
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
@@ -39,6 +50,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
             apply(context, partitions, delay_levels).await
         }
         Command::Verify => verify(context).await,
+        Command::Remove(remove) => remove::run(context, &remove).await,
     }
 }
 
@@ -61,14 +73,16 @@ async fn apply(
     let connection = context.broker("topology").await?;
     let recorded = registry::insert_topology(&database, wanted).await?;
     if recorded != wanted {
-        return Err(CliError::Refused(format!(
+        return refuse(format!(
             "this installation has {} partitions and {} delay levels, which cannot change while \
              it is running: servers would move between queues and lose their order",
             recorded.partitions, recorded.delay_levels
-        ))
-        .into());
+        ));
     }
     topology::apply(&connection, shape(recorded)?).await?;
+    let terminals = load_terminals(&database, None).await?;
+    let terminals: Vec<String> = terminals.into_iter().map(|terminal| terminal.id).collect();
+    reply_queues::restore(&connection, &terminals).await?;
     let TopologyShape { partitions, delay_levels } = recorded;
     let value = json!({ "partitions": partitions, "delay_levels": delay_levels });
     context
