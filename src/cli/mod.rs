@@ -6,6 +6,7 @@
 mod biller;
 mod billing;
 mod client;
+mod completions;
 pub mod exit;
 mod flags;
 mod migrate;
@@ -96,6 +97,8 @@ enum Command {
     /// Billers: the broker accounts that billing systems read with
     #[command(subcommand)]
     Biller(biller::Command),
+    /// Print a script that lets a shell complete commands
+    Completions(completions::Args),
 }
 
 /// What a command works with.
@@ -140,6 +143,7 @@ impl Cli {
             Command::Reservation(command) => reservation::run(&context, command).await,
             Command::Billing(command) => billing::run(&context, command).await,
             Command::Biller(command) => biller::run(&context, command).await,
+            Command::Completions(args) => completions::run(&context, &args),
         }
     }
 }
@@ -161,6 +165,7 @@ impl Command {
             | Command::Terminal(_)
             | Command::Reservation(_)
             | Command::Billing(_) => &[DATABASE_URL],
+            Command::Completions(_) => &[],
         }
     }
 

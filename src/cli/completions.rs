@@ -1,0 +1,29 @@
+//! `holdfast completions`: what a shell has to know to complete commands.
+
+use anyhow::Result;
+use clap::{Args as ClapArgs, CommandFactory};
+use clap_complete::{Shell, generate};
+use serde_json::json;
+
+use super::{Cli, Context};
+
+const AFTER_HELP: &str = "\
+Examples:
+  bash   source <(holdfast completions bash)      in ~/.bashrc
+  zsh    holdfast completions zsh > _holdfast     in a directory of $fpath
+  fish   holdfast completions fish > ~/.config/fish/completions/holdfast.fish";
+
+#[derive(ClapArgs)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Args {
+    /// The shell
+    shell: Shell,
+}
+
+pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
+    let mut script = Vec::new();
+    generate(args.shell, &mut Cli::command(), "holdfast", &mut script);
+    let script = String::from_utf8(script)?;
+    let value = json!({ "shell": args.shell.to_string(), "script": script });
+    context.output.print(&value, || script.clone())
+}
