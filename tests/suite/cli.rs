@@ -1,10 +1,19 @@
 //! The `holdfast` program as operators and terminals meet it. What it prints is in `golden/`.
 
+mod billers;
+mod completions;
+mod reservations;
+mod servers;
+mod topology;
+mod users;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Datelike, Months, TimeDelta, Utc};
+use clap::CommandFactory;
 use holdfast::broker::connection::Endpoint;
 use holdfast::broker::topology::{BILLING_QUEUE, partition_queue};
+use holdfast::cli::Cli;
 use holdfast::domain::id::{TerminalId, UserId};
 use holdfast::message::answer::Answer;
 use holdfast::message::event::{CloudEvent, ConfirmedData};
@@ -30,23 +39,46 @@ async fn help_says_what_can_be_typed() {
         ("", &["terminal", "client", "reservation", "billing", "DATABASE_URL", "Exit codes"]),
         ("worker", &["HOLDFAST_BATCH_MAX", "HOLDFAST_SWEEP", "SIGTERM", "--database-url"]),
         ("migrate", &["--check", "exit with 3"]),
-        ("topology", &["apply", "verify"]),
+        ("", &["biller", "completions"]),
+        ("topology", &["apply", "verify", "remove"]),
+        ("topology remove", &["--yes", "--force", "messages", "broker accounts"]),
         ("topology apply", &["--partitions", "--delay-levels", "default 4", "default 24"]),
         ("topology verify", &["Exits with 3"]),
         ("server", &["add", "list", "set"]),
         ("server add", &["--capacity", "--lead-seconds", "21600", "--late-booking", "Example"]),
         ("server list", &["--json"]),
-        ("server set", &["--capacity", "refused"]),
+        ("server", &["show", "close", "open", "closure"]),
+        ("server show", &["partition", "closures ahead"]),
+        (
+            "server set",
+            &["--capacity", "refused", "--rate-minor", "tariff version", "new requests"],
+        ),
+        ("server close", &["new requests only", "server_closed"]),
+        ("server open", &["again"]),
+        ("server closure", &["add", "list", "remove"]),
+        ("server closure add", &["--start", "--end", "--reason", "new requests only", "Example"]),
+        ("server closure list", &["--all"]),
+        ("server closure remove", &["number"]),
         ("user add", &["--quota-seconds", "--holds-max"]),
+        ("user list", &["quota period", "policy's default"]),
+        ("user set", &["--quota-seconds", "--holds-max", "default", "new requests only"]),
         ("policy show", &["--json"]),
         ("policy set", &["--quota-period", "--quota-zone", "Europe/Berlin"]),
         ("terminal add", &["--user", "password", "run it again"]),
+        ("terminal list", &["--user"]),
+        ("terminal disable", &["terminal_disabled", "stay"]),
+        ("terminal enable", &["again"]),
+        ("biller add", &["biller_NAME", "billing.entries.v1", "password"]),
+        ("completions", &["bash", "zsh", "fish", "elvish", "powershell"]),
         ("client", &["request", "reconfirm", "withdraw", "show", "Exits with 4"]),
         ("client request", &["--server", "--start", "--end", "RFC 3339", "--message-id"]),
         ("client reconfirm", &["--server", "RESERVATION", "--timeout"]),
         ("client withdraw", &["--server", "free of charge"]),
         ("client show", &["RESERVATION"]),
         ("reservation history", &["when, by whom or what, why, and how late"]),
+        ("reservation show", &["billed"]),
+        ("reservation list", &["--user", "--server", "--state", "--from", "--limit", "--after"]),
+        ("billing ledger", &["--from", "--to", "--user", "totals per currency"]),
         ("billing tail", &["--count", "--timeout", "takes nothing from the billing system"]),
     ] {
         let words: Vec<&str> = words.split_whitespace().chain(["--help"]).collect();
@@ -55,6 +87,26 @@ async fn help_says_what_can_be_typed() {
         let help = stdout.split_whitespace().collect::<Vec<_>>().join(" ");
         for said in said {
             assert!(help.contains(said), "{words:?} does not say {said:?}: {stdout}");
+        }
+    }
+}
+
+#[test]
+fn the_readme_lists_every_command() {
+    let readme = include_str!("../../README.md");
+    let mut groups = vec![(String::new(), Cli::command())];
+    while let Some((path, group)) = groups.pop() {
+        for command in group.get_subcommands().filter(|command| command.get_name() != "help") {
+            let below = format!("{path} {}", command.get_name()).trim().to_owned();
+            let row =
+                |name: &str| readme.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+            if command.has_subcommands() || path.is_empty() {
+                assert!(row(&below).is_some(), "no row for {below}");
+                groups.push((below, command.clone()));
+            } else {
+                let listed = row(&path).expect("checked above");
+                assert!(listed.contains(&format!("`{}`", command.get_name())), "{below}: {listed}");
+            }
         }
     }
 }
@@ -72,6 +124,19 @@ async fn wrong_usage_is_refused_before_anything_is_read() {
         "server add gpu-1 --capacity 1 --rate-minor 1 --currency euro --connection-url a:b",
         "server add gpu-1 --capacity 1 --rate-minor 1 --currency EUR --connection-url nowhere",
         "server set gpu-1 --capacity 0",
+        "server set gpu-1",
+        "server set gpu-1 --currency euro",
+        "server show",
+        "server closure add gpu-1 --start +1h",
+        "server closure remove first",
+        "user set ann",
+        "user set ann --holds-max 0",
+        "terminal disable",
+        "biller add acme_1",
+        "reservation list --state late",
+        "reservation list --limit 0",
+        "billing ledger --from +0s",
+        "completions tcsh",
         "user add a.b",
         "policy set",
         "policy set --quota-period year",
@@ -420,6 +485,15 @@ async fn history_tells_why_and_the_tail_takes_nothing() {
     operator.run(&format!("reservation history {cancelled}"), 0).await;
     operator.run(&format!("reservation history {withdrawn}"), 0).await;
     operator.run(&format!("reservation history {}", Uuid::nil()), 4).await;
+    operator.run(&format!("reservation show {confirmed}"), 0).await;
+    operator.run(&format!("reservation show {withdrawn}"), 0).await;
+    let ledger = format!(
+        "billing ledger --from {} --to +1h --json",
+        (Utc::now() - TimeDelta::days(1)).to_rfc3339()
+    );
+    let ledger = holdfast(&environment, &ledger.split(' ').collect::<Vec<_>>()).await;
+    let ledger: Value = serde_json::from_str(&ledger.stdout).expect("JSON");
+    assert_eq!(ledger["totals"]["EUR"]["net_minor"], 1_800);
     let shown = cancelled.to_string();
     let told = holdfast(&environment, &["reservation", "history", &shown, "--json"]).await;
     let told: Value = serde_json::from_str(&told.stdout).expect("JSON");

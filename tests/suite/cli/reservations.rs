@@ -1,0 +1,103 @@
+//! Reservations and bills, as they stand in the database.
+
+use uuid::Uuid;
+
+use crate::support::database::{Database, Row};
+use crate::support::program::Transcript;
+
+/// Five reservations of `ann` and `bob`, by start.
+async fn some(database: &Database) -> Vec<Row> {
+    database.server("cam", 9, 0).await;
+    database.server("mic", 9, 0).await;
+    database.user("ann", None).await;
+    database.user("bob", None).await;
+    let rows = vec![
+        Row { state: "confirmed", ..Row::held(0.0, 30.0) },
+        Row { user: "bob", state: "reconfirmed", ..Row::held(10.0, 20.0) },
+        // The same start: the id decides.
+        Row { server: "mic", ..Row::held(60.0, 90.0) },
+        Row { gap: 5.0, ..Row::held(60.0, 120.0) },
+        Row { user: "bob", state: "cancelled", ..Row::held(120.0, 150.0) },
+    ];
+    for row in &rows {
+        database.accepts(&row.insert()).await;
+    }
+    rows
+}
+
+fn charge(row: &Row, minor: i64, currency: &str, at: &str) -> String {
+    let Row { id, user, server, .. } = row;
+    format!(
+        "insert into billing_entries (id, kind, reservation_id, user_id, server_id, seconds,
+             amount_minor, currency, created_at)
+         values (gen_random_uuid(), 'charge', '{id}', '{user}', '{server}', 1800, {minor},
+             '{currency}', '{at}')"
+    )
+}
+
+fn credit(row: &Row, at: &str) -> String {
+    let id = row.id;
+    format!(
+        "insert into billing_entries (id, kind, reservation_id, charge_id, user_id, server_id,
+             seconds, amount_minor, currency, created_at)
+         select gen_random_uuid(), 'credit', reservation_id, id, user_id, server_id, seconds,
+             amount_minor, currency, '{at}'
+         from billing_entries where reservation_id = '{id}'"
+    )
+}
+
+#[tokio::test]
+async fn reservations_are_listed_page_by_page_and_shown() {
+    let database = Database::new().await;
+    let rows = some(&database).await;
+    database.accepts(&charge(&rows[0], 1_800, "EUR", "2091-03-04T18:00:00Z")).await;
+    let mut operator = Transcript::new(&[("DATABASE_URL", database.url.as_str())]);
+    operator.run("reservation list", 0).await;
+    operator.run("reservation list --user bob", 0).await;
+    operator.run("reservation list --server cam --state held --state confirmed", 0).await;
+    // Touching intervals do not overlap.
+    let time = "--from 2091-03-05T00:30:00Z --to 2091-03-05T02:00:00Z";
+    operator.run(&format!("reservation list {time}"), 0).await;
+    operator.run("reservation list --from +2h --to +1h", 4).await;
+    operator.run("reservation list --limit 3", 0).await;
+    operator.run(&format!("reservation list --limit 3 --after {}", rows[2].id), 0).await;
+    operator.run(&format!("reservation list --after {}", Uuid::nil()), 4).await;
+    operator.run("reservation list --user bob --limit 1 --json", 0).await;
+    let after = rows[1].id;
+    operator.run(&format!("reservation list --user bob --after {after} --json"), 0).await;
+    operator.run("reservation list --user nobody", 0).await;
+
+    operator.run(&format!("reservation show {}", rows[0].id), 0).await;
+    operator.run(&format!("reservation show {} --json", rows[0].id), 0).await;
+    operator.run(&format!("reservation show {}", rows[3].id), 0).await;
+    operator.run(&format!("reservation show {}", Uuid::nil()), 4).await;
+    operator.check("reservations");
+    database.finish().await;
+}
+
+#[tokio::test]
+async fn the_ledger_adds_up_per_currency() {
+    let database = Database::new().await;
+    let rows = some(&database).await;
+    for entry in [
+        charge(&rows[0], 1_800, "EUR", "2091-03-01T00:00:00Z"),
+        charge(&rows[1], 700, "EUR", "2091-03-02T00:00:00Z"),
+        credit(&rows[1], "2091-03-03T00:00:00Z"),
+        charge(&rows[2], 500, "USD", "2091-03-02T12:00:00Z"),
+        // Not in March.
+        charge(&rows[3], 1, "EUR", "2091-02-28T23:59:59.999999Z"),
+        charge(&rows[4], 1, "EUR", "2091-04-01T00:00:00Z"),
+    ] {
+        database.accepts(&entry).await;
+    }
+    let mut operator = Transcript::new(&[("DATABASE_URL", database.url.as_str())]);
+    let march = "--from 2091-03-01T00:00:00Z --to 2091-04-01T00:00:00Z";
+    operator.run(&format!("billing ledger {march}"), 0).await;
+    operator.run(&format!("billing ledger {march} --user bob"), 0).await;
+    operator.run(&format!("billing ledger {march} --user bob --json"), 0).await;
+    operator.run("billing ledger --from 2092-01-01T00:00:00Z --to 2093-01-01T00:00:00Z", 0).await;
+    operator.run("billing ledger --from 2092-01-01T00:00:00Z --to 2091-01-01T00:00:00Z", 4).await;
+    operator.run("billing ledger --from 2092-01-01T00:00:00Z", 2).await;
+    operator.check("ledger");
+    database.finish().await;
+}
