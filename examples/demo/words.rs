@@ -42,6 +42,8 @@ pub fn answer(answer: &Answer) -> String {
         Answer::Shown { reservation, .. } => {
             format!("{} is {}", short(reservation.id), reservation.state)
         }
+        Answer::Listed { reservations, .. } => format!("{} reservations", reservations.len()),
+        Answer::Availability { server, .. } => format!("the free places of {}", server.id),
         Answer::Refused { code, reason, quota, .. } => {
             let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
             let receipts: String = quota.iter().map(receipt).collect();
@@ -68,11 +70,14 @@ fn receipt(receipt: &QuotaReceipt) -> String {
 pub fn notice(notice: &Notice) -> String {
     let id = short(notice.reservation().id);
     match notice {
+        Notice::Reminder { reservation } => {
+            format!("notice: reconfirm {id} by {}", reservation.deadline_at)
+        }
         Notice::Confirmed { reservation, charge } => {
             let url = reservation.connection.as_ref().map_or("nowhere", |there| there.url.as_str());
             format!("notice: {id} confirmed, connect to {url}, charge {}", short(*charge))
         }
-        Notice::Cancelled { reservation } => {
+        Notice::Cancelled { reservation, .. } => {
             let reason = reservation.cancel_reason.as_deref().unwrap_or("no reason");
             format!("notice: {id} cancelled, {reason}")
         }

@@ -33,6 +33,8 @@ create table servers (
     max_seconds     integer not null default 86400 check (max_seconds between min_seconds and 2678400),
     gap_seconds     integer not null default 0 check (gap_seconds between 0 and 86400),
     lead_seconds    integer not null default 21600 check (lead_seconds between 0 and 31536000),
+    -- How long before the deadline a hold's terminal is reminded; 0 = never.
+    reminder_seconds integer not null default 3600 check (reminder_seconds between 0 and 31536000),
     horizon_seconds integer not null default 7776000 check (horizon_seconds between 1 and 63072000),
     late_booking    text    not null default 'reject' check (late_booking in ('reject', 'confirm')),
     connection_url  text    not null,
@@ -80,6 +82,8 @@ create table reservations (
     end_at         timestamptz not null,
     busy_until     timestamptz not null,
     deadline_at    timestamptz not null,
+    remind_at      timestamptz,                 -- null: never, or it was done
+    reminded_at    timestamptz,
     state          text not null check (state in ('held', 'reconfirmed', 'confirmed', 'cancelled')),
     cancel_reason  text check (cancel_reason in ('not_reconfirmed', 'withdrawn', 'operator')),
     price_minor    bigint not null check (price_minor >= 0),
@@ -91,6 +95,7 @@ create table reservations (
     -- An empty interval would overlap nothing and be invisible to every check.
     check (start_at < end_at and end_at <= busy_until and deadline_at <= start_at),
     check (isfinite(start_at) and isfinite(busy_until) and isfinite(deadline_at)),
+    check (remind_at < deadline_at and isfinite(remind_at)),
     check ((state = 'cancelled') = (cancel_reason is not null)),
     check ((state in ('confirmed', 'cancelled')) = (settled_at is not null)),
     check (state <> 'reconfirmed' or reconfirmed_at is not null)
@@ -106,6 +111,11 @@ create index reservations_held_by_user on reservations (user_id) where state = '
 -- What is to be settled, in order of deadline.
 create index reservations_due on reservations (partition, deadline_at, id)
     where state in ('held', 'reconfirmed');
+-- Who is to be reminded, in order of time.
+create index reservations_to_remind on reservations (partition, remind_at, id)
+    where state = 'held' and remind_at is not null;
+-- Pages of a user's reservations; ids grow with time.
+create index reservations_by_user on reservations (user_id, id);
 
 -- One row per decided command: the answer is kept byte for byte and sent again on a repeat.
 create table requests (
@@ -141,6 +151,7 @@ create table history (
     lateness_ms    bigint,                      -- of a settlement, from the deadline
     server_id      text not null,
     at             timestamptz not null,
+    note           text,                        -- why, in an operator's words
     primary key (reservation_id, seq, to_state)
 );
 

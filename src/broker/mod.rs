@@ -4,6 +4,7 @@
 //! owner connects, declares and consumes anew, so that nothing half-recovered acknowledges money.
 
 pub mod accounts;
+pub mod asyncapi;
 pub mod canary;
 pub mod connection;
 pub mod consumer;

@@ -5,16 +5,19 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use chrono::Utc;
 use clap::{Args, Subcommand};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use uuid::Uuid;
 
 use super::Context;
 use super::exit::CliError;
-use super::output::{fields, time};
+use super::output::fields;
+use super::view;
 use super::when::When;
 use crate::client::{Command as Sent, Reply, TerminalClient};
 use crate::domain::id::ServerId;
-use crate::message::answer::{Answer, QuotaReceipt, ReservationView};
+use crate::domain::interval::Instant;
+use crate::message::answer::Answer;
+use crate::message::command::PAGE_MAX;
 use crate::message::envelope::MESSAGE_ID_LEN_MAX;
 
 /// What the help of the group says at its end.
@@ -40,12 +43,8 @@ pub(super) enum Command {
         /// The server's id
         #[arg(long, value_name = "ID")]
         server: ServerId,
-        /// First instant, such as 2031-05-01T18:00:00Z or +2h
-        #[arg(long, value_name = "TIME")]
-        start: When,
-        /// First instant after it, such as 2031-05-01T20:00:00Z or +4h (also from now)
-        #[arg(long, value_name = "TIME")]
-        end: When,
+        #[command(flatten)]
+        window: Window,
         #[command(flatten)]
         exchange: Exchange,
     },
@@ -76,6 +75,49 @@ pub(super) enum Command {
         #[command(flatten)]
         exchange: Exchange,
     },
+    /// List the user's reservations, newest first
+    List {
+        /// Most reservations on the page
+        #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i64).range(1..=PAGE_MAX))]
+        limit: Option<i64>,
+        /// Continue behind this reservation, as the page before says
+        #[arg(long, value_name = "ID")]
+        after: Option<Uuid>,
+        #[command(flatten)]
+        exchange: Exchange,
+    },
+    /// Show how many places of a server are free, over at most 31 days, and what they cost
+    ///
+    /// Times are as with `request`.
+    Availability {
+        /// The server's id
+        #[arg(long, value_name = "ID")]
+        server: ServerId,
+        #[command(flatten)]
+        window: Window,
+        #[command(flatten)]
+        exchange: Exchange,
+    },
+}
+
+/// From when until when.
+#[derive(Args)]
+pub(super) struct Window {
+    /// First instant, such as 2031-05-01T18:00:00Z or +2h
+    #[arg(long, value_name = "TIME")]
+    start: When,
+    /// First instant after it, such as 2031-05-01T20:00:00Z or +4h (also from now)
+    #[arg(long, value_name = "TIME")]
+    end: When,
+}
+
+impl Window {
+    fn resolve(self) -> Result<(Instant, Instant)> {
+        let now = Utc::now();
+        let start = self.start.resolve(now).context("the start is beyond the calendar")?;
+        let end = self.end.resolve(now).context("the end is beyond the calendar")?;
+        Ok((start, end))
+    }
 }
 
 /// How a command is sent and its answer awaited.
@@ -116,9 +158,9 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     let mut client = TerminalClient::connect(context.config.broker()?).await?;
     let account = client.account().to_owned();
     client.listen().await.with_context(|| format!("reading the replies to terminal {account}"))?;
-    let deadline = Instant::now() + Duration::from_secs(exchange.timeout);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(exchange.timeout);
     timeout_at(deadline, client.send(&sent)).await.map_err(|_| no_answer())??;
-    let rest = deadline.saturating_duration_since(Instant::now());
+    let rest = deadline.saturating_duration_since(tokio::time::Instant::now());
     let reply = client.answer_to(&sent.message_id, rest).await?;
     // What was passed over goes back to the queue in any case; closing only makes it sooner.
     if let Err(error) = client.close().await {
@@ -129,10 +171,8 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
 
 fn command_to_send(command: Command) -> Result<(Sent, Exchange)> {
     Ok(match command {
-        Command::Request { server, start, end, exchange } => {
-            let now = Utc::now();
-            let start = start.resolve(now).context("the start is beyond the calendar")?;
-            let end = end.resolve(now).context("the end is beyond the calendar")?;
+        Command::Request { server, window, exchange } => {
+            let (start, end) = window.resolve()?;
             (Sent::request(exchange.id(), server.as_str(), start, end), exchange)
         }
         Command::Reconfirm { server, reservation, exchange } => {
@@ -143,6 +183,13 @@ fn command_to_send(command: Command) -> Result<(Sent, Exchange)> {
         }
         Command::Show { reservation, exchange } => {
             (Sent::show(exchange.id(), reservation), exchange)
+        }
+        Command::List { limit, after, exchange } => {
+            (Sent::list(exchange.id(), limit, after), exchange)
+        }
+        Command::Availability { server, window, exchange } => {
+            let (start, end) = window.resolve()?;
+            (Sent::availability(exchange.id(), server.as_str(), start, end), exchange)
         }
     })
 }
@@ -158,52 +205,25 @@ fn show(context: &Context, reply: &Reply) -> Result<()> {
             let field = field.map(|field| format!(" ({field})")).unwrap_or_default();
             let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
             let receipts: String =
-                quota.iter().map(|receipt| format!("\n  {}", receipt_text(receipt))).collect();
+                quota.iter().map(|receipt| format!("\n  {}", view::receipt(receipt))).collect();
             Err(CliError::Refused(format!("{code}{field}{reason}: {message}{receipts}")).into())
         }
         _ if context.output.json => Ok(()),
         Answer::Accepted { reservation, quota, .. } => {
-            let mut lines = view(&reservation);
-            lines.extend(quota.iter().map(|receipt| ("quota", receipt_text(receipt))));
+            let mut lines = view::reservation(&reservation);
+            lines.extend(quota.iter().map(|receipt| ("quota", view::receipt(receipt))));
             context.output.line(&fields(&lines))
         }
         Answer::Reconfirmed { reservation, .. }
         | Answer::Withdrawn { reservation, .. }
-        | Answer::Shown { reservation, .. } => context.output.line(&fields(&view(&reservation))),
+        | Answer::Shown { reservation, .. } => {
+            context.output.line(&fields(&view::reservation(&reservation)))
+        }
+        Answer::Listed { reservations, next, .. } => {
+            context.output.line(&view::page(&reservations, next))
+        }
+        Answer::Availability { server, end_at, free, .. } => {
+            context.output.line(&view::availability(&server, end_at, &free))
+        }
     }
-}
-
-fn view(reservation: &ReservationView) -> Vec<(&'static str, String)> {
-    let state = match &reservation.cancel_reason {
-        Some(reason) => format!("{} ({reason})", reservation.state),
-        None => reservation.state.clone(),
-    };
-    let price = &reservation.price;
-    let mut lines = vec![
-        ("reservation", reservation.id.to_string()),
-        ("state", state),
-        ("server", reservation.server.clone()),
-        ("start", time(reservation.start_at)),
-        ("end", time(reservation.end_at)),
-        ("deadline", time(reservation.deadline_at)),
-        ("price", format!("{} {} minor units", price.amount_minor, price.currency)),
-    ];
-    let optional = [
-        ("reconfirmed", reservation.reconfirmed_at.map(time)),
-        ("settled", reservation.settled_at.map(time)),
-        ("connection", reservation.connection.as_ref().map(|connection| connection.url.clone())),
-    ];
-    lines.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
-    lines
-}
-
-fn receipt_text(receipt: &QuotaReceipt) -> String {
-    format!(
-        "{} s of {} s used, {} s requested, from {} until {}",
-        receipt.used_seconds,
-        receipt.limit_seconds,
-        receipt.requested_seconds,
-        time(receipt.period_start),
-        time(receipt.period_end)
-    )
 }

@@ -17,6 +17,7 @@ mod server;
 mod terminal;
 mod topology;
 mod user;
+mod view;
 mod when;
 
 use anyhow::Result;

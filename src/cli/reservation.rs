@@ -9,10 +9,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::Context;
-use super::exit::refuse;
+use super::exit::{CliError, refuse};
 use super::output::{fields, money, table, time};
 use crate::domain::reservation::{CancelReason, Reservation, State};
+use crate::domain::world::Cancellation;
 use crate::message::answer::ReservationView;
+use crate::store::cancellation::{Cancelled, cancel};
+use crate::store::pool;
 use crate::store::reports::{HistoryLine, load_history};
 
 #[derive(Subcommand)]
@@ -32,17 +35,61 @@ pub(super) enum Command {
         /// The reservation's id
         id: Uuid,
     },
+    /// Cancel a live reservation, whatever its state; one that was billed is credited in full
+    ///
+    /// Its terminal gets a notice, the time is free again, and billing gets the credit. There is no
+    /// way back.
+    Cancel {
+        /// The reservation's id
+        id: Uuid,
+        /// Why; goes into the history, the notice and the credit
+        #[arg(long, value_name = "TEXT", value_parser = note)]
+        reason: String,
+        /// Who you are; goes into the history
+        #[arg(long, value_name = "NAME", value_parser = note)]
+        operator: String,
+    },
+}
+
+/// Most characters of an operator's words.
+const NOTE_LEN_MAX: usize = 500;
+
+fn note(text: &str) -> Result<String, String> {
+    let length = text.trim().chars().count();
+    match (1..=NOTE_LEN_MAX).contains(&length) && !text.chars().any(char::is_control) {
+        true => Ok(text.trim().to_owned()),
+        false => Err(format!("1 to {NOTE_LEN_MAX} characters on one line")),
+    }
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Show { id } => show::run(context, id).await,
         Command::List(list) => list::run(context, list).await,
-        Command::History { id } => history(context, id).await,
+        Command::History { id } => run_history(context, id).await,
+        Command::Cancel { id, reason, operator } => {
+            run_cancel(context, Cancellation { reservation: id, operator, note: reason }).await
+        }
     }
 }
 
-async fn history(context: &Context, id: Uuid) -> Result<()> {
+async fn run_cancel(context: &Context, wish: Cancellation) -> Result<()> {
+    let settings = pool::settings(context.config.database_url()?)?;
+    let Cancelled { reservation, credited } =
+        cancel(&pool::open(settings, 1), wish).await?.map_err(|refusal| {
+            CliError::Refused(format!("{}: {}", refusal.code, refusal.code.meaning()))
+        })?;
+    let view = ReservationView::new(&reservation, None);
+    context.output.print(&json!({ "reservation": view, "credited": credited }), || {
+        let price = money(reservation.price_minor, &reservation.currency);
+        match credited {
+            true => format!("cancelled {}, and credited its charge of {price}", reservation.id),
+            false => format!("cancelled {}; nothing had been billed", reservation.id),
+        }
+    })
+}
+
+async fn run_history(context: &Context, id: Uuid) -> Result<()> {
     let client = context.database().await?;
     let Some((reservation, history)) = load_history(&client, id).await? else {
         return unknown(id);
@@ -114,6 +161,9 @@ fn happened(line: &HistoryLine) -> String {
     if let Some(reason) = &line.reason {
         text.push_str(&format!(", {}", reason.replace('_', " ")));
     }
+    if let Some(note) = &line.note {
+        text.push_str(&format!(": {note}"));
+    }
     text
 }
 
@@ -131,6 +181,7 @@ mod tests {
             actor: actor.to_owned(),
             actor_id: None,
             trigger: trigger.to_owned(),
+            note: None,
             message_id: None,
             lateness_ms: None,
             seq: 1,

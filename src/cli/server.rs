@@ -85,6 +85,9 @@ pub(super) struct Add {
     /// How long before the start the deadline for the reconfirmation lies
     #[arg(long, value_name = "SECONDS", default_value_t = 21_600, value_parser = seconds(0, 31_536_000))]
     lead_seconds: i32,
+    /// How long before the deadline a terminal is reminded to reconfirm; 0 = never
+    #[arg(long, value_name = "SECONDS", default_value_t = 3_600, value_parser = seconds(0, 31_536_000))]
+    reminder_seconds: i32,
     /// How far ahead a reservation may start
     #[arg(long, value_name = "SECONDS", default_value_t = 7_776_000, value_parser = seconds(1, 63_072_000))]
     horizon_seconds: i32,
@@ -161,6 +164,7 @@ async fn run_add(context: &Context, add: Add) -> Result<()> {
         max_seconds: add.max_seconds,
         gap_seconds: add.gap_seconds,
         lead_seconds: add.lead_seconds,
+        reminder_seconds: add.reminder_seconds,
         horizon_seconds: add.horizon_seconds,
         late_booking: add.late_booking.as_str(),
         connection_url: add.connection_url,

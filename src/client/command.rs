@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::broker::publisher::Outgoing;
 use crate::broker::topology::COMMANDS_EXCHANGE;
 use crate::domain::interval::Instant;
-use crate::message::command::{Kind, RequestBody, ReservationBody};
+use crate::message::command::{AvailabilityBody, Kind, ListBody, RequestBody, ReservationBody};
 
 /// A command to send. The fields are free, so that a test can also send what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,23 @@ impl Command {
     /// Asks for a reservation.
     pub fn show(message_id: impl Into<String>, reservation: Uuid) -> Self {
         Self::new(Kind::Show, None, message_id, &ReservationBody { reservation })
+    }
+
+    /// Asks for the user's reservations, newest first: at most `limit` (unless set, Holdfast's
+    /// own), from behind the reservation `after`.
+    pub fn list(message_id: impl Into<String>, limit: Option<i64>, after: Option<Uuid>) -> Self {
+        Self::new(Kind::List, None, message_id, &ListBody { limit, after })
+    }
+
+    /// Asks for the free places of `server` from `start_at` until `end_at`.
+    pub fn availability(
+        message_id: impl Into<String>,
+        server: &str,
+        start_at: Instant,
+        end_at: Instant,
+    ) -> Self {
+        let body = AvailabilityBody { server: server.to_owned(), start_at, end_at };
+        Self::new(Kind::Availability, None, message_id, &body)
     }
 
     fn new(
@@ -103,6 +120,8 @@ mod tests {
             Command::reconfirm("m", "s", id),
             Command::withdraw("m", "s", id),
             Command::show("m", id),
+            Command::list("m", None, None),
+            Command::availability("m", "s", DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH),
         ] {
             assert_eq!(command.server.is_some(), command.kind.needs_server_header());
         }

@@ -5,9 +5,11 @@
 use chrono::TimeDelta;
 use uuid::Uuid;
 
+use super::cancel;
 use super::capacity::peak_depth;
 use super::id::{ServerId, UserId};
 use super::interval::Interval;
+use super::query;
 use super::refusal::Code;
 use super::reservation::{CancelReason, Reservation, State};
 use super::server::{LateBooking, Server};
@@ -27,9 +29,21 @@ pub fn decide(world: &mut World, steps: &[Step]) -> (Vec<Verdict>, Effects) {
         .map(|(index, step)| match step {
             Step::Command(command) => decide_command(world, index, command, &mut effects),
             Step::WakeUp(wake_up) => Verdict::WakeUp(settle::wake_up(world, wake_up, &mut effects)),
+            Step::Cancel(wish) => Verdict::Cancel(cancel::by_operator(world, wish, &mut effects)),
         })
         .collect();
+    mark_reminded(world, &mut effects);
     (verdicts, effects)
+}
+
+/// Reminds of what is still only held after the whole batch.
+fn mark_reminded(world: &mut World, effects: &mut Effects) {
+    effects.reminders.retain(|id| world.reservations[id].state == State::Held);
+    for id in &effects.reminders {
+        let reservation = world.reservations.get_mut(id).expect("collected from there");
+        reservation.remind_at = None;
+        reservation.reminded_at = Some(world.now);
+    }
 }
 
 fn decide_command(
@@ -46,7 +60,8 @@ fn decide_command(
     }
     if command.action.is_query() {
         // A query changes nothing and takes no place in the order.
-        return Verdict::Answered(act(world, &terminal, command, 0, effects));
+        let answer = query::answer(world, index, &terminal, &command.action, effects);
+        return Verdict::Answered(answer.unwrap_or_else(Decision::Refused));
     }
     let key = (command.terminal.clone(), command.message_id.clone());
     match world.known.get(&key) {
@@ -83,13 +98,19 @@ fn act(
         }
         Action::Reconfirm(id) => reconfirm(world, terminal, command, *id, order, effects),
         Action::Withdraw(id) => withdraw(world, terminal, command, *id, order, effects),
-        Action::Show(id) => find(world, terminal, *id).map(|found| Decision::Shown(found.clone())),
+        Action::Show(_) | Action::List { .. } | Action::Availability { .. } => {
+            unreachable!("queries are answered elsewhere")
+        }
     };
     result.unwrap_or_else(Decision::Refused)
 }
 
 /// Unknown and foreign reservations get the same answer, so that nobody can probe for ids.
-fn find<'a>(world: &'a World, terminal: &Terminal, id: Uuid) -> Result<&'a Reservation, Refusal> {
+pub(super) fn find<'a>(
+    world: &'a World,
+    terminal: &Terminal,
+    id: Uuid,
+) -> Result<&'a Reservation, Refusal> {
     world
         .reservations
         .get(&id)
@@ -200,6 +221,7 @@ fn request(
         effects.transitions.push(confirmed);
     } else {
         effects.wake_ups.insert(deadline_at);
+        effects.wake_ups.extend(reservation.remind_at);
     }
     world.book(&reservation);
     Ok(Decision::Accepted { reservation, receipts })
@@ -250,6 +272,8 @@ fn hold(
     server: &Server,
     interval: &Interval,
 ) -> Reservation {
+    let deadline_at = interval.start - TimeDelta::seconds(server.lead_seconds);
+    let remind_at = deadline_at - TimeDelta::seconds(server.reminder_seconds);
     Reservation {
         id,
         terminal: command.terminal.clone(),
@@ -258,7 +282,9 @@ fn hold(
         server: server.id.clone(),
         interval: *interval,
         busy_until: interval.with_gap(server.gap_seconds).end,
-        deadline_at: interval.start - TimeDelta::seconds(server.lead_seconds),
+        deadline_at,
+        remind_at: Some(remind_at).filter(|at| server.reminder_seconds > 0 && *at > world.now),
+        reminded_at: None,
         state: State::Held,
         cancel_reason: None,
         price_minor: server.tariff.price_minor(interval.seconds()),
@@ -298,7 +324,7 @@ impl World {
         self.reservations.insert(reservation.id, reservation.clone());
     }
 
-    /// Cancels an unsettled reservation and frees what it took.
+    /// Cancels a live reservation and frees what it took.
     pub(super) fn cancel(&mut self, id: Uuid, reason: CancelReason) {
         let now = self.now;
         let reservation = self.reservations.get_mut(&id).expect("the caller found it");

@@ -119,6 +119,10 @@ pub struct Reservation {
     pub busy_until: Instant,
     /// When it is settled.
     pub deadline_at: Instant,
+    /// When its terminal is to be reminded to reconfirm; `None` if never, or once it was (R12).
+    pub remind_at: Option<Instant>,
+    /// When it was reminded.
+    pub reminded_at: Option<Instant>,
     /// Its state.
     pub state: State,
     /// Why it was cancelled; set exactly when it is.
@@ -133,7 +137,7 @@ pub struct Reservation {
     pub held_at: Instant,
     /// When it was first reconfirmed.
     pub reconfirmed_at: Option<Instant>,
-    /// When it was confirmed or cancelled.
+    /// When it was confirmed or cancelled, whichever was last.
     pub settled_at: Option<Instant>,
 }
 

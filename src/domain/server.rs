@@ -34,6 +34,8 @@ pub struct Server {
     pub gap_seconds: i64,
     /// How long before the start the deadline lies.
     pub lead_seconds: i64,
+    /// How long before the deadline a hold's terminal is reminded; 0 = never (R12).
+    pub reminder_seconds: i64,
     /// How far ahead a reservation may start.
     pub horizon_seconds: i64,
     /// Late-booking policy (R4).

@@ -1,4 +1,4 @@
-//! Settling at the deadline (R10).
+//! Settling at the deadline (R10), and the reminder before it (R12).
 
 use super::interval::Instant;
 use super::reservation::{CancelReason, State};
@@ -30,6 +30,7 @@ pub fn wake_up(world: &mut World, wake_up: &WakeUp, effects: &mut Effects) -> Wa
     for id in due {
         settle(world, id, wake_up, effects);
     }
+    remind(world, wake_up, effects);
     if world.due_complete_before.is_some_and(|complete| complete <= wake_up.due_at) {
         return WakeUpVerdict::ToTail;
     }
@@ -60,6 +61,18 @@ fn settle(world: &mut World, id: uuid::Uuid, wake_up: &WakeUp, effects: &mut Eff
         reservation.state = to;
         reservation.settled_at = Some(now);
     }
+}
+
+/// Notes the reminders of holds that can still be reconfirmed in time. Whether they are still holds
+/// at the end of the batch is looked at there.
+fn remind(world: &World, wake_up: &WakeUp, effects: &mut Effects) {
+    let due = world.to_remind.iter().filter(|id| {
+        let reservation = &world.reservations[id];
+        reservation.state == State::Held
+            && reservation.deadline_at > world.now
+            && reservation.remind_at.is_some_and(|remind_at| remind_at <= wake_up.due_at)
+    });
+    effects.reminders.extend(due);
 }
 
 fn lateness_ms(deadline_at: Instant, now: Instant) -> i64 {

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use uuid::Uuid;
 
+use super::capacity::FreeSpan;
 use super::id::{ServerId, TerminalId, UserId};
 use super::interval::{Instant, Interval};
 use super::quota::{QuotaLedger, Receipt};
@@ -21,6 +22,8 @@ pub enum Step {
     Command(Command),
     /// An instant has come, or a leg on the way to it has ended.
     WakeUp(WakeUp),
+    /// An operator cancels a reservation; from the command line, not from a queue.
+    Cancel(Cancellation),
 }
 
 /// A decoded command of a terminal whose identity the broker has vouched for.
@@ -54,13 +57,38 @@ pub enum Action {
     Withdraw(Uuid),
     /// Ask for a reservation as it is now (R13).
     Show(Uuid),
+    /// Ask for the user's reservations, newest first (R13).
+    List {
+        /// The last id of the page before.
+        after: Option<Uuid>,
+        /// Most reservations on the page.
+        limit: usize,
+    },
+    /// Ask for a server's free places over time (R13).
+    Availability {
+        /// Which server.
+        server: ServerId,
+        /// From when until when.
+        window: Interval,
+    },
 }
 
 impl Action {
     /// Queries change nothing and their answers are not stored.
     pub fn is_query(&self) -> bool {
-        matches!(self, Action::Show(_))
+        matches!(self, Action::Show(_) | Action::List { .. } | Action::Availability { .. })
     }
+}
+
+/// An operator's wish to cancel a live reservation (R14).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cancellation {
+    /// Which one.
+    pub reservation: Uuid,
+    /// Who wants it.
+    pub operator: String,
+    /// Why, in the operator's words.
+    pub note: String,
 }
 
 /// A message that names one instant of a partition.
@@ -169,8 +197,46 @@ pub struct World {
     pub due: Vec<Uuid>,
     /// Set when more are due than were loaded: only deadlines before this instant are complete.
     pub due_complete_before: Option<Instant>,
+    /// Holds whose reminder is due at the batch's latest ripe wake-up; at most a slice of them.
+    pub to_remind: Vec<Uuid>,
+    /// What `list` queries asked for, by the index of their step.
+    pub pages: HashMap<usize, Vec<Listed>>,
+    /// What `availability` queries asked for, by the index of their step. None for an unknown
+    /// server.
+    pub calendars: HashMap<usize, Calendar>,
     /// Message ids that are decided.
     pub known: HashMap<(TerminalId, String), Known>,
+}
+
+/// A reservation on a page, with what a confirmed one's user is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The reservation.
+    pub reservation: Reservation,
+    /// Its server's connection URL.
+    pub connection_url: String,
+}
+
+/// What is booked on a server in a window.
+#[derive(Debug, Clone)]
+pub struct Calendar {
+    /// The server, with the closures that touch the window.
+    pub server: Server,
+    /// Live reservations that overlap the window.
+    pub booked: Vec<Booked>,
+    /// Set when more is booked than was loaded: only the time before this instant is known.
+    pub complete_until: Option<Instant>,
+}
+
+/// A server's free places over time (R13).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Availability {
+    /// The server.
+    pub server: Server,
+    /// The time that is told, which may end before the window that was asked for.
+    pub window: Interval,
+    /// Free places over that time.
+    pub free: Vec<FreeSpan>,
 }
 
 /// What to say about one step.
@@ -195,6 +261,8 @@ pub enum Verdict {
     UnknownTerminal,
     /// A wake-up was handled.
     WakeUp(WakeUpVerdict),
+    /// An operator's cancellation was done, or refused.
+    Cancel(Result<(), Refusal>),
 }
 
 /// What becomes of a wake-up.
@@ -225,6 +293,15 @@ pub enum Decision {
     Withdrawn(Reservation),
     /// A reservation as it is.
     Shown(Reservation),
+    /// A page of the user's reservations.
+    Listed {
+        /// Newest first.
+        page: Vec<Listed>,
+        /// The cursor of the next page, if there is one.
+        next: Option<Uuid>,
+    },
+    /// A server's free places.
+    Availability(Availability),
     /// Nothing changed.
     Refused(Refusal),
 }
@@ -271,6 +348,13 @@ pub enum Cause {
         /// Milliseconds from the deadline to the settlement.
         lateness_ms: i64,
     },
+    /// An operator.
+    Operator {
+        /// Who.
+        operator: String,
+        /// Why, in the operator's words.
+        note: String,
+    },
 }
 
 /// One change of one reservation's state.
@@ -288,14 +372,31 @@ pub struct Transition {
     pub order: u32,
 }
 
+impl Transition {
+    /// Whether it takes back what was billed.
+    pub fn is_credit(&self) -> bool {
+        self.from == Some(State::Confirmed) && self.to == State::Cancelled
+    }
+
+    /// Why, in an operator's words.
+    pub fn note(&self) -> Option<&str> {
+        match &self.cause {
+            Cause::Operator { note, .. } => Some(note),
+            _ => None,
+        }
+    }
+}
+
 /// Everything a batch changes.
 #[derive(Debug, Clone, Default)]
 pub struct Effects {
     /// Changes of state in decision order. A reservation's row is the world's copy after deciding.
     pub transitions: Vec<Transition>,
-    /// Deadlines of new holds: instants that need a wake-up.
+    /// Deadlines and reminders of new holds: instants that need a wake-up.
     pub wake_ups: BTreeSet<Instant>,
-    /// The latest instant up to which everything is settled.
+    /// Holds whose terminal is reminded.
+    pub reminders: BTreeSet<Uuid>,
+    /// The latest instant up to which everything is settled and reminded of.
     pub finished: Option<Instant>,
     /// Places given out in the decision order.
     pub decisions: u32,

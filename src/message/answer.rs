@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{deterministic_id, schema};
-use crate::domain::interval::Instant;
+use crate::domain::capacity::FreeSpan;
+use crate::domain::interval::{Instant, Interval};
 use crate::domain::quota::Receipt;
 use crate::domain::refusal::Retry;
 use crate::domain::reservation::Reservation;
-use crate::domain::world::{Decision, Refusal};
+use crate::domain::server::Server;
+use crate::domain::world::{Availability, Decision, Refusal};
 
 /// How long a terminal should wait before it sends an undecided message again.
 const RETRY_AFTER_MS: u64 = 5_000;
@@ -52,6 +54,34 @@ pub enum Answer {
         /// When it was read, by the database's clock.
         decided_at: Instant,
     },
+    /// To `list`: a page of the user's reservations, newest first.
+    #[serde(rename = "reservation.listed")]
+    Listed {
+        /// The page.
+        reservations: Vec<ReservationView>,
+        /// Send it as `after` to get the next page; missing on the last one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Uuid")]
+        next: Option<Uuid>,
+        /// When it was read, by the database's clock.
+        decided_at: Instant,
+    },
+    /// To `availability`: a server's free places over time, and what its time costs. What is free
+    /// can be taken by others before a request for it arrives.
+    #[serde(rename = "server.availability")]
+    Availability {
+        /// The server.
+        server: ServerView,
+        /// First instant that is told.
+        start_at: Instant,
+        /// First instant that is not told. Before the end that was asked for, if there was too much
+        /// to tell: ask again from here.
+        end_at: Instant,
+        /// Free places, without gaps and in order of time.
+        free: Vec<FreePlaces>,
+        /// When it was read, by the database's clock.
+        decided_at: Instant,
+    },
     /// To any command: nothing changed.
     #[serde(rename = "reservation.refused")]
     Refused {
@@ -85,6 +115,42 @@ pub enum Answer {
     },
 }
 
+/// A server as terminals see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServerView {
+    /// Its id.
+    pub id: String,
+    /// Whether it takes new reservations.
+    pub open: bool,
+    /// Simultaneous reservations.
+    pub capacity: u64,
+    /// Price of an hour; prorated by the second, rounded half up once.
+    pub price_per_hour: Price,
+    /// Start and end are multiples of this since the Unix epoch.
+    pub slot_seconds: i64,
+    /// Shortest reservation.
+    pub min_seconds: i64,
+    /// Longest reservation.
+    pub max_seconds: i64,
+    /// Turn-around: a reservation also needs a free place for so long behind its end.
+    pub gap_seconds: i64,
+    /// How long before the start the deadline lies.
+    pub lead_seconds: i64,
+    /// How far ahead a reservation may start.
+    pub horizon_seconds: i64,
+}
+
+/// The number of free places over a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FreePlaces {
+    /// First instant.
+    pub start_at: Instant,
+    /// First instant after it.
+    pub end_at: Instant,
+    /// Reservations that fit all through it; 0 during maintenance.
+    pub places: u64,
+}
+
 /// A notice to the terminal that made the reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type")]
@@ -97,11 +163,25 @@ pub enum Notice {
         /// The id of its charge.
         charge: Uuid,
     },
+    /// Still only held, and the deadline is near: without a reconfirmation it will be cancelled.
+    #[serde(rename = "reservation.reminder")]
+    Reminder {
+        /// The reservation.
+        reservation: ReservationView,
+    },
     /// Cancelled, by the deadline or by somebody else.
     #[serde(rename = "reservation.cancelled")]
     Cancelled {
         /// The reservation, with `cancel_reason`.
         reservation: ReservationView,
+        /// With the reason `operator`: why, in the operator's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "String")]
+        note: Option<String>,
+        /// The id of the credit, if it had been charged.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Uuid")]
+        credit: Option<Uuid>,
     },
 }
 
@@ -188,6 +268,34 @@ impl From<&Receipt> for QuotaReceipt {
     }
 }
 
+impl From<&Server> for ServerView {
+    fn from(server: &Server) -> Self {
+        Self {
+            id: server.id.to_string(),
+            open: server.open,
+            capacity: server.capacity as u64,
+            price_per_hour: Price {
+                amount_minor: server.tariff.rate_minor,
+                currency: server.tariff.currency.clone(),
+                tariff_version: server.tariff.version,
+            },
+            slot_seconds: server.slot_seconds,
+            min_seconds: server.min_seconds,
+            max_seconds: server.max_seconds,
+            gap_seconds: server.gap_seconds,
+            lead_seconds: server.lead_seconds,
+            horizon_seconds: server.horizon_seconds,
+        }
+    }
+}
+
+impl From<&FreeSpan> for FreePlaces {
+    fn from(span: &FreeSpan) -> Self {
+        let Interval { start, end } = span.interval;
+        Self { start_at: start, end_at: end, places: span.places as u64 }
+    }
+}
+
 impl ReservationView {
     /// The view of a reservation; `connection_url` is told only once it is confirmed.
     pub fn new(reservation: &Reservation, connection_url: Option<&str>) -> Self {
@@ -238,7 +346,26 @@ impl Answer {
             Decision::Shown(reservation) => {
                 Answer::Shown { reservation: view(reservation), decided_at }
             }
+            Decision::Listed { page, next } => Answer::Listed {
+                reservations: page
+                    .iter()
+                    .map(|row| ReservationView::new(&row.reservation, Some(&row.connection_url)))
+                    .collect(),
+                next: *next,
+                decided_at,
+            },
+            Decision::Availability(availability) => Answer::available(availability, decided_at),
             Decision::Refused(refusal) => Answer::refused(refusal, Some(decided_at)),
+        }
+    }
+
+    fn available(availability: &Availability, decided_at: Instant) -> Self {
+        Answer::Availability {
+            server: ServerView::from(&availability.server),
+            start_at: availability.window.start,
+            end_at: availability.window.end,
+            free: availability.free.iter().map(FreePlaces::from).collect(),
+            decided_at,
         }
     }
 
@@ -264,6 +391,8 @@ impl Answer {
             Answer::Reconfirmed { .. } => "reservation.reconfirmed",
             Answer::Withdrawn { .. } => "reservation.withdrawn",
             Answer::Shown { .. } => "reservation.shown",
+            Answer::Listed { .. } => "reservation.listed",
+            Answer::Availability { .. } => "server.availability",
             Answer::Refused { .. } => "reservation.refused",
         }
     }
@@ -287,6 +416,7 @@ impl Notice {
     pub fn type_name(&self) -> &'static str {
         match self {
             Notice::Confirmed { .. } => "reservation.confirmed",
+            Notice::Reminder { .. } => "reservation.reminder",
             Notice::Cancelled { .. } => "reservation.cancelled",
         }
     }
@@ -294,9 +424,9 @@ impl Notice {
     /// The reservation it is about.
     pub fn reservation(&self) -> &ReservationView {
         match self {
-            Notice::Confirmed { reservation, .. } | Notice::Cancelled { reservation } => {
-                reservation
-            }
+            Notice::Confirmed { reservation, .. }
+            | Notice::Reminder { reservation }
+            | Notice::Cancelled { reservation, .. } => reservation,
         }
     }
 

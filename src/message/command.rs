@@ -21,11 +21,22 @@ pub enum Kind {
     Withdraw,
     /// Ask for a reservation.
     Show,
+    /// Ask for the user's reservations.
+    List,
+    /// Ask for a server's free places.
+    Availability,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 4] = [Kind::Request, Kind::Reconfirm, Kind::Withdraw, Kind::Show];
+    pub const ALL: [Kind; 6] = [
+        Kind::Request,
+        Kind::Reconfirm,
+        Kind::Withdraw,
+        Kind::Show,
+        Kind::List,
+        Kind::Availability,
+    ];
 
     /// The word in routing keys, in `type` and in the database.
     pub fn as_str(self) -> &'static str {
@@ -34,6 +45,8 @@ impl Kind {
             Kind::Reconfirm => "reconfirm",
             Kind::Withdraw => "withdraw",
             Kind::Show => "show",
+            Kind::List => "list",
+            Kind::Availability => "availability",
         }
     }
 
@@ -45,7 +58,7 @@ impl Kind {
     /// Whether the header `server` must be set: it picks the partition, and with it the place in
     /// line behind other commands for that server and before its deadlines.
     pub fn needs_server_header(self) -> bool {
-        self != Kind::Show
+        matches!(self, Kind::Request | Kind::Reconfirm | Kind::Withdraw)
     }
 }
 
@@ -70,6 +83,42 @@ pub struct ReservationBody {
     pub reservation: Uuid,
 }
 
+/// Reservations on a page unless a `list` says otherwise.
+pub const PAGE_DEFAULT: i64 = 20;
+
+/// Most reservations on a page: an answer of some 30 kB.
+pub const PAGE_MAX: i64 = 50;
+
+/// The longest window of an `availability` query: 31 days.
+pub const WINDOW_SECONDS_MAX: i64 = 2_678_400;
+
+/// Body of `<terminal>.list`: asks for the user's reservations, newest first, page by page.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListBody {
+    /// Most reservations in the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64", range(min = 1, max = PAGE_MAX))]
+    pub limit: Option<i64>,
+    /// `next` of the page before; left out for the first page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Uuid")]
+    pub after: Option<Uuid>,
+}
+
+/// Body of `<terminal>.availability`: asks for a server's free places over at most 31 days.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AvailabilityBody {
+    /// The server's id. The header `server` is not needed; if it is set, it says the same.
+    #[schemars(regex(pattern = r"^[a-z0-9-]{1,64}$"))]
+    pub server: String,
+    /// First instant of the window, RFC 3339 with offset.
+    pub start_at: Instant,
+    /// First instant after the window, RFC 3339 with offset.
+    pub end_at: Instant,
+}
+
 /// Reads the body of a command of `kind`; `server` is the header of that name.
 pub fn read_body(kind: Kind, server: Option<&ServerId>, body: &[u8]) -> Result<Action, Refusal> {
     let mut fields = Fields::parse(body)?;
@@ -85,6 +134,8 @@ pub fn read_body(kind: Kind, server: Option<&ServerId>, body: &[u8]) -> Result<A
         Kind::Reconfirm => Action::Reconfirm(fields.uuid("reservation")?),
         Kind::Withdraw => Action::Withdraw(fields.uuid("reservation")?),
         Kind::Show => Action::Show(fields.uuid("reservation")?),
+        Kind::List => read_list(&mut fields)?,
+        Kind::Availability => read_availability(&mut fields, server)?,
     };
     fields.finish()?;
     Ok(action)
@@ -94,4 +145,22 @@ fn read_request(fields: &mut Fields) -> Result<(ServerId, Interval), Refusal> {
     let server = ServerId::parse(&fields.text("server")?)
         .map_err(|_| Refusal::of_field(Code::InvalidText, "server"))?;
     Ok((server, fields.interval()?))
+}
+
+fn read_list(fields: &mut Fields) -> Result<Action, Refusal> {
+    let limit = fields.integer("limit", 1..=PAGE_MAX)?.unwrap_or(PAGE_DEFAULT);
+    let limit = usize::try_from(limit).expect("within its bounds");
+    let after = if fields.has("after") { Some(fields.uuid("after")?) } else { None };
+    Ok(Action::List { after, limit })
+}
+
+fn read_availability(fields: &mut Fields, header: Option<&ServerId>) -> Result<Action, Refusal> {
+    let (server, window) = read_request(fields)?;
+    if header.is_some_and(|header| *header != server) {
+        return Err(Refusal::of_field(Code::InconsistentMessage, "server"));
+    }
+    if window.seconds() > WINDOW_SECONDS_MAX {
+        return Err(Refusal::of_field(Code::OutOfRange, "end_at"));
+    }
+    Ok(Action::Availability { server, window })
 }

@@ -25,7 +25,7 @@ pub struct CloudEvent<T> {
     /// Always `/holdfast`.
     #[schemars(extend("const" = SOURCE))]
     pub source: String,
-    /// `reservation.confirmed` or `reservation.cancelled`.
+    /// `reservation.confirmed`, `reservation.cancelled` or `reservation.credited`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The reservation's id.
@@ -73,7 +73,45 @@ pub struct ConfirmedData {
     pub tariff_version: i32,
 }
 
-/// Data of `reservation.cancelled`: no charge.
+/// Data of `reservation.credited`: the full amount of one charge, taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CreditedData {
+    /// The reservation's id.
+    pub reservation: Uuid,
+    /// The id of the charge that is taken back, which is also the id of its event.
+    pub charge: Uuid,
+    /// Who was billed.
+    pub user: String,
+    /// The terminal that reserved.
+    pub terminal: String,
+    /// The server's id.
+    pub server: String,
+    /// Reserved time, in `unit`s.
+    pub quantity: i64,
+    /// Always `second`.
+    #[schemars(extend("const" = "second"))]
+    pub unit: String,
+    /// Amount in integer minor units; positive, and the same as the charge's.
+    #[schemars(range(min = 0))]
+    pub amount_minor: i64,
+    /// ISO 4217 code.
+    #[schemars(regex(pattern = "^[A-Z]{3}$"))]
+    pub currency: String,
+    /// First instant of the time that was reserved.
+    pub period_start: Instant,
+    /// First instant after it.
+    pub period_end: Instant,
+    /// When it was credited.
+    pub credited_at: Instant,
+    /// The message id of the request.
+    pub request_id: String,
+    /// The tariff version that was quoted.
+    pub tariff_version: i32,
+    /// Why, in the operator's words.
+    pub note: String,
+}
+
+/// Data of `reservation.cancelled`: no charge; if there was one, a credit has an event of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CancelledData {
     /// The reservation's id.
@@ -102,6 +140,14 @@ pub const CONFIRMED: &str = "reservation.confirmed";
 /// The `type` of a cancellation.
 pub const CANCELLED: &str = "reservation.cancelled";
 
+/// The `type` of a credit.
+pub const CREDITED: &str = "reservation.credited";
+
+/// The id of a reservation's credit, and of its event.
+pub fn credit_id(reservation: Uuid) -> Uuid {
+    deterministic_id(&format!("credit/{reservation}"))
+}
+
 /// The id of a reservation's charge, and of its event.
 pub fn charge_id(reservation: Uuid) -> Uuid {
     deterministic_id(&format!("charge/{reservation}"))
@@ -125,6 +171,28 @@ pub fn confirmed(reservation: &Reservation, at: Instant) -> CloudEvent<Confirmed
         tariff_version: reservation.tariff_version,
     };
     envelope(charge_id(reservation.id), CONFIRMED, reservation.id, at, data)
+}
+
+/// The event of a credit at `at`.
+pub fn credited(reservation: &Reservation, note: &str, at: Instant) -> CloudEvent<CreditedData> {
+    let data = CreditedData {
+        reservation: reservation.id,
+        charge: charge_id(reservation.id),
+        user: reservation.user.to_string(),
+        terminal: reservation.terminal.to_string(),
+        server: reservation.server.to_string(),
+        quantity: reservation.interval.seconds(),
+        unit: "second".to_owned(),
+        amount_minor: reservation.price_minor,
+        currency: reservation.currency.clone(),
+        period_start: reservation.interval.start,
+        period_end: reservation.interval.end,
+        credited_at: at,
+        request_id: reservation.message_id.clone(),
+        tariff_version: reservation.tariff_version,
+        note: note.to_owned(),
+    };
+    envelope(credit_id(reservation.id), CREDITED, reservation.id, at, data)
 }
 
 /// The event of a cancellation at `at`.

@@ -1,6 +1,7 @@
 //! Strict reading of a command's JSON body, field by field, with a code for everything wrong.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Timelike, Utc};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -40,6 +41,32 @@ impl Fields {
         match self.0.first() {
             Some((name, _)) => Err(Refusal::of_field(Code::UnknownField, printable(name))),
             None => Ok(()),
+        }
+    }
+
+    /// Whether the field is there and has not been taken.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(field, _)| field == name)
+    }
+
+    /// A whole number within bounds, if the field is there.
+    pub fn integer(
+        &mut self,
+        name: &str,
+        bounds: RangeInclusive<i64>,
+    ) -> Result<Option<i64>, Refusal> {
+        let Some(index) = self.0.iter().position(|(field, _)| field == name) else {
+            return Ok(None);
+        };
+        let Value::Number(number) = self.0.swap_remove(index).1 else {
+            return Err(Refusal::of_field(Code::InvalidType, name));
+        };
+        if number.is_f64() && number.as_f64().is_some_and(|number| number.fract() != 0.0) {
+            return Err(Refusal::of_field(Code::InvalidType, name));
+        }
+        match number.as_i64().filter(|number| bounds.contains(number)) {
+            Some(number) => Ok(Some(number)),
+            None => Err(Refusal::of_field(Code::OutOfRange, name)),
         }
     }
 

@@ -7,8 +7,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::answer::{Answer, Notice};
-use super::command::{RequestBody, ReservationBody};
-use super::event::{self, CancelledData, CloudEvent, ConfirmedData};
+use super::command::{AvailabilityBody, ListBody, RequestBody, ReservationBody};
+use super::event::{self, CancelledData, CloudEvent, ConfirmedData, CreditedData};
 use crate::domain::refusal::{Code, Retry};
 use crate::domain::reservation::{CancelReason, State};
 
@@ -19,10 +19,13 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         ("command.reconfirm", command::<ReservationBody>()),
         ("command.withdraw", command::<ReservationBody>()),
         ("command.show", command::<ReservationBody>()),
+        ("command.list", command::<ListBody>()),
+        ("command.availability", command::<AvailabilityBody>()),
         ("answer", output::<Answer>()),
         ("notice", output::<Notice>()),
         ("event.reservation.confirmed", event::<ConfirmedData>(event::CONFIRMED)),
         ("event.reservation.cancelled", event::<CancelledData>(event::CANCELLED)),
+        ("event.reservation.credited", event::<CreditedData>(event::CREDITED)),
     ]
 }
 

@@ -18,7 +18,9 @@ use crate::domain::quota::{PeriodUse, QuotaLedger};
 use crate::domain::reservation::{CancelReason, Reservation, State};
 use crate::domain::server::{LateBooking, Server};
 use crate::domain::tariff::Tariff;
-use crate::domain::world::{Action, Booked, HoldUse, Known, Step, Stored, Terminal, World};
+use crate::domain::world::{
+    Action, Booked, Calendar, Command, HoldUse, Known, Listed, Step, Stored, Terminal, World,
+};
 
 /// Most reservations that one batch settles; the rest waits for a fresh wake-up, so that commands
 /// in between are not starved and a transaction stays short.
@@ -27,6 +29,10 @@ pub const SETTLE_MAX: i64 = 2_000;
 /// No server takes longer reservations (a CHECK says the same). Longer requests are refused
 /// without looking at the calendar.
 const RESERVATION_SECONDS_MAX: i64 = 2_678_400;
+
+/// Most reservations read for one `availability` query beyond the server's capacity; more than an
+/// answer can tell of.
+const CALENDAR_MAX: i64 = 1_000;
 
 /// A world and the block of places in the decision order that its batch may use.
 pub struct Loaded {
@@ -49,25 +55,30 @@ struct Needs {
     keys: (Vec<String>, Vec<String>),
     quota: (Vec<String>, Vec<Instant>, Vec<Instant>),
     windows: HashMap<String, Vec<Interval>>,
+    pages: (Vec<i32>, Vec<String>, Vec<Option<Uuid>>, Vec<i64>),
+    calendars: (Vec<i32>, Vec<String>, Vec<Instant>, Vec<Instant>),
     ripe: Option<Instant>,
 }
 
 impl Needs {
     fn of(steps: &[Step]) -> Self {
         let mut needs = Self::default();
-        for step in steps {
+        for (index, step) in (0..).zip(steps) {
             match step {
                 Step::WakeUp(wake_up) if wake_up.armed_until >= wake_up.due_at => {
                     needs.ripe = needs.ripe.max(Some(wake_up.due_at));
                 }
                 Step::WakeUp(_) => {}
-                Step::Command(command) => needs.add(command),
+                Step::Command(command) => needs.add(index, command),
+                Step::Cancel(wish) => {
+                    needs.reservations.insert(wish.reservation);
+                }
             }
         }
         needs
     }
 
-    fn add(&mut self, command: &crate::domain::world::Command) {
+    fn add(&mut self, index: i32, command: &Command) {
         let terminal = command.terminal.to_string();
         if !command.action.is_query() {
             self.keys.0.push(terminal.clone());
@@ -87,6 +98,18 @@ impl Needs {
             }
             Action::Reconfirm(id) | Action::Withdraw(id) | Action::Show(id) => {
                 self.reservations.insert(*id);
+            }
+            Action::List { after, limit } => {
+                self.pages.0.push(index);
+                self.pages.1.push(terminal.clone());
+                self.pages.2.push(*after);
+                self.pages.3.push(i64::try_from(*limit).unwrap_or(i64::MAX));
+            }
+            Action::Availability { server, window } => {
+                self.calendars.0.push(index);
+                self.calendars.1.push(server.to_string());
+                self.calendars.2.push(window.start);
+                self.calendars.3.push(window.end);
             }
         }
         self.terminals.insert(terminal);
@@ -139,6 +162,9 @@ statements!(
     load_holds,
     load_quota,
     load_booked,
+    load_pages,
+    load_servers,
+    load_calendars,
     load_clock,
 );
 
@@ -166,7 +192,22 @@ pub async fn load(
         };
     }
     let named = (&needs.keys.0, &needs.keys.1);
-    let (_, servers, _, reservations, known, terminals, closures, holds, used, booked, clock) = futures::try_join!(
+    let (pages, asked) = (&needs.pages, &needs.calendars);
+    let (lists, calendars) = (!pages.0.is_empty(), !asked.0.is_empty());
+    let (
+        _,
+        servers,
+        _,
+        reservations,
+        known,
+        terminals,
+        closures,
+        holds,
+        used,
+        booked,
+        clock,
+        queried,
+    ) = futures::try_join!(
         async { client.batch_execute("begin").await.map_err(StoreError::from) },
         ask!(touches, &statements.lock_servers, servers, reservations, partition, ripe, SETTLE_MAX),
         ask!(asks, &statements.lock_users, requesting),
@@ -178,6 +219,22 @@ pub async fn load(
         ask!(asks, &statements.load_quota, quota.0, quota.1, quota.2),
         ask!(asks, &statements.load_booked, windows.0, windows.1, windows.2),
         ask!(true, &statements.load_clock),
+        async {
+            futures::try_join!(
+                ask!(lists, &statements.load_pages, pages.0, pages.1, pages.2, pages.3),
+                ask!(calendars, &statements.load_servers, asked.1),
+                ask!(calendars, &statements.load_closures, asked.1, asked.2, asked.3),
+                ask!(
+                    calendars,
+                    &statements.load_calendars,
+                    asked.0,
+                    asked.1,
+                    asked.2,
+                    asked.3,
+                    CALENDAR_MAX
+                ),
+            )
+        },
     )?;
 
     let clock = clock.first().ok_or_else(|| StoreError::Unexpected("no clock".into()))?;
@@ -192,12 +249,18 @@ pub async fn load(
         reservations: HashMap::new(),
         due: Vec::new(),
         due_complete_before: None,
+        to_remind: Vec::new(),
+        pages: HashMap::new(),
+        calendars: HashMap::new(),
         known: HashMap::new(),
     };
     read_registry(&mut world, &servers, &closures, &terminals)?;
     read_reservations(&mut world, &reservations, partition, ripe)?;
     read_use(&mut world, &holds, &used, &booked)?;
     read_known(&mut world, &known)?;
+    let (pages, servers, closures, booked) = queried;
+    read_pages(&mut world, &pages)?;
+    read_calendars(&mut world, &needs, &servers, &closures, &booked)?;
     let block: i64 = clock.try_get("block")?;
     Ok(Loaded { world, first_seq: block * BLOCK_LEN })
 }
@@ -256,6 +319,7 @@ pub(super) fn read_server(row: &Row) -> Result<Server, StoreError> {
         max_seconds: seconds("max_seconds")?,
         gap_seconds: seconds("gap_seconds")?,
         lead_seconds: seconds("lead_seconds")?,
+        reminder_seconds: seconds("reminder_seconds")?,
         horizon_seconds: seconds("horizon_seconds")?,
         late_booking: match row.try_get("late_booking")? {
             "reject" => LateBooking::Reject,
@@ -297,6 +361,13 @@ fn read_reservations(
         if picked >= SETTLE_MAX {
             leave_from(row.try_get("picked_until")?);
         }
+        if ripe.is_some() && reservation.remind_at.is_some_and(|at| Some(at) <= ripe) {
+            world.to_remind.push(reservation.id);
+        }
+        let reminded: i64 = row.try_get("reminded_count")?;
+        if reminded >= SETTLE_MAX {
+            leave_from(row.try_get("reminded_until")?);
+        }
         world.reservations.insert(reservation.id, reservation);
     }
     world.due_complete_before = incomplete;
@@ -318,6 +389,8 @@ pub(super) fn read_reservation(row: &Row) -> Result<Reservation, StoreError> {
         interval: interval(row, "start_at", "end_at")?,
         busy_until: row.try_get("busy_until")?,
         deadline_at: row.try_get("deadline_at")?,
+        remind_at: row.try_get("remind_at")?,
+        reminded_at: row.try_get("reminded_at")?,
         state: State::ALL
             .into_iter()
             .find(|known| known.as_str() == state)
@@ -365,6 +438,59 @@ fn read_use(
             Booked { id: row.try_get("id")?, busy: interval(row, "start_at", "busy_until")? };
         if seen.insert(booking.id) {
             world.booked.entry(id(row, "server_id")?).or_default().push(booking);
+        }
+    }
+    Ok(())
+}
+
+fn read_pages(world: &mut World, rows: &[Row]) -> Result<(), StoreError> {
+    for row in rows {
+        let listed = Listed {
+            reservation: read_reservation(row)?,
+            connection_url: row.try_get("connection_url")?,
+        };
+        world.pages.entry(step(row)?).or_default().push(listed);
+    }
+    Ok(())
+}
+
+/// The index of the step that a row was asked for by.
+fn step(row: &Row) -> Result<usize, StoreError> {
+    let step: i32 = row.try_get("step")?;
+    usize::try_from(step).map_err(|_| StoreError::Unexpected(format!("step {step}")))
+}
+
+fn read_calendars(
+    world: &mut World,
+    needs: &Needs,
+    servers: &[Row],
+    closures: &[Row],
+    booked: &[Row],
+) -> Result<(), StoreError> {
+    let mut known: HashMap<ServerId, Server> = HashMap::new();
+    for row in servers {
+        let server = read_server(row)?;
+        known.insert(server.id.clone(), server);
+    }
+    for row in closures {
+        if let Some(server) = known.get_mut(&id::<ServerId>(row, "server_id")?) {
+            server.closures.push(interval(row, "start_at", "end_at")?);
+        }
+    }
+    for (index, name) in needs.calendars.0.iter().zip(&needs.calendars.1) {
+        if let Some(server) = known.get(name.as_str()) {
+            let calendar =
+                Calendar { server: server.clone(), booked: Vec::new(), complete_until: None };
+            world.calendars.insert(usize::try_from(*index).unwrap_or_default(), calendar);
+        }
+    }
+    for row in booked {
+        let Some(calendar) = world.calendars.get_mut(&step(row)?) else { continue };
+        let busy = interval(row, "start_at", "busy_until")?;
+        calendar.booked.push(Booked { id: row.try_get("id")?, busy });
+        let most: i64 = row.try_get("most")?;
+        if calendar.booked.len() as i64 >= most {
+            calendar.complete_until = Some(busy.start);
         }
     }
     Ok(())

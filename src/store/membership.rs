@@ -27,7 +27,8 @@ pub struct Member {
 
 /// Subscribes to nudges and clears rows that nobody needs.
 pub async fn join(client: &Client) -> Result<(), StoreError> {
-    client.batch_execute(&format!("listen {CHANNEL}")).await?;
+    let announced = super::cancellation::CHANNEL;
+    client.batch_execute(&format!("listen {CHANNEL}; listen {announced}")).await?;
     client.execute(sql!("bury"), &[&BURY_AFTER_SECONDS]).await?;
     Ok(())
 }

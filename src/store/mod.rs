@@ -7,7 +7,9 @@
 //! Locks are always taken in this order: servers, users, reservations (each by id), then wake-ups,
 //! then request keys (sorted, by their insertion). Whoever follows it cannot deadlock.
 
+pub mod announce;
 pub mod batch;
+pub mod cancellation;
 pub mod closures;
 pub mod error;
 pub mod ledger;

@@ -27,6 +27,8 @@ pub struct NewServer {
     pub gap_seconds: i32,
     /// Lead time.
     pub lead_seconds: i32,
+    /// How long before the deadline a hold's terminal is reminded; 0 = never.
+    pub reminder_seconds: i32,
     /// How far ahead.
     pub horizon_seconds: i32,
     /// `reject` or `confirm`.
@@ -61,8 +63,9 @@ pub async fn insert_server(client: &Client, server: &NewServer) -> Result<bool, 
     let inserted = client
         .execute(
             "insert into servers (id, capacity, rate_minor, currency, slot_seconds, min_seconds,
-                 max_seconds, gap_seconds, lead_seconds, horizon_seconds, late_booking, connection_url)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                 max_seconds, gap_seconds, lead_seconds, horizon_seconds, late_booking, connection_url,
+                 reminder_seconds)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
              on conflict (id) do nothing",
             &[
                 &server.id.as_str(),
@@ -77,6 +80,7 @@ pub async fn insert_server(client: &Client, server: &NewServer) -> Result<bool, 
                 &server.horizon_seconds,
                 &server.late_booking,
                 &server.connection_url,
+                &server.reminder_seconds,
             ],
         )
         .await?;

@@ -26,6 +26,8 @@ pub struct HistoryLine {
     pub actor_id: Option<String>,
     /// `command`, `message`, `sweep` or `operator`.
     pub trigger: String,
+    /// Why, in an operator's words.
+    pub note: Option<String>,
     /// Message id of the command.
     pub message_id: Option<String>,
     /// Milliseconds from the deadline to the settlement.
@@ -61,6 +63,7 @@ pub async fn load_history(
             actor: row.get("actor"),
             actor_id: row.get("actor_id"),
             trigger: row.get("trigger"),
+            note: row.get("note"),
             message_id: row.get("message_id"),
             lateness_ms: row.get("lateness_ms"),
             seq: row.get("seq"),

@@ -12,7 +12,7 @@ use super::statements;
 use crate::domain::interval::Instant;
 use crate::domain::reservation::{Reservation, State};
 use crate::domain::world::{Cause, Digest, Effects, Transition, World};
-use crate::message::event::charge_id;
+use crate::message::event::{charge_id, credit_id};
 
 /// A decided command with its answer.
 pub struct DecidedCommand {
@@ -87,7 +87,8 @@ statements!(
     insert_reservations,
     update_reservations,
     insert_history,
-    insert_charges,
+    update_reminded,
+    insert_billing_entries,
     insert_announcements,
     insert_wake_ups,
     delete_wake_ups,
@@ -113,12 +114,13 @@ pub async fn save(client: &ClientWrapper, mut save: Save<'_>) -> Result<Vec<Inst
         let statement = &statements.delete_wake_ups;
         execute(client, finished.is_some(), statement, &[&save.partition, &finished]).await
     };
-    let (_, _, _, _, _, _, unarmed, _, _) = futures::try_join!(
+    let (_, _, _, _, _, _, _, unarmed, _, _) = futures::try_join!(
         update_servers(client, &statements, &save),
         insert_reservations(client, &statements, &save),
         update_reservations(client, &statements, &save),
+        update_reminded(client, &statements, &save),
         insert_history(client, &statements, &save),
-        insert_charges(client, &statements, &save),
+        insert_billing_entries(client, &statements, &save),
         insert_announcements(client, &statements, &save),
         insert_wake_ups,
         delete_wake_ups,
@@ -180,6 +182,7 @@ async fn insert_reservations(
             &new.iter().map(|r| r.tariff_version).collect::<Vec<i32>>(),
             &instants(|r| r.held_at),
             &new.iter().map(|r| r.settled_at).collect::<Vec<Option<Instant>>>(),
+            &new.iter().map(|r| r.remind_at).collect::<Vec<Option<Instant>>>(),
             &save.partition,
         ],
     )
@@ -225,6 +228,16 @@ async fn update_reservations(
     Ok(())
 }
 
+async fn update_reminded(
+    client: &ClientWrapper,
+    statements: &Statements,
+    save: &Save<'_>,
+) -> Result<u64, StoreError> {
+    let reminded: Vec<Uuid> = save.effects.reminders.iter().copied().collect();
+    let statement = &statements.update_reminded;
+    execute(client, !reminded.is_empty(), statement, &[&reminded, &save.world.now]).await
+}
+
 async fn insert_requests(
     client: &ClientWrapper,
     statements: &Statements,
@@ -264,16 +277,20 @@ async fn insert_history(
     let by = |t: &Transition| match &t.cause {
         Cause::Terminal { .. } => ("terminal", "command"),
         Cause::Deadline { trigger, .. } => ("deadline", trigger.as_str()),
+        Cause::Operator { .. } => ("operator", "operator"),
     };
-    let sender = |t: &Transition| match &t.cause {
-        Cause::Terminal { terminal, message_id } => {
-            Some((terminal.to_string(), message_id.clone()))
-        }
+    let actor = |t: &Transition| match &t.cause {
+        Cause::Terminal { terminal, .. } => Some(terminal.to_string()),
         Cause::Deadline { .. } => None,
+        Cause::Operator { operator, .. } => Some(operator.clone()),
+    };
+    let message = |t: &Transition| match &t.cause {
+        Cause::Terminal { message_id, .. } => Some(message_id.clone()),
+        Cause::Deadline { .. } | Cause::Operator { .. } => None,
     };
     let lateness = |t: &Transition| match &t.cause {
-        Cause::Terminal { .. } => None,
         Cause::Deadline { lateness_ms, .. } => Some(*lateness_ms),
+        Cause::Terminal { .. } | Cause::Operator { .. } => None,
     };
     let reason = |t: &Transition| {
         let cancelled = t.to == State::Cancelled;
@@ -290,41 +307,46 @@ async fn insert_history(
             &rows.iter().map(|t| t.to.as_str()).collect::<Vec<_>>(),
             &rows.iter().map(reason).collect::<Vec<_>>(),
             &rows.iter().map(|t| by(t).0).collect::<Vec<_>>(),
-            &rows.iter().map(|t| sender(t).map(|s| s.0)).collect::<Vec<_>>(),
+            &rows.iter().map(actor).collect::<Vec<_>>(),
             &rows.iter().map(|t| by(t).1).collect::<Vec<_>>(),
-            &rows.iter().map(|t| sender(t).map(|s| s.1)).collect::<Vec<_>>(),
+            &rows.iter().map(message).collect::<Vec<_>>(),
             &rows.iter().map(lateness).collect::<Vec<_>>(),
             &rows.iter().map(|t| reservation(t).server.to_string()).collect::<Vec<_>>(),
+            &rows.iter().map(Transition::note).collect::<Vec<_>>(),
             &save.world.now,
         ],
     )
     .await
 }
 
-async fn insert_charges(
+/// A charge for each confirmation, and a credit for each that an operator takes back.
+async fn insert_billing_entries(
     client: &ClientWrapper,
     statements: &Statements,
     save: &Save<'_>,
 ) -> Result<u64, StoreError> {
-    let rows: Vec<&Reservation> = save
+    let billed = |t: &&Transition| t.to == State::Confirmed || t.is_credit();
+    let rows: Vec<(bool, &Reservation)> = save
         .effects
         .transitions
         .iter()
-        .filter(|t| t.to == State::Confirmed)
-        .map(|t| &save.world.reservations[&t.reservation])
+        .filter(billed)
+        .map(|t| (t.is_credit(), &save.world.reservations[&t.reservation]))
         .collect();
+    let id = |credit: bool, r: &Reservation| if credit { credit_id(r.id) } else { charge_id(r.id) };
     execute(
         client,
         !rows.is_empty(),
-        &statements.insert_charges,
+        &statements.insert_billing_entries,
         &[
-            &rows.iter().map(|r| charge_id(r.id)).collect::<Vec<_>>(),
-            &rows.iter().map(|r| r.id).collect::<Vec<_>>(),
-            &rows.iter().map(|r| r.user.as_str()).collect::<Vec<_>>(),
-            &rows.iter().map(|r| r.server.as_str()).collect::<Vec<_>>(),
-            &rows.iter().map(|r| r.interval.seconds()).collect::<Vec<_>>(),
-            &rows.iter().map(|r| r.price_minor).collect::<Vec<_>>(),
-            &rows.iter().map(|r| r.currency.as_str()).collect::<Vec<_>>(),
+            &rows.iter().map(|(credit, r)| id(*credit, r)).collect::<Vec<_>>(),
+            &rows.iter().map(|(credit, r)| credit.then(|| charge_id(r.id))).collect::<Vec<_>>(),
+            &rows.iter().map(|(_, r)| r.id).collect::<Vec<_>>(),
+            &rows.iter().map(|(_, r)| r.user.as_str()).collect::<Vec<_>>(),
+            &rows.iter().map(|(_, r)| r.server.as_str()).collect::<Vec<_>>(),
+            &rows.iter().map(|(_, r)| r.interval.seconds()).collect::<Vec<_>>(),
+            &rows.iter().map(|(_, r)| r.price_minor).collect::<Vec<_>>(),
+            &rows.iter().map(|(_, r)| r.currency.as_str()).collect::<Vec<_>>(),
             &save.world.now,
         ],
     )

@@ -32,6 +32,8 @@ pub struct ServerDetails {
     pub gap_seconds: i32,
     /// Lead time.
     pub lead_seconds: i32,
+    /// How long before the deadline a hold's terminal is reminded; 0 = never.
+    pub reminder_seconds: i32,
     /// How far ahead.
     pub horizon_seconds: i32,
     /// `reject` or `confirm`.
@@ -65,6 +67,8 @@ pub struct ServerChange {
     pub gap_seconds: Option<i32>,
     /// See [`ServerDetails::lead_seconds`].
     pub lead_seconds: Option<i32>,
+    /// See [`ServerDetails::reminder_seconds`].
+    pub reminder_seconds: Option<i32>,
     /// See [`ServerDetails::horizon_seconds`].
     pub horizon_seconds: Option<i32>,
     /// See [`ServerDetails::late_booking`].
@@ -103,6 +107,7 @@ fn read(row: &Row, closures: Vec<Closure>) -> ServerDetails {
         max_seconds: row.get("max_seconds"),
         gap_seconds: row.get("gap_seconds"),
         lead_seconds: row.get("lead_seconds"),
+        reminder_seconds: row.get("reminder_seconds"),
         horizon_seconds: row.get("horizon_seconds"),
         late_booking: row.get("late_booking"),
         connection_url: row.get("connection_url"),
@@ -130,7 +135,8 @@ pub async fn update_server(
                  lead_seconds = coalesce($9, lead_seconds),
                  horizon_seconds = coalesce($10, horizon_seconds),
                  late_booking = coalesce($11, late_booking),
-                 connection_url = coalesce($12, connection_url)
+                 connection_url = coalesce($12, connection_url),
+                 reminder_seconds = coalesce($13, reminder_seconds)
              where id = $1 returning tariff_version",
             &[
                 &server.as_str(),
@@ -145,6 +151,7 @@ pub async fn update_server(
                 &change.horizon_seconds,
                 &change.late_booking,
                 &change.connection_url,
+                &change.reminder_seconds,
             ],
         )
         .await?;

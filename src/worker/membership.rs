@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{Context, backoff};
 use crate::store::error::StoreError;
 use crate::store::membership::{self, DEAD_AFTER_SECONDS, Member};
-use crate::store::pool;
+use crate::store::{cancellation, pool};
 
 /// Time between two heartbeats; three fit into the time after which a silent worker counts as dead.
 const BEAT_INTERVAL: Duration = Duration::from_millis(1_500);
@@ -63,7 +63,7 @@ pub async fn run(
 
 /// Beats over one connection until it breaks or the worker stops.
 async fn connected(
-    context: &Context,
+    context: &Arc<Context>,
     member: &Member,
     owned: &watch::Sender<Vec<i32>>,
     stop: &CancellationToken,
@@ -90,14 +90,19 @@ async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result
 }
 
 /// A connection of its own: pooled ones do not hand out notifications.
-async fn connect(context: &Context, nudged: Arc<Notify>) -> Result<Client, StoreError> {
+async fn connect(context: &Arc<Context>, nudged: Arc<Notify>) -> Result<Client, StoreError> {
     let config = pool::settings(&context.settings.database_url)?;
     let (client, mut connection) = config.connect(NoTls).await?;
+    let context = context.clone();
     tokio::spawn(async move {
         let mut messages = futures::stream::poll_fn(move |cx| connection.poll_message(cx));
         while let Some(Ok(message)) = messages.next().await {
-            if let AsyncMessage::Notification(_) = message {
-                nudged.notify_one();
+            match message {
+                AsyncMessage::Notification(about) if about.channel() == cancellation::CHANNEL => {
+                    context.announced.notify_one();
+                }
+                AsyncMessage::Notification(_) => nudged.notify_one(),
+                _ => {}
             }
         }
     });

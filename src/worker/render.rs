@@ -5,15 +5,17 @@ use chrono::SecondsFormat;
 use crate::broker::publisher::Outgoing;
 use crate::broker::topology::{DEAD, REPLIES_EXCHANGE};
 use crate::domain::interval::Instant;
-use crate::domain::reservation::{Reservation, State};
+use crate::domain::reservation::Reservation;
 use crate::domain::world::{
-    Action, Cause, Command, Decision, Refusal, Step, Transition, Verdict, WakeUp, WakeUpVerdict,
+    Action, Command, Decision, Refusal, Step, Verdict, WakeUp, WakeUpVerdict,
 };
-use crate::message::answer::{Answer, Notice, ReservationView};
+use crate::message::answer::Answer;
+use crate::message::command::Kind;
+use crate::message::deterministic_id;
 use crate::message::envelope::{BODY_LEN_MAX, DeadReason, Received, printable};
-use crate::message::{deterministic_id, event};
+use crate::store::announce::announcements;
 use crate::store::batch::{Decided, Rendered};
-use crate::store::save::{Announcement, DecidedCommand};
+use crate::store::save::DecidedCommand;
 
 /// The content type of answers and notices.
 const JSON: &str = "application/json";
@@ -77,7 +79,10 @@ pub fn render(decided: &Decided, steps: &[Step]) -> (Rendered, Vec<Reaction>) {
         };
         reactions.push(reaction);
     }
-    (Rendered { commands, announcements: announcements(decided) }, reactions)
+    (
+        Rendered { commands, announcements: announcements(&decided.world, &decided.effects) },
+        reactions,
+    )
 }
 
 fn on_wake_up(wake_up: WakeUp, verdict: WakeUpVerdict) -> Reaction {
@@ -124,22 +129,24 @@ fn stored(
     order: u32,
 ) -> DecidedCommand {
     let kind = match command.action {
-        Action::Request { .. } => "request",
-        Action::Reconfirm(_) => "reconfirm",
-        Action::Withdraw(_) => "withdraw",
-        Action::Show(_) => "show",
+        Action::Request { .. } => Kind::Request,
+        Action::Reconfirm(_) => Kind::Reconfirm,
+        Action::Withdraw(_) => Kind::Withdraw,
+        Action::Show(_) => Kind::Show,
+        Action::List { .. } => Kind::List,
+        Action::Availability { .. } => Kind::Availability,
     };
     let reservation = match decision {
         Decision::Accepted { reservation, .. }
         | Decision::Reconfirmed(reservation)
         | Decision::Withdrawn(reservation)
         | Decision::Shown(reservation) => Some(reservation.id),
-        Decision::Refused(_) => None,
+        Decision::Listed { .. } | Decision::Availability(_) | Decision::Refused(_) => None,
     };
     DecidedCommand {
         terminal: command.terminal.to_string(),
         message_id: command.message_id.clone(),
-        kind,
+        kind: kind.as_str(),
         digest: command.digest,
         outcome: answer.outcome().to_owned(),
         answer_type: answer.type_name(),
@@ -147,73 +154,6 @@ fn stored(
         server: command.server.as_ref().map(ToString::to_string),
         reservation,
         order,
-    }
-}
-
-/// One event per settled reservation, and one notice to its terminal unless that terminal itself
-/// has just been told by an answer.
-fn announcements(decided: &Decided) -> Vec<Announcement> {
-    let mut announcements = Vec::new();
-    for transition in &decided.effects.transitions {
-        let reservation = &decided.world.reservations[&transition.reservation];
-        match transition.to {
-            State::Confirmed => announcements.push(confirmed_event(decided, reservation)),
-            State::Cancelled => announcements.push(cancelled_event(decided, reservation)),
-            State::Held | State::Reconfirmed => continue,
-        }
-        if !told_by_answer(transition, reservation) {
-            announcements.push(notice(decided, reservation, transition.to));
-        }
-    }
-    announcements
-}
-
-fn told_by_answer(transition: &Transition, reservation: &Reservation) -> bool {
-    matches!(&transition.cause, Cause::Terminal { terminal, .. } if *terminal == reservation.terminal)
-}
-
-fn confirmed_event(decided: &Decided, reservation: &Reservation) -> Announcement {
-    let event = event::confirmed(reservation, decided.world.now);
-    announced_event(event.id, event::CONFIRMED, reservation, true, &event)
-}
-
-fn cancelled_event(decided: &Decided, reservation: &Reservation) -> Announcement {
-    let event = event::cancelled(reservation, decided.world.now);
-    announced_event(event.id, event::CANCELLED, reservation, false, &event)
-}
-
-fn announced_event(
-    id: uuid::Uuid,
-    type_name: &'static str,
-    reservation: &Reservation,
-    must_route: bool,
-    event: &impl serde::Serialize,
-) -> Announcement {
-    Announcement {
-        id,
-        kind: "event",
-        type_name,
-        routing_key: format!("{type_name}.{}", reservation.server),
-        must_route,
-        body: serde_json::to_string(event).expect("an event always serializes"),
-    }
-}
-
-fn notice(decided: &Decided, reservation: &Reservation, to: State) -> Announcement {
-    let view = ReservationView::new(reservation, url(decided, reservation));
-    let notice = match to {
-        State::Confirmed => {
-            Notice::Confirmed { reservation: view, charge: event::charge_id(reservation.id) }
-        }
-        _ => Notice::Cancelled { reservation: view },
-    };
-    Announcement {
-        id: notice.id(),
-        kind: "notice",
-        type_name: notice.type_name(),
-        routing_key: reservation.terminal.to_string(),
-        must_route: false,
-        body: notice.to_json(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! The schemas are generated from the types; the examples are what the types make of fixed values.
 //! Both are checked in, so that whatever changes on the wire shows as a change of these files.
 
+mod asyncapi;
 mod examples;
 
 use std::collections::BTreeSet;

@@ -53,7 +53,7 @@ async fn not_reconfirmed_is_cancelled_and_its_time_is_free() {
     let wanted = window(63, 1_800);
     let held = terminal.accepted(&server, wanted).await;
     assert_eq!(terminal.refused(&server, wanted).await, "capacity_exceeded");
-    let Notice::Cancelled { reservation } = terminal.notice_about(held.id).await else {
+    let Notice::Cancelled { reservation, .. } = terminal.notice_about(held.id).await else {
         panic!("not cancelled");
     };
     assert_eq!(reservation.cancel_reason.as_deref(), Some("not_reconfirmed"));

@@ -155,7 +155,7 @@ fn dump(truth: &Truth, steps: &[Step]) -> String {
     lines.extend(truth.people.iter().map(|person| format!("{person:?}")));
     lines.extend(truth.houses.iter().map(|house| format!("{house:?}")));
     lines.extend(steps.iter().enumerate().map(|(index, step)| match step {
-        Step::WakeUp(w) => format!("{index}: {w:?}"),
+        Step::WakeUp(_) | Step::Cancel(_) => format!("{index}: {step:?}"),
         Step::Command(c) => {
             let line = format!("{index}: {} {} to {:?}", c.terminal, c.message_id, c.server);
             let digest = u64::from_le_bytes(c.digest[..8].try_into().expect("eight bytes"));

@@ -7,7 +7,7 @@ use holdfast::config::VARIABLES;
 use holdfast::domain::refusal::Code;
 use holdfast::domain::reservation::State;
 use holdfast::message::answer::{Answer, Notice};
-use holdfast::message::command::{RequestBody, ReservationBody};
+use holdfast::message::command::{AvailabilityBody, ListBody, RequestBody, ReservationBody};
 use holdfast::message::event::{CloudEvent, ConfirmedData};
 use holdfast::worker::settings::Settings;
 use serde::de::DeserializeOwned;
@@ -65,11 +65,18 @@ fn examples_are_messages() {
     let text = readme();
     let examples: Vec<&str> =
         text.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    let [request, reconfirm, accepted, refused, notice, event] = examples[..] else {
+    let [request, reconfirm, list, free, accepted, told, refused, notice, event] = examples[..]
+    else {
         panic!("{} examples", examples.len());
     };
     let request: RequestBody = read(request);
     let named: ReservationBody = read(reconfirm);
+    let page: ListBody = read(list);
+    assert_eq!((page.limit, page.after), (Some(20), Some(named.reservation)));
+    let window: AvailabilityBody = read(free);
+    let Answer::Availability { server, free, end_at, .. } = read(told) else { panic!("not told") };
+    assert_eq!((server.id, end_at), (window.server, window.end_at));
+    assert_eq!(free.iter().map(|span| span.places).collect::<Vec<_>>(), [4, 3, 4]);
     let Answer::Accepted { reservation, .. } = read(accepted) else { panic!("not accepted") };
     assert_eq!((reservation.id, &reservation.start_at), (named.reservation, &request.start_at));
     let Answer::Refused { code, retry, message, .. } = read(refused) else { panic!("not refused") };

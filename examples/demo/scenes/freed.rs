@@ -34,7 +34,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
 /// Ann's reservation is cancelled for want of a reconfirmation, and costs nothing.
 pub async fn check_cancelled(stage: &Stage, held: &ReservationView) -> Result<()> {
     let timeline = &stage.timeline;
-    let Notice::Cancelled { reservation } = stage.ann.notice_about(held.id).await? else {
+    let Notice::Cancelled { reservation, .. } = stage.ann.notice_about(held.id).await? else {
         timeline.mismatch(&format!("reservation {} was confirmed", held.id));
         return Ok(());
     };

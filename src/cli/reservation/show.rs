@@ -24,6 +24,10 @@ pub(super) struct Described {
     message_id: String,
     held_at: Instant,
     busy_until: Instant,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remind_at: Option<Instant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reminded_at: Option<Instant>,
 }
 
 impl Described {
@@ -35,6 +39,8 @@ impl Described {
             message_id: reservation.message_id.clone(),
             held_at: reservation.held_at,
             busy_until: reservation.busy_until,
+            remind_at: reservation.remind_at,
+            reminded_at: reservation.reminded_at,
         }
     }
 }
@@ -72,6 +78,8 @@ fn text(reservation: &Reservation, partition: i32, url: &str, billing: &[Entry])
     ];
     let connection = (reservation.state == State::Confirmed).then(|| url.to_owned());
     let optional = [
+        ("to be reminded", reservation.remind_at.map(time)),
+        ("reminded", reservation.reminded_at.map(time)),
         ("reconfirmed", reservation.reconfirmed_at.map(time)),
         ("settled", reservation.settled_at.map(time)),
         ("connection", connection),

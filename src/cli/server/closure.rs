@@ -22,7 +22,8 @@ pub(in crate::cli) enum Command {
     /// Take no new reservations of a server that touch a time
     ///
     /// Affects new requests only, which are refused with `closure`. Reservations that touch the
-    /// time stay and are listed: an operator may cancel those that cannot take place.
+    /// time stay and are listed: cancel those that cannot take place, with `holdfast reservation
+    /// cancel`.
     Add(Add),
     /// List closures that are not over, by start
     List {
@@ -103,9 +104,7 @@ fn added_text(Added { closure, reservations }: &Added) -> String {
         return line;
     }
     let listed = touched_text(reservations);
-    format!(
-        "{line}\n\nReservations that touch it and stay, unless an operator cancels them:\n{listed}"
-    )
+    format!("{line}\n\nReservations that touch it and stay, unless they are cancelled:\n{listed}")
 }
 
 async fn list(context: &Context, server: Option<ServerId>, all: bool) -> Result<()> {

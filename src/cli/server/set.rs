@@ -56,6 +56,9 @@ struct Changes {
     /// How long before the start the deadline for the reconfirmation lies
     #[arg(long, value_name = "SECONDS", value_parser = seconds(0, 31_536_000))]
     lead_seconds: Option<i32>,
+    /// How long before the deadline a terminal is reminded to reconfirm; 0 = never
+    #[arg(long, value_name = "SECONDS", value_parser = seconds(0, 31_536_000))]
+    reminder_seconds: Option<i32>,
     /// How far ahead a reservation may start
     #[arg(long, value_name = "SECONDS", value_parser = seconds(1, 63_072_000))]
     horizon_seconds: Option<i32>,
@@ -75,6 +78,7 @@ impl Changes {
             max_seconds: self.max_seconds,
             gap_seconds: self.gap_seconds,
             lead_seconds: self.lead_seconds,
+            reminder_seconds: self.reminder_seconds,
             horizon_seconds: self.horizon_seconds,
             late_booking: self.late_booking.map(LateBooking::as_str),
             connection_url: self.connection_url.clone(),
@@ -93,6 +97,7 @@ impl Changes {
             ("max_seconds", json!(self.max_seconds)),
             ("gap_seconds", json!(self.gap_seconds)),
             ("lead_seconds", json!(self.lead_seconds)),
+            ("reminder_seconds", json!(self.reminder_seconds)),
             ("horizon_seconds", json!(self.horizon_seconds)),
             ("late_booking", json!(self.late_booking.map(LateBooking::as_str))),
         ];

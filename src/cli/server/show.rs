@@ -25,6 +25,10 @@ fn text(server: &ServerDetails) -> String {
         "{} {} minor units an hour, version {}",
         server.rate_minor, server.currency, server.tariff_version
     );
+    let reminder = match server.reminder_seconds {
+        0 => "never".to_owned(),
+        early => format!("{early} s before the deadline"),
+    };
     let partition = server.partition.map(|partition| partition.to_string());
     let head = fields(&[
         ("server", server.id.clone()),
@@ -37,6 +41,7 @@ fn text(server: &ServerDetails) -> String {
         ("longest", seconds(server.max_seconds)),
         ("gap", seconds(server.gap_seconds)),
         ("lead", seconds(server.lead_seconds)),
+        ("reminder", reminder),
         ("horizon", seconds(server.horizon_seconds)),
         ("late booking", server.late_booking.clone()),
         ("connection", server.connection_url.clone()),

@@ -13,7 +13,7 @@ with wanted as (
 )
 select s.id, s.capacity, s.open, s.rate_minor, s.currency, s.tariff_version, s.slot_seconds,
        s.min_seconds, s.max_seconds, s.gap_seconds, s.lead_seconds, s.horizon_seconds,
-       s.late_booking, s.connection_url, s.partition
+       s.reminder_seconds, s.late_booking, s.connection_url, s.partition
 from servers s join wanted using (id)
 order by s.id
 for no key update of s

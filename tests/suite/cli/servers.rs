@@ -26,6 +26,7 @@ async fn a_server_is_shown_and_everything_about_it_can_be_set() {
     let rest = "--slot-seconds 30 --gap-seconds 10 --lead-seconds 60 --horizon-seconds 1000 \
                 --late-booking confirm --connection-url https://b.example/";
     operator.run(&format!("server set cam {rest}"), 0).await;
+    operator.run("server set cam --reminder-seconds 0", 0).await;
     operator.run("server set none --capacity 1", 4).await;
     operator.run("server close cam", 0).await;
     operator.run("server close cam --json", 0).await;

@@ -1,14 +1,17 @@
 //! One example per message, of fixed values.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use holdfast::domain::capacity::FreeSpan;
 use holdfast::domain::interval::Interval;
 use holdfast::domain::quota::Receipt;
 use holdfast::domain::refusal::Code;
 use holdfast::domain::reservation::{CancelReason, Reservation, State};
-use holdfast::domain::world::{Decision, Refusal};
+use holdfast::domain::server::{LateBooking, Server};
+use holdfast::domain::tariff::Tariff;
+use holdfast::domain::world::{Availability, Decision, Listed, Refusal};
 use holdfast::message::answer::{Answer, Notice, ReservationView};
-use holdfast::message::command::{RequestBody, ReservationBody};
-use holdfast::message::event::{self, CancelledData, CloudEvent, ConfirmedData};
+use holdfast::message::command::{AvailabilityBody, ListBody, RequestBody, ReservationBody};
+use holdfast::message::event::{self, CancelledData, CloudEvent, ConfirmedData, CreditedData};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -17,6 +20,9 @@ use super::pretty;
 
 /// The message id of the request.
 pub const MESSAGE_ID: &str = "order-4711";
+
+/// An operator's reason.
+const NOTE: &str = "power failure in the building";
 
 /// A message as it is on the wire, but for white space.
 pub struct Example {
@@ -71,6 +77,8 @@ fn reservation(state: State) -> Reservation {
         interval: Interval::new(at(18), at(20)).expect("an interval"),
         busy_until: at(21),
         deadline_at: at(12),
+        remind_at: None,
+        reminded_at: None,
         state,
         cancel_reason: cancelled.then_some(CancelReason::NotReconfirmed),
         price_minor: 2_400,
@@ -101,12 +109,17 @@ pub fn all() -> Vec<Example> {
 
 fn commands() -> Vec<Example> {
     let request = RequestBody { server: "camera-1".to_owned(), start_at: at(18), end_at: at(20) };
+    let page = ListBody { limit: Some(20), after: Some(reservation(State::Held).id) };
+    let window =
+        AvailabilityBody { server: "camera-1".to_owned(), start_at: at(0), end_at: at(24) };
     let named = ReservationBody { reservation: reservation(State::Held).id };
     vec![
         Example::new("command.request", "command.request", &[], &request),
         Example::new("command.reconfirm", "command.reconfirm", &[], &named),
         Example::new("command.withdraw", "command.withdraw", &[], &named),
         Example::new("command.show", "command.show", &[], &named),
+        Example::new("command.list", "command.list", &["limit", "after"], &page),
+        Example::new("command.availability", "command.availability", &[], &window),
     ]
 }
 
@@ -121,16 +134,53 @@ fn answers() -> Vec<Example> {
         ..reservation(State::Cancelled)
     });
     let shown = Decision::Shown(reservation(State::Confirmed));
-    let optional = &["reconfirmed_at", "settled_at", "cancel_reason", "connection"];
+    let optional = &["reconfirmed_at", "settled_at", "cancel_reason", "connection", "next"];
     [
         ("answer.accepted", accepted),
         ("answer.reconfirmed", reconfirmed),
         ("answer.withdrawn", withdrawn),
         ("answer.shown", shown),
+        ("answer.listed", listed()),
+        ("answer.availability", Decision::Availability(availability())),
     ]
     .into_iter()
     .map(|(name, decision)| Example::new(name, "answer", optional, &answer(decision)))
     .collect()
+}
+
+fn listed() -> Decision {
+    let reservation = reservation(State::Confirmed);
+    let next = Some(reservation.id);
+    let connection_url = "rtmp://camera-1.example/live".to_owned();
+    Decision::Listed { page: vec![Listed { reservation, connection_url }], next }
+}
+
+fn availability() -> Availability {
+    let span = |start, end, places| FreeSpan {
+        interval: Interval::new(at(start), at(end)).expect("an interval"),
+        places,
+    };
+    Availability {
+        server: Server {
+            id: "camera-1".parse().expect("an id"),
+            capacity: 2,
+            open: true,
+            tariff: Tariff { rate_minor: 1_200, currency: "EUR".to_owned(), version: 3 },
+            slot_seconds: 60,
+            min_seconds: 300,
+            max_seconds: 86_400,
+            gap_seconds: 3_600,
+            lead_seconds: 21_600,
+            reminder_seconds: 1_800,
+            horizon_seconds: 7_776_000,
+            late_booking: LateBooking::Reject,
+            connection_url: "rtmp://camera-1.example/live".to_owned(),
+            partition: Some(0),
+            closures: Vec::new(),
+        },
+        window: Interval::new(at(0), at(24)).expect("a day"),
+        free: vec![span(0, 18, 2), span(18, 21, 1), span(21, 24, 2)],
+    }
 }
 
 fn refusals() -> Vec<Example> {
@@ -163,11 +213,25 @@ fn notices() -> Vec<Example> {
         reservation: view(State::Confirmed),
         charge: event::charge_id(reservation(State::Confirmed).id),
     };
-    let cancelled = Notice::Cancelled { reservation: view(State::Cancelled) };
-    let optional = &["reconfirmed_at", "settled_at", "cancel_reason", "connection"];
+    let cancelled =
+        Notice::Cancelled { reservation: view(State::Cancelled), note: None, credit: None };
+    let by_operator = Reservation {
+        cancel_reason: Some(CancelReason::Operator),
+        ..reservation(State::Cancelled)
+    };
+    let credited = Notice::Cancelled {
+        reservation: ReservationView::new(&by_operator, None),
+        note: Some(NOTE.to_owned()),
+        credit: Some(event::credit_id(by_operator.id)),
+    };
+    let reminder = Notice::Reminder { reservation: view(State::Held) };
+    let optional =
+        &["reconfirmed_at", "settled_at", "cancel_reason", "connection", "note", "credit"];
     vec![
         Example::new("notice.confirmed", "notice", optional, &confirmed),
         Example::new("notice.cancelled", "notice", optional, &cancelled),
+        Example::new("notice.cancelled.operator", "notice", optional, &credited),
+        Example::new("notice.reminder", "notice", optional, &reminder),
     ]
 }
 
@@ -176,9 +240,13 @@ fn events() -> Vec<Example> {
         event::confirmed(&reservation(State::Confirmed), decided_at());
     let cancelled: CloudEvent<CancelledData> =
         event::cancelled(&reservation(State::Cancelled), decided_at());
+    let credited: CloudEvent<CreditedData> =
+        event::credited(&reservation(State::Confirmed), NOTE, decided_at());
     let (of_confirmed, of_cancelled) =
         ("event.reservation.confirmed", "event.reservation.cancelled");
+    let of_credited = "event.reservation.credited";
     vec![
+        Example::new(of_credited, of_credited, &[], &credited),
         Example::new(of_confirmed, of_confirmed, &[], &confirmed),
         Example::new(of_cancelled, of_cancelled, &[], &cancelled),
     ]

@@ -52,8 +52,14 @@ const PIECES: [&str; 28] = [
 fn good(rng: &mut StdRng) -> Received {
     let (start, end) = window(3_600, 60);
     let id = Uuid::from_u128(rng.random());
-    let command = match rng.random_range(0..4) {
+    let command = match rng.random_range(0..6) {
         0 => Command::request("m-1", "cam", start, end),
+        3 => Command::list(
+            "m-1",
+            rng.random_bool(0.5).then_some(20),
+            rng.random_bool(0.5).then_some(id),
+        ),
+        4 => Command::availability("m-1", "cam", start, end),
         1 => Command::reconfirm("m-1", "cam", id),
         2 => Command::withdraw("m-1", "cam", id),
         _ => Command::show("m-1", id),
@@ -138,6 +144,16 @@ fn assert_sound(received: &Received, step: &Step) {
         Action::Reconfirm(_) => ("reconfirm", 1),
         Action::Withdraw(_) => ("withdraw", 1),
         Action::Show(_) => ("show", 1),
+        Action::List { after, limit } => {
+            assert!((1..=50).contains(limit));
+            let body: serde_json::Value = serde_json::from_slice(&received.body).expect("JSON");
+            assert_eq!(body.get("after").is_some(), after.is_some());
+            ("list", body.as_object().expect("an object").len().min(2))
+        }
+        Action::Availability { window, .. } => {
+            assert!(window.start < window.end && window.seconds() <= 31 * 86_400);
+            ("availability", 3)
+        }
     };
     assert_eq!(received.routing_key, format!("{}.{word}", command.terminal));
     let body: serde_json::Value = serde_json::from_slice(&received.body).expect("JSON");

@@ -71,6 +71,7 @@ fn heard(verdict: &Verdict) -> Said {
         Verdict::WakeUp(WakeUpVerdict::Finished) => Said::WakeUp("finished"),
         Verdict::WakeUp(WakeUpVerdict::Rearm) => Said::WakeUp("rearm"),
         Verdict::WakeUp(WakeUpVerdict::ToTail) => Said::WakeUp("to_tail"),
+        Verdict::Cancel(_) => unreachable!("never asked for"),
     }
 }
 
@@ -83,6 +84,7 @@ fn answer(decision: &Decision) -> Box<Answer> {
         Decision::Reconfirmed(reservation) => Answer::about("reconfirmed", &row(reservation)),
         Decision::Withdrawn(reservation) => Answer::about("withdrawn", &row(reservation)),
         Decision::Shown(reservation) => Answer::about("shown", &row(reservation)),
+        Decision::Listed { .. } | Decision::Availability(_) => unreachable!("never asked for"),
         Decision::Refused(refusal) => refused(refusal),
     }
 }
@@ -153,6 +155,7 @@ fn moved(transition: &Transition, place: usize) -> Move {
         Cause::Deadline { trigger, lateness_ms } => {
             format!("deadline {} {lateness_ms}", trigger.as_str())
         }
+        Cause::Operator { operator, note } => format!("operator {operator} {note}"),
     };
     Move {
         row: transition.reservation,

@@ -47,6 +47,10 @@ impl<'a> Loader<'a> {
             reservations: self.reservations(&due),
             due: due.iter().map(|row| row.id).collect(),
             due_complete_before: left.first().map(|row| instant(row.deadline)),
+            // Queries of many rows, reminders and operators have tests of their own.
+            to_remind: Vec::new(),
+            pages: HashMap::new(),
+            calendars: HashMap::new(),
             known: self.known(),
         };
         (world, left.iter().map(|row| row.id).collect())
@@ -55,7 +59,7 @@ impl<'a> Loader<'a> {
     fn commands(&self) -> impl Iterator<Item = &'a Command> {
         self.steps.iter().filter_map(|step| match step {
             Step::Command(command) => Some(command),
-            Step::WakeUp(_) => None,
+            Step::WakeUp(_) | Step::Cancel(_) => None,
         })
     }
 

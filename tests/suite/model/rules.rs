@@ -15,6 +15,7 @@ impl Truth {
             let said = match step {
                 Step::Command(command) => self.command(index, command, &mut out, tally),
                 Step::WakeUp(wake_up) => Said::WakeUp(self.wake_up(wake_up, left, &mut out, tally)),
+                Step::Cancel(_) => unreachable!("never asked for"),
             };
             out.said.push(said);
         }
@@ -74,7 +75,9 @@ impl Truth {
             }
             Action::Reconfirm(id) => self.reconfirm(desk, c, *id, &cause, out, tally),
             Action::Withdraw(id) => self.withdraw(desk, c, *id, &cause, out),
-            Action::Show(_) => unreachable!("answered above"),
+            Action::Show(_) | Action::List { .. } | Action::Availability { .. } => {
+                unreachable!("answered above, or never asked for")
+            }
         };
         answer.unwrap_or_else(|refused| refused)
     }

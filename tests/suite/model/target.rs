@@ -37,7 +37,7 @@ pub fn pick(rng: &mut StdRng, truth: &Truth, steps: &[Step]) -> Target {
         .iter()
         .filter_map(|step| match step {
             Step::Command(command) => Some(command),
-            Step::WakeUp(_) => None,
+            Step::WakeUp(_) | Step::Cancel(_) => None,
         })
         .collect();
     match rng.random_range(0..100) {

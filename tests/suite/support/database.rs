@@ -49,6 +49,7 @@ impl Database {
             max_seconds: 86_400,
             gap_seconds,
             lead_seconds: 3_600,
+            reminder_seconds: 0,
             horizon_seconds: 63_072_000,
             late_booking: "reject",
             connection_url: format!("rtmp://{id}.example/live"),

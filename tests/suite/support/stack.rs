@@ -85,6 +85,7 @@ impl Stack {
             max_seconds: 86_400,
             gap_seconds: 0,
             lead_seconds: 60,
+            reminder_seconds: 0,
             horizon_seconds: 63_072_000,
             late_booking: "reject",
             connection_url: format!("rtmp://{id}.example/live"),

@@ -1,0 +1,330 @@
+//! The contract as an AsyncAPI 3 document: the messages, and where on the broker they travel.
+//!
+//! Generated from the message types and the topology's names; `schema/asyncapi.yaml` is checked in,
+//! and a test fails when they differ.
+
+use serde_json::{Map, Value, json};
+
+use super::topology::{
+    BILLING_QUEUE, COMMANDS_EXCHANGE, EVENTS_EXCHANGE, REPLIES_EXCHANGE, reply_queue,
+};
+use crate::domain::refusal::Code;
+use crate::message::command::Kind;
+use crate::message::{event, schema};
+
+/// The contract's version: the major one is the `v1` in the names on the broker.
+const VERSION: &str = "1.0.0";
+
+const ABOUT: &str = "Reservations of time on servers, over AMQP 0-9-1.
+
+Versions: within a major version messages only ever gain optional fields, new message types and \
+new codes, so readers ignore what they do not know, and treat an unknown code by its `retry`. \
+Commands are strict: an unknown field is refused. A change that breaks a reader is a new major \
+version, with new names on the broker (`v2`) beside the old ones.
+
+An *answer* has the command's `message_id` as its `correlation_id`; a *notice* has none. A message \
+id is decided once per terminal, and its answer is repeated byte for byte.";
+
+/// Events by type, and what is in their `data`.
+const EVENTS: [&str; 3] = [event::CONFIRMED, event::CANCELLED, event::CREDITED];
+
+/// The document. `examples` are pairs of a schema's name and a message that follows it.
+pub fn document(examples: &[(&str, Value)]) -> Value {
+    let mut parts = Parts { examples, ..Parts::default() };
+    for kind in Kind::ALL {
+        parts.add_command(kind);
+    }
+    let answers = parts.add_replies("answer");
+    parts.add_replies("notice");
+    for kind in EVENTS {
+        parts.add_event(kind);
+    }
+    let operations = operations(&parts, &answers);
+    json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Holdfast",
+            "version": VERSION,
+            "description": ABOUT,
+            "license": { "name": "MIT" },
+        },
+        "defaultContentType": "application/json",
+        "servers": { "broker": server() },
+        "channels": parts.channels(),
+        "operations": operations,
+        "components": { "messages": parts.messages, "schemas": parts.schemas },
+        "x-codes": codes(),
+    })
+}
+
+fn server() -> Value {
+    json!({
+        "host": "{host}:{port}",
+        "protocol": "amqp",
+        "protocolVersion": "0-9-1",
+        "pathname": "/{vhost}",
+        "description": "RabbitMQ. Each terminal and each billing system has an account of its own.",
+        "variables": {
+            "host": { "default": "localhost" },
+            "port": { "default": "5672" },
+            "vhost": { "default": "reservations" },
+        },
+    })
+}
+
+fn codes() -> Value {
+    let code = |code: &Code| {
+        json!({
+            "code": code.as_str(),
+            "retry": code.retry().as_str(),
+            "meaning": code.meaning(),
+            "advice": code.advice(),
+        })
+    };
+    Code::ALL.iter().map(code).collect()
+}
+
+/// A JSON pointer inside the document.
+fn reference(path: &str) -> Value {
+    json!({ "$ref": format!("#/{path}") })
+}
+
+/// Messages and schemas, collected.
+#[derive(Default)]
+struct Parts<'a> {
+    examples: &'a [(&'a str, Value)],
+    messages: Map<String, Value>,
+    schemas: Map<String, Value>,
+}
+
+impl Parts<'_> {
+    fn add_command(&mut self, kind: Kind) {
+        let name = format!("command.{}", kind.as_str());
+        let payload = self.schema(&name);
+        let mut headers = json!({ "type": "object", "properties": {
+            "server": { "type": "string", "description": "The server's id; picks the partition." },
+            "traceparent": { "type": "string", "description": "Comes back with the answer." },
+        } });
+        if kind.needs_server_header() {
+            headers["required"] = json!(["server"]);
+        }
+        let mut message = self.message(&name, kind.as_str(), &name, payload);
+        message["headers"] = headers;
+        message["description"] = json!(
+            "Properties: `user_id` (the terminal's account), `message_id` (1 to 128 of \
+             `A-Z a-z 0-9 . _ : -`), `content_type` `application/json`, persistent. Not allowed: \
+             `priority`, `expiration`, `content_encoding`, headers `CC`, `BCC`, `x-*`."
+        );
+        self.messages.insert(name, message);
+    }
+
+    /// One message per type of an answer or a notice. Returns their names.
+    fn add_replies(&mut self, group: &str) -> Vec<String> {
+        let whole = self.whole(group);
+        let variants = whole["oneOf"].as_array().cloned().unwrap_or_default();
+        let mut names = Vec::new();
+        for variant in variants {
+            let kind = variant["properties"]["type"]["const"].as_str().unwrap_or_default();
+            let name = format!("{group}.{kind}");
+            self.schemas.insert(name.clone(), variant.clone());
+            let payload = reference(&format!("components/schemas/{name}"));
+            let mut message = self.message(&name, kind, group, payload);
+            message["headers"] = json!({ "type": "object", "properties": { "controller-time": {
+                "type": "string", "format": "date-time", "description": "When it was sent.",
+            } } });
+            message["summary"] = variant["description"].clone();
+            if group == "answer" {
+                message["correlationId"] = json!({
+                    "description": "The property `correlation_id`: the command's `message_id`.",
+                    "location": "$message.header#/correlation_id",
+                });
+            }
+            self.messages.insert(name.clone(), message);
+            names.push(name);
+        }
+        names
+    }
+
+    fn add_event(&mut self, kind: &str) {
+        let name = format!("event.{kind}");
+        let payload = self.schema(&name);
+        let mut message = self.message(&name, kind, &name, payload);
+        message["contentType"] = json!(event::CONTENT_TYPE);
+        self.messages.insert(name, message);
+    }
+
+    fn message(&self, name: &str, kind: &str, schema: &str, payload: Value) -> Value {
+        let fits = |example: &&(&str, Value)| {
+            example.0 == schema && example.1.get("type").is_none_or(|given| given == kind)
+        };
+        let examples: Vec<Value> = self
+            .examples
+            .iter()
+            .filter(fits)
+            .map(|(_, payload)| json!({ "payload": payload }))
+            .collect();
+        json!({
+            "name": name,
+            "title": kind,
+            "payload": payload,
+            "bindings": { "amqp": { "messageType": kind, "bindingVersion": "0.3.0" } },
+            "examples": examples,
+        })
+    }
+
+    /// Adds the schema of that name, and returns a reference to it.
+    fn schema(&mut self, name: &str) -> Value {
+        let whole = self.whole(name);
+        self.schemas.insert(name.to_owned(), whole);
+        reference(&format!("components/schemas/{name}"))
+    }
+
+    /// The schema of that name; its definitions are added to the document's.
+    fn whole(&mut self, name: &str) -> Value {
+        let all = schema::all();
+        let found = all.into_iter().find(|(known, _)| *known == name);
+        let mut schema = found.expect("every message has a schema").1.to_value();
+        point_into_components(&mut schema);
+        if let Some(object) = schema.as_object_mut() {
+            object.remove("$schema");
+            if let Some(Value::Object(definitions)) = object.remove("$defs") {
+                self.schemas.extend(definitions);
+            }
+        }
+        schema
+    }
+
+    fn channels(&self) -> Value {
+        let mut channels = Map::new();
+        for kind in Kind::ALL {
+            let (word, name) = (kind.as_str(), format!("command.{}", kind.as_str()));
+            let address = format!("{{terminal}}.{word}");
+            let mut channel = self.channel(&address, &name);
+            channel["parameters"] = json!({ "terminal": { "description": "The terminal's id." } });
+            channel["bindings"] = routing_key(COMMANDS_EXCHANGE);
+            channels.insert(name, channel);
+        }
+        let mut replies = self.channel(&reply_queue("{terminal}"), "answer.");
+        let notices = self.channel("", "notice.");
+        if let (Some(all), Some(more)) =
+            (replies["messages"].as_object_mut(), notices["messages"].as_object())
+        {
+            all.extend(more.clone());
+        }
+        replies["parameters"] = json!({ "terminal": { "description": "The terminal's id." } });
+        replies["description"] = json!(format!("Fed by the exchange `{REPLIES_EXCHANGE}`."));
+        replies["bindings"] = queue(&reply_queue("{terminal}"));
+        channels.insert("replies".to_owned(), replies);
+        for kind in EVENTS {
+            let name = format!("event.{kind}");
+            let mut channel = self.channel(&format!("{kind}.{{server}}"), &name);
+            channel["parameters"] = json!({ "server": { "description": "The server's id." } });
+            channel["bindings"] = routing_key(EVENTS_EXCHANGE);
+            channels.insert(name, channel);
+        }
+        let mut billing = self.channel(BILLING_QUEUE, &format!("event.{}", event::CONFIRMED));
+        let credited = format!("event.{}", event::CREDITED);
+        billing["messages"][&credited] = reference(&format!("components/messages/{credited}"));
+        billing["bindings"] = queue(BILLING_QUEUE);
+        channels.insert("billing".to_owned(), billing);
+        Value::Object(channels)
+    }
+
+    /// A channel of all messages whose name begins so.
+    fn channel(&self, address: &str, prefix: &str) -> Value {
+        let messages: Map<String, Value> = self
+            .messages
+            .keys()
+            .filter(|name| name.starts_with(prefix))
+            .map(|name| (name.clone(), reference(&format!("components/messages/{name}"))))
+            .collect();
+        json!({ "address": address, "messages": messages })
+    }
+}
+
+/// Definitions stand at one place in the document.
+fn point_into_components(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            if let Some(Value::String(target)) = object.get_mut("$ref") {
+                *target = target.replace("#/$defs/", "#/components/schemas/");
+            }
+            object.values_mut().for_each(point_into_components);
+        }
+        Value::Array(array) => array.iter_mut().for_each(point_into_components),
+        _ => {}
+    }
+}
+
+fn routing_key(exchange: &str) -> Value {
+    json!({ "amqp": {
+        "is": "routingKey",
+        "exchange": { "name": exchange, "type": "topic", "durable": true, "autoDelete": false },
+        "bindingVersion": "0.3.0",
+    } })
+}
+
+fn queue(name: &str) -> Value {
+    json!({ "amqp": {
+        "is": "queue",
+        "queue": { "name": name, "durable": true, "exclusive": false, "autoDelete": false },
+        "bindingVersion": "0.3.0",
+    } })
+}
+
+/// What Holdfast receives and sends.
+fn operations(parts: &Parts, answers: &[String]) -> Value {
+    let of_channel = |channel: &str, names: &[String]| -> Vec<Value> {
+        names.iter().map(|name| reference(&format!("channels/{channel}/messages/{name}"))).collect()
+    };
+    let mut operations = Map::new();
+    for kind in Kind::ALL {
+        let name = format!("command.{}", kind.as_str());
+        let answered: Vec<String> =
+            answers.iter().filter(|answer| answers_to(kind, answer)).cloned().collect();
+        let operation = json!({
+            "action": "receive",
+            "channel": reference(&format!("channels/{name}")),
+            "messages": of_channel(&name, std::slice::from_ref(&name)),
+            "reply": {
+                "channel": reference("channels/replies"),
+                "messages": of_channel("replies", &answered),
+            },
+        });
+        operations.insert(format!("receive.{}", kind.as_str()), operation);
+    }
+    let named = |prefix: &str| -> Vec<String> {
+        parts.messages.keys().filter(|name| name.starts_with(prefix)).cloned().collect()
+    };
+    operations.insert(
+        "send.notice".to_owned(),
+        json!({
+            "action": "send",
+            "channel": reference("channels/replies"),
+            "messages": of_channel("replies", &named("notice.")),
+        }),
+    );
+    for kind in EVENTS {
+        let name = format!("event.{kind}");
+        let operation = json!({
+            "action": "send",
+            "channel": reference(&format!("channels/{name}")),
+            "messages": of_channel(&name, std::slice::from_ref(&name)),
+        });
+        operations.insert(format!("send.{kind}"), operation);
+    }
+    Value::Object(operations)
+}
+
+/// Whether a command can get an answer of that name.
+fn answers_to(kind: Kind, answer: &str) -> bool {
+    let own = match kind {
+        Kind::Request => "answer.reservation.accepted",
+        Kind::Reconfirm => "answer.reservation.reconfirmed",
+        Kind::Withdraw => "answer.reservation.withdrawn",
+        Kind::Show => "answer.reservation.shown",
+        Kind::List => "answer.reservation.listed",
+        Kind::Availability => "answer.server.availability",
+    };
+    answer == own || answer == "answer.reservation.refused"
+}

@@ -1,0 +1,52 @@
+//! Cancelling by an operator: one transaction, decided and written as a worker's batches are.
+
+use deadpool_postgres::Pool;
+
+use super::announce::announcements;
+use super::batch::{self, Rendered};
+use super::error::StoreError;
+use crate::domain::reservation::Reservation;
+use crate::domain::world::{Cancellation, Refusal, Step, Transition, Verdict};
+
+/// The channel on which workers learn that somebody else has written announcements.
+pub const CHANNEL: &str = "holdfast_outbox";
+
+/// No partition: an operator's wish comes through no queue.
+const NO_PARTITION: i32 = -1;
+
+/// A reservation that an operator has cancelled.
+#[derive(Debug, Clone)]
+pub struct Cancelled {
+    /// As it is now.
+    pub reservation: Reservation,
+    /// Whether it had been billed, and was credited.
+    pub credited: bool,
+}
+
+/// Cancels a live reservation (R14): history, event, notice and, if it was billed, a credit with an
+/// event of its own are written in the same transaction. Refused
+/// (`unknown_reservation`, `already_cancelled`) nothing changes.
+pub async fn cancel(
+    pool: &Pool,
+    wish: Cancellation,
+) -> Result<Result<Cancelled, Refusal>, StoreError> {
+    let id = wish.reservation;
+    let steps = [Step::Cancel(wish)];
+    let committed = batch::run(pool, NO_PARTITION, &steps, |decided| {
+        let outcome = match decided.verdicts.first() {
+            Some(Verdict::Cancel(Err(refusal))) => Err(refusal.clone()),
+            _ => Ok(Cancelled {
+                reservation: decided.world.reservations[&id].clone(),
+                credited: decided.effects.transitions.iter().any(Transition::is_credit),
+            }),
+        };
+        let announcements = announcements(&decided.world, &decided.effects);
+        (Rendered { commands: Vec::new(), announcements }, outcome)
+    })
+    .await?;
+    if committed.rendered.is_ok() {
+        // Only a nudge: without it the workers find the announcements a few seconds later.
+        pool.get().await?.batch_execute(&format!("notify {CHANNEL}")).await?;
+    }
+    Ok(committed.rendered)
+}

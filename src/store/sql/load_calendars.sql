@@ -1,0 +1,14 @@
+-- What is booked on servers in windows, in order of start. No more than capacity reservations overlap
+-- the window's start, so one that was cut off is cut off after it.
+-- $1 steps, $2 servers, $3 starts, $4 ends, side by side, $5 most rows beyond the capacity
+select asked.step, r.id, r.start_at, r.busy_until, s.capacity + $5::bigint as most
+from unnest($1::integer[], $2::text[], $3::timestamptz[], $4::timestamptz[])
+    as asked (step, server_id, start_at, end_at)
+join servers s on s.id = asked.server_id
+cross join lateral (
+    select id, start_at, busy_until from reservations
+    where server_id = asked.server_id and state <> 'cancelled' and start_at < asked.end_at
+      and start_at > asked.start_at - make_interval(secs => s.busy_max_seconds)
+      and busy_until > asked.start_at
+    order by start_at limit s.capacity + $5::bigint) r
+order by asked.step, r.start_at

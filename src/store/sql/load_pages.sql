@@ -1,0 +1,10 @@
+-- Pages of users' reservations, newest first, each with one row more than asked for.
+-- $1 steps, $2 terminals, $3 last ids of the pages before or null, $4 limits, side by side
+select asked.step, r.*, s.connection_url
+from unnest($1::integer[], $2::text[], $3::uuid[], $4::bigint[]) as asked (step, terminal_id, after, most)
+join terminals t on t.id = asked.terminal_id
+cross join lateral (
+    select * from reservations
+    where user_id = t.user_id and id < coalesce(asked.after, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+    order by id desc limit asked.most + 1) r
+join servers s on s.id = r.server_id

@@ -1,0 +1,5 @@
+-- Servers that are asked about; not locked, since nothing is decided from them. $1 their ids
+select id, capacity, open, rate_minor, currency, tariff_version, slot_seconds, min_seconds,
+       max_seconds, gap_seconds, lead_seconds, horizon_seconds, reminder_seconds, late_booking,
+       connection_url, partition
+from servers where id = any ($1::text[])

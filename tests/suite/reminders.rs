@@ -1,0 +1,134 @@
+//! Reminders (R12): once, before the deadline, and only to who has not reconfirmed.
+
+use chrono::TimeDelta;
+use holdfast::message::answer::{Notice, ReservationView};
+
+use crate::support::facts;
+use crate::support::stack::Stack;
+use crate::support::terminal::{Terminal, window};
+
+/// A server whose deadline is a minute before the start, and whose reminder half a minute before
+/// that.
+async fn server(stack: &Stack) -> holdfast::domain::id::ServerId {
+    stack.server("cam", &[("capacity", &10), ("reminder_seconds", &30)]).await
+}
+
+/// A window whose reminder is due in `seconds`.
+fn reminded_in(seconds: i64) -> (chrono::DateTime<chrono::Utc>, chrono::DateTime<chrono::Utc>) {
+    window(seconds + 30 + 60, 600)
+}
+
+fn reminders(terminal: &Terminal) -> Vec<ReservationView> {
+    let notices = terminal.notices().into_iter();
+    notices
+        .filter_map(|notice| match notice {
+            Notice::Reminder { reservation } => Some(reservation),
+            _ => None,
+        })
+        .collect()
+}
+
+/// When a reservation was reminded of, in seconds after it was due; `None` if it was not.
+async fn lateness(stack: &Stack, held: &ReservationView) -> Option<f64> {
+    let due = held.deadline_at - TimeDelta::seconds(30);
+    let query =
+        "select extract(epoch from reminded_at - $2)::float8 from reservations where id = $1";
+    stack.ask(query, &[&held.id, &due]).await
+}
+
+async fn reminds(environment: &[(&str, &str)]) {
+    let mut stack = Stack::new().await;
+    let server = server(&stack).await;
+    let mut terminal = stack.terminal("ann").await;
+    let mut other = stack.terminal("ann").await;
+    let _worker = stack.worker_with(environment);
+    let wanted = reminded_in(3);
+    let held = terminal.accepted(&server, wanted).await;
+    let reconfirmed = terminal.accepted(&server, wanted).await;
+    terminal.reconfirm(&server, reconfirmed.id).await;
+    let withdrawn = other.accepted(&server, wanted).await;
+    other.withdraw(&server, withdrawn.id).await;
+    let later = terminal
+        .accepted(&server, (wanted.0 + TimeDelta::seconds(4), wanted.1 + TimeDelta::seconds(4)))
+        .await;
+
+    let reminder = terminal.notice_about(held.id).await;
+    let Notice::Reminder { reservation } = reminder else { panic!("{reminder:?}") };
+    assert_eq!((reservation.state.as_str(), reservation.deadline_at), ("held", held.deadline_at));
+    assert!(lateness(&stack, &held).await.expect("it was reminded") >= 0.0, "never early");
+    // The second instant shows that nothing else came of the first.
+    terminal.notice_about(later.id).await;
+    let told: Vec<_> = reminders(&terminal).iter().map(|view| view.id).collect();
+    assert_eq!(told, [held.id, later.id], "in order, once each, and nobody else");
+    assert!(other.notices().is_empty());
+    assert_eq!(lateness(&stack, &reconfirmed).await, None);
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ladder_alone_reminds() {
+    reminds(&[("HOLDFAST_SWEEP", "off")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sweep_alone_reminds() {
+    reminds(&[("HOLDFAST_LADDER", "off")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reminder_leaves_the_deadline_alone() {
+    let mut stack = Stack::new().await;
+    let server = stack.server("cam", &[("capacity", &2), ("reminder_seconds", &2)]).await;
+    let mut terminal = stack.terminal("ann").await;
+    let _worker = stack.worker();
+    let wanted = window(65, 600);
+    let left = terminal.accepted(&server, wanted).await;
+    let kept = terminal.accepted(&server, wanted).await;
+    facts::until("both are reminded of", async || reminders(&terminal).len() == 2).await;
+    terminal.reconfirm(&server, kept.id).await;
+    stack.until_state(left.id, "cancelled").await;
+    stack.until_state(kept.id, "confirmed").await;
+    assert_eq!(reminders(&terminal).len(), 2);
+    stack.finish().await;
+}
+
+/// Whoever comes too late, or asked for none, is not reminded.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_reminder_is_planned_where_there_is_no_time_for_it() {
+    let mut stack = Stack::new().await;
+    let near = stack.server("near", &[("reminder_seconds", &3_600)]).await;
+    let never = stack.server("never", &[("reminder_seconds", &0)]).await;
+    let mut terminal = stack.terminal("ann").await;
+    let _worker = stack.worker();
+    for (server, wanted) in [(near, window(1_000, 600)), (never, window(100_000, 600))] {
+        let held = terminal.accepted(&server, wanted).await;
+        let query = "select remind_at is null from reservations where id = $1";
+        assert!(stack.ask::<bool>(query, &[&held.id]).await, "{server}");
+        let instants: i64 = stack
+            .ask("select count(*) from wake_ups where due_at <> $1", &[&held.deadline_at])
+            .await;
+        assert!(instants <= 1, "no instant but the deadlines'");
+    }
+    stack.finish().await;
+}
+
+/// After an outage over the reminder's time, and over the deadline's, only the deadline counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_reminded_after_the_deadline() {
+    let mut stack = Stack::new().await;
+    let server = stack.server("cam", &[("reminder_seconds", &2)]).await;
+    let mut terminal = stack.terminal("ann").await;
+    let mut worker = stack.worker();
+    let held = terminal.accepted(&server, window(65, 600)).await;
+    assert!(worker.stop().await.success());
+    facts::until("the deadline has passed", async || {
+        stack.ask("select clock_timestamp() > $1", &[&held.deadline_at]).await
+    })
+    .await;
+    let _worker = stack.worker();
+    stack.until_state(held.id, "cancelled").await;
+    let notice = terminal.notice_about(held.id).await;
+    assert!(matches!(notice, Notice::Cancelled { .. }), "{notice:?}");
+    assert_eq!(terminal.notices().len(), 1);
+    stack.finish().await;
+}
