@@ -19,6 +19,7 @@ pub mod policy;
 pub mod pool;
 pub mod registry;
 pub mod reports;
+pub mod retention;
 pub mod save;
 pub mod suspects;
 pub mod wake_ups;
