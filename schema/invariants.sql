@@ -1,6 +1,7 @@
 -- What must hold at any time: each query names what it looks for and returns zero rows when all is
 -- well. Safe to run against a live database; heavy on a large one. I2 and I3 judge by today's limits:
--- after a capacity or a quota was lowered they also show what was right when it was decided.
+-- after a capacity or a quota was lowered they also show what was right when it was decided. What has
+-- been pruned is not looked for.
 
 -- I1 no overbooking
 select 'I1 overbooked' as broken, r.id::text as what
@@ -76,7 +77,8 @@ where (r.state = 'cancelled') <> (k.id is not null) or k.charge_id <> c.id;
 -- I11 one event per billing entry, under its id
 select 'I11 billing entry without event', b.id::text
 from billing_entries b left join announcements a on a.id = b.id and a.kind = 'event'
-where a.id is null;
+where a.id is null
+  and b.created_at > now() - make_interval(secs => (select reservations_kept_seconds from policy));
 
 -- I13 deadlines: never early, none outstanding for long
 select 'I13 settled early', h.reservation_id::text
@@ -93,4 +95,5 @@ where q.kind = 'request' and (q.outcome = 'accepted') <> exists (
 select 'I15 reservation that nobody asked for', r.id::text
 from reservations r
 where not exists (select from requests q where q.terminal_id = r.terminal_id
-    and q.message_id = r.message_id and q.kind = 'request' and q.outcome = 'accepted');
+    and q.message_id = r.message_id and q.kind = 'request' and q.outcome = 'accepted')
+  and r.held_at > now() - make_interval(secs => (select answers_kept_seconds from policy));

@@ -9,7 +9,13 @@ create table policy (
     quota_period          text    not null default 'month' check (quota_period in ('day', 'week', 'month')),
     quota_zone            text    not null default 'UTC',
     quota_default_seconds bigint  not null default 360000 check (quota_default_seconds >= 0),
-    holds_default_max     integer not null default 100 check (holds_default_max > 0)
+    holds_default_max     integer not null default 100 check (holds_default_max > 0),
+    -- How long a message id gets its answer again. A reservation outlives the answer that made it.
+    answers_kept_seconds  bigint  not null default 2592000 check (answers_kept_seconds >= 86400),
+    -- How long after its end a reservation is kept, with what was told about it. Longer than any
+    -- period of the quota, in which it counts.
+    reservations_kept_seconds bigint not null default 34560000
+        check (reservations_kept_seconds >= 3456000 and reservations_kept_seconds >= answers_kept_seconds)
 );
 insert into policy default values;
 
@@ -132,6 +138,8 @@ create table requests (
     decided_at     timestamptz not null,
     primary key (terminal_id, message_id)
 );
+-- For pruning. Rows come in order of time, so a block range index will do: it costs decisions nothing.
+create index requests_by_age on requests using brin (decided_at) with (autosummarize = on);
 
 -- Places in the decision order, given out in blocks: a batch draws one block under its locks and
 -- numbers its decisions inside it.
@@ -155,11 +163,12 @@ create table history (
     primary key (reservation_id, seq, to_state)
 );
 
--- Append-only: one charge per confirmed reservation, one credit at most, which names its charge.
+-- Append-only: one charge per confirmed reservation, one credit at most, which names its charge. Kept
+-- for longer than the reservations, so it does not refer to them; the guard looks at a new entry's.
 create table billing_entries (
     id             uuid primary key,            -- also the id of its event
     kind           text not null check (kind in ('charge', 'credit')),
-    reservation_id uuid not null references reservations,
+    reservation_id uuid not null,
     charge_id      uuid references billing_entries,
     user_id        text not null,
     server_id      text not null,
@@ -182,11 +191,12 @@ create table announcements (
     body        text not null,
     created_at  timestamptz not null
 );
+create index announcements_by_age on announcements using brin (created_at) with (autosummarize = on);
 
 -- Pointers to what has yet to be announced; the relay publishes and deletes them.
 create table outbox (
     seq             bigint generated always as identity primary key,
-    announcement_id uuid not null references announcements,
+    announcement_id uuid not null,              -- pruning leaves what is pointed to
     retry_at        timestamptz not null default '-infinity',
     attempts        integer not null default 0
 );

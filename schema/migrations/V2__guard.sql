@@ -155,6 +155,46 @@ create trigger reservations_guard_update after update on reservations
     referencing old table as stale new table as fresh
     for each statement execute function guard_update();
 
+-- Only what is over and settled can be deleted.
+create function guard_delete() returns trigger language plpgsql as $$
+declare
+    broken record;
+begin
+    select id, state into broken from gone
+    where state in ('held', 'reconfirmed') or end_at > clock_timestamp()
+    limit 1;
+    if found then
+        raise exception 'reservation % is not over: %', broken.id, broken.state using errcode = 'ZR003';
+    end if;
+    return null;
+end $$;
+create trigger reservations_guard_delete after delete on reservations
+    referencing old table as gone for each statement execute function guard_delete();
+
+-- The smallest id that can have been drawn at an instant: UUIDs of version 7 begin with its
+-- milliseconds since the epoch.
+create function oldest_id_of(at timestamptz) returns uuid language sql immutable as $$
+    select (lpad(to_hex(floor(extract(epoch from at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
+$$;
+
+-- A bill is for a reservation that exists.
+create function guard_billing_entries() returns trigger language plpgsql as $$
+declare
+    broken record;
+begin
+    select e.id, e.reservation_id into broken
+    from entered e left join reservations r on r.id = e.reservation_id
+    where r.id is null
+    limit 1;
+    if found then
+        raise exception 'billing entry % is for reservation %, which does not exist',
+            broken.id, broken.reservation_id using errcode = '23503';
+    end if;
+    return null;
+end $$;
+create trigger billing_entries_guard after insert on billing_entries
+    referencing new table as entered for each statement execute function guard_billing_entries();
+
 -- Lowering a capacity below what is booked is refused and lists the reservations in the way.
 create function guard_server() returns trigger language plpgsql as $$
 declare
@@ -191,6 +231,8 @@ begin
     raise exception '% is append-only', tg_table_name using errcode = 'ZR004';
 end $$;
 create trigger history_append_only before update or delete or truncate on history
+    for each statement execute function refuse_rewrite();
+create trigger reservations_no_truncate before truncate on reservations
     for each statement execute function refuse_rewrite();
 create trigger billing_entries_append_only before update or delete or truncate on billing_entries
     for each statement execute function refuse_rewrite();

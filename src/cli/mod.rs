@@ -80,7 +80,7 @@ enum Command {
     /// Users: whose quota counts and who is billed
     #[command(subcommand)]
     User(user::Command),
-    /// The policy that is one for all: quota periods and default limits
+    /// The policy that is one for all: quota periods, default limits, how long things are kept
     #[command(subcommand)]
     Policy(policy::Command),
     /// Terminals: the broker accounts that users send commands with

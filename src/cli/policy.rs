@@ -1,4 +1,4 @@
-//! `holdfast policy`: quota periods and default limits.
+//! `holdfast policy`: quota periods, default limits and how long things are kept.
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
@@ -31,7 +31,15 @@ pub(super) struct Set {
     /// Unreconfirmed reservations at a time for users without a limit of their own
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     holds_default_max: Option<i32>,
+    /// How long a message id gets its answer again
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(1..=36_500))]
+    answers_kept_days: Option<i64>,
+    /// How long after its end a reservation is kept; not shorter than the answers, and at least 40
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(40..=36_500))]
+    reservations_kept_days: Option<i64>,
 }
+
+const DAY_SECONDS: i64 = 86_400;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Period {
@@ -60,6 +68,8 @@ fn change(set: Set) -> PolicyChange {
         quota_zone: set.quota_zone,
         quota_default_seconds: set.quota_default_seconds,
         holds_default_max: set.holds_default_max,
+        answers_kept_seconds: set.answers_kept_days.map(|days| days * DAY_SECONDS),
+        reservations_kept_seconds: set.reservations_kept_days.map(|days| days * DAY_SECONDS),
     }
 }
 
@@ -72,5 +82,14 @@ fn text(policy: &Policy) -> String {
             format!("{} s per {}", policy.quota_default_seconds, policy.quota_period),
         ),
         ("default holds", policy.holds_default_max.to_string()),
+        ("answers kept", days(policy.answers_kept_seconds)),
+        (
+            "reservations kept",
+            format!("{} after their end", days(policy.reservations_kept_seconds)),
+        ),
     ])
+}
+
+fn days(seconds: i64) -> String {
+    format!("{} days", seconds / DAY_SECONDS)
 }

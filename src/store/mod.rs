@@ -22,6 +22,7 @@ pub mod pool;
 pub mod registry;
 pub mod reports;
 pub mod reservations;
+pub mod retention;
 pub mod save;
 pub mod servers;
 pub mod suspects;

@@ -16,6 +16,10 @@ pub struct Policy {
     pub quota_default_seconds: i64,
     /// Unreconfirmed reservations of a user without a limit of its own.
     pub holds_default_max: i32,
+    /// Seconds for which a message id gets its answer again.
+    pub answers_kept_seconds: i64,
+    /// Seconds after its end for which a reservation is kept, with what was told about it.
+    pub reservations_kept_seconds: i64,
 }
 
 /// What to change in the policy; `None` leaves it as it is.
@@ -29,6 +33,10 @@ pub struct PolicyChange {
     pub quota_default_seconds: Option<i64>,
     /// See [`Policy::holds_default_max`].
     pub holds_default_max: Option<i32>,
+    /// See [`Policy::answers_kept_seconds`].
+    pub answers_kept_seconds: Option<i64>,
+    /// See [`Policy::reservations_kept_seconds`].
+    pub reservations_kept_seconds: Option<i64>,
 }
 
 fn read(row: &Row) -> Policy {
@@ -37,6 +45,8 @@ fn read(row: &Row) -> Policy {
         quota_zone: row.get("quota_zone"),
         quota_default_seconds: row.get("quota_default_seconds"),
         holds_default_max: row.get("holds_default_max"),
+        answers_kept_seconds: row.get("answers_kept_seconds"),
+        reservations_kept_seconds: row.get("reservations_kept_seconds"),
     }
 }
 
@@ -53,13 +63,17 @@ pub async fn update_policy(client: &Client, change: &PolicyChange) -> Result<Pol
             "update policy set quota_period = coalesce($1, quota_period),
                  quota_zone = coalesce($2, quota_zone),
                  quota_default_seconds = coalesce($3, quota_default_seconds),
-                 holds_default_max = coalesce($4, holds_default_max)
+                 holds_default_max = coalesce($4, holds_default_max),
+                 answers_kept_seconds = coalesce($5, answers_kept_seconds),
+                 reservations_kept_seconds = coalesce($6, reservations_kept_seconds)
              returning *",
             &[
                 &change.quota_period,
                 &change.quota_zone,
                 &change.quota_default_seconds,
                 &change.holds_default_max,
+                &change.answers_kept_seconds,
+                &change.reservations_kept_seconds,
             ],
         )
         .await?;

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`membership`] says which partitions are ours, [`session`] keeps a pipeline for
 //! each, [`pipeline`] decides in batches and [`announce`] answers and acknowledges, [`sweep`] finds
-//! what the delay ladder lost, [`relay`] tells events and notices.
+//! what the delay ladder lost, [`relay`] tells events and notices, [`retention`] forgets what is old.
 //!
 //! Absent on purpose: leader election, fencing tokens, and any decision by a replica's clock. The
 //! broker keeps a partition's consumer single, the database arbitrates whatever a former owner
@@ -17,6 +17,7 @@ pub mod pipeline;
 pub mod recoverability;
 pub mod relay;
 pub mod render;
+pub mod retention;
 pub mod session;
 pub mod settings;
 pub mod sweep;

@@ -1,4 +1,4 @@
-//! One broker session: two connections, a pipeline per owned partition, the sweep and the relay.
+//! One broker session: two connections, a pipeline per owned partition, the sweep, the relay and retention.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Context, backoff, pipeline, relay, sweep};
+use super::{Context, backoff, pipeline, relay, retention, sweep};
 use crate::broker::{BrokerError, bounded, topology};
 
 /// How often a silently lost connection is looked for.
@@ -81,6 +81,7 @@ pub async fn run(
     if context.settings.sweep {
         tokio::spawn(sweep::run(context.clone(), connections.clone(), session.child_token()));
     }
+    tokio::spawn(retention::run(context.clone(), session.child_token()));
     let mut partitions = Partitions::new(context.clone(), connections.clone(), session.clone());
     let outcome = partitions.follow(owned, &stop).await;
     let grace = context.settings.drain_grace;

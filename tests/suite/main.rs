@@ -17,6 +17,7 @@ mod queries;
 mod readme;
 mod reminders;
 mod replicas;
+mod retention;
 mod rules;
 mod states;
 mod support;

@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::database;
-use crate::support::database::{Row, insert, run};
+use crate::support::database::{CLEAR, Row, insert, run};
 
 /// Capacity, what is booked, what is inserted on top, and whether it fits. A row is start, end and
 /// turn-around gap.
@@ -42,7 +42,7 @@ fn rows(spans: &[(f64, f64, f64)]) -> Vec<Row> {
 async fn what_does_not_fit_is_refused_and_what_fits_is_not() {
     let database = database(1).await;
     for (what, capacity, booked, wanted, fits) in CASES {
-        database.accepts("delete from reservations").await;
+        database.accepts(CLEAR).await;
         database.accepts(&format!("update servers set capacity = {capacity}")).await;
         database.accepts(&insert(&rows(booked))).await;
         let wanted = insert(&rows(wanted));

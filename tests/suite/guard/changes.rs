@@ -4,7 +4,7 @@ use holdfast::domain::reservation::State;
 use uuid::Uuid;
 
 use super::database;
-use crate::support::database::{Row, insert, minute, run};
+use crate::support::database::{CLEAR, Row, insert, minute, run};
 
 fn update(row: &Row, what: &str) -> String {
     format!("update reservations set {what} where id = '{}'", row.id)
@@ -32,7 +32,7 @@ async fn states_change_as_the_product_says() {
     let database = database(1).await;
     for from in State::ALL {
         for to in State::ALL {
-            database.accepts("delete from reservations").await;
+            database.accepts(CLEAR).await;
             let row = Row { state: from.as_str(), ..Row::held(0., 60.) };
             database.accepts(&row.insert()).await;
             let change = update(&row, &columns(to));
@@ -137,5 +137,26 @@ async fn a_reservation_keeps_its_id() {
     database.refuses("ZR003", &shift).await;
     let taken = run(&database.client, &update(&row, &format!("id = '{a}'"))).await;
     assert_eq!(taken.expect_err("taken").code, "23505");
+    database.finish().await;
+}
+
+/// Pruning deletes what is over; nobody deletes what is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_over_can_be_deleted() {
+    let database = database(1).await;
+    for state in ["held", "reconfirmed", "confirmed", "cancelled"] {
+        database.accepts(&Row { state, ..Row::held(0., 60.) }.insert()).await;
+        database.refuses("ZR003", "delete from reservations").await;
+        let past = "update reservations set deadline_at = '2020-01-01Z', start_at = '2020-01-01Z',
+            end_at = '2020-01-02Z', busy_until = '2020-01-02Z'";
+        database.accepts(past).await;
+        match state {
+            "held" | "reconfirmed" => {
+                database.refuses("ZR003", "delete from reservations").await;
+                database.accepts(CLEAR).await;
+            }
+            _ => database.accepts("delete from reservations").await,
+        }
+    }
     database.finish().await;
 }

@@ -1,7 +1,7 @@
 //! Two people who type at the same time, in every order of their statements.
 
 use super::database;
-use crate::support::database::{Database, Refused, Row, minute, run};
+use crate::support::database::{CLEAR, Database, Refused, Row, minute, run};
 use crate::support::engines;
 use crate::support::schedule::{Job, Race};
 
@@ -57,7 +57,7 @@ async fn two_inserts_for_one_place() {
     let database = database(1).await;
     let scripts = [(0., 60.), (30., 90.)].map(|(s, e)| transaction(Row::held(s, e).insert()));
     let mut won = [0; 2];
-    race(&database, "delete from reservations", scripts, |outcomes, order| {
+    race(&database, CLEAR, scripts, |outcomes, order| {
         won[one_of(outcomes, "ZR001", order)] += 1;
     })
     .await;
@@ -73,7 +73,7 @@ async fn two_inserts_for_one_hour_of_quota() {
     let row = |server| Row { user: "bob", server, ..Row::held(0., 60.) };
     let scripts = ["cam", "mic"].map(|server| transaction(row(server).insert()));
     let mut won = [0; 2];
-    race(&database, "delete from reservations", scripts, |outcomes, order| {
+    race(&database, CLEAR, scripts, |outcomes, order| {
         won[one_of(outcomes, "ZR002", order)] += 1;
     })
     .await;
@@ -85,7 +85,7 @@ async fn two_inserts_for_one_hour_of_quota() {
 async fn an_insert_and_a_longer_neighbour() {
     let database = database(1).await;
     let booked = Row::held(0., 30.);
-    let before = format!("delete from reservations; {}", booked.insert());
+    let before = format!("{CLEAR}; {}", booked.insert());
     let end = minute(60.);
     let lengthen = format!(
         "update reservations set end_at = '{end}', busy_until = '{end}' where id = '{}'",
@@ -104,10 +104,8 @@ async fn an_insert_and_a_longer_neighbour() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_insert_and_a_lower_capacity() {
     let database = database(2).await;
-    let before = format!(
-        "delete from reservations; update servers set capacity = 2; {}",
-        Row::held(0., 60.).insert()
-    );
+    let before =
+        format!("{CLEAR}; update servers set capacity = 2; {}", Row::held(0., 60.).insert());
     let lower = "update servers set capacity = 1".to_owned();
     let scripts = [transaction(Row::held(30., 90.).insert()), transaction(lower)];
     let mut won = [0; 2];
@@ -123,10 +121,8 @@ async fn an_insert_and_a_lower_capacity() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_insert_and_a_lower_capacity_with_an_old_snapshot() {
     let database = database(2).await;
-    let before = format!(
-        "delete from reservations; update servers set capacity = 2; {}",
-        Row::held(0., 60.).insert()
-    );
+    let before =
+        format!("{CLEAR}; update servers set capacity = 2; {}", Row::held(0., 60.).insert());
     let lower = [
         "begin isolation level repeatable read",
         "select capacity from servers",

@@ -9,6 +9,10 @@ use uuid::Uuid;
 
 use super::{engines, invariants};
 
+/// Takes away every reservation and its history, past the guard, as only a superuser can.
+pub const CLEAR: &str = "set session_replication_role = replica; delete from reservations;
+    delete from history; reset session_replication_role";
+
 /// A migrated database.
 pub struct Database {
     name: String,

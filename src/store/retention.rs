@@ -1,0 +1,56 @@
+//! Forgets what has been kept for long enough, a bounded step at a time.
+//!
+//! Kept for times that the policy says: answers, and finished reservations with what was told about
+//! them. Never deleted: history and billing entries, which only ever grow.
+
+use deadpool_postgres::Pool;
+
+use super::error::StoreError;
+use super::pool::Session;
+use super::sql;
+
+/// Most rows of each table that one step deletes: some milliseconds' work.
+const STEP_MAX: i64 = 1_000;
+
+/// Waiting longer for a lock would be standing in the way of a decision.
+const SETTINGS: &str = "begin; set local lock_timeout = '100ms'";
+
+/// What a step deletes from, in this order: an answer is forgotten before its reservation.
+const TABLES: [(&str, &str); 4] = [
+    ("answers", sql!("prune_requests")),
+    ("announcements", sql!("prune_announcements")),
+    ("reservations", sql!("prune_reservations")),
+    ("suspects", sql!("prune_suspects")),
+];
+
+/// What one step did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Rows deleted.
+    pub deleted: u64,
+    /// Whether there may be more to delete.
+    pub more: bool,
+}
+
+/// Deletes a bounded number of rows, unless another replica is at it.
+pub async fn step(pool: &Pool) -> Result<Step, StoreError> {
+    let session = Session::take(pool).await?;
+    let client = session.client();
+    client.batch_execute(SETTINGS).await?;
+    let mut step = Step::default();
+    let lock = client.prepare_cached(sql!("lock_retention")).await?;
+    if client.query_one(&lock, &[]).await?.try_get(0)? {
+        for (table, text) in TABLES {
+            let statement = client.prepare_cached(text).await?;
+            let deleted = client.execute(&statement, &[&STEP_MAX]).await?;
+            if deleted > 0 {
+                tracing::debug!(table, deleted, "pruned");
+            }
+            step.deleted += deleted;
+            step.more |= deleted >= STEP_MAX.unsigned_abs();
+        }
+    }
+    client.batch_execute("commit").await?;
+    session.finish();
+    Ok(step)
+}

@@ -1,0 +1,8 @@
+-- Finished reservations that have been kept for long enough. Ids begin with the time at which they
+-- were drawn, before the reservation's end, so the oldest ids are the place to look. $1 most at once
+delete from reservations where id = any (array(
+    select id from reservations
+    where id < (select oldest_id_of(now() - make_interval(secs => reservations_kept_seconds)) from policy)
+      and end_at < now() - make_interval(secs => (select reservations_kept_seconds from policy))
+      and state in ('confirmed', 'cancelled')
+    order by id limit $1::bigint for update skip locked))

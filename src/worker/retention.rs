@@ -1,0 +1,58 @@
+//! Prunes old rows now and then, step by step, and rests as long as it has worked.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::Context;
+use crate::store::retention::{self, Step};
+
+/// Time between two looks, over one replica; others find the work done.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Replicas that start together do not look together.
+const JITTER: f64 = 0.2;
+
+/// Prunes at once and then at every interval.
+pub async fn run(context: Arc<Context>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let deleted = prune(&context, &stop).await;
+        if deleted > 0 {
+            info!(deleted, "pruned old rows");
+        }
+        let interval = INTERVAL.mul_f64(rand::rng().random_range(1.0 - JITTER..=1.0 + JITTER));
+        rest(interval, &stop).await;
+    }
+}
+
+/// Steps until nothing is left. What fails is left to the next time: nobody waits for it.
+async fn prune(context: &Context, stop: &CancellationToken) -> u64 {
+    let mut deleted = 0;
+    while !stop.is_cancelled() {
+        let began = Instant::now();
+        match retention::step(&context.pool).await {
+            Ok(Step { deleted: step, more }) => {
+                deleted += step;
+                if !more {
+                    break;
+                }
+            }
+            Err(error) => {
+                warn!(%error, "pruning failed");
+                break;
+            }
+        }
+        rest(began.elapsed(), stop).await;
+    }
+    deleted
+}
+
+async fn rest(duration: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(duration) => {}
+    }
+}
