@@ -75,6 +75,9 @@ async fn help_says_what_can_be_typed() {
         ("client reconfirm", &["--server", "RESERVATION", "--timeout"]),
         ("client withdraw", &["--server", "free of charge"]),
         ("client show", &["RESERVATION"]),
+        ("client list", &["--limit", "--after", "newest first"]),
+        ("client availability", &["--server", "--start", "31 days"]),
+        ("reservation cancel", &["--reason", "--operator", "credited in full"]),
         ("reservation history", &["when, by whom or what, why, and how late"]),
         ("reservation show", &["billed"]),
         ("reservation list", &["--user", "--server", "--state", "--from", "--limit", "--after"]),
@@ -143,6 +146,8 @@ async fn wrong_usage_is_refused_before_anything_is_read() {
         "terminal add worker_1 --user ann",
         "client request --server gpu-1 --start soon --end +2h",
         "client show 12345",
+        "client list --limit 51",
+        "reservation cancel 01a207ac-4fe7-70d8-ad75-75af93e63c96 --operator olga",
         "client show --timeout 0 01a207ac-4fe7-70d8-ad75-75af93e63c96",
         "reservation history",
         "billing tail --count 0",
@@ -415,6 +420,13 @@ async fn commands_of_a_terminal_are_answered_refused_or_neither() {
     terminal.run(&format!("client reconfirm --server cam {id}"), 4).await;
     terminal.run(&format!("client show {id}"), 0).await;
     terminal.run(&format!("client show {}", Uuid::nil()), 4).await;
+    terminal.run("client list --limit 1", 0).await;
+    terminal.run(&format!("client list --after {id}"), 0).await;
+    terminal.run("client list --json", 0).await;
+    terminal.run(&format!("client availability {wanted}"), 0).await;
+    terminal.run(&format!("client availability {wanted} --json"), 0).await;
+    terminal.run("client availability --server none --start +1h --end +2h", 4).await;
+    terminal.run("client availability --server cam --start +1h --end +32d", 4).await;
     terminal.run("client request --server none --start +2h --end +1h", 4).await;
     terminal.run("client request --server none --start +1h --end +2h --message-id m-1", 4).await;
 

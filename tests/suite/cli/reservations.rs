@@ -101,3 +101,30 @@ async fn the_ledger_adds_up_per_currency() {
     operator.check("ledger");
     database.finish().await;
 }
+
+#[tokio::test]
+async fn an_operator_cancels_what_is_live() {
+    let database = Database::new().await;
+    let rows = some(&database).await;
+    // The charge of a confirmed one has the id that its credit names.
+    let charge = holdfast::message::event::charge_id(rows[0].id);
+    database
+        .accepts(&format!(
+            "insert into billing_entries values ('{charge}', 'charge', '{}', null, 'ann', 'cam',
+                 1800, 0, 'EUR', now())",
+            rows[0].id
+        ))
+        .await;
+    let mut operator = Transcript::new(&[("DATABASE_URL", database.url.as_str())]);
+    let by = "--operator olga --reason power-failure";
+    operator.run(&format!("reservation cancel {} {by}", rows[2].id), 0).await;
+    operator.run(&format!("reservation cancel {} {by}", rows[2].id), 4).await;
+    operator.run(&format!("reservation history {}", rows[2].id), 0).await;
+    operator.run(&format!("reservation cancel {} {by} --json", rows[1].id), 0).await;
+    operator.run(&format!("reservation cancel {} {by}", rows[0].id), 0).await;
+    operator.run(&format!("reservation show {}", rows[0].id), 0).await;
+    operator.run(&format!("reservation cancel {} {by}", Uuid::nil()), 4).await;
+    operator.run(&format!("reservation cancel {} --operator olga", rows[3].id), 2).await;
+    operator.check("cancel");
+    database.finish().await;
+}
