@@ -13,6 +13,7 @@ mod lifecycle;
 mod model;
 mod operator;
 mod order;
+mod plans;
 mod queries;
 mod readme;
 mod reminders;

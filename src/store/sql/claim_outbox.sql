@@ -2,5 +2,6 @@
 select o.seq, a.id, a.kind, a.type, a.routing_key, a.must_route, a.body
 from outbox o join announcements a on a.id = o.announcement_id
 where o.retry_at <= clock_timestamp()
-order by o.seq limit $1::bigint
+-- New ones first, in order; what was postponed is not walked over.
+order by o.retry_at, o.seq limit $1::bigint
 for update of o skip locked

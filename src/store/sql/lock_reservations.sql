@@ -28,6 +28,8 @@ select r.id, r.terminal_id, r.message_id, r.user_id, r.server_id, r.start_at, r.
        (select max(deadline_at) from picked) as picked_until,
        (select count(*) from reminded) as reminded_count,
        (select max(remind_at) from reminded) as reminded_until
-from reservations r join wanted using (id)
+from reservations r
+-- An array, so that they are always looked up by id, however many the planner expects.
+where r.id = any (array(select id from wanted))
 order by r.id
 for no key update of r

@@ -1,0 +1,279 @@
+//! The plans of everything that runs for every batch, sweep or pruning step: on filled tables none of
+//! it reads a large table from end to end, whether planned for its parameters or for any.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use tokio_postgres::SimpleQueryMessage;
+
+use crate::support::database::Database;
+
+/// Two thousand servers, users and terminals, a hundred thousand reservations, a tenth of them live.
+const FILL: &str = "
+set session_replication_role = replica;
+insert into servers (id, capacity, rate_minor, currency, connection_url, busy_max_seconds)
+    select 's-' || n, 4, 1, 'EUR', 'x', 86400 from generate_series(0, 1999) n;
+insert into users (id) select 'u-' || n from generate_series(0, 1999) n;
+insert into terminals (id, user_id) select 't-' || n, 'u-' || n from generate_series(0, 1999) n;
+insert into closures (server_id, start_at, end_at)
+    select 's-' || n, '2091-01-01Z', '2091-01-02Z' from generate_series(0, 1999) n;
+insert into reservations (id, terminal_id, message_id, user_id, server_id, partition, start_at, end_at,
+        busy_until, deadline_at, remind_at, state, cancel_reason, price_minor, currency, tariff_version,
+        held_at, reconfirmed_at, settled_at)
+    select overlay(oldest_id_of(at - interval '3 days')::text
+            placing right(gen_random_uuid()::text, 12) from 25)::uuid,
+        't-' || n % 2000, 'm-' || n, 'u-' || n % 2000, 's-' || n % 2000, n % 4,
+        at, at + interval '1 h', at + interval '1 h', at - interval '6 h',
+        case when n <= 5000 then at - interval '7 h' end,
+        case when n > 10000 then case n % 3 when 0 then 'cancelled' else 'confirmed' end
+             when n <= 5000 then 'held' else 'reconfirmed' end,
+        case when n > 10000 and n % 3 = 0 then 'withdrawn' end, 1, 'EUR', 1,
+        at - interval '2 days', at - interval '1 day', case when n > 10000 then at - interval '6 h' end
+    from generate_series(1, 100000) n
+    cross join lateral (select date_trunc('hour', now()) + case when n > 10000 then -n else n end
+        * interval '7 min' as at) at;
+insert into requests select terminal_id, message_id, 'request', '', 'accepted', '', '', server_id, id, 0,
+    held_at from reservations order by held_at;
+insert into announcements select id, 'event', 'x', 'x', true, '', held_at from reservations order by held_at;
+insert into wake_ups (partition, due_at, armed_until)
+    select n % 4, now() + n * interval '1 min', now() from generate_series(1, 20000) n;
+insert into outbox (announcement_id) select id from announcements limit 20000;
+reset session_replication_role;
+vacuum analyze";
+
+/// Tables that only ever grow, or can be long; the rest fits into a few pages.
+const LARGE: [&str; 5] = ["reservations", "requests", "announcements", "wake_ups", "outbox"];
+
+/// A statement, the types of its parameters where they cannot be guessed, and values.
+struct Case {
+    name: &'static str,
+    sql: &'static str,
+    arguments: &'static str,
+    /// Indexes that it must use.
+    uses: &'static [&'static str],
+}
+
+macro_rules! case {
+    ($name:literal, $arguments:expr, $uses:expr) => {
+        Case {
+            name: $name,
+            sql: include_str!(concat!("../../src/store/sql/", $name, ".sql")),
+            arguments: $arguments,
+            uses: &$uses,
+        }
+    };
+}
+
+const ID: &str = "array['00000000-0000-7000-8000-000000000001'::uuid]";
+
+fn cases() -> Vec<Case> {
+    vec![
+        case!(
+            "lock_servers",
+            "array['s-1'], array[]::uuid[], 1, now(), 2000",
+            ["reservations_due", "reservations_pkey"]
+        ),
+        case!(
+            "lock_reservations",
+            "array[]::uuid[], 1, now(), 2000",
+            ["reservations_due", "reservations_to_remind", "reservations_pkey"]
+        ),
+        case!("load_known", "array['t-1', 't-2'], array['m-1', 'm-2']", ["requests_pkey"]),
+        case!("load_holds", "array['t-1', 't-2']", ["reservations_held_by_user"]),
+        case!(
+            "load_booked",
+            "array['s-1'], array[now()], array[now() + interval '1 h']",
+            ["reservations_live_by_server"]
+        ),
+        case!(
+            "load_pages",
+            "array[0], array['t-1'], array[null]::uuid[], array[20::bigint]",
+            ["reservations_by_user"]
+        ),
+        case!(
+            "load_calendars",
+            "array[0], array['s-1'], array[now()], array[now() + interval '1 day'], 1000",
+            ["reservations_live_by_server"]
+        ),
+        case!(
+            "update_reservations",
+            "ID, array['held'], array['reconfirmed'], array[null], array[now()], array[null]::timestamptz[]",
+            ["reservations_pkey"]
+        ),
+        case!("update_reminded", "ID, now()", ["reservations_pkey"]),
+        case!("delete_wake_ups", "1, now()", ["wake_ups_pkey"]),
+        case!("mark_armed", "1, array[now()], array[now()]", ["wake_ups_pkey"]),
+        case!(
+            "find_overdue",
+            "array[0, 1, 2, 3], 1.0",
+            ["reservations_due", "reservations_to_remind"]
+        ),
+        case!("find_unarmed", "array[0, 1, 2, 3], 3.0, 1000", ["wake_ups_unarmed"]),
+        case!("claim_outbox", "500", ["outbox_ready", "announcements_pkey"]),
+        case!("delete_outbox", "array[1, 2, 3]::bigint[]", ["outbox_pkey"]),
+        case!("postpone_outbox", "array[1, 2, 3]::bigint[]", ["outbox_pkey"]),
+        case!("prune_requests", "1000", ["requests_by_age"]),
+        case!("prune_announcements", "1000", ["announcements_by_age"]),
+        case!("prune_reservations", "1000", ["reservations_pkey"]),
+    ]
+}
+
+/// Tables that are read from end to end, and indexes that are used.
+fn walk(plan: &Value, scanned: &mut BTreeSet<String>, used: &mut BTreeSet<String>) {
+    match plan {
+        Value::Object(node) => {
+            if node.get("Node Type").is_some_and(|kind| kind == "Seq Scan") {
+                scanned.insert(node["Relation Name"].as_str().unwrap_or_default().to_owned());
+            }
+            used.extend(node.get("Index Name").and_then(Value::as_str).map(str::to_owned));
+            node.values().for_each(|value| walk(value, scanned, used));
+        }
+        Value::Array(nodes) => nodes.iter().for_each(|node| walk(node, scanned, used)),
+        _ => {}
+    }
+}
+
+/// The plan of a prepared statement, as a worker's session would run it.
+async fn plan(database: &Database, case: &Case, mode: &str) -> Value {
+    let (sql, arguments) = (case.sql, case.arguments.replace("ID", ID));
+    let session = database.session().await;
+    session
+        .batch_execute(&format!("set plan_cache_mode = {mode}; prepare it as {sql}"))
+        .await
+        .expect(case.name);
+    let explained =
+        session.simple_query(&format!("explain (format json) execute it ({arguments})")).await;
+    let text: String = explained
+        .unwrap_or_else(|error| panic!("{}: {error:?}", case.name))
+        .iter()
+        .filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        })
+        .collect();
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[tokio::test]
+async fn no_large_table_is_read_from_end_to_end() {
+    let database = Database::new().await;
+    for statement in FILL.split_inclusive(';') {
+        database
+            .client
+            .batch_execute(statement)
+            .await
+            .unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+    }
+    let mut wrong = Vec::new();
+    for case in cases() {
+        for mode in ["force_custom_plan", "force_generic_plan"] {
+            let (mut scanned, mut used) = (BTreeSet::new(), BTreeSet::new());
+            walk(&plan(&database, &case, mode).await, &mut scanned, &mut used);
+            scanned.retain(|table| LARGE.contains(&table.as_str()));
+            if case.name == "prune_announcements" {
+                // Once a minute at most, and long only while nothing can be told.
+                scanned.remove("outbox");
+            }
+            let missing: Vec<_> = case.uses.iter().filter(|name| !used.contains(**name)).collect();
+            if !scanned.is_empty() || !missing.is_empty() {
+                wrong.push(format!(
+                    "{} ({mode}): scans {scanned:?}, does without {missing:?}, uses {used:?}",
+                    case.name
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    database.finish().await;
+}
+
+/// Every statement is here, or touches nothing large.
+#[test]
+fn every_statement_is_looked_at() {
+    let small = [
+        "beat",
+        "bury",
+        "claim_sweep",
+        "load_clock",
+        "load_closures",
+        "load_servers",
+        "load_terminals",
+        "lock_retention",
+        "lock_users",
+        "update_servers",
+        "prune_suspects",
+        // Reads through `reserved_seconds`, as does the guard.
+        "load_quota",
+        // Inserts read nothing.
+        "insert_announcements",
+        "insert_billing_entries",
+        "insert_history",
+        "insert_requests",
+        "insert_reservations",
+        "insert_wake_ups",
+    ];
+    let looked_at: BTreeSet<&str> = cases().iter().map(|case| case.name).chain(small).collect();
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/sql");
+    for entry in std::fs::read_dir(directory).expect("the statements") {
+        let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+        let name = name.trim_end_matches(".sql");
+        assert!(looked_at.contains(name), "{name}");
+    }
+}
+
+/// What the guard and the quota read runs inside functions, where `explain` does not look.
+#[tokio::test]
+async fn the_guards_functions_use_indexes() {
+    let database = Database::new().await;
+    for statement in FILL.split_inclusive(';') {
+        database.client.batch_execute(statement).await.expect(statement);
+    }
+    for (name, parameters, types, arguments, index) in [
+        (
+            "reserved_seconds",
+            &["of_user", "from_at", "to_at"][..],
+            "text, timestamptz, timestamptz",
+            "'u-1', now(), now() + interval '31 days'",
+            "reservations_live_by_user",
+        ),
+        (
+            "peak_depth",
+            &["of_server", "from_at", "to_at", "busy_max_seconds"][..],
+            "text, timestamptz, timestamptz, integer",
+            "'s-1', now(), now() + interval '1 h', 86400",
+            "reservations_live_by_server",
+        ),
+    ] {
+        let query = "select prosrc from pg_proc where proname = $1";
+        let mut body: String =
+            database.client.query_one(query, &[&name]).await.expect("a function").get(0);
+        for (number, parameter) in (1..).zip(parameters) {
+            // Not the columns of the same name.
+            body = body.replace(parameter, &format!("${number}"));
+        }
+        let body = body.replace("secs => $4", "secs => $4::integer");
+        let session = database.session().await;
+        let prepare =
+            format!("set plan_cache_mode = force_generic_plan; prepare it ({types}) as {body}");
+        session
+            .batch_execute(&prepare)
+            .await
+            .unwrap_or_else(|error| panic!("{prepare}: {error:?}"));
+        let explain = format!("explain (format json) execute it ({arguments})");
+        let explained = session.simple_query(&explain).await.expect("explained");
+        let text: String = explained
+            .iter()
+            .filter_map(|message| match message {
+                SimpleQueryMessage::Row(row) => row.get(0),
+                _ => None,
+            })
+            .collect();
+        let (mut scanned, mut used) = (BTreeSet::new(), BTreeSet::new());
+        walk(&serde_json::from_str(&text).expect("JSON"), &mut scanned, &mut used);
+        assert!(
+            used.contains(index) && !scanned.contains("reservations"),
+            "{name}: {used:?} {scanned:?}"
+        );
+    }
+    database.finish().await;
+}
