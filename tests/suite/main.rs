@@ -2,6 +2,7 @@
 //! them with `./dev test`, which starts the engines.
 
 mod cli;
+mod clients;
 mod contract;
 mod crash;
 mod deadlines;
