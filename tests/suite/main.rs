@@ -6,6 +6,7 @@ mod clients;
 mod contract;
 mod crash;
 mod deadlines;
+mod docker;
 mod guard;
 mod input;
 mod isolation;
