@@ -2,9 +2,11 @@
 //! them with `./dev test`, which starts the engines.
 
 mod cli;
+mod clients;
 mod contract;
 mod crash;
 mod deadlines;
+mod docker;
 mod guard;
 mod input;
 mod isolation;

@@ -15,7 +15,7 @@ use uuid::Uuid;
 /// Every broker account's password in tests; the engines listen on the loopback interface only.
 pub const PASSWORD: &str = "test";
 
-fn variable(name: &str) -> String {
+pub fn variable(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set: run the tests with `./dev test`"))
 }
@@ -106,6 +106,11 @@ pub async fn create_account(account: &str, vhost: &str) -> Endpoint {
     management.create_user(&UserParams::new(account, &hash, "")).await.expect("create account");
     management.declare_permissions(&Permissions::full_access(account, vhost)).await.expect("grant");
     endpoint(account, PASSWORD, vhost)
+}
+
+/// Takes an account's connections away from it.
+pub async fn close_connections_of(account: &str) {
+    management().close_user_connections(account, Some("test"), false).await.expect("closed");
 }
 
 pub async fn drop_account(account: &str) {

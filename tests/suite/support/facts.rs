@@ -7,7 +7,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long a fact may take. Far more than anything takes on a busy machine; a test that gets here
 /// has failed.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Waits until `fact` holds.
 pub async fn until(what: &str, mut fact: impl AsyncFnMut() -> bool) {

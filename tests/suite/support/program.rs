@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use uuid::Uuid;
 
 use super::golden;
@@ -17,8 +17,15 @@ pub struct Run {
 
 /// `holdfast` with `arguments`, and nothing but `environment` around it.
 pub fn command(environment: &[(&str, &str)], arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-    command.args(arguments).env_clear().envs(environment.iter().copied()).env("NO_COLOR", "1");
+    let mut command = bare(env!("CARGO_BIN_EXE_holdfast"), environment);
+    command.args(arguments);
+    command
+}
+
+/// Any program, with nothing but `environment` around it.
+pub fn bare(program: &str, environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().envs(environment.iter().copied()).env("NO_COLOR", "1");
     // How the development script finds processes that a dying test leaves behind.
     if let Ok(state) = std::env::var("HOLDFAST_DEV_STATE") {
         command.env("HOLDFAST_DEV_STATE", state);
@@ -29,7 +36,12 @@ pub fn command(environment: &[(&str, &str)], arguments: &[&str]) -> Command {
 
 /// Runs it to its end.
 pub async fn holdfast(environment: &[(&str, &str)], arguments: &[&str]) -> Run {
-    let done = command(environment, arguments).output().await.expect("the program runs");
+    ended(command(environment, arguments).spawn().expect("the program runs")).await
+}
+
+/// Waits until a program has ended.
+pub async fn ended(program: Child) -> Run {
+    let done = program.wait_with_output().await.expect("the program runs");
     Run {
         code: done.status.code().expect("no signal ends it"),
         stdout: String::from_utf8(done.stdout).expect("text"),

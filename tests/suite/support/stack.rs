@@ -107,6 +107,11 @@ impl Stack {
 
     /// A terminal of a user, connected and reading its answers. The user is made if need be.
     pub async fn terminal(&mut self, user: &str) -> Terminal {
+        Terminal::connect(&self.terminal_account(user).await).await
+    }
+
+    /// A terminal of a user that nothing is connected to yet. The user is made if need be.
+    pub async fn terminal_account(&mut self, user: &str) -> Endpoint {
         let count = self.accounts.len();
         let id: TerminalId = self.named(&format!("t{count}")).parse().expect("an id");
         let user: UserId = user.parse().expect("an id");
@@ -114,8 +119,15 @@ impl Stack {
         registry::insert_terminal(&self.db, &id, &user).await.expect("a terminal");
         let password = self.broker_accounts().create_terminal(&id).await.expect("an account");
         self.accounts.push(id.to_string());
-        let endpoint = engines::endpoint(id.as_str(), &password, &self.vhost);
-        Terminal::connect(&endpoint).await
+        engines::endpoint(id.as_str(), &password, &self.vhost)
+    }
+
+    /// A billing system's account.
+    pub async fn biller_account(&mut self) -> Endpoint {
+        let account = format!("biller_{}", self.suffix);
+        let password = self.broker_accounts().create_biller(&account).await.expect("an account");
+        self.accounts.push(account.clone());
+        engines::endpoint(&account, &password, &self.vhost)
     }
 
     pub fn broker_accounts(&self) -> Accounts {

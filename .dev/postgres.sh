@@ -1,0 +1,58 @@
+# shellcheck shell=bash
+#
+# Sourced by `dev`: a private PostgreSQL.
+
+# The newest one. Debian keeps the servers out of PATH; other installations have them in it.
+find_postgres() {
+  local dir
+  for dir in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -Vr) "$(dirname "$(type -P postgres)")"; do
+    [[ -x $dir/initdb && -x $dir/postgres ]] || continue
+    POSTGRES_BIN=$dir
+    POSTGRES_VERSION=$("$dir/postgres" --version | sed 's/^[^0-9]*\([0-9.]*\).*/\1/')
+    if at_least "$POSTGRES_VERSION" $MIN_POSTGRES; then return 0; fi
+  done
+  return 1
+}
+
+setup_postgres() {
+  local as_user=() data=$STATE/pgdata fsync=on
+  # The operating system does not crash in a test; workers and engines do, and what an engine has
+  # handed to the operating system survives that.
+  if [[ $1 = throwaway ]]; then fsync=off; fi
+  # Bash acts on the signal when initdb is through, in a second or two. If initdb itself were killed
+  # (setsid keeps the Ctrl-C in the terminal away from it), it would leave shared memory allocated.
+  trap 'exit 1' TERM
+  umask 077
+  mkdir "$data"
+  echo "$2" >"$data.password"
+  if [[ $EUID -eq 0 ]]; then
+    # PostgreSQL refuses to run as root. Its own user must be able to pass through the directory,
+    # which does not let it, or anybody, list what is there.
+    as_user=(setpriv --reuid=postgres --regid=postgres --init-groups --)
+    chown postgres: "$data" "$data.password"
+    chmod 711 "$STATE"
+    "${as_user[@]}" test -x "$STATE" || die 1 "user postgres cannot enter $STATE: set TMPDIR to, say, /tmp"
+  fi
+  setsid "${as_user[@]}" "$POSTGRES_BIN/initdb" --no-sync --username=postgres --auth=scram-sha-256 \
+    --pwfile="$data.password" --encoding=UTF8 --no-locale --pgdata="$data"
+  rm "$data.password"
+  # No Unix socket: its path may have 107 bytes at most, and TMPDIR can be longer.
+  cat >>"$data/postgresql.conf" <<END
+listen_addresses = '127.0.0.1'
+port = $POSTGRES_PORT
+unix_socket_directories = ''
+max_connections = 400
+shared_buffers = 256MB
+jit = off
+fsync = $fsync
+END
+  write_program "$STATE/postgres" <<<"cd '$data' && exec ${as_user[*]} '$POSTGRES_BIN/postgres' -D '$data' \"\$@\""
+  write_program "$STATE/psql" <<END
+export PGHOST=127.0.0.1 PGPORT=$POSTGRES_PORT PGUSER=postgres PGPASSWORD=$2 PGDATABASE=\${PGDATABASE:-holdfast}
+exec '$POSTGRES_BIN/psql' "\$@"
+END
+  # setsid: as above, the Ctrl-C in the terminal is not for the engine.
+  setsid "$STATE/postgres" >"$STATE/log/postgres.log" 2>&1 &
+  until_up $! "$POSTGRES_BIN/pg_isready" --quiet --host=127.0.0.1 --port="$POSTGRES_PORT"
+  PGDATABASE=postgres "$STATE/psql" -qc 'CREATE DATABASE holdfast'
+}
