@@ -1,0 +1,133 @@
+//! What the terminals were answered.
+
+use std::collections::HashSet;
+
+use super::{Check, Seen};
+use crate::record::{Heard, MISMATCH, Record, is_query};
+
+/// At least one answer per publisher confirm, repeats of a command included.
+pub fn answered(seen: &Seen<'_>) -> Check {
+    let mut check = Check::new("every command that the broker took is answered, each time");
+    for terminal in seen.terminals {
+        let record = terminal.record();
+        let books = record.sent.values().chain(record.reused.values());
+        check.checked += books.map(|sent| sent.sendings).sum::<usize>();
+        for (sent, answers) in record.unanswered() {
+            let (id, sendings) = (&sent.intent.command.message_id, sent.sendings);
+            let what = format!("{} {id}: sent {sendings} times, {answers} answers", terminal.id);
+            check.wrong.push(what);
+        }
+    }
+    check
+}
+
+/// The answers that decided a command, or a query's.
+fn decisions<'a>(record: &'a Record, id: &str) -> impl Iterator<Item = &'a Heard> {
+    let heard = record.answers.get(id).into_iter().flatten();
+    heard.filter(|heard| !heard.is_mismatch())
+}
+
+/// What came more than once came with the same bytes under the same id.
+pub fn repeated(seen: &Seen<'_>) -> Check {
+    let mut check = Check::new("repeated answers and notices are the same, byte for byte");
+    for terminal in seen.terminals {
+        let record = terminal.record();
+        for (id, sent) in &record.sent {
+            let heard: Vec<&Heard> = decisions(&record, id).collect();
+            let again = heard.iter().map(|heard| heard.times).sum::<usize>() > 1;
+            if again && !is_query(sent.intent.command.kind) {
+                check.that(heard.len() == 1, || different(&terminal.id, id, &heard));
+            }
+        }
+        let ids: HashSet<&str> = record.notices.iter().map(|heard| heard.id.as_str()).collect();
+        for id in ids {
+            let heard: Vec<&Heard> = record.notices.iter().filter(|heard| heard.id == id).collect();
+            if heard.iter().map(|heard| heard.times).sum::<usize>() > 1 {
+                check.that(heard.len() == 1, || different(&terminal.id, id, &heard));
+            }
+        }
+    }
+    check
+}
+
+fn different(terminal: &str, id: &str, heard: &[&Heard]) -> String {
+    let shown: Vec<String> =
+        heard.iter().map(|heard| format!("message {} {}", heard.id, heard.text())).collect();
+    format!("{terminal} {id}: {}", shown.join(" but also "))
+}
+
+/// What was answered is what was stored, and nothing was decided that nobody sent.
+pub fn stored(seen: &Seen<'_>) -> Check {
+    let mut check = Check::new("answers are those that are stored, and nothing else is stored");
+    let decided = &seen.facts.decided;
+    let mut sent = HashSet::new();
+    for terminal in seen.terminals {
+        let record = terminal.record();
+        for (id, command) in &record.sent {
+            let key = (terminal.id.clone(), id.clone());
+            if is_query(command.intent.command.kind) {
+                continue;
+            }
+            let stored = decided.get(&key).map(|decided| decided.answer.as_str());
+            for heard in decisions(&record, id) {
+                let text = heard.text();
+                check.that(stored == Some(text.as_str()), || {
+                    format!("{} {id}: heard {text}, stored {stored:?}", terminal.id)
+                });
+            }
+            sent.insert(key);
+        }
+    }
+    for key in decided.keys() {
+        check.that(sent.contains(key), || format!("{} {} was never sent", key.0, key.1));
+    }
+    check
+}
+
+/// Nobody hears what is meant for others.
+pub fn addressed(seen: &Seen<'_>) -> Check {
+    let mut check = Check::new("answers and notices reach only those whom they concern");
+    for terminal in seen.terminals {
+        let record = terminal.record();
+        for id in record.answers.keys() {
+            check.that(record.sent.contains_key(id), || {
+                format!("{} got an answer to {id}, which it never sent", terminal.id)
+            });
+        }
+        for notice in record.notices.iter().filter_map(Heard::notice) {
+            let id = notice.reservation().id;
+            let owner = seen.facts.reservations.get(&id).map(|known| known.terminal.as_str());
+            check.that(owner == Some(terminal.id.as_str()), || {
+                format!("{} got a notice about {id} of {owner:?}", terminal.id)
+            });
+        }
+        for what in &record.unreadable {
+            check.wrong.push(format!("{}: {what}", terminal.id));
+        }
+    }
+    check
+}
+
+/// An id that is used twice, another user's reservation, a query: each has its answers.
+pub fn allowed(seen: &Seen<'_>) -> Check {
+    let mut check = Check::new("every answer is one that fits the command");
+    for terminal in seen.terminals {
+        let record = terminal.record();
+        for (id, sent) in &record.sent {
+            let expected = sent.intent.allowed;
+            for answer in decisions(&record, id).filter_map(Heard::answer) {
+                let outcome = answer.outcome().to_owned();
+                check.that(expected.contains(&outcome.as_str()), || {
+                    format!("{} {id}: {outcome} instead of one of {expected:?}", terminal.id)
+                });
+            }
+            let mismatches = record.answers.get(id).into_iter().flatten();
+            let mismatches = mismatches.filter(|heard| heard.is_mismatch()).count();
+            let reused = record.reused.contains_key(id);
+            check.that(reused == (mismatches > 0), || {
+                format!("{} {id}: {mismatches} of {MISMATCH}, id used twice: {reused}", terminal.id)
+            });
+        }
+    }
+    check
+}

@@ -1,0 +1,139 @@
+//! The verdict. A check that found nothing to look at does not hold: it would have held whatever
+//! happened.
+
+mod answers;
+mod billing;
+mod endings;
+mod order;
+mod totals;
+
+use std::sync::Arc;
+
+use crate::biller::Ledger;
+use crate::facts::Facts;
+use crate::life::Ground;
+use crate::tally::Tally;
+use crate::terminal::Terminal;
+
+/// Wrong things that are printed of each check; the rest is written down.
+const PRINTED: usize = 5;
+
+pub struct Check {
+    pub name: &'static str,
+    /// How many things were looked at.
+    pub checked: usize,
+    pub wrong: Vec<String>,
+}
+
+impl Check {
+    fn new(name: &'static str) -> Self {
+        Self { name, checked: 0, wrong: Vec::new() }
+    }
+
+    /// Looks at one thing.
+    fn that(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
+        self.checked += 1;
+        if !holds {
+            self.wrong.push(otherwise());
+        }
+    }
+
+    pub fn holds(&self) -> bool {
+        self.wrong.is_empty() && self.checked > 0
+    }
+
+    pub fn print(&self) {
+        let Self { name, checked, wrong } = self;
+        match (wrong.len(), checked) {
+            (0, 0) => println!("  BROKEN  {name}: there was nothing to check"),
+            (0, _) => println!("  ok      {name} ({checked})"),
+            (count, _) => println!("  BROKEN  {name}: {count} of {checked}"),
+        }
+        for what in wrong.iter().take(PRINTED) {
+            println!("            {what}");
+        }
+    }
+}
+
+/// Queues with something in them.
+pub struct Left {
+    pub found: Vec<(String, u32)>,
+    pub looked_at: usize,
+}
+
+/// What there is to check.
+pub struct Seen<'a> {
+    pub facts: &'a Facts,
+    pub terminals: &'a [Arc<Terminal>],
+    pub ground: &'a Ground,
+    pub left: &'a Left,
+}
+
+/// Prints totals and makes all checks.
+pub fn all(seen: &Seen<'_>, ledger: &Ledger, tally: &Tally) -> Vec<Check> {
+    totals::print(seen, ledger, tally);
+    vec![
+        invariants(seen.facts),
+        settled(seen.facts),
+        answers::answered(seen),
+        answers::repeated(seen),
+        answers::stored(seen),
+        answers::addressed(seen),
+        answers::allowed(seen),
+        order::seen_before_sent(seen),
+        endings::told_once(seen),
+        endings::in_time(seen),
+        endings::wanted(seen),
+        endings::by_operators(seen),
+        billing::told(seen, ledger),
+        billing::repeated(ledger),
+        left(seen),
+        besieged(ledger, tally),
+        on_the_way(tally),
+    ]
+}
+
+fn invariants(facts: &Facts) -> Check {
+    Check {
+        name: "the queries of schema/invariants.sql find nothing",
+        checked: facts.invariants,
+        wrong: facts.violations.clone(),
+    }
+}
+
+fn settled(facts: &Facts) -> Check {
+    let mut check = Check::new("every reservation is confirmed or cancelled");
+    for (id, reservation) in &facts.reservations {
+        let over = ["confirmed", "cancelled"].contains(&reservation.state.as_str());
+        check.that(over, || format!("{id} is {}", reservation.state));
+    }
+    check
+}
+
+fn left(seen: &Seen<'_>) -> Check {
+    let mut check = Check::new("partitions, delay ladder, dead letters and outbox are empty");
+    check.checked = seen.left.looked_at;
+    let found = seen.left.found.iter();
+    check.wrong.extend(found.map(|(queue, ready)| format!("{queue}: {ready} messages")));
+    let outbox = seen.facts.outbox;
+    check.that(outbox == 0, || format!("the outbox: {outbox} announcements"));
+    check
+}
+
+/// A run in which nothing was killed proves little.
+fn besieged(ledger: &Ledger, tally: &Tally) -> Check {
+    let mut check = Check::new("workers were killed and stopped, and bills came again");
+    check.that(tally.kills.get() > 0, || "no worker was killed".to_owned());
+    check.that(tally.stops.get() > 0, || "no worker was stopped".to_owned());
+    let again = ledger.entries.values().any(|entry| entry.times > 1);
+    check.that(again, || "no bill came twice".to_owned());
+    check
+}
+
+fn on_the_way(tally: &Tally) -> Check {
+    let mut check =
+        Check::new("no worker failed, and no terminal, biller or operator was let down");
+    check.checked = tally.sent.get() + tally.stops.get();
+    check.wrong = tally.failures();
+    check
+}

@@ -1,0 +1,63 @@
+//! Waiting until everything is over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::time::{Instant, sleep};
+
+use crate::biller::Biller;
+use crate::installation::Installation;
+use crate::queues;
+use crate::terminal::Terminal;
+
+/// The last deadline is a minute away at most; then the sweep and the relay may have to help.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Waits until nothing is left to do, and returns what still is when patience is at its end. That is
+/// no verdict: the checks are.
+pub async fn wait(
+    installation: &Installation,
+    terminals: &[Arc<Terminal>],
+    biller: &Biller,
+) -> Result<Vec<String>> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let left = left_to_do(installation, terminals, biller).await?;
+        if left.is_empty() || Instant::now() > until {
+            return Ok(left);
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+async fn left_to_do(
+    installation: &Installation,
+    terminals: &[Arc<Terminal>],
+    biller: &Biller,
+) -> Result<Vec<String>> {
+    let query = "select (select count(*) from reservations where state in ('held', 'reconfirmed')),
+                        (select count(*) from outbox),
+                        (select count(*) from billing_entries)";
+    let row = installation.database.query_one(query, &[]).await?;
+    let (unsettled, outbox, entries): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+    let unbilled = usize::try_from(entries)?.saturating_sub(biller.ledger().entries.len());
+    let unanswered: usize =
+        terminals.iter().map(|terminal| terminal.record().unanswered().len()).sum();
+    let mut left: Vec<String> = [
+        (usize::try_from(unsettled)?, "reservations are not settled"),
+        (usize::try_from(outbox)?, "announcements are in the outbox"),
+        (unbilled, "billing entries have not been told"),
+        (unanswered, "commands are not answered"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect();
+    for (queue, ready) in queues::not_empty(&installation.amqp, &queues::transient()).await? {
+        left.push(format!("{ready} messages are in {queue}"));
+    }
+    Ok(left)
+}

@@ -1,0 +1,214 @@
+//! An installation of its own: database, vhost, servers, users and terminals.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow};
+use chrono::Utc;
+use futures::{StreamExt, TryStreamExt, stream};
+use holdfast::broker::accounts::Accounts;
+use holdfast::broker::connection::Endpoint;
+use holdfast::broker::topology::{self, Shape};
+use holdfast::domain::id::{TerminalId, UserId};
+use holdfast::store::registry::{self, TopologyShape};
+use holdfast::store::{migrations, pool};
+use lapin::Connection;
+use rabbitmq_http_client::api::Client as Management;
+use rabbitmq_http_client::requests::{Permissions, VirtualHostParams};
+use tokio_postgres::{Client, NoTls};
+use url::Url;
+use uuid::Uuid;
+
+use crate::pick::Pick;
+use crate::servers::{self, Clock, Server};
+use crate::tally::Tally;
+use crate::terminal::Terminal;
+
+/// More than the default, so that workers have something to share.
+pub const SHAPE: Shape = Shape { partitions: 6, delay_levels: 12 };
+
+/// Terminals set up side by side.
+const AT_ONCE: usize = 8;
+
+/// Told apart from what else is drawn from the seed.
+const PURPOSE: u64 = u64::MAX / 2;
+
+/// Every so many users have a quota, or a number of holds, that gets used up.
+const SMALL_EVERY: usize = 8;
+const SMALL_QUOTA_SECONDS: i64 = 300;
+const SMALL_HOLDS: i32 = 25;
+
+pub struct Installation {
+    /// Of database and vhost.
+    pub name: String,
+    pub database_url: String,
+    /// With the workers' account.
+    pub broker: Endpoint,
+    /// To look behind the scenes.
+    pub amqp: Connection,
+    pub database: Client,
+    pub clock: Clock,
+    admin: Client,
+    management: Management<String, String, String>,
+    management_url: Url,
+}
+
+impl Installation {
+    pub async fn set_up() -> Result<Self> {
+        let name = format!("soak-{}", &Uuid::new_v4().simple().to_string()[..8]);
+        let given: Endpoint =
+            variable("AMQP_URL")?.parse().map_err(|e| anyhow!("AMQP_URL: {e}"))?;
+        let management_url: Url = variable("RABBITMQ_MANAGEMENT_URL")?.parse()?;
+        let management = management(&management_url, &given)?;
+        let database_url: Url = variable("DATABASE_URL")?.parse().context("DATABASE_URL")?;
+        let admin = connect(database_url.as_str()).await?;
+        admin.batch_execute(&format!("create database \"{name}\"")).await?;
+        let mut own_url = database_url;
+        own_url.set_path(&name);
+        migrations::migrate(own_url.as_str()).await?;
+        let database = connect(own_url.as_str()).await?;
+        let broker = vhost(&management, &given, &name).await?;
+        let amqp = broker.connect("holdfast soak").await?;
+        topology::apply(&amqp, SHAPE).await?;
+        let (partitions, delay_levels) = (SHAPE.partitions, SHAPE.delay_levels.try_into()?);
+        registry::insert_topology(&database, TopologyShape { partitions, delay_levels }).await?;
+        let clock = clock(&database).await?;
+        let database_url = own_url.to_string();
+        Ok(Self {
+            name,
+            database_url,
+            broker,
+            amqp,
+            database,
+            clock,
+            admin,
+            management,
+            management_url,
+        })
+    }
+
+    /// What a worker, or an operator who looks around, needs in the environment.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("DATABASE_URL", self.database_url.clone()),
+            ("AMQP_URL", self.broker.url_for(self.broker.account(), self.broker.password())),
+            ("RABBITMQ_MANAGEMENT_URL", self.management_url.to_string()),
+        ]
+    }
+
+    pub async fn add_servers(&self, seed: u64) -> Result<Vec<Server>> {
+        let servers = servers::all(seed);
+        for server in &servers {
+            registry::insert_server(&self.database, server).await?;
+        }
+        Ok(servers.iter().map(Server::from).collect())
+    }
+
+    /// Adds terminals, two to a user, and connects them.
+    pub async fn add_terminals(
+        &self,
+        count: usize,
+        seed: u64,
+        tally: &Arc<Tally>,
+    ) -> Result<Vec<Arc<Terminal>>> {
+        let endpoint = self.broker.clone();
+        let accounts = &Accounts::new(&self.management_url, &endpoint)?;
+        for number in 0..count.div_ceil(2) {
+            self.add_user(number).await?;
+        }
+        let add = |number| async move { self.add_terminal(accounts, number, seed, tally).await };
+        stream::iter(0..count).map(add).buffered(AT_ONCE).try_collect().await
+    }
+
+    async fn add_user(&self, number: usize) -> Result<()> {
+        let quota = (number % SMALL_EVERY == 1).then_some(SMALL_QUOTA_SECONDS);
+        let holds = (number % SMALL_EVERY == 2).then_some(SMALL_HOLDS);
+        registry::insert_user(&self.database, &user(number)?, quota, holds).await?;
+        Ok(())
+    }
+
+    async fn add_terminal(
+        &self,
+        accounts: &Accounts,
+        number: usize,
+        seed: u64,
+        tally: &Arc<Tally>,
+    ) -> Result<Arc<Terminal>> {
+        // Accounts are one name space for all vhosts of a broker.
+        let id: TerminalId = format!("t{number}-{}", self.name).parse()?;
+        let user = user(number / 2)?;
+        registry::insert_terminal(&self.database, &id, &user).await?;
+        let password = accounts.create_terminal(&id).await?;
+        let endpoint = self.broker.url_for(id.as_str(), &password);
+        let endpoint: Endpoint = endpoint.parse().map_err(|error: String| anyhow!(error))?;
+        let pick = Pick::new(seed, PURPOSE + number as u64);
+        let terminal =
+            Terminal::connect(&endpoint, user.to_string(), self.clock, tally.clone(), pick);
+        Ok(Arc::new(terminal.await?))
+    }
+
+    /// Takes everything away again.
+    pub async fn remove(self, terminals: &[Arc<Terminal>]) -> Result<()> {
+        terminals.iter().for_each(|terminal| terminal.close());
+        self.management.delete_vhost(&self.name, true).await.context("removing the vhost")?;
+        for terminal in terminals {
+            self.management.delete_user(&terminal.id, true).await.context("removing an account")?;
+        }
+        drop(self.database);
+        let statement = format!("drop database \"{}\" with (force)", self.name);
+        self.admin.batch_execute(&statement).await.context("removing the database")
+    }
+}
+
+fn variable(name: &str) -> Result<String> {
+    let value = std::env::var(name).ok().filter(|value| !value.is_empty());
+    value.with_context(|| format!("{name} is not set; run this with `./dev soak`"))
+}
+
+fn user(number: usize) -> Result<UserId> {
+    Ok(format!("u{number}").parse()?)
+}
+
+async fn connect(url: &str) -> Result<Client> {
+    let settings = pool::settings(url).context("DATABASE_URL")?;
+    // The checks read everything at once, which may take longer than a worker's statement.
+    let settings = settings.clone().options("-c timezone=UTC").to_owned();
+    let (client, connection) =
+        settings.connect(NoTls).await.context("connecting to the database")?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+fn management(url: &Url, given: &Endpoint) -> Result<Management<String, String, String>> {
+    let mut endpoint = url.clone();
+    endpoint.set_username("").ok();
+    endpoint.set_password(None).ok();
+    let (user, password) = match url.password() {
+        Some(password) => (url.username(), password),
+        None => (given.account(), given.password()),
+    };
+    let endpoint = format!("{}/api", endpoint.as_str().trim_end_matches('/'));
+    Ok(Management::new(endpoint, user.to_owned(), password.to_owned()))
+}
+
+/// A vhost for the account that was given.
+async fn vhost(
+    management: &Management<String, String, String>,
+    given: &Endpoint,
+    name: &str,
+) -> Result<Endpoint> {
+    management.create_vhost(&VirtualHostParams::named(name)).await.context("creating a vhost")?;
+    let all = Permissions::full_access(given.account(), name);
+    management.declare_permissions(&all).await.context("granting permissions")?;
+    let mut url: Url = given.url_for(given.account(), given.password()).parse()?;
+    url.set_path(name);
+    url.as_str().parse().map_err(|error: String| anyhow!(error))
+}
+
+/// How far the clock of record is from ours.
+async fn clock(database: &Client) -> Result<Clock> {
+    // The first statement of a session takes longer, and time on the way is not to be counted.
+    database.batch_execute("select 1").await?;
+    let before = Utc::now();
+    let row = database.query_one("select clock_timestamp()", &[]).await?;
+    Ok(Clock::new(row.get(0), before, Utc::now()))
+}

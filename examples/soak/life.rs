@@ -1,0 +1,306 @@
+//! One life, played: from the request to the end of the reservation, and beyond.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use deadpool_postgres::Pool;
+use holdfast::client::Command;
+use holdfast::domain::world::Cancellation;
+use holdfast::message::answer::{Answer, ReservationView};
+use holdfast::store::cancellation;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::pick::Pick;
+use crate::plan::{Afterwards, Copies, Course, Operator, Plan, Query, Trespass};
+use crate::record::Intent;
+use crate::servers::{Clock, Server};
+use crate::tally::Tally;
+use crate::terminal::Terminal;
+
+/// A terminal that has had no answer for so long sends the same again, as it is told to.
+const RESEND_AFTER: Duration = Duration::from_secs(10);
+
+/// Sendings after which a terminal gives up; the checks will say that an answer is missing.
+const SENDINGS_MAX: usize = 9;
+
+/// From the deadline to being told, with every worker dead now and then.
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Reservations to choose another user's from.
+const KNOWN_MAX: usize = 1_000;
+
+const REQUESTED: &[&str] = &[
+    "accepted",
+    "capacity_exceeded",
+    "quota_exceeded",
+    "too_many_holds",
+    // Decided after its deadline, because nobody was there before.
+    "too_late_to_reconfirm",
+];
+const RECONFIRMED: &[&str] = &["reconfirmed", "already_confirmed", "already_cancelled"];
+const WITHDRAWN: &[&str] = &["withdrawn", "already_confirmed", "already_cancelled"];
+const UNKNOWN: &[&str] = &["unknown_reservation"];
+const REUSED: &[&str] = &[crate::record::MISMATCH];
+
+/// What all lives share.
+pub struct Ground {
+    pub servers: Vec<Server>,
+    pub clock: Clock,
+    pub tally: Arc<Tally>,
+    /// For operators.
+    pub pool: Pool,
+    /// Accepted reservations with server and user.
+    pub known: Mutex<Vec<(Uuid, String, String)>>,
+    /// Reservations that an operator has cancelled.
+    pub cancelled: Mutex<Vec<Uuid>>,
+}
+
+pub struct Life {
+    pub number: usize,
+    pub plan: Plan,
+    pub ground: Arc<Ground>,
+    pub terminal: Arc<Terminal>,
+    pub sibling: Arc<Terminal>,
+    pub pick: Pick,
+    /// Sendings that are still to come.
+    pub later: JoinSet<()>,
+}
+
+impl Life {
+    pub async fn play(mut self) {
+        let ground = self.ground.clone();
+        ground.tally.started.add();
+        if let Err(error) = self.try_play().await {
+            ground.tally.failed(format!("life {}: {error:#}", self.number));
+        }
+        while self.later.join_next().await.is_some() {}
+        ground.tally.ended.add();
+    }
+
+    async fn try_play(&mut self) -> Result<()> {
+        let request = self.request();
+        let copies = self.plan.request_copies.clone();
+        let terminal = self.terminal.clone();
+        let answer = self.ask(&terminal, &request, &copies).await?;
+        if self.plan.reuses_id {
+            self.reuse_id(&request).await?;
+        }
+        self.trespass().await?;
+        let Some(Answer::Accepted { reservation, .. }) = answer else {
+            return Ok(());
+        };
+        self.remember(&reservation);
+        self.query(&reservation).await?;
+        if reservation.state == "held" {
+            self.hold(&reservation).await?;
+        }
+        if self.plan.operator == Some(Operator::OnceSettled) {
+            self.cancel_as_operator(reservation.id).await?;
+        }
+        self.afterwards(&request, &reservation).await
+    }
+
+    fn id(&self, word: &str) -> String {
+        format!("{}-{word}", self.number)
+    }
+
+    fn request(&self) -> Intent {
+        let Plan { late, ahead, length_seconds, .. } = self.plan;
+        let fitting: Vec<&Server> =
+            self.ground.servers.iter().filter(|server| server.takes_late || !late).collect();
+        let server = fitting[self.plan.server % fitting.len()];
+        let now = self.ground.clock.now();
+        let (start, end) = match late {
+            true => server.late_window(now, ahead, length_seconds),
+            false => server.window(now, ahead, length_seconds),
+        };
+        let command = Command::request(self.id("request"), &server.id, start, end);
+        Intent { command, reservation: None, allowed: REQUESTED }
+    }
+
+    /// Sends a command with its copies, and waits for the answer. `None`: there was none, in spite
+    /// of asking again.
+    async fn ask(
+        &mut self,
+        terminal: &Arc<Terminal>,
+        intent: &Intent,
+        copies: &Copies,
+    ) -> Result<Option<Answer>> {
+        for delay in copies.iter().copied() {
+            let (terminal, intent) = (terminal.clone(), intent.clone());
+            self.later.spawn(async move {
+                sleep(delay).await;
+                // A terminal that cannot send has said so itself.
+                terminal.send(&intent).await.ok();
+            });
+        }
+        let id = &intent.command.message_id;
+        for _ in 0..SENDINGS_MAX {
+            terminal.send(intent).await?;
+            let answered = terminal.found(RESEND_AFTER, |record| record.answer_to(id)).await;
+            if answered.is_some() {
+                return Ok(answered);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks for something else under the same id.
+    async fn reuse_id(&mut self, request: &Intent) -> Result<()> {
+        let id = &request.command.message_id;
+        let (start, end) = (chrono::DateTime::UNIX_EPOCH, self.ground.clock.now());
+        let server = request.command.server.as_deref().context("a request names a server")?;
+        let command = Command::request(id, server, start, end);
+        let other = Intent { command, reservation: None, allowed: REUSED };
+        self.terminal.send(&other).await
+    }
+
+    /// Tries its hand at another user's reservation.
+    async fn trespass(&mut self) -> Result<()> {
+        let Some(trespass) = self.plan.trespass else { return Ok(()) };
+        let Some((id, server)) = self.foreign() else { return Ok(()) };
+        let message_id = self.id("trespass");
+        let command = match trespass {
+            Trespass::Show => Command::show(message_id, id),
+            Trespass::Reconfirm => Command::reconfirm(message_id, &server, id),
+            Trespass::Withdraw => Command::withdraw(message_id, &server, id),
+        };
+        self.terminal.send(&Intent { command, reservation: None, allowed: UNKNOWN }).await
+    }
+
+    fn foreign(&mut self) -> Option<(Uuid, String)> {
+        let known = self.ground.known.lock().expect("no panics");
+        let mut foreign = known.iter().filter(|(_, _, user)| *user != self.terminal.user);
+        let count = foreign.clone().count();
+        let chosen = foreign.nth(self.pick.index(count.max(1)));
+        chosen.map(|(id, server, _)| (*id, server.clone()))
+    }
+
+    fn remember(&self, reservation: &ReservationView) {
+        let mut known = self.ground.known.lock().expect("no panics");
+        if known.len() == KNOWN_MAX {
+            known.remove(0);
+        }
+        known.push((reservation.id, reservation.server.clone(), self.terminal.user.clone()));
+    }
+
+    async fn query(&mut self, reservation: &ReservationView) -> Result<()> {
+        let Some(query) = self.plan.query else { return Ok(()) };
+        let id = self.id("query");
+        let (command, allowed): (_, &[&str]) = match query {
+            Query::Show => (Command::show(id, reservation.id), &["shown"]),
+            Query::List => (Command::list(id, Some(5), None), &["listed"]),
+            Query::Availability => {
+                let (start, end) = (reservation.start_at, reservation.end_at);
+                let command = Command::availability(id, &reservation.server, start, end);
+                (command, &["server.availability"])
+            }
+        };
+        self.terminal.send(&Intent { command, reservation: None, allowed }).await
+    }
+
+    /// From the answer to the end of the reservation.
+    async fn hold(&mut self, reservation: &ReservationView) -> Result<()> {
+        let left = self.ground.clock.until(reservation.deadline_at);
+        if self.plan.operator == Some(Operator::BeforeTheDeadline) {
+            sleep(left.mul_f64(self.plan.when / 2.0)).await;
+            self.cancel_as_operator(reservation.id).await?;
+        }
+        let by = match self.plan.by_sibling {
+            true => self.sibling.clone(),
+            false => self.terminal.clone(),
+        };
+        self.take_course(&by, reservation).await?;
+        let patience = self.ground.clock.until(reservation.deadline_at) + SETTLED_WITHIN;
+        // Withdrawn by itself, the terminal gets no notice.
+        let withdrawn =
+            matches!(self.plan.course, Course::Withdraw | Course::ReconfirmThenWithdraw);
+        let (id, message) = (reservation.id, self.id("withdraw"));
+        let told = self.terminal.found(patience, |record| {
+            let own =
+                withdrawn && matches!(record.answer_to(&message), Some(Answer::Withdrawn { .. }));
+            (own || record.told_settled(id)).then_some(())
+        });
+        // If it is never told, the checks will say so.
+        told.await;
+        Ok(())
+    }
+
+    async fn take_course(&mut self, by: &Arc<Terminal>, held: &ReservationView) -> Result<()> {
+        let left = self.ground.clock.until(held.deadline_at);
+        let course = self.plan.course;
+        match course {
+            Course::ReconfirmLast => {
+                let early = Duration::from_millis(300);
+                let spread = self.pick.millis(0, 600);
+                sleep(left.saturating_sub(early) + spread).await;
+            }
+            Course::Nothing => return Ok(()),
+            _ => sleep(left.mul_f64(self.plan.when)).await,
+        }
+        let copies = self.plan.course_copies.clone();
+        let reconfirm = self.reconfirm("reconfirm", held);
+        let withdraw = self.withdraw("withdraw", held);
+        match course {
+            Course::Nothing => {}
+            Course::Reconfirm | Course::ReconfirmLast => {
+                self.ask(by, &reconfirm, &copies).await?;
+            }
+            Course::ReconfirmTwice => {
+                self.ask(by, &reconfirm, &copies).await?;
+                let again = self.reconfirm("reconfirm-2", held);
+                self.ask(by, &again, &copies).await?;
+            }
+            Course::Withdraw => {
+                self.ask(by, &withdraw, &copies).await?;
+            }
+            Course::ReconfirmThenWithdraw => {
+                self.ask(by, &reconfirm, &copies).await?;
+                sleep(self.pick.millis(0, 3_000)).await;
+                self.ask(by, &withdraw, &copies).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reconfirm(&self, word: &str, held: &ReservationView) -> Intent {
+        let command = Command::reconfirm(self.id(word), &held.server, held.id);
+        Intent { command, reservation: Some(held.id), allowed: RECONFIRMED }
+    }
+
+    fn withdraw(&self, word: &str, held: &ReservationView) -> Intent {
+        let command = Command::withdraw(self.id(word), &held.server, held.id);
+        Intent { command, reservation: Some(held.id), allowed: WITHDRAWN }
+    }
+
+    async fn cancel_as_operator(&self, reservation: Uuid) -> Result<()> {
+        let wish = Cancellation {
+            reservation,
+            operator: "soak".to_owned(),
+            note: format!("life {} was to end so", self.number),
+        };
+        // A refusal is fine: it was withdrawn or not reconfirmed.
+        if cancellation::cancel(&self.ground.pool, wish).await.context("an operator")?.is_ok() {
+            self.ground.cancelled.lock().expect("no panics").push(reservation);
+        }
+        Ok(())
+    }
+
+    async fn afterwards(&mut self, request: &Intent, ended: &ReservationView) -> Result<()> {
+        let Some(afterwards) = self.plan.afterwards else { return Ok(()) };
+        let terminal = self.terminal.clone();
+        let intent = match afterwards {
+            Afterwards::RequestAgain => request.clone(),
+            Afterwards::Reconfirm => self.reconfirm("afterwards", ended),
+            Afterwards::Withdraw => self.withdraw("afterwards", ended),
+            Afterwards::Show => {
+                let command = Command::show(self.id("afterwards"), ended.id);
+                Intent { command, reservation: None, allowed: &["shown"] }
+            }
+        };
+        terminal.send(&intent).await
+    }
+}

@@ -1,0 +1,169 @@
+//! What a terminal has sent and heard.
+
+use std::collections::HashMap;
+
+use holdfast::client::{Command, Reply};
+use holdfast::domain::interval::Instant;
+use holdfast::message::answer::{Answer, Notice};
+use holdfast::message::command::Kind;
+use uuid::Uuid;
+
+/// The code of the refusal that an id gets which is used for two commands.
+pub const MISMATCH: &str = "idempotency_mismatch";
+
+/// A command as it is meant.
+#[derive(Debug, Clone)]
+pub struct Intent {
+    pub command: Command,
+    /// The reservation that it is about, if there is one already.
+    pub reservation: Option<Uuid>,
+    /// Outcomes that are right.
+    pub allowed: &'static [&'static str],
+}
+
+/// A command that was sent at least once.
+#[derive(Debug)]
+pub struct Sent {
+    pub intent: Intent,
+    /// How often the broker has confirmed it.
+    pub sendings: usize,
+    /// Before the first sending.
+    pub first_at: Instant,
+    /// When the first publisher confirm was held.
+    pub confirmed_at: Option<Instant>,
+}
+
+/// A reply, with all its repeats: same id, same bytes.
+#[derive(Debug)]
+pub struct Heard {
+    /// The reply's own id.
+    pub id: String,
+    pub body: Vec<u8>,
+    pub first_at: Instant,
+    pub times: usize,
+}
+
+/// Everything of one terminal.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// By message id.
+    pub sent: HashMap<String, Sent>,
+    /// What was sent under a message id that was used before, for something else.
+    pub reused: HashMap<String, Sent>,
+    /// By the message id that they answer.
+    pub answers: HashMap<String, Vec<Heard>>,
+    pub notices: Vec<Heard>,
+    /// By the reservation that they are about.
+    notices_about: HashMap<Uuid, Vec<Notice>>,
+    /// What could not be read.
+    pub unreadable: Vec<String>,
+}
+
+impl Heard {
+    pub fn answer(&self) -> Option<Answer> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    pub fn notice(&self) -> Option<Notice> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// A refusal that decides nothing, and leaves the stored answer as it is.
+    pub fn is_mismatch(&self) -> bool {
+        self.answer().is_some_and(|answer| answer.outcome() == MISMATCH)
+    }
+}
+
+/// Counts a repeat, or keeps what is new.
+fn hear(heard: &mut Vec<Heard>, reply: Reply, now: Instant) {
+    match heard.iter_mut().find(|h| h.id == reply.message_id && h.body == reply.body) {
+        Some(known) => known.times += 1,
+        None => {
+            heard.push(Heard { id: reply.message_id, body: reply.body, first_at: now, times: 1 })
+        }
+    }
+}
+
+impl Record {
+    /// Notes that a command is about to be sent. An id that is used for something else is noted
+    /// apart.
+    pub fn sending(&mut self, intent: &Intent, now: Instant) {
+        let known = self.sent.get(&intent.command.message_id);
+        let other = known.is_some_and(|known| known.intent.command != intent.command);
+        let book = if other { &mut self.reused } else { &mut self.sent };
+        book.entry(intent.command.message_id.clone()).or_insert_with(|| Sent {
+            intent: intent.clone(),
+            sendings: 0,
+            first_at: now,
+            confirmed_at: None,
+        });
+    }
+
+    /// Notes that the broker has confirmed a command.
+    pub fn confirmed(&mut self, command: &Command, now: Instant) {
+        let books = [&mut self.sent, &mut self.reused];
+        let mut sent = books.into_iter().filter_map(|book| book.get_mut(&command.message_id));
+        let sent = sent.find(|sent| sent.intent.command == *command).expect("noted when sent");
+        sent.sendings += 1;
+        sent.confirmed_at.get_or_insert(now);
+    }
+
+    pub fn take(&mut self, reply: Reply, now: Instant) {
+        if let Some(id) = reply.correlation_id.clone() {
+            if let Err(error) = reply.answer() {
+                self.unreadable.push(format!("answer to {id}: {error}"));
+            }
+            hear(self.answers.entry(id).or_default(), reply, now);
+            return;
+        }
+        match reply.notice() {
+            Ok(notice) => {
+                let about = self.notices_about.entry(notice.reservation().id).or_default();
+                about.push(notice);
+                hear(&mut self.notices, reply, now);
+            }
+            Err(error) => self.unreadable.push(format!("notice {}: {error}", reply.message_id)),
+        }
+    }
+
+    /// The answer that decides a command.
+    pub fn answer_to(&self, message_id: &str) -> Option<Answer> {
+        let heard = self.answers.get(message_id)?;
+        heard.iter().filter_map(Heard::answer).find(|answer| answer.outcome() != MISMATCH)
+    }
+
+    /// Whether the terminal has been told by a notice that the reservation was confirmed or
+    /// cancelled.
+    pub fn told_settled(&self, reservation: Uuid) -> bool {
+        let about = self.notices_about.get(&reservation).into_iter().flatten();
+        about.into_iter().any(|notice| !matches!(notice, Notice::Reminder { .. }))
+    }
+
+    /// Commands with fewer answers than sendings, with both numbers.
+    pub fn unanswered(&self) -> Vec<(&Sent, usize)> {
+        let mut unanswered = Vec::new();
+        for (book, mismatch) in [(&self.sent, false), (&self.reused, true)] {
+            for (id, sent) in book {
+                let heard = self.answers.get(id).into_iter().flatten();
+                let of_it = heard.filter(|heard| {
+                    // Queries tell other things each time, and their ids are not used twice.
+                    heard.is_mismatch() == mismatch
+                });
+                let answers = of_it.map(|heard| heard.times).sum();
+                if answers < sent.sendings {
+                    unanswered.push((sent, answers));
+                }
+            }
+        }
+        unanswered
+    }
+}
+
+/// Whether a command changes nothing, so that its answer may differ each time.
+pub fn is_query(kind: Kind) -> bool {
+    matches!(kind, Kind::Show | Kind::List | Kind::Availability)
+}

@@ -1,0 +1,118 @@
+//! What happens to the workers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::pick::Pick;
+use crate::tally::Tally;
+use crate::workers::Workers;
+
+/// Told apart from what else is drawn from the seed.
+const PURPOSE: u64 = u64::MAX - 1;
+
+#[derive(Debug, Clone, Copy)]
+enum Blow {
+    /// SIGKILL for some, but not for all.
+    Kill,
+    /// SIGKILL for all.
+    KillAll,
+    /// SIGTERM for one, as in a deploy.
+    Stop,
+    /// SIGTERM for one, and SIGKILL while it drains.
+    KillWhileStopping,
+}
+
+pub struct Siege {
+    workers: Workers,
+    full: usize,
+    tally: Arc<Tally>,
+    pick: Pick,
+}
+
+impl Siege {
+    pub fn new(workers: Workers, tally: Arc<Tally>, seed: u64) -> Self {
+        let full = workers.count();
+        Self { workers, full, tally, pick: Pick::new(seed, PURPOSE) }
+    }
+
+    /// Strikes until told to stop; then every worker is there again.
+    pub async fn run(mut self, stop: CancellationToken) -> Workers {
+        while !stop.is_cancelled() {
+            let peace = self.pick.millis(1_000, 5_000);
+            if timeout(peace, stop.cancelled()).await.is_ok() {
+                break;
+            }
+            if let Err(error) = self.strike().await {
+                self.tally.failed(format!("{error:#}"));
+            }
+        }
+        if let Err(error) = self.workers.check_alive() {
+            self.tally.failed(format!("{error:#}"));
+        }
+        self.workers
+    }
+
+    async fn strike(&mut self) -> Result<()> {
+        self.workers.check_alive()?;
+        let blow = self.pick.weighted(&[
+            (50, Blow::Kill),
+            (12, Blow::KillAll),
+            (25, Blow::Stop),
+            (13, Blow::KillWhileStopping),
+        ]);
+        match blow {
+            Blow::Kill => {
+                let most = i64::try_from(self.full)?.saturating_sub(1).max(1);
+                for _ in 0..self.pick.number(1, most) {
+                    self.kill_one()?;
+                }
+            }
+            Blow::KillAll => {
+                while self.workers.count() > 0 {
+                    self.kill_one()?;
+                }
+            }
+            Blow::Stop => {
+                let victim = self.pick.index(self.workers.count());
+                self.workers.stop(victim).await?;
+                self.tally.stops.add();
+            }
+            Blow::KillWhileStopping => {
+                let victim = self.pick.index(self.workers.count());
+                self.workers.tell_to_stop(victim)?;
+                sleep(self.pick.millis(0, 60)).await;
+                self.workers.kill(victim)?;
+                self.tally.kills.add();
+            }
+        }
+        if self.workers.count() == 0 {
+            self.tally.blackouts.add();
+        }
+        self.restore().await
+    }
+
+    fn kill_one(&mut self) -> Result<()> {
+        let victim = self.pick.index(self.workers.count());
+        self.workers.kill(victim)?;
+        self.tally.kills.add();
+        Ok(())
+    }
+
+    /// The next worker comes soon, or too soon: both are to be tried.
+    async fn restore(&mut self) -> Result<()> {
+        while self.workers.count() < self.full {
+            sleep(self.pick.weighted(&[
+                (40, Duration::ZERO),
+                (40, Duration::from_millis(500)),
+                (20, Duration::from_millis(2_500)),
+            ]))
+            .await;
+            self.workers.start()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,49 @@
+//! Counters for whoever watches, and what went wrong on the way.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A number that anybody may raise.
+#[derive(Default)]
+pub struct Count(AtomicUsize);
+
+impl Count {
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Default)]
+pub struct Tally {
+    pub started: Count,
+    pub ended: Count,
+    pub sent: Count,
+    pub answers: Count,
+    pub notices: Count,
+    /// Workers killed.
+    pub kills: Count,
+    /// Workers told to stop, which did.
+    pub stops: Count,
+    /// Times at which no worker was left.
+    pub blackouts: Count,
+    pub billed: Count,
+    /// Connections of the biller that broke before it had acknowledged.
+    pub biller_losses: Count,
+    failures: Mutex<Vec<String>>,
+}
+
+impl Tally {
+    /// Something that must not happen, whatever is killed.
+    pub fn failed(&self, what: String) {
+        eprintln!("soak: {what}");
+        self.failures.lock().expect("no panics").push(what);
+    }
+
+    pub fn failures(&self) -> Vec<String> {
+        self.failures.lock().expect("no panics").clone()
+    }
+}
