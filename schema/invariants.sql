@@ -11,13 +11,13 @@ where r.state <> 'cancelled'
 
 -- I2 no overbooking in any past state: reservations live in [seq, seq of their cancellation),
 -- judged at each start as of each acceptance
-with lives as (
+with lives as materialized (
     select r.id, r.server_id, r.start_at, r.busy_until,
            min(h.seq) filter (where h.from_state is null) as from_seq,
            coalesce(min(h.seq) filter (where h.to_state = 'cancelled'), 9223372036854775807) as until_seq
     from reservations r join history h on h.reservation_id = r.id
     group by r.id
-), points as (
+), points as materialized (
     select x.server_id, x.from_seq as seq, y.start_at as at
     from lives x join lives y on y.server_id = x.server_id
         and y.from_seq <= x.from_seq and y.until_seq > x.from_seq

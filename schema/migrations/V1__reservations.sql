@@ -44,8 +44,8 @@ create table servers (
     horizon_seconds integer not null default 7776000 check (horizon_seconds between 1 and 63072000),
     late_booking    text    not null default 'reject' check (late_booking in ('reject', 'confirm')),
     connection_url  text    not null,
-    -- The longest time, gap included, that any reservation of this server has ever kept it busy
-    -- or may keep it busy. Bounds the index scan for overlaps; only ever grows.
+    -- The longest time, gap included, that any reservation has ever kept this server busy. Bounds the
+    -- index scan for overlaps; only ever grows, by the guard.
     busy_max_seconds integer not null default 0,
     -- The partition that its commands come through, learnt from the first accepted request. What
     -- arrives elsewhere has been misled around the queue in which it would have to stand in line.

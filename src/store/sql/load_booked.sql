@@ -4,7 +4,12 @@
 select r.id, r.server_id, r.start_at, r.busy_until
 from unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) as asked (server_id, start_at, end_at)
 join servers s on s.id = asked.server_id
-join reservations r on r.server_id = asked.server_id and r.state <> 'cancelled'
-    and r.start_at < asked.end_at + make_interval(secs => s.gap_seconds)
-    and r.start_at > asked.start_at - make_interval(secs => s.busy_max_seconds)
-    and r.busy_until > asked.start_at
+cross join lateral (
+    select id, server_id, start_at, busy_until from reservations
+    where server_id = asked.server_id and state <> 'cancelled'
+      and start_at < asked.end_at + make_interval(secs => s.gap_seconds)
+      and start_at > asked.start_at - make_interval(secs => s.busy_max_seconds)
+      and busy_until > asked.start_at
+    -- Keeps this a scan of its own per requested time: a hash join would compare every time that is
+    -- asked for with everything that is booked on a busy server.
+    offset 0) r

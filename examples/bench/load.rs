@@ -1,0 +1,213 @@
+//! Terminals under load: each keeps so many commands on their way, or sends at a given rate.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use holdfast::client::{Command, Reply, TerminalClient};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Most commands that a terminal publishes at once.
+const PUBLISH_MAX: usize = 64;
+
+/// How long the last answers may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What terminals send, and what they send next when an answer comes.
+pub trait Script: Send + Sync + 'static {
+    /// A new piece of work for a terminal.
+    fn begin(&self, terminal: usize) -> Command;
+
+    /// What follows on an answer; `None` if the piece of work is done.
+    fn follow(&self, _terminal: usize, _reply: &Reply) -> Option<Command> {
+        None
+    }
+}
+
+/// Counters that all terminals share.
+#[derive(Default)]
+pub struct Counts {
+    pub begun: AtomicU64,
+    /// Pieces of work that are done.
+    pub done: AtomicU64,
+    pub answers: AtomicU64,
+    pub refused: AtomicU64,
+    stop: AtomicBool,
+    latencies: Mutex<Vec<Duration>>,
+}
+
+/// A running load.
+pub struct Load {
+    pub counts: Arc<Counts>,
+    tasks: JoinSet<Result<()>>,
+    senders: Vec<mpsc::UnboundedSender<Command>>,
+    script: Arc<dyn Script>,
+    sent_at: Arc<Mutex<HashMap<String, Instant>>>,
+    timed: bool,
+}
+
+impl Load {
+    /// Connects readers and senders; nothing is sent yet.
+    pub async fn start(
+        terminals: Vec<TerminalClient>,
+        script: Arc<dyn Script>,
+        timed: bool,
+        closed: bool,
+    ) -> Result<Self> {
+        let mut load = Self {
+            counts: Arc::default(),
+            tasks: JoinSet::new(),
+            senders: Vec::new(),
+            script,
+            sent_at: Arc::default(),
+            timed,
+        };
+        for (index, client) in terminals.into_iter().enumerate() {
+            let replies = client.replies().await?;
+            let (sender, todo) = mpsc::unbounded_channel();
+            load.tasks.spawn(send(client, todo));
+            let reader = Reader {
+                terminal: index,
+                counts: load.counts.clone(),
+                script: load.script.clone(),
+                sender: sender.clone(),
+                sent_at: load.sent_at.clone(),
+                timed,
+                closed,
+            };
+            load.tasks.spawn(reader.run(replies));
+            load.senders.push(sender);
+        }
+        Ok(load)
+    }
+
+    /// Begins a piece of work at a terminal.
+    pub fn begin(&self, terminal: usize) {
+        let command = self.script.begin(terminal);
+        if self.timed {
+            let mut sent_at = self.sent_at.lock().expect("no panics");
+            sent_at.insert(command.message_id.clone(), Instant::now());
+        }
+        self.counts.begun.fetch_add(1, Ordering::Relaxed);
+        self.senders[terminal].send(command).ok(); // a failed sender shows when it is joined
+    }
+
+    /// Keeps `window` pieces of work on their way at each terminal.
+    pub fn fill(&self, window: usize) {
+        for terminal in 0..self.senders.len() {
+            for _ in 0..window {
+                self.begin(terminal);
+            }
+        }
+    }
+
+    /// Begins work at a rate per second, spread over the terminals, for as long as told.
+    pub async fn at_rate(&self, rate: f64, during: Duration) {
+        let began = Instant::now();
+        let mut ticks = tokio::time::interval(Duration::from_millis(2));
+        let mut begun = 0u64;
+        while began.elapsed() < during {
+            ticks.tick().await;
+            let due = (began.elapsed().as_secs_f64() * rate) as u64;
+            while begun < due {
+                self.begin(begun as usize % self.senders.len());
+                begun += 1;
+            }
+        }
+    }
+
+    /// What `count` counts per second, over `during`.
+    pub async fn rate(&self, during: Duration, count: impl Fn(&Counts) -> u64) -> f64 {
+        let (before, began) = (count(&self.counts), Instant::now());
+        tokio::time::sleep(during).await;
+        (count(&self.counts) - before) as f64 / began.elapsed().as_secs_f64()
+    }
+
+    /// Begins nothing more, waits for what is on its way, and gives the latencies, sorted.
+    pub async fn finish(mut self) -> Result<Vec<Duration>> {
+        self.counts.stop.store(true, Ordering::Relaxed);
+        let until = Instant::now() + PATIENCE;
+        let left = |counts: &Counts| {
+            counts.begun.load(Ordering::Relaxed) - counts.done.load(Ordering::Relaxed)
+        };
+        while left(&self.counts) > 0 {
+            if let Some(ended) = self.tasks.try_join_next() {
+                ended??;
+                bail!("a terminal has ended");
+            }
+            if Instant::now() > until {
+                bail!("{} pieces of work are not done", left(&self.counts));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.tasks.abort_all();
+        let mut latencies = std::mem::take(&mut *self.counts.latencies.lock().expect("no panics"));
+        latencies.sort_unstable();
+        Ok(latencies)
+    }
+
+    /// Forgets the latencies so far: they were warming up.
+    pub fn forget_latencies(&self) {
+        self.counts.latencies.lock().expect("no panics").clear();
+    }
+}
+
+async fn send(
+    mut client: TerminalClient,
+    mut todo: mpsc::UnboundedReceiver<Command>,
+) -> Result<()> {
+    let mut batch = Vec::new();
+    while todo.recv_many(&mut batch, PUBLISH_MAX).await > 0 {
+        client.send_all(&batch).await.context("sending")?;
+        batch.clear();
+    }
+    Ok(())
+}
+
+struct Reader {
+    terminal: usize,
+    counts: Arc<Counts>,
+    script: Arc<dyn Script>,
+    sender: mpsc::UnboundedSender<Command>,
+    sent_at: Arc<Mutex<HashMap<String, Instant>>>,
+    timed: bool,
+    /// Whether the next piece of work begins when one is done.
+    closed: bool,
+}
+
+impl Reader {
+    async fn run(self, mut replies: holdfast::client::Replies) -> Result<()> {
+        loop {
+            let Some(reply) = replies.next(Duration::from_secs(3_600)).await? else { continue };
+            let Some(answers) = &reply.correlation_id else { continue };
+            self.counts.answers.fetch_add(1, Ordering::Relaxed);
+            if reply.type_name == "reservation.refused" {
+                self.counts.refused.fetch_add(1, Ordering::Relaxed);
+            }
+            if self.timed
+                && let Some(sent) = self.sent_at.lock().expect("no panics").remove(answers)
+            {
+                self.counts.latencies.lock().expect("no panics").push(sent.elapsed());
+            }
+            if let Some(next) = self.script.follow(self.terminal, &reply) {
+                self.sender.send(next).ok();
+                continue;
+            }
+            self.counts.done.fetch_add(1, Ordering::Relaxed);
+            if self.closed && !self.counts.stop.load(Ordering::Relaxed) {
+                self.counts.begun.fetch_add(1, Ordering::Relaxed);
+                self.sender.send(self.script.begin(self.terminal)).ok();
+            }
+        }
+    }
+}
+
+/// The latency below which so large a part lies.
+pub fn percentile(sorted: &[Duration], part: f64) -> Duration {
+    let last = sorted.len().saturating_sub(1);
+    let at = (last as f64 * part).round() as usize;
+    sorted.get(at).copied().unwrap_or_default()
+}

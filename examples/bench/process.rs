@@ -1,0 +1,83 @@
+//! Processes under test.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Where the programs are.
+pub struct Programs {
+    pub holdfast: PathBuf,
+    pub bench: PathBuf,
+}
+
+impl Programs {
+    /// Cargo puts examples into a directory beside the binaries.
+    pub fn beside_ourselves() -> Result<Self> {
+        let bench = std::env::current_exe().context("our own path")?;
+        let binaries = bench.parent().and_then(|examples| examples.parent());
+        let holdfast = binaries.context("not in a build directory")?.join("holdfast");
+        if !holdfast.exists() {
+            bail!("{} is missing: run `./dev bench`, which builds it", holdfast.display());
+        }
+        Ok(Self { holdfast, bench })
+    }
+}
+
+/// A process, killed when dropped.
+pub struct Process(Child);
+
+impl Process {
+    pub fn start(
+        program: &PathBuf,
+        argument: &str,
+        environment: &[(&str, String)],
+    ) -> Result<Self> {
+        let child = Command::new(program)
+            .arg(argument)
+            .envs(environment.iter().map(|(name, value)| (*name, value.as_str())))
+            .env("RUST_LOG", "warn,lapin=off")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        Ok(Self(child))
+    }
+
+    /// Resident memory now, in MiB.
+    pub fn memory_mib(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("VmRSS")?;
+        let kib: f64 = line.split_whitespace().nth(1).context("VmRSS")?.parse()?;
+        Ok(kib / 1024.0)
+    }
+
+    /// Processor time so far, in seconds.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
+        let rest = stat.rsplit_once(')').context("stat")?.1;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+        // A hundred a second on every Linux that there is.
+        Ok(ticks / 100.0)
+    }
+
+    /// Ends it in order.
+    pub fn stop(mut self) -> Result<()> {
+        kill(Pid::from_raw(i32::try_from(self.0.id())?), Signal::SIGTERM)?;
+        let status = self.0.wait()?;
+        if !status.success() {
+            bail!("a worker ended with {status}");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
