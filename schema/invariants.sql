@@ -4,24 +4,42 @@
 -- been pruned is not looked for.
 
 -- I1 no overbooking
-select 'I1 overbooked' as broken, r.id::text as what
-from reservations r join servers s on s.id = r.server_id
-where r.state <> 'cancelled'
-  and peak_depth(r.server_id, r.start_at, r.busy_until, s.busy_max_seconds) > s.capacity;
+with steps as (
+    select server_id, start_at as at, 1 as step from reservations where state <> 'cancelled'
+    union all
+    select server_id, busy_until, -1 from reservations where state <> 'cancelled'
+), depths as (
+    -- At one instant ends come before starts, since intervals are half-open.
+    select server_id, at, sum(step) over (partition by server_id order by at, step) as depth
+    from steps
+)
+select distinct 'I1 overbooked' as broken, d.server_id || ' at ' || d.at as what
+from depths d join servers s on s.id = d.server_id
+where d.depth > s.capacity;
 
 -- I2 no overbooking in any past state: reservations live in [seq, seq of their cancellation),
--- judged at each start as of each acceptance
+-- judged at each start as of each acceptance. Only an instant for which more were ever accepted than
+-- fit can have been overbooked.
 with lives as materialized (
     select r.id, r.server_id, r.start_at, r.busy_until,
            min(h.seq) filter (where h.from_state is null) as from_seq,
            coalesce(min(h.seq) filter (where h.to_state = 'cancelled'), 9223372036854775807) as until_seq
     from reservations r join history h on h.reservation_id = r.id
     group by r.id
+), steps as (
+    select server_id, start_at as at, 1 as step from lives
+    union all
+    select server_id, busy_until, -1 from lives
+), crowded as materialized (
+    select distinct d.server_id, d.at
+    from (select server_id, at, step, sum(step) over (partition by server_id order by at, step) as depth
+          from steps) d
+    join servers s on s.id = d.server_id
+    where d.step = 1 and d.depth > s.capacity
 ), points as materialized (
-    select x.server_id, x.from_seq as seq, y.start_at as at
-    from lives x join lives y on y.server_id = x.server_id
-        and y.from_seq <= x.from_seq and y.until_seq > x.from_seq
-        and y.start_at >= x.start_at and y.start_at < x.busy_until
+    select x.server_id, x.from_seq as seq, c.at
+    from crowded c join lives x on x.server_id = c.server_id
+        and x.start_at <= c.at and x.busy_until > c.at
 )
 select 'I2 overbooked in the past', p.server_id || ' at decision ' || p.seq
 from points p join servers s on s.id = p.server_id
@@ -30,12 +48,19 @@ join lives z on z.server_id = p.server_id and z.from_seq <= p.seq and z.until_se
 group by p.server_id, p.seq, p.at, s.capacity
 having count(distinct z.id) > s.capacity;
 
--- I3 quota, each reservation clipped to each period it touches
-select distinct 'I3 over quota', u.id || ' from ' || p.period_start
-from reservations r cross join lateral quota_periods(r.start_at, r.end_at) p
-join users u on u.id = r.user_id cross join policy
-where r.state <> 'cancelled'
-  and reserved_seconds(u.id, p.period_start, p.period_end)
+-- I3 quota, each reservation clipped to each period it touches. Whole months are looked at, so that
+-- periods are computed once for many reservations.
+with touched as (
+    select distinct user_id, date_trunc('month', start_at) as from_at,
+           date_trunc('month', end_at) + interval '1 month' as to_at
+    from reservations where state <> 'cancelled'
+), periods as (
+    select distinct t.user_id, p.period_start, p.period_end
+    from touched t cross join lateral quota_periods(t.from_at, t.to_at) p
+)
+select 'I3 over quota', u.id || ' from ' || p.period_start
+from periods p join users u on u.id = p.user_id cross join policy
+where reserved_seconds(u.id, p.period_start, p.period_end)
       > coalesce(u.quota_seconds, policy.quota_default_seconds);
 
 -- I9 history: legal changes, each from the state that the one before led to, the last one as in

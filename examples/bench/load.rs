@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use holdfast::client::{Command, Reply, TerminalClient};
+use holdfast::client::{Command, Replies, Reply, TerminalClient};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 /// Most commands that a terminal publishes at once.
 const PUBLISH_MAX: usize = 64;
@@ -35,6 +36,7 @@ pub struct Counts {
     pub done: AtomicU64,
     pub answers: AtomicU64,
     pub refused: AtomicU64,
+    pub answer_bytes: AtomicU64,
     stop: AtomicBool,
     latencies: Mutex<Vec<Duration>>,
 }
@@ -47,16 +49,18 @@ pub struct Load {
     script: Arc<dyn Script>,
     sent_at: Arc<Mutex<HashMap<String, Instant>>>,
     timed: bool,
+    closing: CancellationToken,
 }
 
 impl Load {
-    /// Connects readers and senders; nothing is sent yet.
-    pub async fn start(
-        terminals: Vec<TerminalClient>,
+    /// Readers and senders for terminals that are connected; nothing is sent yet. `timed` keeps the
+    /// time of each answer; `closed` begins a new piece of work for each that is done.
+    pub fn start(
+        terminals: Vec<(TerminalClient, Replies)>,
         script: Arc<dyn Script>,
         timed: bool,
         closed: bool,
-    ) -> Result<Self> {
+    ) -> Self {
         let mut load = Self {
             counts: Arc::default(),
             tasks: JoinSet::new(),
@@ -64,9 +68,9 @@ impl Load {
             script,
             sent_at: Arc::default(),
             timed,
+            closing: CancellationToken::new(),
         };
-        for (index, client) in terminals.into_iter().enumerate() {
-            let replies = client.replies().await?;
+        for (index, (client, replies)) in terminals.into_iter().enumerate() {
             let (sender, todo) = mpsc::unbounded_channel();
             load.tasks.spawn(send(client, todo));
             let reader = Reader {
@@ -77,16 +81,21 @@ impl Load {
                 sent_at: load.sent_at.clone(),
                 timed,
                 closed,
+                closing: load.closing.clone(),
             };
             load.tasks.spawn(reader.run(replies));
             load.senders.push(sender);
         }
-        Ok(load)
+        load
     }
 
     /// Begins a piece of work at a terminal.
     pub fn begin(&self, terminal: usize) {
-        let command = self.script.begin(terminal);
+        self.say(terminal, self.script.begin(terminal));
+    }
+
+    /// Begins one that is not from the script.
+    pub fn say(&self, terminal: usize, command: Command) {
         if self.timed {
             let mut sent_at = self.sent_at.lock().expect("no panics");
             sent_at.insert(command.message_id.clone(), Instant::now());
@@ -143,7 +152,12 @@ impl Load {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        self.tasks.abort_all();
+        // In order, so that nothing is left to come back to the queues of a later scenario.
+        self.closing.cancel();
+        self.senders.clear();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended??;
+        }
         let mut latencies = std::mem::take(&mut *self.counts.latencies.lock().expect("no panics"));
         latencies.sort_unstable();
         Ok(latencies)
@@ -164,7 +178,7 @@ async fn send(
         client.send_all(&batch).await.context("sending")?;
         batch.clear();
     }
-    Ok(())
+    Ok(client.close().await?)
 }
 
 struct Reader {
@@ -176,31 +190,42 @@ struct Reader {
     timed: bool,
     /// Whether the next piece of work begins when one is done.
     closed: bool,
+    closing: CancellationToken,
 }
 
 impl Reader {
-    async fn run(self, mut replies: holdfast::client::Replies) -> Result<()> {
+    async fn run(self, mut replies: Replies) -> Result<()> {
         loop {
-            let Some(reply) = replies.next(Duration::from_secs(3_600)).await? else { continue };
-            let Some(answers) = &reply.correlation_id else { continue };
-            self.counts.answers.fetch_add(1, Ordering::Relaxed);
-            if reply.type_name == "reservation.refused" {
-                self.counts.refused.fetch_add(1, Ordering::Relaxed);
+            let reply = tokio::select! {
+                () = self.closing.cancelled() => return Ok(replies.close().await?),
+                reply = replies.next(Duration::from_secs(3_600)) => reply?,
+            };
+            if let Some(reply) = reply {
+                self.take(&reply);
             }
-            if self.timed
-                && let Some(sent) = self.sent_at.lock().expect("no panics").remove(answers)
-            {
-                self.counts.latencies.lock().expect("no panics").push(sent.elapsed());
-            }
-            if let Some(next) = self.script.follow(self.terminal, &reply) {
-                self.sender.send(next).ok();
-                continue;
-            }
-            self.counts.done.fetch_add(1, Ordering::Relaxed);
-            if self.closed && !self.counts.stop.load(Ordering::Relaxed) {
-                self.counts.begun.fetch_add(1, Ordering::Relaxed);
-                self.sender.send(self.script.begin(self.terminal)).ok();
-            }
+        }
+    }
+
+    fn take(&self, reply: &Reply) {
+        let Some(answers) = &reply.correlation_id else { return };
+        self.counts.answers.fetch_add(1, Ordering::Relaxed);
+        self.counts.answer_bytes.fetch_add(reply.body.len() as u64, Ordering::Relaxed);
+        if reply.type_name == "reservation.refused" {
+            self.counts.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.timed
+            && let Some(sent) = self.sent_at.lock().expect("no panics").remove(answers)
+        {
+            self.counts.latencies.lock().expect("no panics").push(sent.elapsed());
+        }
+        if let Some(next) = self.script.follow(self.terminal, reply) {
+            self.sender.send(next).ok();
+            return;
+        }
+        self.counts.done.fetch_add(1, Ordering::Relaxed);
+        if self.closed && !self.counts.stop.load(Ordering::Relaxed) {
+            self.counts.begun.fetch_add(1, Ordering::Relaxed);
+            self.sender.send(self.script.begin(self.terminal)).ok();
         }
     }
 }

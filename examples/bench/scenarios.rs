@@ -2,7 +2,9 @@
 
 mod burst;
 mod deadlines;
+mod fill;
 mod growth;
+mod memory;
 mod requests;
 mod scale_out;
 
@@ -11,26 +13,48 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::ValueEnum;
 
+use crate::cost::Cost;
 use crate::process::Programs;
 use crate::report::Report;
+use crate::rig::Rig;
+use crate::site::Site;
+use crate::statements::{self, Statement};
 
-/// Names and values that a scenario has measured.
-pub type Figures = Vec<(&'static str, f64)>;
+/// What every scenario needs.
+pub struct Bench {
+    pub site: Site,
+    pub programs: Programs,
+    pub scale: Scale,
+    /// Whether to show the statements that the database spends most of its time on.
+    pub profile: bool,
+}
+
+/// What a scenario has found.
+#[derive(Default)]
+pub struct Findings {
+    /// Names and values.
+    pub figures: Vec<(&'static str, f64)>,
+    /// Processor time per piece of work, by what was measured.
+    pub costs: Vec<(&'static str, Cost)>,
+    /// Sentences for the reader.
+    pub notes: Vec<String>,
+    pub statements: Vec<Statement>,
+}
 
 /// A scenario, in the order in which they are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Scenario {
     Echo,
     Requests,
-    Lifecycles,
     OneByOne,
     HotServer,
+    Lifecycles,
     Burst,
     LoneDeadlines,
     Latency,
     ScaleOut,
-    Memory,
     Growth,
+    Memory,
 }
 
 /// How much is measured.
@@ -40,16 +64,22 @@ pub struct Scale {
     pub warm_up: Duration,
     /// While a rate is measured.
     pub measured: Duration,
-    /// While lifecycles are measured: as many deadline instants as seconds, in each partition.
+    /// While lifecycles are measured.
     pub lifecycles: Duration,
     /// Reservations with one deadline.
     pub burst: i64,
     /// Reservations with deadlines of their own.
     pub lone: usize,
-    /// Stored reservations, and how many of them are live.
+    /// Stored reservations, and how many of them are still to be settled.
     pub stored: (i64, i64),
-    /// While a worker's memory is watched.
+    /// How often each of the empty and the filled database is measured.
+    pub growth_rounds: usize,
+    /// While a worker's memory is watched at full load.
     pub memory: Duration,
+    /// While workers come and go.
+    pub coming_and_going: Duration,
+    /// While a worker is watched that has nothing to do.
+    pub idle: Duration,
 }
 
 impl Scale {
@@ -57,13 +87,16 @@ impl Scale {
         let seconds = Duration::from_secs;
         Self {
             rounds: 2,
-            warm_up: seconds(2),
-            measured: seconds(5),
-            lifecycles: seconds(10),
+            warm_up: Duration::from_millis(1_500),
+            measured: seconds(4),
+            lifecycles: seconds(8),
             burst: 20_000,
             lone: 300,
             stored: (1_000_000, 100_000),
+            growth_rounds: 2,
             memory: seconds(30),
+            coming_and_going: seconds(15),
+            idle: seconds(20),
         }
     }
 
@@ -72,30 +105,23 @@ impl Scale {
         Self {
             rounds: 3,
             warm_up: seconds(4),
-            measured: seconds(15),
-            lifecycles: seconds(40),
+            measured: seconds(12),
+            lifecycles: seconds(75),
             burst: 100_000,
             lone: 1_000,
             stored: (10_000_000, 1_000_000),
+            growth_rounds: 3,
             memory: seconds(600),
+            coming_and_going: seconds(40),
+            idle: seconds(30),
         }
     }
 }
 
 impl Scenario {
-    pub const ALL: [Scenario; 11] = [
-        Scenario::Echo,
-        Scenario::Requests,
-        Scenario::OneByOne,
-        Scenario::HotServer,
-        Scenario::Lifecycles,
-        Scenario::Burst,
-        Scenario::LoneDeadlines,
-        Scenario::Latency,
-        Scenario::ScaleOut,
-        Scenario::Memory,
-        Scenario::Growth,
-    ];
+    pub fn all() -> &'static [Scenario] {
+        Self::value_variants()
+    }
 
     pub fn name(self) -> &'static str {
         match self {
@@ -120,27 +146,46 @@ impl Scenario {
     }
 
     /// Long ones are not run in every round.
-    pub fn rounds_max(self) -> usize {
+    pub fn rounds_max(self, quick: bool) -> usize {
         match self {
             Scenario::Growth | Scenario::Memory => 1,
+            Scenario::Burst if quick => 1,
             Scenario::Burst | Scenario::LoneDeadlines | Scenario::ScaleOut => 2,
             _ => usize::MAX,
         }
     }
 
-    pub async fn run(self, programs: &Programs, scale: &Scale, report: &Report) -> Result<Figures> {
+    pub async fn run(self, bench: &Bench, report: &Report) -> Result<Findings> {
         match self {
-            Scenario::Echo => requests::echo(programs, scale).await,
-            Scenario::Requests => requests::requests(programs, scale).await,
-            Scenario::OneByOne => requests::one_by_one(programs, scale).await,
-            Scenario::HotServer => requests::hot_server(programs, scale).await,
-            Scenario::Latency => requests::latency(programs, scale, report).await,
-            Scenario::Memory => requests::memory(programs, scale).await,
-            Scenario::Lifecycles => deadlines::lifecycles(programs, scale).await,
-            Scenario::LoneDeadlines => deadlines::lone(programs, scale).await,
-            Scenario::Burst => burst::burst(programs, scale).await,
-            Scenario::ScaleOut => scale_out::scale_out(programs, scale).await,
-            Scenario::Growth => growth::growth(programs, scale).await,
+            Scenario::Echo => requests::echo(bench).await,
+            Scenario::Requests => requests::requests(bench).await,
+            Scenario::OneByOne => requests::one_by_one(bench).await,
+            Scenario::HotServer => requests::hot_server(bench).await,
+            Scenario::Latency => requests::latency(bench, report).await,
+            Scenario::Memory => memory::memory(bench).await,
+            Scenario::Lifecycles => deadlines::lifecycles(bench).await,
+            Scenario::LoneDeadlines => deadlines::lone(bench).await,
+            Scenario::Burst => burst::burst(bench).await,
+            Scenario::ScaleOut => scale_out::scale_out(bench).await,
+            Scenario::Growth => growth::growth(bench).await,
+        }
+    }
+}
+
+impl Bench {
+    /// Counts statements from now on, if they are to be shown.
+    async fn begin_profile(&self, rig: &Rig<'_>) -> Result<()> {
+        if self.profile && self.site.counts_statements {
+            statements::reset(&self.site, &rig.name).await?;
+        }
+        Ok(())
+    }
+
+    /// The statements since then.
+    async fn end_profile(&self, rig: &Rig<'_>) -> Result<Vec<Statement>> {
+        match self.profile && self.site.counts_statements {
+            true => statements::since_reset(&self.site, &rig.name).await,
+            false => Ok(Vec::new()),
         }
     }
 }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use holdfast::client::Command;
+use uuid::Uuid;
 
 use super::requests::Requests;
-use super::{Figures, Scale};
+use super::{Bench, Findings};
+use crate::cost::Meter;
 use crate::load::{Load, percentile};
-use crate::process::Programs;
 use crate::rig::{Plan, Rig, SERVERS};
 
 /// Requests per second that keep coming.
@@ -18,37 +20,48 @@ const REQUESTS: f64 = 300.0;
 /// How long settling may take.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// Until the deadline: the sweep has to find and arm it, since its reservations are typed in.
-const AHEAD: &str = "25 s";
+/// Requests that have the same deadline: enough that each partition gets one, and with it a
+/// wake-up.
+const ARMING: usize = 64;
 
 /// As if terminals had reserved and reconfirmed. Past the guard, which would take its time.
-const STATEMENTS: [&str; 6] = [
-    "insert into servers (id, capacity, rate_minor, currency, slot_seconds, lead_seconds, connection_url, partition)
-     select 'burst-' || n, 10000, 1250, 'EUR', 1, 3600, 'https://burst.example/', n % 4
+const STATEMENTS: [&str; 5] = [
+    "insert into servers (id, capacity, rate_minor, currency, slot_seconds, lead_seconds,
+         connection_url, partition, busy_max_seconds)
+     select 'burst-' || n, 10000, 1250, 'EUR', 1, 3600, 'https://burst.example/', n % 4, 3600
      from generate_series(0, 99) n",
     "insert into reservations (id, terminal_id, message_id, user_id, server_id, partition, start_at,
-         end_at, busy_until, deadline_at, state, price_minor, currency, tariff_version, held_at, reconfirmed_at)
+         end_at, busy_until, deadline_at, state, price_minor, currency, tariff_version, held_at,
+         reconfirmed_at)
      select gen_random_uuid(), t.id, 'burst-' || n, t.user_id, 'burst-' || n % 100, n % 4,
          $1 + interval '1 h', $1 + interval '2 h', $1 + interval '2 h', $1,
-         case n % 2 when 0 then 'held' else 'reconfirmed' end, 1250, 'EUR', 1, clock_timestamp(),
-         case n % 2 when 1 then clock_timestamp() end
+         case n / 100 % 2 when 0 then 'held' else 'reconfirmed' end, 1250, 'EUR', 1,
+         clock_timestamp(), case n / 100 % 2 when 1 then clock_timestamp() end
      from generate_series(1, $2::bigint) n
-     cross join (select id, user_id from terminals order by id limit 1) t",
-    "insert into requests select terminal_id, message_id, 'request', '', 'accepted', '', '', server_id, id,
-         0, held_at from reservations where deadline_at = $1 and $2 > 0",
-    "insert into history select 0, id, null, 'held', null, 'terminal', terminal_id, 'command', message_id,
-         null, server_id, held_at from reservations where deadline_at = $1 and $2 > 0",
-    "insert into history select 0, id, 'held', 'reconfirmed', null, 'terminal', terminal_id, 'command',
-         message_id, null, server_id, held_at from reservations where state = 'reconfirmed' and deadline_at = $1 and $2 > 0",
-    "insert into wake_ups (partition, due_at) select n, $1 from generate_series(0, 3) n where $2 > 0",
+     join (select id, user_id, row_number() over (order by id) - 1 as place,
+               count(*) over () as all_of_them from terminals) t on t.place = n % t.all_of_them",
+    "insert into requests select terminal_id, message_id, 'request', '', 'accepted', '', '',
+         server_id, id, 0, held_at from reservations where deadline_at = $1 and $2 > 0",
+    "insert into history select 0, id, null, 'held', null, 'terminal', terminal_id, 'command',
+         message_id, null, server_id, held_at from reservations where deadline_at = $1 and $2 > 0",
+    "insert into history select 0, id, 'held', 'reconfirmed', null, 'terminal', terminal_id,
+         'command', message_id, null, server_id, held_at
+     from reservations where state = 'reconfirmed' and deadline_at = $1 and $2 > 0",
 ];
 
-async fn reserve(rig: &Rig, count: i64) -> Result<DateTime<Utc>> {
+async fn now(rig: &Rig<'_>) -> Result<DateTime<Utc>> {
+    Ok(rig.database.query_one("select clock_timestamp()", &[]).await?.get(0))
+}
+
+/// Types the reservations in and returns their deadline.
+async fn reserve(rig: &Rig<'_>, count: i64) -> Result<DateTime<Utc>> {
     let client = &rig.database;
     client.batch_execute("set session_replication_role = replica").await?;
-    let ahead = format!("select date_trunc('second', clock_timestamp()) + interval '{AHEAD}'");
-    let deadline: DateTime<Utc> = client.query_one(&ahead, &[]).await?.get(0);
+    let ahead = TimeDelta::seconds(8 + count / 10_000);
+    let deadline = DateTime::from_timestamp((now(rig).await? + ahead).timestamp(), 0);
+    let deadline = deadline.expect("an instant");
     client.execute(STATEMENTS[0], &[]).await?;
+    // The wake-ups are left to the requests that follow.
     for statement in &STATEMENTS[1..] {
         client.execute(*statement, &[&deadline, &count]).await?;
     }
@@ -56,27 +69,51 @@ async fn reserve(rig: &Rig, count: i64) -> Result<DateTime<Utc>> {
     Ok(deadline)
 }
 
-pub async fn burst(programs: &Programs, scale: &Scale) -> Result<Figures> {
-    let plan = Plan::default();
-    let rig = Rig::set_up(&plan).await?;
-    let worker = rig.worker(programs, &[])?;
-    rig.consumed(plan.partitions).await?;
-    let deadline = reserve(&rig, scale.burst).await?;
-    let script = Arc::new(Requests::over(SERVERS));
-    let load = Load::start(rig.terminals().await?, script, true, false).await?;
-    let told = async {
-        let left = "select exists (select from reservations where partition between 0 and 3
-                and state in ('held', 'reconfirmed') and deadline_at <= $1)
-            or exists (select from outbox), clock_timestamp()";
-        loop {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let row = rig.database.query_one(left, &[&deadline]).await?;
-            let now: DateTime<Utc> = row.get(1);
-            if now > deadline && !row.get::<_, bool>(0) {
-                return anyhow::Ok((now - deadline).as_seconds_f64());
-            }
+/// Makes reservations with the same deadline, so that wake-ups are on their way to it.
+async fn arm(rig: &Rig<'_>, load: &Load, deadline: DateTime<Utc>) -> Result<()> {
+    let start = deadline + TimeDelta::seconds(rig.plan.lead_seconds.into());
+    for n in 0..ARMING {
+        let id = Uuid::new_v4().to_string();
+        let end = start + TimeDelta::hours(1);
+        load.say(n, Command::request(id, &format!("gpu-{n}"), start, end));
+    }
+    let armed = "select count(armed_until) from wake_ups where due_at = $1";
+    while rig.database.query_one(armed, &[&deadline]).await?.get::<_, i64>(0)
+        < i64::from(rig.plan.partitions)
+    {
+        if now(rig).await? > deadline {
+            bail!("the deadline has passed before every partition had a wake-up for it");
         }
-    };
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+/// Waits until all is settled and told; returns how long after the deadline that was.
+async fn told(rig: &Rig<'_>, deadline: DateTime<Utc>) -> Result<f64> {
+    let left = "select exists (select from reservations where partition between 0 and 3
+            and state in ('held', 'reconfirmed') and deadline_at <= $1)
+        or exists (select from outbox)";
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let busy: bool = rig.database.query_one(left, &[&deadline]).await?.get(0);
+        let now = now(rig).await?;
+        if now > deadline && !busy {
+            return Ok((now - deadline).as_seconds_f64());
+        }
+    }
+}
+
+pub async fn burst(bench: &Bench) -> Result<Findings> {
+    let plan = Plan { count_statements: bench.profile, ..Plan::default() };
+    let rig = Rig::set_up(&bench.site, plan).await?;
+    let worker = rig.worker(&bench.programs, &[])?;
+    rig.consumed().await?;
+    let terminals = rig.terminals().await?;
+    let load = Load::start(terminals, Arc::new(Requests::over(SERVERS)), true, false);
+    let deadline = reserve(&rig, bench.scale.burst).await?;
+    arm(&rig, &load, deadline).await?;
+    bench.begin_profile(&rig).await?;
     // Only what is asked while the burst is settled counts.
     let requests = async {
         let until = (deadline - Utc::now()).to_std().unwrap_or_default();
@@ -84,18 +121,26 @@ pub async fn burst(programs: &Programs, scale: &Scale) -> Result<Figures> {
         load.forget_latencies();
         load.at_rate(REQUESTS, PATIENCE).await;
     };
+    let meter = Meter::start()?;
     let seconds = tokio::select! {
-        seconds = told => seconds?,
+        seconds = told(&rig, deadline) => seconds?,
         () = requests => bail!("the burst is not settled"),
     };
+    let cost = meter.stop(bench.scale.burst as f64)?;
+    let statements = bench.end_profile(&rig).await?;
     let latencies = load.finish().await?;
     let first = "select min(lateness_ms)::float8 from history where actor = 'deadline'";
     let first: f64 = rig.database.query_one(first, &[]).await?.get(0);
     worker.stop()?;
     rig.tear_down().await?;
-    Ok(vec![
-        ("burst", scale.burst as f64 / seconds),
-        ("burst first ms", first),
-        ("burst requests p99 ms", percentile(&latencies, 0.99).as_secs_f64() * 1_000.0),
-    ])
+    Ok(Findings {
+        figures: vec![
+            ("burst", bench.scale.burst as f64 / seconds),
+            ("burst first ms", first),
+            ("burst requests p99 ms", percentile(&latencies, 0.99).as_secs_f64() * 1_000.0),
+        ],
+        costs: vec![("burst", cost)],
+        notes: Vec::new(),
+        statements,
+    })
 }

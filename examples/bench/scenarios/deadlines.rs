@@ -14,18 +14,18 @@ use rand::Rng;
 use uuid::Uuid;
 
 use super::requests::{WINDOW, done};
-use super::{Figures, Scale};
+use super::{Bench, Findings};
+use crate::cost::Meter;
 use crate::load::{Load, Script};
-use crate::process::Programs;
 use crate::rig::{Plan, Rig, SERVERS};
 
 /// The servers' lead time; deadlines are soon, starts are not.
 const LEAD_SECONDS: i32 = 3_600;
 
 /// How soon deadlines are, in seconds from the request.
-const SOON: std::ops::Range<i64> = 6..12;
+pub const SOON: std::ops::Range<i64> = 3..7;
 
-fn plan() -> Plan {
+pub fn plan() -> Plan {
     Plan { capacity: 1_000, lead_seconds: LEAD_SECONDS, reminder_seconds: 0, ..Plan::default() }
 }
 
@@ -35,7 +35,7 @@ fn in_seconds(seconds: i64) -> DateTime<Utc> {
 }
 
 /// Requests, and reconfirms what is accepted.
-struct Lifecycles(std::ops::Range<i64>);
+pub struct Lifecycles(pub std::ops::Range<i64>);
 
 impl Script for Lifecycles {
     fn begin(&self, _terminal: usize) -> Command {
@@ -55,7 +55,9 @@ impl Script for Lifecycles {
 }
 
 /// A biller: takes every event and acknowledges it.
-async fn bill(rig: &Rig) -> Result<Arc<AtomicU64>> {
+pub struct Biller(Arc<AtomicU64>);
+
+pub async fn bill(rig: &Rig<'_>) -> Result<Biller> {
     let mut consumer = QueueConsumer::open(&rig.broker, BILLING_QUEUE, 1_000).await?;
     let count = Arc::new(AtomicU64::new(0));
     let counted = count.clone();
@@ -69,64 +71,91 @@ async fn bill(rig: &Rig) -> Result<Arc<AtomicU64>> {
             counted.fetch_add(events.len() as u64, Ordering::Relaxed);
         }
     });
-    Ok(count)
+    Ok(Biller(count))
+}
+
+impl Biller {
+    pub fn events(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many events are in.
+    pub async fn wait_for(&self, all: u64) -> Result<()> {
+        let until = Instant::now() + Duration::from_secs(60);
+        while self.events() < all {
+            if Instant::now() > until {
+                bail!("{} of {all} were billed", self.events());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
 }
 
 /// Request, answer, reconfirmation, answer, deadline, charge, event: events per second once the
 /// first deadlines have passed.
-pub async fn lifecycles(programs: &Programs, scale: &Scale) -> Result<Figures> {
-    let plan = plan();
-    let rig = Rig::set_up(&plan).await?;
-    let worker = rig.worker(programs, &[])?;
-    rig.consumed(plan.partitions).await?;
-    let events = bill(&rig).await?;
+pub async fn lifecycles(bench: &Bench) -> Result<Findings> {
+    let plan = Plan { count_statements: bench.profile, ..plan() };
+    let rig = Rig::set_up(&bench.site, plan).await?;
+    let worker = rig.worker(&bench.programs, &[])?;
+    rig.consumed().await?;
+    let biller = bill(&rig).await?;
     let script = Arc::new(Lifecycles(SOON));
-    let load = Load::start(rig.terminals().await?, script, false, true).await?;
+    let load = Load::start(rig.terminals().await?, script, false, true);
     load.fill(WINDOW);
-    tokio::time::sleep(Duration::from_secs(SOON.end.unsigned_abs()) + scale.warm_up).await;
-    let (before, reconfirmed, began) =
-        (events.load(Ordering::Relaxed), done(&load.counts), Instant::now());
-    tokio::time::sleep(scale.lifecycles).await;
+    tokio::time::sleep(Duration::from_secs(SOON.end.unsigned_abs()) + bench.scale.warm_up).await;
+    bench.begin_profile(&rig).await?;
+    let (meter, began) = (Meter::start()?, Instant::now());
+    let (before, reconfirmed) = (biller.events(), done(&load.counts));
+    tokio::time::sleep(bench.scale.lifecycles).await;
     let seconds = began.elapsed().as_secs_f64();
-    let billed = (events.load(Ordering::Relaxed) - before) as f64 / seconds;
+    let billed = (biller.events() - before) as f64;
     // If settling falls behind, that is what limits; if it catches up, requests do.
-    let begun = (done(&load.counts) - reconfirmed) as f64 / seconds;
+    let ended = billed.min((done(&load.counts) - reconfirmed) as f64);
+    let cost = meter.stop(ended)?;
+    let statements = bench.end_profile(&rig).await?;
     let counts = load.counts.clone();
     load.finish().await?;
-    let all = done(&counts);
-    let until = Instant::now() + Duration::from_secs(60);
-    while events.load(Ordering::Relaxed) < all {
-        if Instant::now() > until {
-            bail!("{} of {all} were billed", events.load(Ordering::Relaxed));
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    biller.wait_for(done(&counts)).await?;
+    let instants = "select count(distinct deadline_at), count(distinct (partition, deadline_at))
+        from reservations";
+    let row = rig.database.query_one(instants, &[]).await?;
+    let (seconds_of_deadlines, wake_ups): (i64, i64) = (row.get(0), row.get(1));
     worker.stop()?;
     rig.tear_down().await?;
-    Ok(vec![("lifecycles", billed.min(begun))])
+    Ok(Findings {
+        figures: vec![("lifecycles", ended / seconds)],
+        costs: vec![("lifecycles", cost)],
+        notes: vec![format!(
+            "lifecycles: deadlines at {seconds_of_deadlines} seconds, {wake_ups} instants of a \
+             partition"
+        )],
+        statements,
+    })
 }
 
 /// Deadlines at random instants within a minute: how late each is settled.
-pub async fn lone(programs: &Programs, scale: &Scale) -> Result<Figures> {
-    let plan = plan();
-    let rig = Rig::set_up(&plan).await?;
-    let worker = rig.worker(programs, &[])?;
-    rig.consumed(plan.partitions).await?;
+pub async fn lone(bench: &Bench) -> Result<Findings> {
+    let rig = Rig::set_up(&bench.site, plan()).await?;
+    let worker = rig.worker(&bench.programs, &[])?;
+    rig.consumed().await?;
     let script = Arc::new(Lifecycles(5..65));
-    let load = Load::start(rig.terminals().await?, script, false, false).await?;
-    for n in 0..scale.lone {
-        load.begin(n % plan.terminals);
+    let terminals = rig.terminals().await?;
+    let count = terminals.len();
+    let load = Load::start(terminals, script, false, false);
+    for n in 0..bench.scale.lone {
+        load.begin(n % count);
     }
     load.finish().await?;
     let until = Instant::now() + Duration::from_secs(90);
     loop {
         let settled = "select count(*) from history where actor = 'deadline'";
         let count: i64 = rig.database.query_one(settled, &[]).await?.get(0);
-        if count as usize == scale.lone {
+        if count as usize == bench.scale.lone {
             break;
         }
         if Instant::now() > until {
-            bail!("{count} of {} are settled", scale.lone);
+            bail!("{count} of {} are settled", bench.scale.lone);
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -135,13 +164,9 @@ pub async fn lone(programs: &Programs, scale: &Scale) -> Result<Figures> {
             percentile_cont(0.99) within group (order by lateness_ms), max(lateness_ms)::float8
         from history where actor = 'deadline'";
     let row = rig.database.query_one(query, &[]).await.context("lateness")?;
-    let figures = vec![
-        ("lateness min ms", row.get(0)),
-        ("lateness p50 ms", row.get(1)),
-        ("lateness p99 ms", row.get(2)),
-        ("lateness max ms", row.get(3)),
-    ];
+    let names = ["lateness min ms", "lateness p50 ms", "lateness p99 ms", "lateness max ms"];
+    let figures = names.into_iter().enumerate().map(|(at, name)| (name, row.get(at))).collect();
     worker.stop()?;
     rig.tear_down().await?;
-    Ok(figures)
+    Ok(Findings { figures, ..Findings::default() })
 }

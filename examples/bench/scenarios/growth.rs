@@ -1,53 +1,77 @@
-//! Requests among very many stored reservations.
+//! Requests among very many stored reservations, against the same in an empty database.
 
-use anyhow::Result;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use chrono::TimeDelta;
+use holdfast::client::Command;
+use uuid::Uuid;
 
 use super::requests::{Requests, full_load};
-use super::{Figures, Scale};
-use crate::process::Programs;
+use super::{Bench, Findings, fill};
+use crate::load::Load;
 use crate::rig::{Plan, Rig, SERVERS};
 
-/// Old ones, spread over the years before, and live ones over the calendar ahead. Past the guard.
-const STORED: &str =
-    "insert into reservations (id, terminal_id, message_id, user_id, server_id, partition,
-        start_at, end_at, busy_until, deadline_at, state, cancel_reason, price_minor, currency,
-        tariff_version, held_at, reconfirmed_at, settled_at)
-    select overlay(oldest_id_of(s.at - interval '7 days')::text
-            placing right(gen_random_uuid()::text, 12) from 25)::uuid,
-        t.id, 'stored-' || n, t.user_id, 'gpu-' || n % 1000, n % 4, s.at, s.at + interval '30 min',
-        s.at + interval '30 min', s.at - interval '6 h',
-        case when n > $2 then case n % 3 when 0 then 'cancelled' else 'confirmed' end
-             when n % 2 = 0 then 'held' else 'reconfirmed' end,
-        case when n > $2 and n % 3 = 0 then 'withdrawn' end, 625, 'EUR', 1,
-        s.at - interval '7 days', s.at - interval '6 days',
-        case when n > $2 then s.at - interval '6 h' end
-    from generate_series(1, $1::bigint) n
-    cross join lateral (select date_trunc('day', now()) + case
-        when n > $2 then - (n - $2) / 1000 * interval '2 h'
-        else interval '2 days 1 h' + n / 1000 * interval '2 h' end as at) s
-    join (select id, user_id, row_number() over (order by id) - 1 as place,
-              count(*) over () as all_of_them from terminals) t on t.place = n % t.all_of_them";
-
-pub async fn growth(programs: &Programs, scale: &Scale) -> Result<Figures> {
-    let plan = Plan::default();
-    let mut rates = Vec::new();
-    for stored in [None, Some(scale.stored)] {
-        let rig = Rig::set_up(&plan).await?;
-        if let Some((all, live)) = stored {
-            eprintln!("bench:   storing {all} reservations");
-            rig.database.batch_execute("set session_replication_role = replica").await?;
-            rig.database.execute(STORED, &[&all, &live]).await?;
-            rig.database.batch_execute("reset session_replication_role; vacuum analyze").await?;
-        }
-        let worker = rig.worker(programs, &[])?;
-        rig.consumed(plan.partitions).await?;
-        rates.push(full_load(&rig, Requests::over(SERVERS), scale).await?);
-        worker.stop()?;
-        // What was typed in has no history, so the invariants do not hold; only empty ones do.
-        match stored {
-            None => rig.tear_down().await?,
-            Some(_) => rig.remove().await?,
-        }
+pub async fn growth(bench: &Bench) -> Result<Findings> {
+    let plan = Plan { count_statements: bench.profile, ..Plan::default() };
+    let filled = Rig::set_up(&bench.site, plan).await?;
+    learn_partitions(bench, &filled).await?;
+    let (all, open) = bench.scale.stored;
+    let began = Instant::now();
+    fill::store(&filled, all, open).await?;
+    let mut findings = Findings::default();
+    let seconds = began.elapsed().as_secs_f64();
+    findings
+        .notes
+        .push(format!("growth: stored {all} reservations, {open} of them open, in {seconds:.0} s"));
+    for _ in 0..bench.scale.growth_rounds {
+        let empty = Rig::set_up(&bench.site, Plan::default()).await?;
+        measure(bench, &empty, "growth empty", &mut findings).await?;
+        empty.tear_down().await?;
+        filled.purge().await?;
+        measure(bench, &filled, "growth", &mut findings).await?;
     }
-    Ok(vec![("growth empty", rates[0]), ("growth", rates[1])])
+    filled.tear_down().await?;
+    Ok(findings)
+}
+
+async fn measure(
+    bench: &Bench,
+    rig: &Rig<'_>,
+    name: &'static str,
+    findings: &mut Findings,
+) -> Result<()> {
+    let worker = rig.worker(&bench.programs, &[])?;
+    rig.consumed().await?;
+    let measured = full_load(bench, rig, Requests::over(SERVERS)).await?;
+    eprintln!("bench:   {name} {:.1}", measured.rate);
+    findings.figures.push((name, measured.rate));
+    findings.costs.push((name, measured.cost));
+    if name == "growth" {
+        findings.statements = measured.statements;
+    }
+    worker.stop()
+}
+
+/// One request for each server: the broker decides which partition is a server's, and the first
+/// accepted request records it.
+async fn learn_partitions(bench: &Bench, rig: &Rig<'_>) -> Result<()> {
+    let worker = rig.worker(&bench.programs, &[])?;
+    rig.consumed().await?;
+    let terminals = rig.terminals().await?;
+    let (count, script) = (terminals.len(), Requests::over(SERVERS));
+    let start = script.first_slot;
+    let load = Load::start(terminals, Arc::new(script), false, false);
+    for n in 0..SERVERS {
+        let (id, server) = (Uuid::new_v4().to_string(), format!("gpu-{n}"));
+        load.say(n % count, Command::request(id, &server, start, start + TimeDelta::hours(1)));
+    }
+    load.finish().await?;
+    worker.stop()?;
+    let unknown = "select count(*) from servers where partition is null";
+    match rig.database.query_one(unknown, &[]).await?.get::<_, i64>(0) {
+        0 => Ok(()),
+        unknown => bail!("{unknown} servers have no partition"),
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,17 +9,19 @@ use holdfast::client::Command;
 use rand::Rng;
 use uuid::Uuid;
 
-use super::{Figures, Scale};
+use super::{Bench, Findings};
+use crate::cost::{Cost, Meter};
 use crate::load::{Counts, Load, Script, percentile};
-use crate::process::{Process, Programs};
+use crate::process::Process;
 use crate::report::Report;
 use crate::rig::{Plan, Rig, SERVERS};
+use crate::statements::Statement;
 
 /// Requests on their way per terminal: enough for full batches in every partition.
 pub const WINDOW: usize = 10;
 
 /// The calendar: 90 days of slots of two hours, so that deadlines share about a thousand instants.
-const SLOTS: i64 = 90 * 12;
+const SLOTS: i32 = 88 * 12;
 const SLOT: TimeDelta = TimeDelta::hours(2);
 
 /// Asks for a random slot of a random server.
@@ -42,7 +43,8 @@ impl Script for Requests {
     fn begin(&self, _terminal: usize) -> Command {
         let mut rng = rand::rng();
         let server = format!("gpu-{}", rng.random_range(0..self.servers));
-        let start = self.first_slot + SLOT * rng.random_range(0..(SLOTS - 48)) as i32;
+        // The last ones would end beyond the servers' horizon.
+        let start = self.first_slot + SLOT * rng.random_range(0..SLOTS - 12);
         Command::request(Uuid::new_v4().to_string(), &server, start, start + TimeDelta::hours(1))
     }
 }
@@ -51,127 +53,123 @@ pub fn done(counts: &Counts) -> u64 {
     counts.done.load(Ordering::Relaxed)
 }
 
+/// What a full load has shown.
+pub struct FullLoad {
+    pub rate: f64,
+    pub cost: Cost,
+    answer_bytes: f64,
+    pub statements: Vec<Statement>,
+}
+
 /// Work done per second at full load, against a process that is running.
-pub async fn full_load(rig: &Rig, script: impl Script, scale: &Scale) -> Result<f64> {
-    let load = Load::start(rig.terminals().await?, Arc::new(script), false, true).await?;
+pub async fn full_load(bench: &Bench, rig: &Rig<'_>, script: impl Script) -> Result<FullLoad> {
+    let load = Load::start(rig.terminals().await?, Arc::new(script), false, true);
     load.fill(WINDOW);
-    tokio::time::sleep(scale.warm_up).await;
-    let rate = load.rate(scale.measured, done).await;
-    let (answers, refused) =
-        (load.counts.answers.load(Ordering::Relaxed), load.counts.refused.load(Ordering::Relaxed));
+    tokio::time::sleep(bench.scale.warm_up).await;
+    bench.begin_profile(rig).await?;
+    let (meter, before) = (Meter::start()?, done(&load.counts));
+    let rate = load.rate(bench.scale.measured, done).await;
+    let cost = meter.stop((done(&load.counts) - before) as f64)?;
+    let statements = bench.end_profile(rig).await?;
+    let counts = load.counts.clone();
     load.finish().await?;
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let (answers, refused) = (count(&counts.answers), count(&counts.refused));
     if refused * 10 > answers {
         bail!("{refused} of {answers} were refused: that measures something else");
     }
-    Ok(rate)
+    let answer_bytes = count(&counts.answer_bytes) as f64 / answers as f64;
+    Ok(FullLoad { rate, cost, answer_bytes, statements })
 }
 
-fn start_echo(rig: &Rig, programs: &Programs, plan: &Plan) -> Result<Process> {
+impl FullLoad {
+    fn findings(self, name: &'static str) -> Findings {
+        Findings {
+            figures: vec![(name, self.rate)],
+            costs: vec![(name, self.cost)],
+            notes: vec![format!("{name}: answers of {:.0} bytes on average", self.answer_bytes)],
+            statements: self.statements,
+        }
+    }
+}
+
+fn start_echo(bench: &Bench, rig: &Rig<'_>) -> Result<Process> {
     let mut environment = rig.environment();
-    environment.push(("BENCH_PARTITIONS", plan.partitions.to_string()));
-    Process::start(&programs.bench, "echo-worker", &environment)
+    environment.push(("BENCH_PARTITIONS", rig.plan.partitions.to_string()));
+    Process::start(&bench.programs.bench, "echo-worker", &environment)
 }
 
-pub async fn echo(programs: &Programs, scale: &Scale) -> Result<Figures> {
-    let plan = Plan::default();
-    let rig = Rig::set_up(&plan).await?;
-    let echo = start_echo(&rig, programs, &plan)?;
-    rig.consumed(plan.partitions).await?;
-    let rate = full_load(&rig, Requests::over(SERVERS), scale).await?;
+pub async fn echo(bench: &Bench) -> Result<Findings> {
+    let rig = Rig::set_up(&bench.site, Plan::default()).await?;
+    let echo = start_echo(bench, &rig)?;
+    rig.consumed().await?;
+    let measured = full_load(bench, &rig, Requests::over(SERVERS)).await?;
     drop(echo);
     rig.tear_down().await?;
-    Ok(vec![("echo", rate)])
+    Ok(measured.findings("echo"))
 }
 
-/// Measures a load on one worker.
+/// Measures requests on one worker.
 async fn on_a_worker(
-    programs: &Programs,
-    scale: &Scale,
+    bench: &Bench,
+    name: &'static str,
     plan: Plan,
     servers: usize,
     settings: &[(&'static str, String)],
-) -> Result<f64> {
-    let rig = Rig::set_up(&plan).await?;
-    let worker = rig.worker(programs, settings)?;
-    rig.consumed(plan.partitions).await?;
-    let rate = full_load(&rig, Requests::over(servers), scale).await?;
+) -> Result<Findings> {
+    let plan = Plan { count_statements: bench.profile, ..plan };
+    let rig = Rig::set_up(&bench.site, plan).await?;
+    let worker = rig.worker(&bench.programs, settings)?;
+    rig.consumed().await?;
+    let measured = full_load(bench, &rig, Requests::over(servers)).await?;
     worker.stop()?;
     rig.tear_down().await?;
-    Ok(rate)
+    Ok(measured.findings(name))
 }
 
-pub async fn requests(programs: &Programs, scale: &Scale) -> Result<Figures> {
-    Ok(vec![("requests", on_a_worker(programs, scale, Plan::default(), SERVERS, &[]).await?)])
+pub async fn requests(bench: &Bench) -> Result<Findings> {
+    on_a_worker(bench, "requests", Plan::default(), SERVERS, &[]).await
 }
 
-pub async fn one_by_one(programs: &Programs, scale: &Scale) -> Result<Figures> {
+pub async fn one_by_one(bench: &Bench) -> Result<Findings> {
     let settings = [("HOLDFAST_BATCH_MAX", "1".to_owned())];
-    Ok(vec![(
-        "one by one",
-        on_a_worker(programs, scale, Plan::default(), SERVERS, &settings).await?,
-    )])
+    on_a_worker(bench, "one by one", Plan::default(), SERVERS, &settings).await
 }
 
-pub async fn hot_server(programs: &Programs, scale: &Scale) -> Result<Figures> {
-    // The calendar holds more than is asked for, so that the answers are of the same kind.
+pub async fn hot_server(bench: &Bench) -> Result<Findings> {
     let plan = Plan { capacity: 50, ..Plan::default() };
-    Ok(vec![("hot server", on_a_worker(programs, scale, plan, 1, &[]).await?)])
+    on_a_worker(bench, "hot server", plan, 1, &[]).await
 }
 
 /// Answer times at half of what was measured as the full load.
-pub async fn latency(programs: &Programs, scale: &Scale, report: &Report) -> Result<Figures> {
-    let rate = report.median("requests").unwrap_or(3_000.0) / 2.0;
-    let plan = Plan::default();
-    let mut figures = Vec::new();
+pub async fn latency(bench: &Bench, report: &Report) -> Result<Findings> {
+    let known = report.median("requests");
+    let rate = known.unwrap_or(3_000.0) / 2.0;
+    let mut findings = Findings::default();
+    findings.notes.push(format!("latency: measured at {rate:.0} requests a second"));
     for (echoed, names) in
         [(true, ["echo p50 ms", "echo p99 ms"]), (false, ["latency p50 ms", "latency p99 ms"])]
     {
-        let rig = Rig::set_up(&plan).await?;
+        let rig = Rig::set_up(&bench.site, Plan::default()).await?;
         let process = match echoed {
-            true => start_echo(&rig, programs, &plan)?,
-            false => rig.worker(programs, &[])?,
+            true => start_echo(bench, &rig)?,
+            false => rig.worker(&bench.programs, &[])?,
         };
-        rig.consumed(plan.partitions).await?;
+        rig.consumed().await?;
         let script = Arc::new(Requests::over(SERVERS));
-        let load = Load::start(rig.terminals().await?, script, true, false).await?;
-        load.at_rate(rate, scale.warm_up).await;
+        let load = Load::start(rig.terminals().await?, script, true, false);
+        load.at_rate(rate, bench.scale.warm_up).await;
         load.forget_latencies();
-        load.at_rate(rate, scale.measured).await;
+        load.at_rate(rate, bench.scale.measured).await;
         let latencies = load.finish().await?;
         for (name, part) in names.into_iter().zip([0.50, 0.99]) {
-            figures.push((name, percentile(&latencies, part).as_secs_f64() * 1_000.0));
+            findings.figures.push((name, percentile(&latencies, part).as_secs_f64() * 1_000.0));
         }
-        drop(process);
+        match echoed {
+            true => drop(process),
+            false => process.stop()?,
+        }
         rig.tear_down().await?;
     }
-    Ok(figures)
-}
-
-/// A worker's memory at full load, and its processor time when idle.
-pub async fn memory(programs: &Programs, scale: &Scale) -> Result<Figures> {
-    let plan = Plan::default();
-    let rig = Rig::set_up(&plan).await?;
-    let worker = rig.worker(programs, &[])?;
-    rig.consumed(plan.partitions).await?;
-    let script = Arc::new(Requests::over(SERVERS));
-    let load = Load::start(rig.terminals().await?, script, false, true).await?;
-    load.fill(WINDOW);
-    let mut samples = Vec::new();
-    for _ in 0..10 {
-        tokio::time::sleep(scale.memory / 10).await;
-        samples.push(worker.memory_mib()?);
-    }
-    load.finish().await?;
-    let before = worker.cpu_seconds()?;
-    let idle = Duration::from_secs(20);
-    tokio::time::sleep(idle).await;
-    let busy = worker.cpu_seconds()? - before;
-    worker.stop()?;
-    rig.tear_down().await?;
-    let peak = samples.iter().copied().fold(0.0, f64::max);
-    Ok(vec![
-        ("memory MiB", peak),
-        ("memory growth MiB", samples[9] - samples[1]),
-        ("idle % of a core", busy / idle.as_secs_f64() * 100.0),
-    ])
+    Ok(findings)
 }

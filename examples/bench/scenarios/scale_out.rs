@@ -1,5 +1,5 @@
 //! More partitions and workers where waiting is the limit and not the processors: a delay between
-//! the workers and the database, and small batches.
+//! the workers and the database, and small batches. Then workers that come and go.
 
 use std::time::Duration;
 
@@ -11,9 +11,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use url::Url;
 
-use super::requests::{Requests, full_load};
-use super::{Figures, Scale};
-use crate::process::Programs;
+use super::requests::{Requests, WINDOW, done, full_load};
+use super::{Bench, Findings};
+use crate::load::Load;
+use crate::process::Process;
 use crate::rig::{Plan, Rig, SERVERS};
 
 /// A round trip through the proxy takes so much longer.
@@ -21,29 +22,87 @@ const DELAY: Duration = Duration::from_millis(20);
 
 const BATCH: usize = 64;
 
-pub async fn scale_out(programs: &Programs, scale: &Scale) -> Result<Figures> {
-    let mut figures = Vec::new();
+/// A worker comes or goes so often.
+const CHANGE: Duration = Duration::from_secs(4);
+
+type Settings = [(&'static str, String); 2];
+
+async fn settings(rig: &Rig<'_>) -> Result<Settings> {
+    let slow = slow(&rig.database_url).await?;
+    Ok([("DATABASE_URL", slow), ("HOLDFAST_BATCH_MAX", BATCH.to_string())])
+}
+
+pub async fn scale_out(bench: &Bench) -> Result<Findings> {
+    let mut findings = Findings::default();
     for (partitions, name) in [
         (1, "1 partition, 1 worker"),
         (2, "2 partitions, 2 workers"),
         (4, "4 partitions, 4 workers"),
     ] {
-        let plan = Plan { partitions, ..Plan::default() };
-        let rig = Rig::set_up(&plan).await?;
-        let settings = [
-            ("DATABASE_URL", slow(&rig.database_url).await?),
-            ("HOLDFAST_BATCH_MAX", BATCH.to_string()),
-        ];
-        let workers: Vec<_> =
-            (0..partitions).map(|_| rig.worker(programs, &settings)).collect::<Result<_>>()?;
-        rig.consumed(partitions).await?;
-        figures.push((name, full_load(&rig, Requests::over(SERVERS), scale).await?));
+        let rig = Rig::set_up(&bench.site, Plan { partitions, ..Plan::default() }).await?;
+        let settings = settings(&rig).await?;
+        let workers = (0..partitions).map(|_| rig.worker(&bench.programs, &settings));
+        let workers: Vec<Process> = workers.collect::<Result<_>>()?;
+        rig.consumed().await?;
+        // Until every worker has its share.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let measured = full_load(bench, &rig, Requests::over(SERVERS)).await?;
+        findings.figures.push((name, measured.rate));
+        findings.costs.push((name, measured.cost));
         for worker in workers {
             worker.stop()?;
         }
         rig.tear_down().await?;
     }
-    Ok(figures)
+    coming_and_going(bench, &mut findings).await?;
+    Ok(findings)
+}
+
+/// Four partitions while workers come and go. Every answer has to come.
+async fn coming_and_going(bench: &Bench, findings: &mut Findings) -> Result<()> {
+    let rig = Rig::set_up(&bench.site, Plan::default()).await?;
+    let settings = settings(&rig).await?;
+    let mut workers = std::collections::VecDeque::new();
+    for _ in 0..4 {
+        workers.push_back(rig.worker(&bench.programs, &settings)?);
+    }
+    rig.consumed().await?;
+    let script = std::sync::Arc::new(Requests::over(SERVERS));
+    let load = Load::start(rig.terminals().await?, script, false, true);
+    load.fill(WINDOW);
+    tokio::time::sleep(bench.scale.warm_up).await;
+    let (began, before) = (Instant::now(), done(&load.counts));
+    let mut changes = 0;
+    while began.elapsed() < bench.scale.coming_and_going {
+        // One goes, the next time one comes: three and four in turn.
+        match workers.len() {
+            4 => stop(workers.pop_front()).await?,
+            _ => workers.push_back(rig.worker(&bench.programs, &settings)?),
+        }
+        changes += 1;
+        tokio::time::sleep(CHANGE).await;
+    }
+    let measured = done(&load.counts) - before;
+    let rate = measured as f64 / began.elapsed().as_secs_f64();
+    let counts = load.counts.clone();
+    load.finish().await?;
+    findings.figures.push(("workers come and go", rate));
+    findings.notes.push(format!(
+        "workers come and go: {changes} changes, all of {} answers came",
+        done(&counts)
+    ));
+    for worker in workers {
+        worker.stop()?;
+    }
+    rig.tear_down().await
+}
+
+/// Ends one without holding up the load.
+async fn stop(worker: Option<Process>) -> Result<()> {
+    match worker {
+        Some(worker) => tokio::task::spawn_blocking(|| worker.stop()).await?,
+        None => Ok(()),
+    }
 }
 
 /// The database's URL through a proxy that delays.
