@@ -9,8 +9,8 @@ use holdfast::broker::topology::{PREFETCH, REPLIES_EXCHANGE, partition_queue};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// An accepted answer's length.
-const ANSWER: usize = 620;
+/// An accepted answer's length; the scenarios say how long theirs are.
+const ANSWER: usize = 499;
 
 /// As many as a worker decides at once.
 const BATCH: usize = PREFETCH as usize / 2;

@@ -44,9 +44,8 @@ pub async fn memory(bench: &Bench) -> Result<Findings> {
             (thirds, before) = (Instant::now(), now);
         }
     }
-    let counts = load.counts.clone();
     load.finish().await?;
-    biller.wait_for(done(&counts)).await?;
+    biller.wait_for_all(&rig).await?;
     let mut findings = of_memory(&samples);
     let rates: Vec<String> = rates.iter().map(|rate| format!("{rate:.0}")).collect();
     findings.notes.push(format!("memory: lifecycles/s third by third: {}", rates.join(", ")));
