@@ -48,20 +48,25 @@ join lives z on z.server_id = p.server_id and z.from_seq <= p.seq and z.until_se
 group by p.server_id, p.seq, p.at, s.capacity
 having count(distinct z.id) > s.capacity;
 
--- I3 quota, each reservation clipped to each period it touches. Whole months are looked at, so that
--- periods are computed once for many reservations.
-with touched as (
-    select distinct user_id, date_trunc('month', start_at) as from_at,
-           date_trunc('month', end_at) + interval '1 month' as to_at
-    from reservations where state <> 'cancelled'
-), periods as (
-    select distinct t.user_id, p.period_start, p.period_end
-    from touched t cross join lateral quota_periods(t.from_at, t.to_at) p
+-- I3 quota, each reservation clipped to each period it touches; and what the guard has counted is so
+with counted as materialized (
+    select user_id, period_start,
+           sum(1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start))) as us
+    from reservations cross join lateral quota_periods(start_at, end_at)
+    where state <> 'cancelled'
+    group by user_id, period_start
 )
-select 'I3 over quota', u.id || ' from ' || p.period_start
-from periods p join users u on u.id = p.user_id cross join policy
-where reserved_seconds(u.id, p.period_start, p.period_end)
-      > coalesce(u.quota_seconds, policy.quota_default_seconds);
+select case when c.us > 1000000 * coalesce(u.quota_seconds, policy.quota_default_seconds)
+            then 'I3 over quota' else 'I3 use is not what is kept' end,
+       coalesce(c.user_id, k.user_id) || ' from ' || coalesce(c.period_start, k.period_start)
+from counted c full join user_periods k using (user_id, period_start)
+left join users u on u.id = c.user_id cross join policy
+where c.us > 1000000 * coalesce(u.quota_seconds, policy.quota_default_seconds)
+   or coalesce(c.us, 0) <> coalesce(k.reserved_us, 0);
+select 'I3 holds are not what is kept', u.id
+from users u left join (select user_id, count(*) as holds from reservations where state = 'held' group by user_id) h
+    on h.user_id = u.id
+where u.holds <> coalesce(h.holds, 0);
 
 -- I9 history: legal changes, each from the state that the one before led to, the last one as in
 -- the table

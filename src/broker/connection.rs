@@ -12,11 +12,6 @@ use super::{BrokerError, bounded};
 /// the server's own suggestion of 60 would be too long to wait for a takeover.
 const HEARTBEAT_SECONDS: u16 = 10;
 
-/// Largest frame, in bytes, when the URL does not say one. The client library keeps two ring buffers
-/// of 32 frames per connection and goes round them: with the server's 128 KiB that is 8 MiB of
-/// memory, which is touched again and again; so it is 1 MiB. Larger bodies take several frames.
-const FRAME_BYTES_MAX: u32 = 16 * 1024;
-
 /// A broker address with account and vhost. Its `Debug` and `Display` hide the password.
 #[derive(Clone)]
 pub struct Endpoint {
@@ -55,7 +50,6 @@ impl FromStr for Endpoint {
         let mut uri = AMQPUri::from_str(text)
             .map_err(|_| "must look like amqp://account:password@host:5672/vhost".to_owned())?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        uri.query.frame_max.get_or_insert(FRAME_BYTES_MAX);
         let shown = format!(
             "{}://{}@{}:{}/{}",
             url.scheme(),

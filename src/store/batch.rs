@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::Pool;
+use deadpool_postgres::{ClientWrapper, Pool};
 
 use super::error::StoreError;
-use super::load::{Loaded, load};
+use super::load::{Users, load};
+use super::outbox::Pending;
 use super::pool::Session;
-use super::save::{Save, save};
+use super::save::{Save, Saved, save_and_commit};
 use crate::crash_point;
 use crate::domain::decide::decide;
 use crate::domain::interval::Instant;
-use crate::domain::world::{Effects, Step, Verdict, World};
+use crate::domain::refusal::Code;
+use crate::domain::world::{Decision, Effects, Step, Verdict, World};
 
 /// A batch takes milliseconds; past this the connection is given up and the batch tried again.
 /// Longer than the sessions' `statement_timeout`, so that the server usually ends a stuck one first.
@@ -35,15 +37,22 @@ pub struct Committed<T> {
     pub rendered: T,
     /// Instants that need a wake-up which nobody has armed yet.
     pub unarmed: Vec<Instant>,
+    /// Events and notices to tell; the relay tells those that stay in the outbox.
+    pub announced: Vec<Pending>,
 }
 
 /// Decides `steps` in one transaction. `render` turns the decisions into what is stored and sent;
 /// it runs before the commit, and its first part is written.
+///
+/// Users are not locked while the batch is decided: batches of other partitions may reserve for the
+/// same ones meanwhile, and the guard judges all of them when they are written. Where a user's limit
+/// decides, because it refuses a request or the guard does, the batch is decided once more, with its
+/// users locked. So nobody is refused because of what is not so, and nobody gets more than allowed.
 pub async fn run<T>(
     pool: &Pool,
     partition: i32,
     steps: &[Step],
-    render: impl FnOnce(&Decided) -> (Rendered, T),
+    render: impl Fn(&Decided) -> (Rendered, T),
 ) -> Result<Committed<T>, StoreError> {
     let work = run_unbounded(pool, partition, steps, render);
     tokio::time::timeout(BATCH_TIMEOUT, work)
@@ -63,30 +72,61 @@ async fn run_unbounded<T>(
     pool: &Pool,
     partition: i32,
     steps: &[Step],
-    render: impl FnOnce(&Decided) -> (Rendered, T),
+    render: impl Fn(&Decided) -> (Rendered, T),
 ) -> Result<Committed<T>, StoreError> {
     let session = Session::take(pool).await?;
     let client = session.client();
-    let Loaded { mut world, first_seq } = load(client, partition, steps).await?;
-    crash_point!("loaded");
-    let (verdicts, effects) = decide(&mut world, steps);
-    let decided = Decided { world, verdicts, effects };
-    let (Rendered { commands, announcements }, rendered) = render(&decided);
-    let unarmed = save(
-        client,
-        Save {
-            partition,
-            first_seq,
-            world: &decided.world,
-            effects: &decided.effects,
-            commands,
-            announcements,
-        },
-    )
-    .await?;
-    crash_point!("saved");
-    client.batch_execute("commit").await?;
+    let decided = load_and_decide(client, partition, steps, Users::Unlocked).await?;
+    let committed = if limits_decide(&decided.verdicts) {
+        client.batch_execute("rollback").await?;
+        None
+    } else {
+        match write(client, partition, decided, &render).await {
+            Err(error) if error.is_user_limit() => None,
+            committed => Some(committed?),
+        }
+    };
+    let committed = match committed {
+        Some(committed) => committed,
+        None => {
+            let decided = load_and_decide(client, partition, steps, Users::Locked).await?;
+            write(client, partition, decided, &render).await?
+        }
+    };
     crash_point!("committed");
     session.finish();
-    Ok(Committed { now: decided.world.now, rendered, unarmed })
+    Ok(committed)
+}
+
+async fn load_and_decide(
+    client: &ClientWrapper,
+    partition: i32,
+    steps: &[Step],
+    users: Users,
+) -> Result<Decided, StoreError> {
+    let mut world = load(client, partition, steps, users).await?;
+    crash_point!("loaded");
+    let (verdicts, effects) = decide(&mut world, steps);
+    Ok(Decided { world, verdicts, effects })
+}
+
+/// Whether something is refused for what its user has in use.
+fn limits_decide(verdicts: &[Verdict]) -> bool {
+    verdicts.iter().any(|verdict| {
+        matches!(verdict, Verdict::Decided { decision: Decision::Refused(refusal), .. }
+            if matches!(refusal.code, Code::QuotaExceeded | Code::TooManyHolds))
+    })
+}
+
+async fn write<T>(
+    client: &ClientWrapper,
+    partition: i32,
+    decided: Decided,
+    render: impl Fn(&Decided) -> (Rendered, T),
+) -> Result<Committed<T>, StoreError> {
+    let (Rendered { commands, announcements }, rendered) = render(&decided);
+    let Decided { world, effects, .. } = &decided;
+    let save = Save { partition, world, effects, commands, announcements };
+    let Saved { unarmed, announced } = save_and_commit(client, save).await?;
+    Ok(Committed { now: decided.world.now, rendered, unarmed, announced })
 }

@@ -5,14 +5,12 @@ use deadpool_postgres::Pool;
 use super::announce::announcements;
 use super::batch::{self, Rendered};
 use super::error::StoreError;
+use super::save::NO_PARTITION;
 use crate::domain::reservation::Reservation;
 use crate::domain::world::{Cancellation, Refusal, Step, Transition, Verdict};
 
 /// The channel on which workers learn that somebody else has written announcements.
 pub const CHANNEL: &str = "holdfast_outbox";
-
-/// No partition: an operator's wish comes through no queue.
-const NO_PARTITION: i32 = -1;
 
 /// A reservation that an operator has cancelled.
 #[derive(Debug, Clone)]

@@ -29,6 +29,11 @@ impl StoreError {
         }
     }
 
+    /// Whether the guard found a user over its quota or with too many holds.
+    pub fn is_user_limit(&self) -> bool {
+        self.sql_state().is_some_and(|state| matches!(state.code(), "ZR002" | "ZR005"))
+    }
+
     /// PostgreSQL's own message and detail, for people.
     pub fn database_message(&self) -> Option<(&str, Option<&str>)> {
         match self {

@@ -34,16 +34,18 @@ const RESERVATION_SECONDS_MAX: i64 = 2_678_400;
 /// answer can tell of.
 const CALENDAR_MAX: i64 = 1_000;
 
-/// A world and the block of places in the decision order that its batch may use.
-pub struct Loaded {
-    /// What to decide against.
-    pub world: World,
-    /// First place of the block.
-    pub first_seq: i64,
+/// Whether the users who request something are locked before their use is read.
+///
+/// Users are what batches of different partitions share. Locked early, they are held while the worker
+/// decides, and batches wait for each other's round trips; so that is only done where it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Users {
+    /// Read as they are. The guard locks them when reservations are written, and refuses what does
+    /// not fit then.
+    Unlocked,
+    /// Locked first: what is refused for want of quota or holds is refused by what is so.
+    Locked,
 }
-
-/// Places in a block; more than a batch can use.
-pub const BLOCK_LEN: i64 = 1 << 16;
 
 /// What the steps of a batch name.
 #[derive(Default)]
@@ -154,12 +156,12 @@ async fn rows(
 
 statements!(
     lock_servers,
-    lock_users,
     lock_reservations,
+    lock_users,
+    load_users,
     load_known,
     load_terminals,
     load_closures,
-    load_holds,
     load_quota,
     load_booked,
     load_pages,
@@ -168,12 +170,13 @@ statements!(
     load_clock,
 );
 
-/// Begins a transaction, locks in the global order, and reads.
+/// Begins a transaction, or goes on with one that has begun, locks in the global order, and reads.
 pub async fn load(
     client: &ClientWrapper,
     partition: i32,
     steps: &[Step],
-) -> Result<Loaded, StoreError> {
+    users: Users,
+) -> Result<World, StoreError> {
     let mut needs = Needs::of(steps);
     let windows = needs.merged_windows();
     let terminals: Vec<&String> = needs.terminals.iter().collect();
@@ -194,52 +197,52 @@ pub async fn load(
     let named = (&needs.keys.0, &needs.keys.1);
     let (pages, asked) = (&needs.pages, &needs.calendars);
     let (lists, calendars) = (!pages.0.is_empty(), !asked.0.is_empty());
-    let (
-        _,
-        servers,
-        _,
-        reservations,
-        known,
-        terminals,
-        closures,
-        holds,
-        used,
-        booked,
-        clock,
-        queried,
-    ) = futures::try_join!(
-        async { client.batch_execute("begin").await.map_err(StoreError::from) },
-        ask!(touches, &statements.lock_servers, servers, reservations, partition, ripe, SETTLE_MAX),
-        ask!(asks, &statements.lock_users, requesting),
-        ask!(touches, &statements.lock_reservations, reservations, partition, ripe, SETTLE_MAX),
-        ask!(!named.0.is_empty(), &statements.load_known, named.0, named.1),
-        ask!(!terminals.is_empty(), &statements.load_terminals, terminals),
-        ask!(asks, &statements.load_closures, windows.0, windows.1, windows.2),
-        ask!(asks, &statements.load_holds, requesting),
-        ask!(asks, &statements.load_quota, quota.0, quota.1, quota.2),
-        ask!(asks, &statements.load_booked, windows.0, windows.1, windows.2),
-        ask!(true, &statements.load_clock),
-        async {
-            futures::try_join!(
-                ask!(lists, &statements.load_pages, pages.0, pages.1, pages.2, pages.3),
-                ask!(calendars, &statements.load_servers, asked.1),
-                ask!(calendars, &statements.load_closures, asked.1, asked.2, asked.3),
-                ask!(
-                    calendars,
-                    &statements.load_calendars,
-                    asked.0,
-                    asked.1,
-                    asked.2,
-                    asked.3,
-                    CALENDAR_MAX
-                ),
-            )
-        },
-    )?;
+    let changes = !reservations.is_empty() || ripe.is_some();
+    let users = match users {
+        Users::Unlocked => &statements.load_users,
+        Users::Locked => &statements.lock_users,
+    };
+    let (_, servers, reservations, holds, known, terminals, closures, used, booked, clock, queried) =
+        futures::try_join!(
+            async { client.batch_execute("begin").await.map_err(StoreError::from) },
+            ask!(
+                touches,
+                &statements.lock_servers,
+                servers,
+                reservations,
+                partition,
+                ripe,
+                SETTLE_MAX
+            ),
+            ask!(changes, &statements.lock_reservations, reservations, partition, ripe, SETTLE_MAX),
+            ask!(asks, users, requesting),
+            ask!(!named.0.is_empty(), &statements.load_known, named.0, named.1),
+            ask!(!terminals.is_empty(), &statements.load_terminals, terminals),
+            ask!(asks, &statements.load_closures, windows.0, windows.1, windows.2),
+            ask!(asks, &statements.load_quota, quota.0, quota.1, quota.2),
+            ask!(asks, &statements.load_booked, windows.0, windows.1, windows.2),
+            ask!(true, &statements.load_clock),
+            async {
+                futures::try_join!(
+                    ask!(lists, &statements.load_pages, pages.0, pages.1, pages.2, pages.3),
+                    ask!(calendars, &statements.load_servers, asked.1),
+                    ask!(calendars, &statements.load_closures, asked.1, asked.2, asked.3),
+                    ask!(
+                        calendars,
+                        &statements.load_calendars,
+                        asked.0,
+                        asked.1,
+                        asked.2,
+                        asked.3,
+                        CALENDAR_MAX
+                    ),
+                )
+            },
+        )?;
 
     let clock = clock.first().ok_or_else(|| StoreError::Unexpected("no clock".into()))?;
     let mut world = World {
-        now: clock.try_get("now")?,
+        now: clock.try_get(0)?,
         partition,
         terminals: HashMap::new(),
         servers: HashMap::new(),
@@ -261,8 +264,7 @@ pub async fn load(
     let (pages, servers, closures, booked) = queried;
     read_pages(&mut world, &pages)?;
     read_calendars(&mut world, &needs, &servers, &closures, &booked)?;
-    let block: i64 = clock.try_get("block")?;
-    Ok(Loaded { world, first_seq: block * BLOCK_LEN })
+    Ok(world)
 }
 
 /// Reads an id; the schema's CHECKs hold the same form as the types.

@@ -5,7 +5,11 @@ use uuid::Uuid;
 
 use super::error::StoreError;
 use super::pool::Session;
+use super::save::Announcement;
 use super::sql;
+
+/// For how long the relay leaves announcements to the worker that wrote them and has them at hand.
+pub const GRACE_SECONDS: f64 = 10.0;
 
 /// Most announcements that one relay holds at a time.
 pub const RELAY_BATCH_MAX: i64 = 500;
@@ -27,6 +31,29 @@ pub struct Pending {
     pub must_route: bool,
     /// Body, as it was when it happened.
     pub body: String,
+}
+
+impl Pending {
+    /// What has just been written, at its place in the outbox.
+    pub(super) fn new(seq: i64, announcement: Announcement) -> Self {
+        Self {
+            seq,
+            id: announcement.id,
+            is_event: announcement.kind == "event",
+            type_name: announcement.type_name.to_owned(),
+            routing_key: announcement.routing_key,
+            must_route: announcement.must_route,
+            body: announcement.body,
+        }
+    }
+}
+
+/// Takes from the outbox what is told.
+pub async fn delete(pool: &Pool, seqs: &[i64]) -> Result<(), StoreError> {
+    let client = pool.get().await?;
+    let statement = client.prepare_cached(sql!("delete_outbox")).await?;
+    client.execute(&statement, &[&seqs]).await?;
+    Ok(())
 }
 
 /// Claimed announcements; other relays skip them until this is finished or dropped.

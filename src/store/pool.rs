@@ -22,6 +22,12 @@ const SESSION_OPTIONS: &str = "-c statement_timeout=20s -c lock_timeout=5s \
     -c idle_in_transaction_session_timeout=10s -c timezone=UTC \
     -c default_transaction_isolation=read\\ committed";
 
+/// A batch's statements look rows up by index, through arrays. With these, each is planned once per
+/// connection, for any array, and no statistics of a young table can talk the planner into reading it
+/// from end to end; without them, planning took as long as executing.
+const PLANNER_OPTIONS: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off \
+    -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off";
+
 /// The connection settings of `url` with Holdfast's own added.
 pub fn settings(url: &str) -> Result<tokio_postgres::Config, tokio_postgres::Error> {
     let mut config: tokio_postgres::Config = url.parse()?;
@@ -38,8 +44,11 @@ pub fn settings(url: &str) -> Result<tokio_postgres::Config, tokio_postgres::Err
     Ok(config)
 }
 
-/// A pool of at most `size` connections.
-pub fn open(settings: tokio_postgres::Config, size: usize) -> Pool {
+/// A pool of at most `size` connections for the work of batches, sweeps, relays and pruning.
+pub fn open(mut settings: tokio_postgres::Config, size: usize) -> Pool {
+    let given = settings.get_options().unwrap_or_default();
+    let options = format!("{PLANNER_OPTIONS} {given}");
+    settings.options(options);
     let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     Pool::builder(Manager::from_config(settings, NoTls, manager_config))
         .max_size(size)

@@ -1,6 +1,6 @@
-//! Writes what a batch changes, in bulk, in one round trip.
+//! Writes what a batch changes, in bulk, and commits, in one round trip.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Statement;
@@ -8,7 +8,9 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::error::StoreError;
+use super::outbox::{GRACE_SECONDS, Pending};
 use super::statements;
+use crate::crash_point;
 use crate::domain::interval::Instant;
 use crate::domain::reservation::{Reservation, State};
 use crate::domain::world::{Cause, Digest, Effects, Transition, World};
@@ -54,12 +56,14 @@ pub struct Announcement {
     pub body: String,
 }
 
+/// The partition of what comes through no queue: an operator's wish. Nobody has a pipeline for it, so
+/// its announcements are the relay's at once.
+pub const NO_PARTITION: i32 = -1;
+
 /// Everything to be written for one batch.
 pub struct Save<'a> {
     /// The partition that decided.
     pub partition: i32,
-    /// The first place of the batch's block in the decision order.
-    pub first_seq: i64,
     /// Reservations as they are now.
     pub world: &'a World,
     /// What changed.
@@ -83,11 +87,13 @@ async fn execute(
 }
 
 statements!(
+    lock_use,
     update_servers,
     insert_reservations,
     update_reservations,
-    insert_history,
     update_reminded,
+    draw_block,
+    insert_history,
     insert_billing_entries,
     insert_announcements,
     insert_wake_ups,
@@ -95,38 +101,91 @@ statements!(
     insert_requests,
 );
 
-/// Writes everything and returns the instants that are new and need a wake-up. The
-/// caller commits.
-pub async fn save(client: &ClientWrapper, mut save: Save<'_>) -> Result<Vec<Instant>, StoreError> {
+/// What is to be done about what was written.
+pub struct Saved {
+    /// Instants that are new and need a wake-up.
+    pub unarmed: Vec<Instant>,
+    /// What is to be told.
+    pub announced: Vec<Pending>,
+}
+
+/// Writes everything and commits.
+///
+/// The commit follows the writes without waiting for them: what the guard locks is held for no round
+/// trip. If one of them fails, the commit rolls back, and the error is that of the write.
+pub async fn save_and_commit(
+    client: &ClientWrapper,
+    mut save: Save<'_>,
+) -> Result<Saved, StoreError> {
     save.commands.sort_by(|a, b| (&a.terminal, &a.message_id).cmp(&(&b.terminal, &b.message_id)));
     let statements = Statements::prepare(client).await?;
-    let wake_ups: Vec<Instant> = save.effects.wake_ups.iter().copied().collect();
-    let insert_wake_ups = async {
-        if wake_ups.is_empty() {
-            return Ok(Vec::new());
-        }
-        let statement = &statements.insert_wake_ups;
-        let rows = client.query(statement, &[&save.partition, &wake_ups]).await?;
-        rows.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<Vec<Instant>, StoreError>>()
-    };
     let finished = save.effects.finished;
     let delete_wake_ups = async {
         let statement = &statements.delete_wake_ups;
         execute(client, finished.is_some(), statement, &[&save.partition, &finished]).await
     };
-    let (_, _, _, _, _, _, _, unarmed, _, _) = futures::try_join!(
+    let numbered = !save.effects.transitions.is_empty() || !save.commands.is_empty();
+    let (_, _, _, _, _, _, _, _, pointers, unarmed, _, _, ()) = futures::try_join!(
+        lock_use(client, &statements, &save),
         update_servers(client, &statements, &save),
         insert_reservations(client, &statements, &save),
         update_reservations(client, &statements, &save),
         update_reminded(client, &statements, &save),
+        // Under the locks of all that is written above.
+        execute(client, numbered, &statements.draw_block, &[]),
         insert_history(client, &statements, &save),
         insert_billing_entries(client, &statements, &save),
         insert_announcements(client, &statements, &save),
-        insert_wake_ups,
+        insert_wake_ups(client, &statements, &save),
         delete_wake_ups,
         insert_requests(client, &statements, &save),
+        async {
+            crash_point!("saved");
+            Ok(client.batch_execute("commit").await?)
+        },
     )?;
-    Ok(unarmed)
+    let announced = save
+        .announcements
+        .into_iter()
+        .filter_map(|announcement| {
+            let seq = pointers.get(&announcement.id)?;
+            Some(Pending::new(*seq, announcement))
+        })
+        .collect();
+    Ok(Saved { unarmed, announced })
+}
+
+async fn insert_wake_ups(
+    client: &ClientWrapper,
+    statements: &Statements,
+    save: &Save<'_>,
+) -> Result<Vec<Instant>, StoreError> {
+    let wake_ups: Vec<Instant> = save.effects.wake_ups.iter().copied().collect();
+    if wake_ups.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = client.query(&statements.insert_wake_ups, &[&save.partition, &wake_ups]).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+async fn lock_use(
+    client: &ClientWrapper,
+    statements: &Statements,
+    save: &Save<'_>,
+) -> Result<u64, StoreError> {
+    let changes_use = |t: &&Transition| {
+        t.from.is_none() || t.from == Some(State::Held) || t.to == State::Cancelled
+    };
+    let reservation = |t: &Transition| &save.world.reservations[&t.reservation];
+    let users: BTreeSet<&str> = save
+        .effects
+        .transitions
+        .iter()
+        .filter(changes_use)
+        .map(|transition| reservation(transition).user.as_str())
+        .collect();
+    let users: Vec<&str> = users.into_iter().collect();
+    execute(client, !users.is_empty(), &statements.lock_use, &[&users]).await
 }
 
 /// Remembers the partition of servers that did not have one.
@@ -194,7 +253,7 @@ async fn update_reservations(
     client: &ClientWrapper,
     statements: &Statements,
     save: &Save<'_>,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     // From the first state that the batch found it in, whatever it went through since. A
     // reservation made by this very batch is inserted in its last state and not changed again.
     let mut seen = HashSet::new();
@@ -207,7 +266,7 @@ async fn update_reservations(
         .collect();
     first.sort_unstable_by_key(|transition| transition.reservation);
     let now = |t: &&Transition| &save.world.reservations[&t.reservation];
-    let changed = execute(
+    execute(
         client,
         !first.is_empty(),
         &statements.update_reservations,
@@ -220,12 +279,7 @@ async fn update_reservations(
             &first.iter().map(|t| now(t).settled_at).collect::<Vec<_>>(),
         ],
     )
-    .await?;
-    if changed != first.len() as u64 {
-        let message = format!("{changed} of {} locked reservations changed", first.len());
-        return Err(StoreError::Unexpected(message));
-    }
-    Ok(())
+    .await
 }
 
 async fn update_reminded(
@@ -244,7 +298,7 @@ async fn insert_requests(
     save: &Save<'_>,
 ) -> Result<u64, StoreError> {
     let rows = &save.commands;
-    let seqs: Vec<i64> = rows.iter().map(|row| save.first_seq + i64::from(row.order)).collect();
+    let places: Vec<i64> = rows.iter().map(|row| i64::from(row.order)).collect();
     execute(
         client,
         !rows.is_empty(),
@@ -259,7 +313,7 @@ async fn insert_requests(
             &rows.iter().map(|row| row.answer.as_str()).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.server.as_deref()).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.reservation).collect::<Vec<_>>(),
-            &seqs,
+            &places,
             &save.world.now,
         ],
     )
@@ -272,7 +326,7 @@ async fn insert_history(
     save: &Save<'_>,
 ) -> Result<u64, StoreError> {
     let rows = &save.effects.transitions;
-    let seqs: Vec<i64> = rows.iter().map(|t| save.first_seq + i64::from(t.order)).collect();
+    let places: Vec<i64> = rows.iter().map(|t| i64::from(t.order)).collect();
     let reservation = |t: &Transition| &save.world.reservations[&t.reservation];
     let by = |t: &Transition| match &t.cause {
         Cause::Terminal { .. } => ("terminal", "command"),
@@ -301,7 +355,7 @@ async fn insert_history(
         !rows.is_empty(),
         &statements.insert_history,
         &[
-            &seqs,
+            &places,
             &rows.iter().map(|t| t.reservation).collect::<Vec<_>>(),
             &rows.iter().map(|t| t.from.map(|s| s.as_str())).collect::<Vec<_>>(),
             &rows.iter().map(|t| t.to.as_str()).collect::<Vec<_>>(),
@@ -353,25 +407,31 @@ async fn insert_billing_entries(
     .await
 }
 
+/// Returns the places in the outbox, by id.
 async fn insert_announcements(
     client: &ClientWrapper,
     statements: &Statements,
     save: &Save<'_>,
-) -> Result<u64, StoreError> {
+) -> Result<HashMap<Uuid, i64>, StoreError> {
     let rows = &save.announcements;
-    execute(
-        client,
-        !rows.is_empty(),
-        &statements.insert_announcements,
-        &[
-            &rows.iter().map(|row| row.id).collect::<Vec<_>>(),
-            &rows.iter().map(|row| row.kind).collect::<Vec<_>>(),
-            &rows.iter().map(|row| row.type_name).collect::<Vec<_>>(),
-            &rows.iter().map(|row| row.routing_key.as_str()).collect::<Vec<_>>(),
-            &rows.iter().map(|row| row.must_route).collect::<Vec<_>>(),
-            &rows.iter().map(|row| row.body.as_str()).collect::<Vec<_>>(),
-            &save.world.now,
-        ],
-    )
-    .await
+    if rows.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let grace = if save.partition == NO_PARTITION { 0.0 } else { GRACE_SECONDS };
+    let pointers = client
+        .query(
+            &statements.insert_announcements,
+            &[
+                &rows.iter().map(|row| row.id).collect::<Vec<_>>(),
+                &rows.iter().map(|row| row.kind).collect::<Vec<_>>(),
+                &rows.iter().map(|row| row.type_name).collect::<Vec<_>>(),
+                &rows.iter().map(|row| row.routing_key.as_str()).collect::<Vec<_>>(),
+                &rows.iter().map(|row| row.must_route).collect::<Vec<_>>(),
+                &rows.iter().map(|row| row.body.as_str()).collect::<Vec<_>>(),
+                &save.world.now,
+                &grace,
+            ],
+        )
+        .await?;
+    pointers.iter().map(|row| Ok((row.try_get(1)?, row.try_get(0)?))).collect()
 }

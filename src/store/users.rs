@@ -51,10 +51,9 @@ pub async fn load_users(
         .query(
             "select u.id, u.quota_seconds, u.holds_max, now.period_start, now.period_end,
                  coalesce(u.quota_seconds, policy.quota_default_seconds) as limit_seconds,
-                 reserved_seconds(u.id, now.period_start, now.period_end) as used_seconds,
+                 used_seconds(u.id, now.period_start) as used_seconds,
                  coalesce(u.holds_max, policy.holds_default_max) as holds_limit,
-                 (select count(*) from reservations r
-                     where r.user_id = u.id and r.state = 'held') as holds,
+                 u.holds::bigint as holds,
                  (select count(*) from terminals t where t.user_id = u.id) as terminals
              from users u cross join policy cross join
                  (select * from quota_periods(now(), now() + interval '1 microsecond') limit 1) now

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
-use super::Context;
 use super::pipeline::PipelineError;
+use super::{Context, relay};
 use crate::broker::consumer::Acknowledger;
 use crate::broker::publisher::{Fate, Outgoing, Publisher};
 use crate::crash_point;
 use crate::domain::interval::Instant;
 use crate::domain::world::Digest;
+use crate::left_undone;
+use crate::store::outbox::{self, Pending, RELAY_BATCH_MAX};
 use crate::store::{suspects, wake_ups};
 
 /// Tries of a message that the broker refuses, for example because a terminal's queue is full. The
@@ -25,6 +27,8 @@ pub struct Handled {
     pub outgoing: Vec<Outgoing>,
     /// Wake-ups to send, with their instant and the end of their leg.
     pub armed: Vec<(Outgoing, Instant, Instant)>,
+    /// Events and notices to tell.
+    pub announced: Vec<Pending>,
     /// A message that was handled alone, to be cleared once it has not killed us.
     pub suspect: Option<Digest>,
     /// Told when it is acknowledged.
@@ -62,6 +66,7 @@ pub async fn run(
             // The sweep arms them once more, which does no harm.
             warn!(%error, partition, "wake-ups are armed but not marked so");
         }
+        tell(&context, &mut publisher, &batch.announced).await?;
         // Only now: a message may also be one that cannot be answered.
         if let Some(fingerprint) = &batch.suspect {
             suspects::clear(&context.pool, partition, fingerprint).await?;
@@ -70,6 +75,34 @@ pub async fn run(
         crash_point!("acknowledged");
         if let Some(done) = batch.done {
             done.send(()).ok(); // whoever waits may have given up
+        }
+    }
+    Ok(())
+}
+
+/// Tells events and notices, and takes them from the outbox. What cannot be told now, or is told and
+/// cannot be taken out, stays for the relay, which may tell it once more, under the same id.
+async fn tell(
+    context: &Context,
+    publisher: &mut Publisher,
+    announced: &[Pending],
+) -> Result<(), PipelineError> {
+    if left_undone!("untold") {
+        return Ok(());
+    }
+    for part in announced.chunks(RELAY_BATCH_MAX as usize) {
+        let messages: Vec<Outgoing> =
+            part.iter().map(|pending| relay::outgoing(context, pending)).collect();
+        let fates = publisher.publish(&messages).await?;
+        let told: Vec<i64> = part
+            .iter()
+            .zip(fates)
+            .filter(|(pending, fate)| relay::is_done(pending, *fate))
+            .map(|(pending, _)| pending.seq)
+            .collect();
+        crash_point!("told");
+        if let Err(error) = outbox::delete(&context.pool, &told).await {
+            warn!(%error, "told, and left in the outbox");
         }
     }
     Ok(())

@@ -218,18 +218,12 @@ impl Pipeline {
         batch: &mut Handled,
     ) -> Result<(), StoreError> {
         let context = &self.context;
-        let committed = batch::run(&context.pool, self.partition, steps, |decided| {
-            let (rendered, reactions) = render(decided, steps);
-            let announces = !rendered.announcements.is_empty();
-            (rendered, (reactions, announces))
-        })
-        .await?;
-        let (reactions, announces) = committed.rendered;
+        let committed =
+            batch::run(&context.pool, self.partition, steps, |decided| render(decided, steps))
+                .await?;
         context.clock.set(committed.now);
-        if announces {
-            context.announced.notify_one();
-        }
-        for (reaction, origin) in reactions.into_iter().zip(origins) {
+        batch.announced.extend(committed.announced);
+        for (reaction, origin) in committed.rendered.into_iter().zip(origins) {
             match reaction {
                 Reaction::Answer(reply) => self.answer(reply, origin, batch),
                 Reaction::Dead(reason) => self.bury(origin, reason, batch),

@@ -1,4 +1,5 @@
-//! Tells events and notices that were written with the decisions that caused them.
+//! Tells events and notices that were written with the decisions that caused them, where whoever
+//! wrote them ([`super::announce`]) has not: the net under the pipelines.
 //!
 //! Published, then deleted: a relay that dies in between leaves them to the next one, which sends
 //! the same ids and bytes.
@@ -26,8 +27,9 @@ enum RelayError {
     Broker(#[from] BrokerError),
 }
 
-/// Relays whenever something was announced here, and at every sweep interval for those of workers
-/// that are gone; makes a last round when stopped.
+/// Relays whenever an operator has announced something, and at every sweep interval what workers
+/// have left: because they are gone, or because a billing event found no queue. Makes a last round
+/// when stopped.
 pub async fn run(context: Arc<Context>, connections: Arc<Connections>, stop: CancellationToken) {
     let mut publisher = None;
     loop {
@@ -67,7 +69,6 @@ async fn drain(
             if is_done(pending, fate) {
                 done.push(pending.seq);
             } else {
-                warn!(id = %pending.id, ?fate, "a billing event found no queue; it is retried");
                 retry.push(pending.seq);
             }
         }
@@ -79,15 +80,19 @@ async fn drain(
 
 /// Notices and events that nobody has to see are done even without a queue; a notice's contents
 /// can be asked for. Billing events are retried.
-fn is_done(pending: &Pending, fate: Fate) -> bool {
-    match fate {
+pub(super) fn is_done(pending: &Pending, fate: Fate) -> bool {
+    let done = match fate {
         Fate::Routed => true,
         Fate::Unroutable => !pending.must_route,
         Fate::Refused => !pending.is_event,
+    };
+    if !done {
+        warn!(id = %pending.id, ?fate, "a billing event found no queue; it is retried");
     }
+    done
 }
 
-fn outgoing(context: &Context, pending: &Pending) -> Outgoing {
+pub(super) fn outgoing(context: &Context, pending: &Pending) -> Outgoing {
     let (exchange, content_type) = match pending.is_event {
         true => (EVENTS_EXCHANGE, event::CONTENT_TYPE),
         false => (REPLIES_EXCHANGE, "application/json"),

@@ -94,7 +94,10 @@ async fn settlement_survives(point: &str) {
 
 macro_rules! killed {
     ($survive:ident: $($name:ident $point:literal),* $(,)?) => {
-        mod $survive {
+        killed!($survive in $survive: $($name $point),*);
+    };
+    ($survive:ident in $module:ident: $($name:ident $point:literal),* $(,)?) => {
+        mod $module {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
                 super::$survive($point).await;
@@ -122,10 +125,15 @@ killed!(settlement_survives:
     when_committed "committed",
     before_publishing "publishing",
     when_confirmed "confirmed",
+    when_told "told",
     when_acknowledged "acknowledged",
-    when_the_relay_has_claimed "relay-claimed",
-    when_the_relay_has_published "relay-confirmed",
-    when_the_relay_has_deleted "relay-deleted",
+);
+
+// What its own worker leaves untold, the relay tells.
+killed!(settlement_survives in telling_survives:
+    when_the_relay_has_claimed "untold=return;relay-claimed",
+    when_the_relay_has_published "untold=return;relay-confirmed",
+    when_the_relay_has_deleted "untold=return;relay-deleted",
 );
 
 #[tokio::test(flavor = "multi_thread")]

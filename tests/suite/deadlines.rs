@@ -241,16 +241,18 @@ async fn a_hold_committed_after_its_wake_up_is_found_by_the_sweep() {
     let mut worker = stack.worker_with(&BY_HAND);
     let held = terminal.accepted(&server, window(SOON, 600)).await;
     stack.server("other", &[]).await;
+    // Of another user: who writes a hold has that user locked until it is committed.
+    let bob = stack.terminal("bob").await;
     // A former owner of the partition is slow to commit a hold with the same deadline.
     let late = crate::support::engines::connect(&stack.database_url).await;
     let id = Uuid::now_v7();
     let copy = "insert into reservations (id, terminal_id, message_id, user_id, server_id, partition,
             start_at, end_at, busy_until, deadline_at, state, price_minor, currency, tariff_version, held_at)
-        select $1, terminal_id, 'late', user_id, 'other', partition, start_at, end_at, busy_until,
+        select $1, $3, 'late', 'bob', 'other', partition, start_at, end_at, busy_until,
             deadline_at, state, price_minor, currency, tariff_version, held_at
         from reservations where id = $2";
     late.batch_execute("begin").await.expect("begin");
-    late.execute(copy, &[&id, &held.id]).await.expect("inserted");
+    late.execute(copy, &[&id, &held.id, &bob.id()]).await.expect("inserted");
     passed(&stack, held.deadline_at).await;
     stack.wake(held.deadline_at, held.deadline_at).await;
     stack.until_state(held.id, "cancelled").await;
@@ -259,13 +261,13 @@ async fn a_hold_committed_after_its_wake_up_is_found_by_the_sweep() {
     worker.stop().await;
     // What a worker would have written with it.
     late.batch_execute(&format!(
-        "insert into requests select terminal_id, 'late', kind, digest, outcome, answer_type, answer,
+        "insert into requests select '{bob}', 'late', kind, digest, outcome, answer_type, answer,
              'other', '{id}', seq, decided_at from requests where reservation_id = '{}';
          insert into history select nextval('decision_block') * 65536, '{id}', null, 'held', null, actor,
-             actor_id, trigger, 'late', null, 'other', at from history
+             '{bob}', trigger, 'late', null, 'other', at from history
              where reservation_id = '{}' and to_state = 'held';
          commit",
-        held.id, held.id
+        held.id, held.id, bob = bob.id()
     ))
     .await
     .expect("committed");
@@ -295,6 +297,7 @@ async fn a_large_instant_is_settled_in_slices() {
     let server = stack.server("cam", &[]).await;
     // More than two slices: one second each, one after the other, all with one deadline.
     let many = 4_500;
+    stack.execute("update users set holds_max = $1", &[&many]).await;
     for statement in [
         "insert into reservations (id, terminal_id, message_id, user_id, server_id, partition, start_at,
              end_at, busy_until, deadline_at, state, price_minor, currency, tariff_version, held_at)

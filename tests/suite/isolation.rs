@@ -42,6 +42,10 @@ impl Arena {
     async fn new(sessions: usize) -> Self {
         let database = Database::new().await;
         let race = Race::new(&database.url, sessions).await;
+        Self::with(database, race)
+    }
+
+    fn with(database: Database, race: Race) -> Self {
         let pools = race.gates.iter().map(|gate| open(gate.url())).collect();
         let direct = open(&database.url);
         Self { database, race, pools, direct }

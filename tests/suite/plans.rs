@@ -39,10 +39,12 @@ insert into wake_ups (partition, due_at, armed_until)
     select n % 4, now() + n * interval '1 min', now() from generate_series(1, 20000) n;
 insert into outbox (announcement_id) select id from announcements limit 20000;
 reset session_replication_role;
+select recount_use();
 vacuum analyze";
 
 /// Tables that only ever grow, or can be long; the rest fits into a few pages.
-const LARGE: [&str; 5] = ["reservations", "requests", "announcements", "wake_ups", "outbox"];
+const LARGE: [&str; 6] =
+    ["reservations", "requests", "announcements", "wake_ups", "outbox", "user_periods"];
 
 /// A statement, the types of its parameters where they cannot be guessed, and values.
 struct Case {
@@ -79,7 +81,11 @@ fn cases() -> Vec<Case> {
             ["reservations_due", "reservations_to_remind", "reservations_pkey"]
         ),
         case!("load_known", "array['t-1', 't-2'], array['m-1', 'm-2']", ["requests_pkey"]),
-        case!("load_holds", "array['t-1', 't-2']", ["reservations_held_by_user"]),
+        case!(
+            "load_quota",
+            "array['t-1'], array[now()], array[now() + interval '1 h']",
+            ["user_periods_pkey"]
+        ),
         case!(
             "load_booked",
             "array['s-1'], array[now()], array[now() + interval '1 h']",
@@ -195,15 +201,16 @@ fn every_statement_is_looked_at() {
         "bury",
         "claim_sweep",
         "load_clock",
+        "draw_block",
         "load_closures",
         "load_servers",
         "load_terminals",
+        "load_users",
         "lock_retention",
+        "lock_use",
         "lock_users",
         "update_servers",
         "prune_suspects",
-        // Reads through `reserved_seconds`, as does the guard.
-        "load_quota",
         // Inserts read nothing.
         "insert_announcements",
         "insert_billing_entries",
@@ -230,11 +237,11 @@ async fn the_guards_functions_use_indexes() {
     }
     for (name, parameters, types, arguments, index) in [
         (
-            "reserved_seconds",
-            &["of_user", "from_at", "to_at"][..],
-            "text, timestamptz, timestamptz",
-            "'u-1', now(), now() + interval '31 days'",
-            "reservations_live_by_user",
+            "used_seconds",
+            &["of_user", "from_at"][..],
+            "text, timestamptz",
+            "'u-1', now()",
+            "user_periods_pkey",
         ),
         (
             "peak_depth",

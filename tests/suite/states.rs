@@ -106,15 +106,13 @@ async fn the_tables_know_the_same_words() {
     database.finish().await;
 }
 
-/// Indexes hold what the queries that need them ask for: what is live, held or unsettled.
+/// Indexes hold what the queries that need them ask for: what is live or unsettled.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_indexes_hold_the_same_states() {
     let database = Database::new().await;
     type Holds = fn(State) -> bool;
-    let cases: [(&str, Holds); 4] = [
+    let cases: [(&str, Holds); 2] = [
         ("reservations_live_by_server", State::is_live),
-        ("reservations_live_by_user", State::is_live),
-        ("reservations_held_by_user", |state| state == State::Held),
         ("reservations_due", State::is_unsettled),
     ];
     for (index, expected) in cases {

@@ -18,7 +18,7 @@ use crate::rig::{Plan, Rig, SERVERS};
 use crate::statements::Statement;
 
 /// Requests on their way per terminal: enough for full batches in every partition.
-pub const WINDOW: usize = 10;
+pub const WINDOW: usize = 80;
 
 /// The calendar: 90 days of slots of two hours, so that deadlines share about a thousand instants.
 const SLOTS: i32 = 88 * 12;

@@ -1,7 +1,11 @@
 -- Decided commands with their answers, sorted by key, so that two batches that share ids cannot
 -- deadlock. A key that is taken meanwhile is an error: the batch is decided again and finds it.
+-- $10 places within the batch's block of the decision order
 insert into requests (terminal_id, message_id, kind, digest, outcome, answer_type, answer,
     server_id, reservation_id, seq, decided_at)
-select *, $11::timestamptz
+select terminal_id, message_id, kind, digest, outcome, answer_type, answer, server_id, reservation_id,
+    (currval('decision_block') << 16) + place, $11::timestamptz
 from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[],
     $8::text[], $9::uuid[], $10::bigint[])
+    as entry (terminal_id, message_id, kind, digest, outcome, answer_type, answer, server_id,
+        reservation_id, place)

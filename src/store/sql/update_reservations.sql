@@ -1,8 +1,12 @@
--- Changes of state. Each row says the state it was decided from; the number of rows that were
--- changed tells whether all of them still were in it.
-update reservations r
-set state = change.to_state, cancel_reason = change.cancel_reason,
-    reconfirmed_at = change.reconfirmed_at, settled_at = change.settled_at
-from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[])
-    as change (id, from_state, to_state, cancel_reason, reconfirmed_at, settled_at)
-where r.id = change.id and r.state = change.from_state
+-- Changes of state. Each row says the state it was decided from; fails unless all of them still were
+-- in it.
+with changed as (
+    update reservations r
+    set state = change.to_state, cancel_reason = change.cancel_reason,
+        reconfirmed_at = change.reconfirmed_at, settled_at = change.settled_at
+    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[])
+        as change (id, from_state, to_state, cancel_reason, reconfirmed_at, settled_at)
+    where r.id = change.id and r.state = change.from_state
+    returning r.id
+)
+select expect_rows((select count(*) from changed), cardinality($1))

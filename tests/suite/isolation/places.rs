@@ -4,9 +4,10 @@ use holdfast::domain::id::ServerId;
 use holdfast::store::registry;
 
 use super::{Arena, answers, assert_one_wins, names, request, words};
-use crate::support::database::refused;
+use crate::support::database::{Database, refused};
 use crate::support::engines;
-use crate::support::schedule::Job;
+use crate::support::gate::Phases;
+use crate::support::schedule::{Job, Race};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_place_of_a_server_goes_to_one() {
@@ -39,17 +40,20 @@ async fn race_for_a_place(sessions: usize, orders_min: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_hour_of_a_quota_goes_to_one() {
-    race_for_an_hour(2, 12).await;
+    race_for_an_hour(Arena::new(2).await, 12).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_hour_of_a_quota_goes_to_one_of_three() {
-    race_for_an_hour(3, 100).await;
+    // Users are locked late, so that little but what is sent at once holds the sessions in line.
+    let database = Database::new().await;
+    let race = Race::in_phases(&database.url, 3, Phases::Pipelines).await;
+    race_for_an_hour(Arena::with(database, race), 100).await;
 }
 
 /// One hour of quota; every session asks for another hour of another server in another partition.
-async fn race_for_an_hour(sessions: usize, orders_min: usize) {
-    let mut arena = Arena::new(sessions).await;
+async fn race_for_an_hour(mut arena: Arena, orders_min: usize) {
+    let sessions = arena.pools.len();
     while arena.race.next_order() {
         let [user] = names(arena.race.orders, ["ann"]);
         let terminal = arena.database.user(&user, Some(3_600)).await;

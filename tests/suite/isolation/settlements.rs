@@ -43,6 +43,7 @@ impl Due {
     async fn crowd(&self, arena: &Arena) {
         let (server, terminal) = (format!("crowd-{}", arena.race.orders), &self.terminal);
         arena.database.server(&server, 10_000, 0).await;
+        arena.database.accepts("update users set holds_max = 10000").await;
         let holds = format!(
             "with held as (
                 insert into reservations (id, terminal_id, message_id, user_id, server_id, partition,

@@ -11,7 +11,7 @@ use super::{engines, invariants};
 
 /// Takes away every reservation and its history, past the guard, as only a superuser can.
 pub const CLEAR: &str = "set session_replication_role = replica; delete from reservations;
-    delete from history; reset session_replication_role";
+    delete from history; reset session_replication_role; select recount_use()";
 
 /// A migrated database.
 pub struct Database {

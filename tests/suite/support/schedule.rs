@@ -51,6 +51,11 @@ impl Race {
     pub async fn new(url: &str, sessions: usize) -> Self {
         // With three, the orders of single locks would be tens of thousands.
         let phases = if sessions > 2 { Phases::Coarse } else { Phases::Fine };
+        Self::in_phases(url, sessions, phases).await
+    }
+
+    /// As [`Race::new`], cut in another way.
+    pub async fn in_phases(url: &str, sessions: usize, phases: Phases) -> Self {
         let changed = Arc::<Notify>::default();
         let mut gates = Vec::new();
         for _ in 0..sessions {
