@@ -36,6 +36,9 @@ setup_postgres() {
   setsid "${as_user[@]}" "$POSTGRES_BIN/initdb" --no-sync --username=postgres --auth=scram-sha-256 \
     --pwfile="$data.password" --encoding=UTF8 --no-locale --pgdata="$data"
   rm "$data.password"
+  # It takes no key but its own.
+  install -m 600 ${as_user[0]:+-o postgres} "$STATE/tls/server.key" "$data/server.key"
+  install -m 644 "$STATE/tls/server.pem" "$data/server.crt"
   # No Unix socket: its path may have 107 bytes at most, and TMPDIR can be longer.
   cat >>"$data/postgresql.conf" <<END
 listen_addresses = '127.0.0.1'
@@ -45,6 +48,7 @@ max_connections = 400
 shared_buffers = 256MB
 jit = off
 fsync = $fsync
+ssl = on
 END
   write_program "$STATE/postgres" <<<"cd '$data' && exec ${as_user[*]} '$POSTGRES_BIN/postgres' -D '$data' \"\$@\""
   write_program "$STATE/psql" <<END

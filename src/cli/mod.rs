@@ -26,7 +26,6 @@ use lapin::Connection;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{AMQP_URL, Config, ConfigError, DATABASE_URL, MANAGEMENT_URL, Variable};
-use crate::store::error::StoreError;
 use crate::store::pool;
 use crate::worker;
 use flags::{Flags, WorkerFlags};
@@ -184,8 +183,7 @@ impl Context {
     /// A connection to the database.
     async fn database(&self) -> Result<tokio_postgres::Client> {
         let settings = pool::settings(self.config.database_url()?)?;
-        let connected = settings.connect(tokio_postgres::NoTls).await;
-        let (client, connection) = connected.map_err(StoreError::from)?;
+        let (client, connection) = settings.connect().await?;
         tokio::spawn(connection);
         Ok(client)
     }

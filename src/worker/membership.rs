@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
-use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio_postgres::{AsyncMessage, Client};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -91,8 +91,8 @@ async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result
 
 /// A connection of its own: pooled ones do not hand out notifications.
 async fn connect(context: &Arc<Context>, nudged: Arc<Notify>) -> Result<Client, StoreError> {
-    let config = pool::settings(&context.settings.database_url)?;
-    let (client, mut connection) = config.connect(NoTls).await?;
+    let settings = pool::settings(&context.settings.database_url)?;
+    let (client, mut connection) = settings.connect().await?;
     let context = context.clone();
     tokio::spawn(async move {
         let mut messages = futures::stream::poll_fn(move |cx| connection.poll_message(cx));

@@ -1,8 +1,9 @@
 //! A worker: owns some of the partitions, decides their commands and settles their deadlines.
 //!
 //! Reading order: [`membership`] says which partitions are ours, [`session`] keeps a pipeline for
-//! each, [`pipeline`] decides in batches and [`announce`] answers and acknowledges, [`sweep`] finds
-//! what the delay ladder lost, [`relay`] tells events and notices, [`retention`] forgets what is old.
+//! each, [`pipeline`] decides in batches, after [`shedding`] has refused what is too much, and
+//! [`announce`] answers and acknowledges, [`sweep`] finds what the delay ladder lost, [`relay`] tells
+//! events and notices, [`retention`] forgets what is old.
 //!
 //! Absent on purpose: leader election, fencing tokens, and any decision by a replica's clock. The
 //! broker keeps a partition's consumer single, the database arbitrates whatever a former owner
@@ -84,8 +85,7 @@ async fn prepare(settings: Settings) -> Result<Context> {
         bail!("the database lacks {}; run `holdfast migrate`", pending.join(", "));
     }
     let config = pool::settings(&settings.database_url).context("the database URL")?;
-    let (client, connection) =
-        config.connect(tokio_postgres::NoTls).await.context("cannot connect to the database")?;
+    let (client, connection) = config.connect().await.context("cannot connect to the database")?;
     let driver = tokio::spawn(connection);
     let shape = registry::load_topology(&client)
         .await?

@@ -24,3 +24,4 @@ mod retention;
 mod rules;
 mod states;
 mod support;
+mod tls;
