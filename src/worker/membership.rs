@@ -4,6 +4,7 @@
 //! costs balance for a moment, never correctness.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -74,9 +75,11 @@ async fn connected(
     bounded(membership::join(&client)).await?;
     loop {
         let ours = owned.borrow().clone();
-        let live = bounded(membership::beat(&client, member, &ours)).await?;
+        let pulse = bounded(membership::beat(&client, member, &ours)).await?;
         *last_beat = Instant::now();
-        publish(owned, self::owned(context.shape.partitions, &live, member.id));
+        let rate = pulse.terminal_rate_max.map_or(0, i32::unsigned_abs);
+        context.terminal_rate_max.store(rate, Ordering::Relaxed);
+        publish(owned, self::owned(context.shape.partitions, &pulse.live, member.id));
         tokio::select! {
             () = stop.cancelled() => return bounded(membership::leave(&client, member.id)).await,
             () = nudged.notified() => {}

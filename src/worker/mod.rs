@@ -21,9 +21,11 @@ pub mod render;
 pub mod retention;
 pub mod session;
 pub mod settings;
+pub mod shedding;
 pub mod sweep;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use anyhow::{Context as _, Result, bail};
 use deadpool_postgres::Pool;
@@ -51,6 +53,8 @@ pub struct Context {
     pub shape: Shape,
     /// The database's clock.
     pub clock: Clock,
+    /// Most commands per second that a partition takes from one terminal; 0: as many as come.
+    pub terminal_rate_max: AtomicU32,
     /// Wakes the relay when something is to be announced.
     pub announced: Notify,
     /// This worker's id.
@@ -105,6 +109,7 @@ async fn prepare(settings: Settings) -> Result<Context> {
         settings,
         shape,
         clock: Clock::default(),
+        terminal_rate_max: AtomicU32::new(0),
         announced: Notify::new(),
         id: Uuid::now_v7(),
     })

@@ -7,6 +7,7 @@ mod contract;
 mod crash;
 mod deadlines;
 mod docker;
+mod flood;
 mod guard;
 mod input;
 mod isolation;
