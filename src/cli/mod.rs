@@ -13,6 +13,7 @@ mod migrate;
 mod output;
 mod policy;
 mod reservation;
+mod role;
 mod server;
 mod terminal;
 mod topology;
@@ -40,6 +41,8 @@ Setting up an installation:
       --connection-url https://gpu-1.example/
   holdfast user add alice
   holdfast terminal add alice-1 --user alice
+  holdfast role add worker holdfast_worker
+  holdfast topology account holdfast_worker
   holdfast worker
 
 Exit codes:
@@ -70,6 +73,9 @@ enum Command {
     Worker(WorkerFlags),
     /// Bring the database's schema up to date
     Migrate(migrate::Args),
+    /// Accounts of the database with the least rights
+    #[command(subcommand)]
+    Role(role::Command),
     /// What is declared on the broker
     #[command(subcommand)]
     Topology(topology::Command),
@@ -134,6 +140,7 @@ impl Cli {
         match self.command {
             Command::Worker(_) => worker::run(context.config.worker()?, (context.stop)()?).await,
             Command::Migrate(args) => migrate::run(&context, args).await,
+            Command::Role(command) => role::run(&context, command).await,
             Command::Topology(command) => topology::run(&context, command).await,
             Command::Server(command) => server::run(&context, command).await,
             Command::User(command) => user::run(&context, command).await,
@@ -152,6 +159,7 @@ impl Command {
     /// What has to be configured for it.
     fn needs(&self) -> &'static [Variable] {
         match self {
+            Command::Topology(topology::Command::Account { .. }) => &[AMQP_URL, MANAGEMENT_URL],
             Command::Worker(_) | Command::Topology(_) => &[DATABASE_URL, AMQP_URL],
             Command::Terminal(terminal::Command::Add { .. }) => {
                 &[DATABASE_URL, AMQP_URL, MANAGEMENT_URL]
@@ -159,6 +167,7 @@ impl Command {
             Command::Biller(_) => &[AMQP_URL, MANAGEMENT_URL],
             Command::Client(_) | Command::Billing(billing::Command::Tail(_)) => &[AMQP_URL],
             Command::Migrate(_)
+            | Command::Role(_)
             | Command::Server(_)
             | Command::User(_)
             | Command::Policy(_)

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::pool;
+use super::{pool, roles};
 
 mod embedded {
     refinery::embed_migrations!("schema/migrations");
@@ -30,6 +30,7 @@ pub async fn migrate(url: &str) -> Result<Vec<String>> {
         .run_async(&mut client)
         .await
         .context("a migration failed")?;
+    roles::grant_all(&client).await.context("granting rights on the tables")?;
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
 }
 

@@ -17,6 +17,7 @@ mod model;
 mod operator;
 mod order;
 mod plans;
+mod privileges;
 mod queries;
 mod readme;
 mod reminders;

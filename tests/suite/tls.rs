@@ -18,7 +18,7 @@ fn file(name: &str) -> Option<String> {
 }
 
 fn database_url(stack: &Stack, host: &str, options: &str) -> String {
-    let mut url: Url = stack.database_url.parse().expect("a URL");
+    let mut url: Url = stack.worker_url.parse().expect("a URL");
     url.set_host(Some(host)).expect("a host");
     url.set_query(Some(options));
     url.to_string()

@@ -62,7 +62,7 @@ async fn a_sender_cannot_pretend_that_its_message_was_redelivered() {
     let mut terminal = stack.terminal("ann").await;
     for statement in [
         "create table suspected as select 1 as times where false",
-        "create function note() returns trigger language plpgsql as
+        "create function note() returns trigger language plpgsql security definer as
             'begin insert into suspected values (1); return new; end'",
         "create trigger note before insert on suspects for each row execute function note()",
     ] {
