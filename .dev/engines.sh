@@ -25,6 +25,7 @@ prepare_engines() {
   find_postgres || die 1 "cannot find PostgreSQL $MIN_POSTGRES or newer after installing it"
   find_rabbitmq || install_packages $MIN_RABBITMQ "https://www.rabbitmq.com/docs/download, $OR_YOURS" rabbitmq-server
   find_rabbitmq || die 1 "cannot find RabbitMQ $MIN_RABBITMQ or newer after installing it"
+  command -v openssl >/dev/null || install_packages 3 "https://www.openssl.org, $OR_YOURS" openssl
 }
 
 # bring_up throwaway|durable|measured: a state directory and, unless the caller has some, engines in
@@ -48,6 +49,7 @@ start_engines() {
   # containers, Erlang allocates its tables for a billion.
   ulimit -Sn 65536 2>/dev/null || ulimit -Sn "$(ulimit -Hn)"
   choose_ports
+  make_certificates >"$STATE/log/certificates.log" 2>&1 || { tail -n 15 "$STATE/log/certificates.log" >&2; die 1 "openssl failed"; }
   pg_password=$(random) broker_password=$(random)
   printf 'dev: starting PostgreSQL %s and RabbitMQ %s ... ' "$POSTGRES_VERSION" "$BROKER_VERSION" >&2
   setup_postgres "$1" "$pg_password" >"$STATE/log/postgres-setup.log" 2>&1 </dev/null &
@@ -60,24 +62,26 @@ start_engines() {
   export AMQP_URL=amqp://broker-admin:$broker_password@127.0.0.1:$AMQP_PORT/%2f
   export RABBITMQ_MANAGEMENT_URL=http://broker-admin:$broker_password@127.0.0.1:$HTTP_PORT
   export HOLDFAST_RABBITMQCTL=$STATE/rabbitmqctl
+  # PostgreSQL has TLS on its one port, RabbitMQ on another.
+  export HOLDFAST_DEV_TLS=$STATE/tls HOLDFAST_DEV_AMQPS_PORT=$AMQPS_PORT
 }
 
 random() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
 
-# Five neighbouring ports. The place to look first depends on the process id, so runs that start
+# Six neighbouring ports. The place to look first depends on the process id, so runs that start
 # at the same moment do not try the same ones; and all lie below the range from which the kernel
 # takes ports for outgoing connections, so none is lost between this check and its use.
 choose_ports() {
-  local base=$((17000 + 5 * ($$ % 1600))) n
+  local base=$((17000 + 6 * ($$ % 1600))) n
   for _ in {1..200}; do
-    for n in 0 1 2 3 4; do
+    for n in {0..5}; do
       if grep -qs "$(printf ':%04X ' $((base + n)))" /proc/net/tcp /proc/net/tcp6; then
-        base=$((17000 + 5 * (RANDOM % 1600)))
+        base=$((17000 + 6 * (RANDOM % 1600)))
         continue 2
       fi
     done
     POSTGRES_PORT=$base AMQP_PORT=$((base + 1)) HTTP_PORT=$((base + 2))
-    DIST_PORT=$((base + 3)) EPMD_PORT=$((base + 4))
+    DIST_PORT=$((base + 3)) EPMD_PORT=$((base + 4)) AMQPS_PORT=$((base + 5))
     return 0
   done
   die 1 "no free ports on 127.0.0.1"

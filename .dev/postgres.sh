@@ -40,6 +40,9 @@ setup_postgres() {
   setsid "${as_user[@]}" "$POSTGRES_BIN/initdb" --no-sync --username=postgres --auth=scram-sha-256 \
     --pwfile="$data.password" --encoding=UTF8 --no-locale --pgdata="$data"
   rm "$data.password"
+  # It takes no key but its own.
+  install -m 600 ${as_user[0]:+-o postgres} "$STATE/tls/server.key" "$data/server.key"
+  install -m 644 "$STATE/tls/server.pem" "$data/server.crt"
   # No Unix socket: its path may have 107 bytes at most, and TMPDIR can be longer.
   cat >>"$data/postgresql.conf" <<END
 listen_addresses = '127.0.0.1'
@@ -50,6 +53,7 @@ shared_buffers = 256MB
 jit = off
 fsync = $fsync
 shared_preload_libraries = '$preload'
+ssl = on
 END
   if [[ -n $preload ]]; then echo 'pg_stat_statements.track = none' >>"$data/postgresql.conf"; fi
   write_program "$STATE/postgres" <<<"cd '$data' && exec ${as_user[*]} '$POSTGRES_BIN/postgres' -D '$data' \"\$@\""

@@ -39,6 +39,11 @@ END
   echo '[{rabbit,[{dead_letter_worker_publisher_confirm_timeout,10000}]}].' >"$dir/advanced.config"
   cat >"$dir/rabbitmq.conf" <<END
 listeners.tcp.local = 127.0.0.1:$AMQP_PORT
+listeners.ssl.local = 127.0.0.1:$AMQPS_PORT
+ssl_options.cacertfile = $STATE/tls/authority.pem
+ssl_options.certfile = $STATE/tls/server.pem
+ssl_options.keyfile = $STATE/tls/server.key
+ssl_options.verify = verify_none
 management.tcp.ip = 127.0.0.1
 management.tcp.port = $HTTP_PORT
 default_user = broker-admin

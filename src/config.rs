@@ -27,7 +27,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use crate::broker::connection::Endpoint;
-use crate::store;
+use crate::store::{self, error::StoreError};
 use crate::worker::settings::{BATCH_MAX as BATCH_LIMIT, Settings};
 
 /// A setting: the environment variable and the flag that set it.
@@ -278,9 +278,8 @@ fn database_url(text: &str) -> Result<String, String> {
     // The parser's own message may quote parts of a password.
     match store::pool::settings(text) {
         Ok(_) if scheme => Ok(text.to_owned()),
-        _ => Err("must look like postgres://user:password@host:5432/database; of the options, \
-                  sslmode=verify-full and sslrootcert are not supported"
-            .to_owned()),
+        Err(StoreError::Url(reason)) => Err(reason),
+        _ => Err("must look like postgres://user:password@host:5432/database".to_owned()),
     }
 }
 

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! A layer uses only layers to its right, and `broker` and `store` do not know each other. A test
-//! (`tests/suite/layers.rs`) checks it. [`config`] stands beside the command line.
+//! (`tests/suite/layers.rs`) checks it. [`config`] stands beside the command line, [`tls`] below
+//! `broker` and `store`.
 //!
 //! # What always holds
 //!
@@ -60,4 +61,5 @@ mod crash;
 pub mod domain;
 pub mod message;
 pub mod store;
+pub mod tls;
 pub mod worker;

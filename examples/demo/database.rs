@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use holdfast::domain::interval::Instant;
 use holdfast::store::pool;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, SimpleQueryMessage};
 use uuid::Uuid;
 
 use crate::words::Window;
@@ -36,7 +36,7 @@ impl Database {
     pub async fn connect(url: &str) -> Result<Self> {
         let settings = pool::settings(url).context("DATABASE_URL")?;
         let (client, connection) =
-            settings.connect(NoTls).await.context("connecting to the database")?;
+            settings.connect().await.context("connecting to the database")?;
         tokio::spawn(connection);
         Ok(Self(client))
     }

@@ -14,7 +14,7 @@ use holdfast::store::{migrations, pool};
 use lapin::Connection;
 use rabbitmq_http_client::api::Client as Management;
 use rabbitmq_http_client::requests::{Permissions, VirtualHostParams};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 use url::Url;
 use uuid::Uuid;
 
@@ -169,12 +169,11 @@ fn user(number: usize) -> Result<UserId> {
 }
 
 async fn connect(url: &str) -> Result<Client> {
-    let settings = pool::settings(url).context("DATABASE_URL")?;
     // The checks read everything at once, which may take longer than a worker's statement.
-    let settings = settings.clone().options("-c timezone=UTC").to_owned();
-    let (client, connection) =
-        settings.connect(NoTls).await.context("connecting to the database")?;
+    let settings = pool::unlimited(url).context("DATABASE_URL")?;
+    let (client, connection) = settings.connect().await.context("connecting to the database")?;
     tokio::spawn(connection);
+    client.batch_execute("set timezone to 'UTC'").await?;
     Ok(client)
 }
 

@@ -26,6 +26,13 @@ const PASSWORD_LEN: usize = 32;
 /// A grant that matches no name.
 const NOTHING: &str = "^$";
 
+/// What a worker publishes to: answers and notices, events, dead letters, and wake-ups on their way
+/// and at its end.
+const OF_WORKERS_WRITE: &str =
+    r"^reservation\.(replies|events|dead|due)\.v1$|^reservation\.delay\.v1\.[0-9]+$";
+/// What a worker consumes: the partitions.
+const OF_WORKERS_READ: &str = r"^reservation\.commands\.v1\.[0-9]+$";
+
 /// The account of the billing system `name`. No terminal's, as no id has an underscore.
 pub fn biller_account(name: &str) -> String {
     format!("biller_{name}")
@@ -109,6 +116,26 @@ impl Accounts {
             configure: NOTHING,
             write: NOTHING,
             read: &literal(BILLING_QUEUE),
+        };
+        let granted = self.client.declare_permissions(&permissions).await;
+        granted.context("granting permissions")?;
+        Ok(password)
+    }
+
+    /// Makes an account for workers and returns its password. It cannot declare or delete anything,
+    /// send a command or read an answer. Like a terminal's, it is complete once it has its
+    /// permissions.
+    pub async fn create_worker(&self, account: &str) -> Result<String> {
+        if self.find(account).await? == Found::Complete {
+            bail!("the broker already has an account named {account}");
+        }
+        let password = self.create_account(account).await?;
+        let permissions = Permissions {
+            user: account,
+            vhost: &self.vhost,
+            configure: NOTHING,
+            write: OF_WORKERS_WRITE,
+            read: OF_WORKERS_READ,
         };
         let granted = self.client.declare_permissions(&permissions).await;
         granted.context("granting permissions")?;

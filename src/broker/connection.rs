@@ -1,12 +1,19 @@
 //! Connections, and where they go.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
+use async_rs::util::RuntimeParts;
+use async_rs::{Runtime, Tokio};
+use lapin::tcp::{AsyncTcpStream, RustlsConnector};
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
+use rustls::ClientConfig;
 use url::Url;
 
+use super::screened::{Screened, ScreeningReactor};
 use super::{BrokerError, bounded};
+use crate::tls;
 
 /// Heartbeat, in seconds, when the URL does not say one. A half-open peer is noticed after two;
 /// the server's own suggestion of 60 would be too long to wait for a takeover.
@@ -17,6 +24,8 @@ const HEARTBEAT_SECONDS: u16 = 10;
 pub struct Endpoint {
     uri: AMQPUri,
     shown: String,
+    /// Whom to trust, for `amqps`.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -34,8 +43,12 @@ impl std::fmt::Display for Endpoint {
 impl FromStr for Endpoint {
     type Err = String;
 
+    /// With `amqps`, certificate and host name are checked; the option `cacertfile` names a PEM file
+    /// of authorities to trust instead of the system's.
     fn from_str(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;
+        let mut text = text.to_owned();
+        let authorities = tls::take_option(&mut text, "cacertfile");
+        let url = Url::parse(&text).map_err(|error| format!("not a URL: {error}"))?;
         if !matches!(url.scheme(), "amqp" | "amqps") {
             return Err("the scheme must be amqp or amqps".to_owned());
         }
@@ -47,9 +60,17 @@ impl FromStr for Endpoint {
             return Err("name the vhost; the default one is /%2f".to_owned());
         }
         // The library's message can quote the text, and with it the password.
-        let mut uri = AMQPUri::from_str(text)
+        let mut uri = AMQPUri::from_str(&text)
             .map_err(|_| "must look like amqp://account:password@host:5672/vhost".to_owned())?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        let tls = match (url.scheme(), authorities) {
+            ("amqps", authorities) => {
+                let trusted = tls::client_config(authorities.as_deref());
+                Some(trusted.map_err(|error| error.to_string())?)
+            }
+            (_, Some(_)) => return Err("cacertfile needs the scheme amqps".to_owned()),
+            (_, None) => None,
+        };
         let shown = format!(
             "{}://{}@{}:{}/{}",
             url.scheme(),
@@ -58,7 +79,7 @@ impl FromStr for Endpoint {
             uri.authority.port,
             uri.vhost
         );
-        Ok(Self { uri, shown })
+        Ok(Self { uri, shown, tls })
     }
 }
 
@@ -96,10 +117,32 @@ impl Endpoint {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         bounded(
             format!("connecting to {}", self.shown),
-            Connection::connect_uri(self.uri.clone(), properties),
+            connect(self.uri.clone(), self.tls.clone(), properties),
         )
         .await
     }
+}
+
+/// Connects with a stream that no message can break.
+async fn connect(
+    uri: AMQPUri,
+    tls: Option<Arc<ClientConfig>>,
+    properties: ConnectionProperties,
+) -> lapin::Result<Connection> {
+    let tokio = Runtime::tokio_current();
+    let reactor = ScreeningReactor(tokio.clone());
+    let runtime = Runtime::new(RuntimeParts::new(Tokio::current(), reactor));
+    let open = async move |uri: AMQPUri, _| {
+        let host = uri.authority.host;
+        let address = tokio.to_socket_addrs((host.clone(), uri.authority.port));
+        let stream = AsyncTcpStream::connect(&tokio, address).await?;
+        let stream = match &tls {
+            Some(trust) => stream.into_rustls(&RustlsConnector::from(trust.clone()), &host).await?,
+            None => stream,
+        };
+        Ok(AsyncTcpStream::Plain(Screened::new(stream)))
+    };
+    Connection::connector(uri, runtime, open, properties).await
 }
 
 #[cfg(test)]

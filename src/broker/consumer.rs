@@ -124,6 +124,7 @@ pub fn received(delivery: Delivery) -> Received {
             Some(value) if delivery.redelivered => header_number(value),
             _ => 0,
         },
+        redelivered: delivery.redelivered,
         body: delivery.data,
     }
 }

@@ -12,6 +12,8 @@ pub mod delay;
 pub mod publisher;
 pub mod removal;
 pub mod reply_queues;
+pub mod screen;
+pub mod screened;
 pub mod temporary;
 pub mod topology;
 

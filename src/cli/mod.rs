@@ -13,6 +13,7 @@ mod migrate;
 mod output;
 mod policy;
 mod reservation;
+mod role;
 mod server;
 mod terminal;
 mod topology;
@@ -26,7 +27,6 @@ use lapin::Connection;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{AMQP_URL, Config, ConfigError, DATABASE_URL, MANAGEMENT_URL, Variable};
-use crate::store::error::StoreError;
 use crate::store::pool;
 use crate::worker;
 use flags::{Flags, WorkerFlags};
@@ -41,6 +41,8 @@ Setting up an installation:
       --connection-url https://gpu-1.example/
   holdfast user add alice
   holdfast terminal add alice-1 --user alice
+  holdfast role add worker holdfast_worker
+  holdfast topology account holdfast_worker
   holdfast worker
 
 Exit codes:
@@ -71,6 +73,9 @@ enum Command {
     Worker(WorkerFlags),
     /// Bring the database's schema up to date
     Migrate(migrate::Args),
+    /// Accounts of the database with the least rights
+    #[command(subcommand)]
+    Role(role::Command),
     /// What is declared on the broker
     #[command(subcommand)]
     Topology(topology::Command),
@@ -135,6 +140,7 @@ impl Cli {
         match self.command {
             Command::Worker(_) => worker::run(context.config.worker()?, (context.stop)()?).await,
             Command::Migrate(args) => migrate::run(&context, args).await,
+            Command::Role(command) => role::run(&context, command).await,
             Command::Topology(command) => topology::run(&context, command).await,
             Command::Server(command) => server::run(&context, command).await,
             Command::User(command) => user::run(&context, command).await,
@@ -153,6 +159,7 @@ impl Command {
     /// What has to be configured for it.
     fn needs(&self) -> &'static [Variable] {
         match self {
+            Command::Topology(topology::Command::Account { .. }) => &[AMQP_URL, MANAGEMENT_URL],
             Command::Worker(_) | Command::Topology(_) => &[DATABASE_URL, AMQP_URL],
             Command::Terminal(terminal::Command::Add { .. }) => {
                 &[DATABASE_URL, AMQP_URL, MANAGEMENT_URL]
@@ -160,6 +167,7 @@ impl Command {
             Command::Biller(_) => &[AMQP_URL, MANAGEMENT_URL],
             Command::Client(_) | Command::Billing(billing::Command::Tail(_)) => &[AMQP_URL],
             Command::Migrate(_)
+            | Command::Role(_)
             | Command::Server(_)
             | Command::User(_)
             | Command::Policy(_)
@@ -184,8 +192,7 @@ impl Context {
     /// A connection to the database.
     async fn database(&self) -> Result<tokio_postgres::Client> {
         let settings = pool::settings(self.config.database_url()?)?;
-        let connected = settings.connect(tokio_postgres::NoTls).await;
-        let (client, connection) = connected.map_err(StoreError::from)?;
+        let (client, connection) = settings.connect().await?;
         tokio::spawn(connection);
         Ok(client)
     }

@@ -1,4 +1,4 @@
-//! `holdfast policy`: quota periods, default limits and how long things are kept.
+//! `holdfast policy`: quota periods, limits and how long things are kept.
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
@@ -37,6 +37,9 @@ pub(super) struct Set {
     /// How long after its end a reservation is kept; not shorter than the answers, and at least 40
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(40..=36_500))]
     reservations_kept_days: Option<i64>,
+    /// Commands per second that one terminal may send to one partition; 0: no limit
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    terminal_rate_max: Option<i32>,
 }
 
 const DAY_SECONDS: i64 = 86_400;
@@ -70,6 +73,7 @@ fn change(set: Set) -> PolicyChange {
         holds_default_max: set.holds_default_max,
         answers_kept_seconds: set.answers_kept_days.map(|days| days * DAY_SECONDS),
         reservations_kept_seconds: set.reservations_kept_days.map(|days| days * DAY_SECONDS),
+        terminal_rate_max: set.terminal_rate_max,
     }
 }
 
@@ -86,6 +90,12 @@ fn text(policy: &Policy) -> String {
         (
             "reservations kept",
             format!("{} after their end", days(policy.reservations_kept_seconds)),
+        ),
+        (
+            "terminal rate",
+            policy.terminal_rate_max.map_or("no limit".to_owned(), |rate| {
+                format!("{rate} commands per second and partition")
+            }),
         ),
     ])
 }

@@ -1,5 +1,6 @@
 //! `holdfast topology`: declare, verify and remove what is on the broker.
 
+mod account;
 mod remove;
 
 use anyhow::{Context as _, Result};
@@ -36,6 +37,21 @@ pub(super) enum Command {
     ///
     /// Exits with 3 and names what is missing or does not work.
     Verify,
+    /// Make a broker account for the workers, which can do what that takes and nothing else; prints
+    /// its AMQP URL
+    ///
+    /// It publishes answers, events, wake-ups and dead letters, and consumes the partitions; it
+    /// declares and deletes nothing. The name has an underscore, which no terminal's id can have.
+    /// All workers use the same account. The URL contains the account's password, which is shown
+    /// this once; for a new one delete the broker account and run this again.
+    #[command(after_help = "\
+Example:
+  holdfast topology account holdfast_worker")]
+    Account {
+        /// Name: 1 to 63 characters of a-z, 0-9 and '_', a letter first, with an underscore
+        #[arg(value_parser = account::name)]
+        name: String,
+    },
     /// Delete Holdfast's exchanges and queues from the vhost
     ///
     /// The terminals' queues of answers are among them. Refuses if a queue holds messages or has
@@ -50,6 +66,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
             apply(context, partitions, delay_levels).await
         }
         Command::Verify => verify(context).await,
+        Command::Account { name } => account::run(context, &name).await,
         Command::Remove(remove) => remove::run(context, &remove).await,
     }
 }

@@ -41,6 +41,8 @@ pub struct Received {
     pub traceparent: Option<String>,
     /// How often it was delivered before, as counted by the broker.
     pub delivery_count: u64,
+    /// Whether it was delivered before.
+    pub redelivered: bool,
     /// The body.
     pub body: Vec<u8>,
 }

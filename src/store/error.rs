@@ -14,6 +14,9 @@ pub enum StoreError {
     /// A step took longer than its bound; its outcome is unknown.
     #[error("{0} timed out")]
     Timeout(&'static str),
+    /// The database's URL cannot be used as it stands.
+    #[error("the database URL: {0}")]
+    Url(String),
     /// A row does not say what the schema promises, or changed although it was locked.
     #[error("unexpected: {0}")]
     Unexpected(String),

@@ -33,13 +33,21 @@ pub async fn join(client: &Client) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Says that this worker lives, and returns all that do, in order of id. The first beat nudges the
+/// What a beat brings back.
+pub struct Pulse {
+    /// All live workers, in order of id.
+    pub live: Vec<Uuid>,
+    /// See [`Policy::terminal_rate_max`](super::policy::Policy::terminal_rate_max).
+    pub terminal_rate_max: Option<i32>,
+}
+
+/// Says that this worker lives, and returns who else does. The first beat nudges the
 /// others.
 pub async fn beat(
     client: &Client,
     member: &Member,
     partitions: &[i32],
-) -> Result<Vec<Uuid>, StoreError> {
+) -> Result<Pulse, StoreError> {
     let rows = client
         .query(
             sql!("beat"),
@@ -49,7 +57,10 @@ pub async fn beat(
     if rows.iter().any(|row| row.get("joined")) {
         nudge(client).await?;
     }
-    Ok(rows.iter().map(|row| row.get("id")).collect())
+    Ok(Pulse {
+        live: rows.iter().map(|row| row.get("id")).collect(),
+        terminal_rate_max: rows.first().and_then(|row| row.get("terminal_rate_max")),
+    })
 }
 
 /// Says that this worker leaves, and nudges the others to take over.

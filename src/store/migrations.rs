@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 
+use super::{pool, roles};
+
 mod embedded {
     refinery::embed_migrations!("schema/migrations");
 }
@@ -12,9 +14,8 @@ const MIGRATION_LOCK: i64 = 0x686f_6c64_6661_7374;
 
 /// Connects outside any pool, without the session limits of workers: a migration may take long.
 async fn connect(url: &str) -> Result<tokio_postgres::Client> {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
-        .await
-        .context("cannot connect to the database")?;
+    let connected = pool::unlimited(url)?.connect().await;
+    let (client, connection) = connected.context("cannot connect to the database")?;
     tokio::spawn(connection);
     Ok(client)
 }
@@ -29,6 +30,7 @@ pub async fn migrate(url: &str) -> Result<Vec<String>> {
         .run_async(&mut client)
         .await
         .context("a migration failed")?;
+    roles::grant_all(&client).await.context("granting rights on the tables")?;
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
 }
 

@@ -23,6 +23,7 @@ pub mod registry;
 pub mod reports;
 pub mod reservations;
 pub mod retention;
+pub mod roles;
 pub mod save;
 pub mod servers;
 pub mod suspects;

@@ -20,6 +20,8 @@ pub struct Policy {
     pub answers_kept_seconds: i64,
     /// Seconds after its end for which a reservation is kept, with what was told about it.
     pub reservations_kept_seconds: i64,
+    /// Most commands per second that a partition takes from one terminal.
+    pub terminal_rate_max: Option<i32>,
 }
 
 /// What to change in the policy; `None` leaves it as it is.
@@ -37,6 +39,8 @@ pub struct PolicyChange {
     pub answers_kept_seconds: Option<i64>,
     /// See [`Policy::reservations_kept_seconds`].
     pub reservations_kept_seconds: Option<i64>,
+    /// See [`Policy::terminal_rate_max`]; 0 takes the limit away.
+    pub terminal_rate_max: Option<i32>,
 }
 
 fn read(row: &Row) -> Policy {
@@ -47,6 +51,7 @@ fn read(row: &Row) -> Policy {
         holds_default_max: row.get("holds_default_max"),
         answers_kept_seconds: row.get("answers_kept_seconds"),
         reservations_kept_seconds: row.get("reservations_kept_seconds"),
+        terminal_rate_max: row.get("terminal_rate_max"),
     }
 }
 
@@ -65,7 +70,8 @@ pub async fn update_policy(client: &Client, change: &PolicyChange) -> Result<Pol
                  quota_default_seconds = coalesce($3, quota_default_seconds),
                  holds_default_max = coalesce($4, holds_default_max),
                  answers_kept_seconds = coalesce($5, answers_kept_seconds),
-                 reservations_kept_seconds = coalesce($6, reservations_kept_seconds)
+                 reservations_kept_seconds = coalesce($6, reservations_kept_seconds),
+                 terminal_rate_max = nullif(coalesce($7, terminal_rate_max), 0)
              returning *",
             &[
                 &change.quota_period,
@@ -74,6 +80,7 @@ pub async fn update_policy(client: &Client, change: &PolicyChange) -> Result<Pol
                 &change.holds_default_max,
                 &change.answers_kept_seconds,
                 &change.reservations_kept_seconds,
+                &change.terminal_rate_max,
             ],
         )
         .await?;

@@ -1,13 +1,18 @@
 //! Connections to PostgreSQL, every one with bounds on everything that can hang.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{
     ClientWrapper, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
 };
-use tokio_postgres::NoTls;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::StoreError;
+use crate::tls;
 
 /// Waiting for, opening and recycling a connection are each bounded by this.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,29 +33,78 @@ const SESSION_OPTIONS: &str = "-c statement_timeout=20s -c lock_timeout=5s \
 const PLANNER_OPTIONS: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off \
     -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off";
 
-/// The connection settings of `url` with Holdfast's own added.
-pub fn settings(url: &str) -> Result<tokio_postgres::Config, tokio_postgres::Error> {
-    let mut config: tokio_postgres::Config = url.parse()?;
-    let options = match config.get_options() {
+/// How to connect: an address, an account, and whom to trust.
+#[derive(Clone)]
+pub struct Settings {
+    config: tokio_postgres::Config,
+    tls: MakeRustlsConnect,
+}
+
+/// What drives a connection and hands out its messages.
+pub type Driver = tokio_postgres::Connection<Socket, Stream>;
+type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
+
+impl Settings {
+    /// Connects.
+    pub async fn connect(&self) -> Result<(Client, Driver), StoreError> {
+        Ok(self.config.connect(self.tls.clone()).await?)
+    }
+}
+
+/// The connection settings of `url` with the limits of Holdfast's sessions.
+pub fn settings(url: &str) -> Result<Settings, StoreError> {
+    let mut settings = unlimited(url)?;
+    let options = match settings.config.get_options() {
         Some(given) => format!("{SESSION_OPTIONS} {given}"),
         None => SESSION_OPTIONS.to_owned(),
     };
-    config
+    settings
+        .config
         .options(options)
         .application_name("holdfast")
         .connect_timeout(CONNECTION_TIMEOUT)
         .tcp_user_timeout(TCP_USER_TIMEOUT)
         .keepalives_idle(TCP_USER_TIMEOUT);
-    Ok(config)
+    Ok(settings)
+}
+
+/// The connection settings of `url` as they stand.
+///
+/// `sslmode` is `disable`, the default, or `require` or `verify-full`, which are the same here:
+/// certificate and host name are checked. What libpq calls `allow`, `prefer` and `verify-ca` would
+/// encrypt for whoever stands in between. `sslrootcert` names a PEM file of authorities to trust
+/// instead of the system's.
+pub fn unlimited(url: &str) -> Result<Settings, StoreError> {
+    let mut url = url.to_owned();
+    let mode = tls::take_option(&mut url, "sslmode");
+    let authorities = tls::take_option(&mut url, "sslrootcert");
+    let (mode, trust) = match (mode.as_deref(), authorities) {
+        (None | Some("disable"), None) => (SslMode::Disable, tls::nobody()),
+        (None | Some("disable"), Some(_)) => {
+            return Err(StoreError::Url("sslrootcert needs sslmode=verify-full".to_owned()));
+        }
+        (Some("require" | "verify-full"), authorities) => {
+            (SslMode::Require, tls::client_config(authorities.as_deref()))
+        }
+        _ => {
+            let modes = "sslmode must be disable, or require or verify-full, which both check the \
+                         server's certificate and name";
+            return Err(StoreError::Url(modes.to_owned()));
+        }
+    };
+    let mut config: tokio_postgres::Config = url.parse()?;
+    config.ssl_mode(mode);
+    let trust = trust.map_err(|error| StoreError::Url(error.to_string()))?;
+    Ok(Settings { config, tls: MakeRustlsConnect::new(Arc::unwrap_or_clone(trust)) })
 }
 
 /// A pool of at most `size` connections for the work of batches, sweeps, relays and pruning.
-pub fn open(mut settings: tokio_postgres::Config, size: usize) -> Pool {
-    let given = settings.get_options().unwrap_or_default();
+pub fn open(mut settings: Settings, size: usize) -> Pool {
+    let given = settings.config.get_options().unwrap_or_default();
     let options = format!("{PLANNER_OPTIONS} {given}");
-    settings.options(options);
+    settings.config.options(options);
     let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    Pool::builder(Manager::from_config(settings, NoTls, manager_config))
+    Pool::builder(Manager::from_config(settings.config, settings.tls, manager_config))
         .max_size(size)
         .wait_timeout(Some(CONNECTION_TIMEOUT))
         .create_timeout(Some(CONNECTION_TIMEOUT))

@@ -4,12 +4,13 @@
 //! costs balance for a moment, never correctness.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
-use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio_postgres::{AsyncMessage, Client};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -74,9 +75,11 @@ async fn connected(
     bounded(membership::join(&client)).await?;
     loop {
         let ours = owned.borrow().clone();
-        let live = bounded(membership::beat(&client, member, &ours)).await?;
+        let pulse = bounded(membership::beat(&client, member, &ours)).await?;
         *last_beat = Instant::now();
-        publish(owned, self::owned(context.shape.partitions, &live, member.id));
+        let rate = pulse.terminal_rate_max.map_or(0, i32::unsigned_abs);
+        context.terminal_rate_max.store(rate, Ordering::Relaxed);
+        publish(owned, self::owned(context.shape.partitions, &pulse.live, member.id));
         tokio::select! {
             () = stop.cancelled() => return bounded(membership::leave(&client, member.id)).await,
             () = nudged.notified() => {}
@@ -91,8 +94,8 @@ async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result
 
 /// A connection of its own: pooled ones do not hand out notifications.
 async fn connect(context: &Arc<Context>, nudged: Arc<Notify>) -> Result<Client, StoreError> {
-    let config = pool::settings(&context.settings.database_url)?;
-    let (client, mut connection) = config.connect(NoTls).await?;
+    let settings = pool::settings(&context.settings.database_url)?;
+    let (client, mut connection) = settings.connect().await?;
     let context = context.clone();
     tokio::spawn(async move {
         let mut messages = futures::stream::poll_fn(move |cx| connection.poll_message(cx));

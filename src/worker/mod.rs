@@ -1,8 +1,9 @@
 //! A worker: owns some of the partitions, decides their commands and settles their deadlines.
 //!
 //! Reading order: [`membership`] says which partitions are ours, [`session`] keeps a pipeline for
-//! each, [`pipeline`] decides in batches and [`announce`] answers and acknowledges, [`sweep`] finds
-//! what the delay ladder lost, [`relay`] tells events and notices, [`retention`] forgets what is old.
+//! each, [`pipeline`] decides in batches, after [`shedding`] has refused what is too much, and
+//! [`announce`] answers and acknowledges, [`sweep`] finds what the delay ladder lost, [`relay`] tells
+//! events and notices, [`retention`] forgets what is old.
 //!
 //! Absent on purpose: leader election, fencing tokens, and any decision by a replica's clock. The
 //! broker keeps a partition's consumer single, the database arbitrates whatever a former owner
@@ -20,9 +21,11 @@ pub mod render;
 pub mod retention;
 pub mod session;
 pub mod settings;
+pub mod shedding;
 pub mod sweep;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use anyhow::{Context as _, Result, bail};
 use deadpool_postgres::Pool;
@@ -50,6 +53,8 @@ pub struct Context {
     pub shape: Shape,
     /// The database's clock.
     pub clock: Clock,
+    /// Most commands per second that a partition takes from one terminal; 0: as many as come.
+    pub terminal_rate_max: AtomicU32,
     /// Wakes the relay when something is to be announced.
     pub announced: Notify,
     /// This worker's id.
@@ -84,8 +89,7 @@ async fn prepare(settings: Settings) -> Result<Context> {
         bail!("the database lacks {}; run `holdfast migrate`", pending.join(", "));
     }
     let config = pool::settings(&settings.database_url).context("the database URL")?;
-    let (client, connection) =
-        config.connect(tokio_postgres::NoTls).await.context("cannot connect to the database")?;
+    let (client, connection) = config.connect().await.context("cannot connect to the database")?;
     let driver = tokio::spawn(connection);
     let shape = registry::load_topology(&client)
         .await?
@@ -105,6 +109,7 @@ async fn prepare(settings: Settings) -> Result<Context> {
         settings,
         shape,
         clock: Clock::default(),
+        terminal_rate_max: AtomicU32::new(0),
         announced: Notify::new(),
         id: Uuid::now_v7(),
     })

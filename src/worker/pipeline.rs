@@ -4,7 +4,9 @@
 //! partition are committed in order, and answers are acknowledged in order.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +16,7 @@ use tracing::{debug, error, warn};
 use super::announce::{self, Handled};
 use super::recoverability::{Action, judge};
 use super::render::{Reaction, outgoing_dead, outgoing_reply, refused, render};
+use super::shedding::Shedding;
 use super::{Context, arming, backoff};
 use crate::broker::BrokerError;
 use crate::broker::consumer::{QueueConsumer, received};
@@ -21,7 +24,7 @@ use crate::broker::publisher::Publisher;
 use crate::broker::topology::{PREFETCH, partition_queue};
 use crate::crash_point;
 use crate::domain::refusal::Code;
-use crate::domain::world::{Digest, Refusal, Step};
+use crate::domain::world::{Command, Digest, Refusal, Step};
 use crate::message::decode::{Decoded, decode};
 use crate::message::envelope::{DeadReason, Received};
 use crate::store::error::StoreError;
@@ -69,7 +72,7 @@ pub async fn run(
         consumer.acknowledger(),
         handled_rx,
     ));
-    let pipeline = Pipeline { context, partition, stop };
+    let pipeline = Pipeline { context, partition, stop, shedding: Mutex::default() };
     let decided = pipeline.decide_batches(&mut consumer, handled_tx).await;
     let announced = announcing.await.unwrap_or(Err(PipelineError::AnnounceEnded));
     let closed = consumer.close().await;
@@ -84,6 +87,7 @@ struct Pipeline {
     context: Arc<Context>,
     partition: i32,
     stop: CancellationToken,
+    shedding: Mutex<Shedding>,
 }
 
 impl Pipeline {
@@ -148,6 +152,11 @@ impl Pipeline {
                 message.message_id.as_deref().is_some_and(|id| id.starts_with("poison"))
             );
             match decode(message, account) {
+                Decoded::Step(Step::Command(command)) if self.sheds(&command, message) => {
+                    let refusal = Refusal::plain(Code::RateLimited);
+                    let id = Some(command.message_id.as_str());
+                    self.answer(refused(command.terminal.as_str(), id, &refusal), message, batch);
+                }
                 Decoded::Step(step) => {
                     steps.push(step);
                     origins.push(message);
@@ -178,6 +187,18 @@ impl Pipeline {
             }
         }
         Ok(())
+    }
+
+    /// Whether a command's sender sends more than its share.
+    fn sheds(&self, command: &Command, message: &Received) -> bool {
+        let rate = self.context.terminal_rate_max.load(Ordering::Relaxed);
+        rate > 0
+            && !message.redelivered
+            && self.shedding.lock().expect("nothing panics with it").sheds(
+                command,
+                rate,
+                Instant::now(),
+            )
     }
 
     /// Does what the failure calls for. Returns whether the same steps are tried again.

@@ -7,7 +7,7 @@ mod envelope;
 mod frames;
 mod fuzz;
 mod hostile;
-mod message;
+pub mod message;
 mod text;
 
 use holdfast::broker::topology::DEAD;

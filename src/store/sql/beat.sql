@@ -1,4 +1,4 @@
--- Says that this worker lives and tells who else does. $1 id, $2 host, $3 pid,
+-- Says that this worker lives and tells who else does, and what they all go by. $1 id, $2 host, $3 pid,
 -- $4 partitions it consumes, $5 seconds after which a silent worker counts as dead
 with beat as (
     insert into workers (id, host, pid, partitions) values ($1, $2, $3, $4)
@@ -6,9 +6,9 @@ with beat as (
         set heartbeat_at = clock_timestamp(), partitions = excluded.partitions
     returning id, (xmax = 0) as joined
 )
-select id, joined from beat
+select id, joined, (select terminal_rate_max from policy) as terminal_rate_max from beat
 union
-select id, false from workers
+select id, false, (select terminal_rate_max from policy) from workers
 where heartbeat_at > clock_timestamp() - make_interval(secs => $5::double precision)
   and id <> $1
 order by id

@@ -20,7 +20,7 @@ fn short(text: &[u8]) -> Vec<u8> {
     [&[u8::try_from(text.len()).expect("a short text")], text].concat()
 }
 
-fn long(text: &[u8]) -> Vec<u8> {
+pub fn long(text: &[u8]) -> Vec<u8> {
     [&u32::try_from(text.len()).expect("a text").to_be_bytes(), text].concat()
 }
 
@@ -35,6 +35,68 @@ fn table(entries: &[(&str, &[u8])]) -> Vec<u8> {
 fn method(class: u16, method: u16, arguments: &[&[u8]]) -> Vec<u8> {
     let ids = [class.to_be_bytes(), method.to_be_bytes()].concat();
     [ids, arguments.concat()].concat()
+}
+
+/// Properties of a command, each as the bytes that are sent.
+pub struct Properties<'a> {
+    pub content_type: &'a [u8],
+    pub headers: Vec<u8>,
+    pub correlation_id: &'a [u8],
+    pub reply_to: &'a [u8],
+    pub message_id: &'a [u8],
+    pub kind: &'a [u8],
+    pub account: &'a [u8],
+    pub app_id: &'a [u8],
+}
+
+impl<'a> Properties<'a> {
+    /// Those of a request for the server `cam`.
+    pub fn new(account: &'a str, message_id: &'a str) -> Self {
+        Self {
+            content_type: b"application/json",
+            headers: table(&[("server", b"cam")]),
+            correlation_id: b"one",
+            reply_to: b"two",
+            message_id: message_id.as_bytes(),
+            kind: b"request",
+            account: account.as_bytes(),
+            app_id: b"three",
+        }
+    }
+
+    /// Adds a header with a value as it stands, its type first.
+    pub fn header(mut self, name: &[u8], value: &[u8]) -> Self {
+        let entries = [&self.headers[4..], &short(name), value].concat();
+        self.headers = long(&entries);
+        self
+    }
+
+    /// The flags, a bit per property, and the properties in the bits' order.
+    fn encode(&self) -> (u16, Vec<u8>) {
+        let texts = [
+            (15, self.content_type),
+            (10, self.correlation_id),
+            (9, self.reply_to),
+            (7, self.message_id),
+            (5, self.kind),
+            (4, self.account),
+            (3, self.app_id),
+        ];
+        let flags = texts.iter().fold(1 << 13, |flags, (bit, _)| flags | 1 << bit);
+        let mut encoded: Vec<Vec<u8>> = texts.iter().map(|(_, text)| short(text)).collect();
+        encoded.insert(1, self.headers.clone());
+        (flags, encoded.concat())
+    }
+}
+
+/// An array within an array, and so on.
+pub fn nested(depth: usize) -> Vec<u8> {
+    let mut value = Vec::new();
+    for inside in (0..depth).rev() {
+        let len = u32::try_from(inside * 5).expect("small");
+        value.extend([&b"A"[..], &len.to_be_bytes()].concat());
+    }
+    value
 }
 
 impl Frames {
@@ -69,21 +131,18 @@ impl Frames {
         correlation_id: &[u8],
         body: &[u8],
     ) {
+        let properties = Properties { correlation_id, ..Properties::new(account, message_id) };
+        let properties = Properties { headers: table(headers), ..properties };
+        self.publish_raw(format!("{account}.request").as_bytes(), &properties, body);
+    }
+
+    /// Publishes a command with whatever bytes its properties have, and waits for the confirm.
+    pub fn publish_raw(&mut self, key: &[u8], properties: &Properties<'_>, body: &[u8]) {
         let exchange = short(COMMANDS_EXCHANGE.as_bytes());
-        let key = short(format!("{account}.request").as_bytes());
-        self.send(METHOD, 1, &method(60, 40, &[&[0, 0], &exchange, &key, &[0]]));
-        // Bits for content type, headers, correlation id, message id and account, in this order.
-        let flags: u16 = 1 << 15 | 1 << 13 | 1 << 10 | 1 << 7 | 1 << 4;
-        let header = [
-            [0, 60, 0, 0].to_vec(),
-            (body.len() as u64).to_be_bytes().to_vec(),
-            flags.to_be_bytes().to_vec(),
-            short(b"application/json"),
-            table(headers),
-            short(correlation_id),
-            short(message_id.as_bytes()),
-            short(account.as_bytes()),
-        ];
+        self.send(METHOD, 1, &method(60, 40, &[&[0, 0], &exchange, &short(key), &[0]]));
+        let (flags, properties) = properties.encode();
+        let size = (body.len() as u64).to_be_bytes();
+        let header = [&[0, 60, 0, 0], &size[..], &flags.to_be_bytes(), &properties];
         self.send(HEADER, 1, &header.concat());
         self.send(BODY, 1, body);
         self.expect(60, 80);

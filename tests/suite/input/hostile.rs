@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use holdfast::broker::topology::reply_queue;
+use holdfast::broker::topology::{DEAD, reply_queue};
+use holdfast::message::answer::Answer;
 use lapin::types::AMQPValue;
 use serde_json::json;
 
-use super::frames::Frames;
+use super::frames::{Frames, Properties, long, nested};
 use super::message::{Message, text};
+use crate::support::facts;
 use crate::support::stack::Stack;
-use crate::support::terminal::{new_id, window};
+use crate::support::terminal::{Terminal, new_id, window};
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -36,7 +38,7 @@ async fn a_trace_is_passed_on_if_it_is_one() {
     }
     let queue = reply_queue(&id);
     let answered = async || stack.depth(&queue).await.0 as usize == messages.len();
-    crate::support::facts::until("all are answered", answered).await;
+    facts::until("all are answered", answered).await;
     for ((message, passed_on), answer) in messages.iter().zip(stack.drain(&queue).await) {
         let told = answer.properties.correlation_id().as_ref().map(|id| id.as_str());
         assert_eq!(told, message.message_id.as_deref());
@@ -60,7 +62,7 @@ async fn a_sender_cannot_pretend_that_its_message_was_redelivered() {
     let mut terminal = stack.terminal("ann").await;
     for statement in [
         "create table suspected as select 1 as times where false",
-        "create function note() returns trigger language plpgsql as
+        "create function note() returns trigger language plpgsql security definer as
             'begin insert into suspected values (1); return new; end'",
         "create trigger note before insert on suspects for each row execute function note()",
     ] {
@@ -79,23 +81,63 @@ async fn a_sender_cannot_pretend_that_its_message_was_redelivered() {
     stack.finish().await;
 }
 
-/// A property that is not UTF-8 is more than the client library can read: it gives up the
-/// connection, and the message comes again.
+/// What the broker passes on and the client library cannot read: texts that are not UTF-8, and
+/// tables so deep that reading them takes more stack than a thread has.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "stops every partition until the delivery limit is reached"]
 async fn a_property_that_is_not_utf_8_harms_nobody_else() {
     let mut stack = Stack::new().await;
-    let server = stack.server("cam", &[]).await;
+    let server = stack.server("cam", &[("capacity", &100)]).await;
     let (terminal, mut other) = (stack.terminal("ann").await, stack.terminal("bob").await);
-    let _worker = stack.worker();
-    let body = Message::request(terminal.id()).body;
+    let worker = stack.worker();
+    let (id, key) = (terminal.id().to_owned(), format!("{}.request", terminal.id()));
+    let body = Message::request(&id).body;
+    let odd_key = [id.as_bytes(), b".\xff"].concat();
+    let too_long = [&b"A\xff"[..], &[b'a'; 200]].concat();
+    let (deep, wide) = (nested(20_000), [b"S", &long(&[0xff; 1_000])[..]].concat());
+    let good = || Properties::new(&id, "");
+    let cases = [
+        (Ok(()), Properties { correlation_id: b"\xff\xfe", ..good() }),
+        (Ok(()), Properties { reply_to: b"\xff", app_id: b"\xc3", ..good() }),
+        (Ok(()), good().header(b"\xff", b"V")),
+        (Ok(()), good().header(b"note", &wide)),
+        (Ok(()), good().header(b"note", &deep)),
+        (Err("forbidden_header"), good().header(b"x-\xff", b"V")),
+        (Err("unsupported_content"), Properties { content_type: b"application/js\xffn", ..good() }),
+        (Err("inconsistent_message"), Properties { kind: b"reque\xff\xff", ..good() }),
+        (Err("invalid_message_id"), Properties { message_id: b"\xff\xff", ..good() }),
+        (Err("invalid_message_id"), Properties { message_id: &too_long, ..good() }),
+    ];
     let mut frames = Frames::connect(&terminal.endpoint);
-    frames.publish(terminal.id(), "good", &[("server", b"cam")], b"one", &body);
-    terminal.reply_to("good").await;
-    frames.publish(terminal.id(), "bad", &[("server", b"cam")], b"\xff\xfe", &body);
-    let asked = other.accepted(&server, window(90_000, 60));
-    tokio::time::timeout(Duration::from_secs(30), asked).await.expect("another is served soon");
+    for (index, (expected, properties)) in cases.iter().enumerate() {
+        let message_id = new_id();
+        let message_id: &[u8] = match properties.message_id {
+            b"" => message_id.as_bytes(),
+            odd => odd,
+        };
+        let properties =
+            Properties { message_id, headers: properties.headers.clone(), ..*properties };
+        frames.publish_raw(key.as_bytes(), &properties, &body);
+        // Right behind it, so in the same prefetch window.
+        let asked = other.accepted(&server, window(90_000, 60));
+        tokio::time::timeout(Duration::from_secs(30), asked).await.expect("another is served");
+        check_told(*expected, &terminal, index).await;
+    }
+    frames.publish_raw(&odd_key, &Properties::new(&id, "odd-key"), &body);
+    check_told(Err("unknown_command"), &terminal, cases.len()).await;
+    assert!(!worker.log().contains("ended"), "no connection was lost over it");
+    assert!(stack.drain(DEAD).await.is_empty());
     stack.finish().await;
+}
+
+/// The answer to the `index`-th message of the terminal: accepted, or refused with a code.
+async fn check_told(expected: Result<(), &str>, terminal: &Terminal, index: usize) {
+    let what = format!("the answer to message {index}");
+    let reply = facts::found(&what, async || terminal.replies().into_iter().nth(index)).await;
+    match (expected, reply.answer().expect("an answer")) {
+        (Ok(()), Answer::Accepted { .. }) => {}
+        (Err(code), Answer::Refused { code: told, .. }) => assert_eq!(told.as_str(), code),
+        (_, other) => panic!("{what}: {other:?}"),
+    }
 }
 
 /// The broker picks the partition by the first of two headers, the client library keeps the last.

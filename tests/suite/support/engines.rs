@@ -3,7 +3,8 @@
 use std::sync::LazyLock;
 
 use holdfast::broker::connection::Endpoint;
-use holdfast::store::migrations;
+use holdfast::store::roles::Kind;
+use holdfast::store::{migrations, roles};
 use rabbitmq_http_client::api::Client as Management;
 use rabbitmq_http_client::password_hashing::base64_encoded_salted_password_hash_sha256;
 use rabbitmq_http_client::requests::{Permissions, UserParams, VirtualHostParams};
@@ -40,16 +41,25 @@ pub fn database_url(name: &str) -> String {
     url.to_string()
 }
 
-/// A migrated database that the tests' own are copied from.
-async fn template() -> &'static str {
-    static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+/// A migrated database that the tests' own are copied from, with the rights of the workers' account.
+struct Template {
+    name: String,
+    role: String,
+    password: String,
+}
+
+async fn template() -> &'static Template {
+    static TEMPLATE: OnceCell<Template> = OnceCell::const_new();
     TEMPLATE
         .get_or_init(|| async {
             let name = format!("holdfast_template_{}", Uuid::new_v4().simple());
             let admin = connect(DATABASE_URL.as_str()).await;
             admin.batch_execute(&format!("create database {name}")).await.expect("create database");
             migrations::migrate(&database_url(&name)).await.expect("migrations apply");
-            name
+            let role = format!("holdfast_worker_{}", Uuid::new_v4().simple());
+            let mut client = connect(&database_url(&name)).await;
+            let made = roles::create(&mut client, &role, Kind::Worker).await.expect("a role");
+            Template { name, role, password: made.expect("a new role") }
         })
         .await
 }
@@ -58,13 +68,22 @@ async fn template() -> &'static str {
 pub async fn create_database(name: &str) -> String {
     // Copying needs the template to be free of connections and copies one at a time.
     static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    let template = template().await;
+    let template = &template().await.name;
     let _turn = ONE_AT_A_TIME.lock().await;
     let admin = connect(DATABASE_URL.as_str()).await;
     let copy = format!("create database {name} template {template}");
     super::facts::until("the template is free", async || admin.batch_execute(&copy).await.is_ok())
         .await;
     database_url(name)
+}
+
+/// The URL with which workers connect to a copy: that of an account with the least rights.
+pub async fn worker_url(name: &str) -> String {
+    let Template { role, password, .. } = template().await;
+    let mut url: Url = database_url(name).parse().expect("a URL");
+    url.set_username(role).expect("postgres URLs have one");
+    url.set_password(Some(password)).expect("postgres URLs have one");
+    url.to_string()
 }
 
 pub async fn drop_database(name: &str) {

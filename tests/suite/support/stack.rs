@@ -24,6 +24,8 @@ pub struct Stack {
     /// Told apart from other tests' accounts on the same broker.
     suffix: String,
     pub database_url: String,
+    /// The same database with the workers' account.
+    pub worker_url: String,
     pub db: Client,
     pub vhost: String,
     /// The workers' broker address.
@@ -48,6 +50,7 @@ impl Stack {
         let suffix = Uuid::new_v4().simple().to_string()[..12].to_owned();
         let database = format!("t_{suffix}");
         let database_url = engines::create_database(&database).await;
+        let worker_url = engines::worker_url(&database).await;
         let vhost = format!("t-{suffix}");
         engines::create_vhost(&vhost).await;
         let account = format!("worker_{suffix}");
@@ -58,7 +61,8 @@ impl Stack {
         let delay_levels = i32::try_from(shape.delay_levels).expect("a few");
         let recorded = TopologyShape { partitions: shape.partitions, delay_levels };
         registry::insert_topology(&db, recorded).await.expect("the topology is recorded");
-        Self { suffix, database_url, db, vhost, broker, amqp, shape, accounts: vec![account] }
+        let accounts = vec![account];
+        Self { suffix, database_url, worker_url, db, vhost, broker, amqp, shape, accounts }
     }
 
     /// What tells this installation's names apart.
@@ -162,7 +166,7 @@ impl Stack {
         let (account, password) = (self.broker.account(), self.broker.password());
         let amqp_url = engines::amqp_url(account, password, &self.vhost);
         let mut all = HashMap::from([
-            ("DATABASE_URL", self.database_url.as_str()),
+            ("DATABASE_URL", self.worker_url.as_str()),
             ("AMQP_URL", amqp_url.as_str()),
             // A tenth of the usual interval, so that tests of the sweep do not wait.
             ("HOLDFAST_SWEEP_INTERVAL_SECONDS", "1"),

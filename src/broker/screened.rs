@@ -1,0 +1,299 @@
+//! A connection's stream of bytes, screened while it is read; see [`screen`](super::screen).
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use async_rs::traits::Reactor;
+use async_rs::{Runtime, Tokio};
+use futures::Stream;
+use futures::io::{AsyncRead, AsyncWrite};
+use lapin::AsyncTcpStream;
+
+use super::screen::{self, Frame};
+
+/// What a connection is made of without any screening.
+pub type Plain = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
+
+/// A stream that gives out whole frames, mended, wherever a frame may need it, and passes on
+/// everything else as it comes.
+pub struct Screened<S> {
+    stream: S,
+    /// How much of what comes next passes unseen.
+    passing: usize,
+    /// A frame that was not complete when it was met.
+    held: Vec<u8>,
+    /// How much of the held frame has been given out, once it is complete.
+    given: Option<usize>,
+}
+
+impl<S> Screened<S> {
+    /// Screens what is read from `stream`.
+    pub fn new(stream: S) -> Self {
+        Self { stream, passing: 0, held: Vec::new(), given: None }
+    }
+
+    /// Mends what has arrived, keeps back a frame that is not complete, and returns how many bytes
+    /// can be given out.
+    fn screen(&mut self, arrived: &mut [u8]) -> usize {
+        let (mut at, mut len) = (0, arrived.len());
+        loop {
+            let passed = self.passing.min(len - at);
+            self.passing -= passed;
+            at += passed;
+            if at == len {
+                return at;
+            }
+            match screen::look(&arrived[at..len]) {
+                Frame::Opaque(frame) => self.passing = frame,
+                Frame::Whole(frame) => {
+                    let kept = screen::mend(&mut arrived[at..at + frame]);
+                    if kept < frame {
+                        arrived.copy_within(at + frame..len, at + kept);
+                        len -= frame - kept;
+                    }
+                    at += kept;
+                }
+                Frame::Missing(_) => {
+                    self.held.extend_from_slice(&arrived[at..len]);
+                    return at;
+                }
+            }
+        }
+    }
+
+    /// Gives out what is left of the held frame.
+    fn give(&mut self, given: usize, buffer: &mut [u8]) -> usize {
+        let rest = &self.held[given..];
+        let len = rest.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&rest[..len]);
+        self.given = Some(given + len);
+        if given + len == self.held.len() {
+            self.held.clear();
+            self.given = None;
+        }
+        len
+    }
+}
+
+impl<S: AsyncRead + Unpin> Screened<S> {
+    /// Reads more of the held frame, not a byte beyond it. Ready with `false` at the stream's end.
+    fn poll_complete(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        loop {
+            match screen::look(&self.held) {
+                Frame::Missing(missing) => {
+                    let at = self.held.len();
+                    self.held.resize(at + missing, 0);
+                    let read = Pin::new(&mut self.stream).poll_read(cx, &mut self.held[at..]);
+                    let arrived = if let Poll::Ready(Ok(arrived)) = &read { *arrived } else { 0 };
+                    self.held.truncate(at + arrived);
+                    if ready!(read)? == 0 {
+                        return Poll::Ready(Ok(false));
+                    }
+                    continue;
+                }
+                Frame::Opaque(frame) => self.passing = frame - self.held.len(),
+                Frame::Whole(_) => {
+                    let kept = screen::mend(&mut self.held);
+                    self.held.truncate(kept);
+                }
+            }
+            self.given = Some(0);
+            return Poll::Ready(Ok(true));
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            if let Some(given) = self.given {
+                return Poll::Ready(Ok(self.give(given, buffer)));
+            }
+            if self.held.is_empty() {
+                let arrived = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+                let given = self.screen(&mut buffer[..arrived]);
+                if given > 0 || arrived == 0 {
+                    return Poll::Ready(Ok(given));
+                }
+            } else if !ready!(self.poll_complete(cx))? {
+                return Poll::Ready(Ok(0));
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Screened<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
+
+/// The Tokio reactor, with screened streams. The client library names its stream's type through it.
+#[derive(Debug, Clone)]
+pub struct ScreeningReactor(pub Runtime<Tokio>);
+
+impl Reactor for ScreeningReactor {
+    type TcpStream = Screened<Plain>;
+    type Sleep = <Tokio as Reactor>::Sleep;
+
+    fn register<H: Read + Write + AsFd + AsRawFd + Send + 'static>(
+        &self,
+        socket: H,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+        self.0.register(socket)
+    }
+
+    fn sleep(&self, duration: Duration) -> Self::Sleep {
+        self.0.sleep(duration)
+    }
+
+    fn interval(&self, duration: Duration) -> impl Stream<Item = Instant> + Send + 'static {
+        self.0.interval(duration)
+    }
+
+    fn tcp_connect_addr(
+        &self,
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
+        let connecting = self.0.tcp_connect_addr(address);
+        async move { Ok(Screened::new(AsyncTcpStream::Plain(connecting.await?))) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+    use futures::io::AsyncReadExt;
+    use rand::Rng;
+
+    use super::*;
+
+    /// Gives out its bytes in the given portions.
+    struct Portions(Vec<Vec<u8>>);
+
+    impl AsyncRead for Portions {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            let Some(first) = self.0.first_mut() else { return Poll::Ready(Ok(0)) };
+            let len = first.len().min(buffer.len());
+            buffer[..len].copy_from_slice(&first[..len]);
+            first.drain(..len);
+            if first.is_empty() {
+                self.0.remove(0);
+            }
+            Poll::Ready(Ok(len))
+        }
+    }
+
+    fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+        let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&[kind, 0, 1], &len[..], payload, &[0xce]].concat()
+    }
+
+    /// Frames of all kinds, some of them to be mended or shortened.
+    fn stream() -> (Vec<u8>, Vec<u8>) {
+        let deliver = |key: &[u8]| {
+            let start = [&[0, 60, 0, 60, 1, b'c'], &[0; 9][..], &[0]].concat();
+            frame(1, &[&start[..], &[key.len() as u8], key].concat())
+        };
+        let header =
+            |rest: &[u8]| frame(2, &[&[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9], rest].concat());
+        let body = frame(3, b"\x01\x00\x01\x00\x00\x00\x00\xff\xfe");
+        let sent = [
+            deliver(b"ann.\xff"),
+            header(b"\x04\x00\x02\xc3\x28"),
+            body.clone(),
+            header(b"\x04\x01\x02\xc3\x28"),
+            body.clone(),
+            frame(8, b""),
+        ];
+        let given = [
+            deliver(b"ann.?"),
+            header(b"\x04\x00\x02?("),
+            body.clone(),
+            header(b"\x00\x00"),
+            body,
+            frame(8, b""),
+        ];
+        (sent.concat().repeat(5), given.concat().repeat(5))
+    }
+
+    #[test]
+    fn it_does_not_matter_how_the_bytes_arrive() {
+        let (sent, expected) = stream();
+        for portion in 1..sent.len() + 1 {
+            let portions = sent.chunks(portion).map(<[u8]>::to_vec).collect();
+            let mut given = Vec::new();
+            let mut screened = Screened::new(Portions(portions));
+            block_on(screened.read_to_end(&mut given)).unwrap();
+            assert!(given == expected, "portions of {portion}");
+        }
+        for room in 1..64 {
+            let mut screened = Screened::new(Portions(vec![sent.clone()]));
+            let mut given = Vec::new();
+            let mut buffer = vec![0; room];
+            while let len @ 1.. = block_on(screened.read(&mut buffer)).unwrap() {
+                given.extend_from_slice(&buffer[..len]);
+            }
+            assert!(given == expected, "room for {room}");
+        }
+    }
+
+    #[test]
+    fn noise_passes_without_a_panic_and_never_grows() {
+        let mut rng = rand::rng();
+        let (sent, _) = stream();
+        for _ in 0..2_000 {
+            let mut noisy = sent.clone();
+            for _ in 0..rng.random_range(1..20) {
+                let at = rng.random_range(0..noisy.len());
+                noisy[at] = rng.random();
+            }
+            let len = noisy.len();
+            let portion = rng.random_range(1..len);
+            let portions = noisy.chunks(portion).map(<[u8]>::to_vec).collect();
+            let mut given = Vec::new();
+            block_on(Screened::new(Portions(portions)).read_to_end(&mut given)).unwrap();
+            assert!(given.len() <= len);
+        }
+    }
+
+    #[test]
+    fn a_refusing_broker_is_heard() {
+        let refusal = b"AMQP\0\0\x09\x01".to_vec();
+        let mut given = Vec::new();
+        block_on(Screened::new(Portions(vec![refusal.clone()])).read_to_end(&mut given)).unwrap();
+        assert_eq!(given, refusal);
+    }
+}

@@ -1,0 +1,150 @@
+//! A terminal that sends more than its share is told to come again later, before the database is
+//! asked, so that the others are served meanwhile.
+//!
+//! Every partition counts for itself, by its worker's clock. Shedding decides nothing: no answer is
+//! kept, the message id stays free, and a worker that counts anew after a takeover is merely
+//! generous. What was delivered before is not shed, since it may have been decided already.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use tracing::warn;
+
+use crate::domain::id::TerminalId;
+use crate::domain::world::{Action, Command};
+
+/// How many seconds' worth may come at once.
+const BURST_SECONDS: f64 = 2.0;
+
+/// How much more it takes to be refused a reconfirmation or a withdrawal. They have a deadline, are
+/// few as long as holds are, and are counted apart, so that nothing else a terminal sends can cost
+/// it a reservation.
+const URGENT_FACTOR: f64 = 10.0;
+
+/// Terminals that are remembered before those that have been quiet are forgotten.
+const REMEMBERED: usize = 1_024;
+
+/// What was sent and has not been forgiven yet.
+struct Bucket {
+    ordinary: f64,
+    urgent: f64,
+    at: Instant,
+    shedding: bool,
+}
+
+impl Bucket {
+    fn drain(&mut self, rate: f64, now: Instant) {
+        let seconds = now.saturating_duration_since(self.at).as_secs_f64();
+        self.ordinary = (self.ordinary - seconds * rate).max(0.0);
+        self.urgent = (self.urgent - seconds * rate * URGENT_FACTOR).max(0.0);
+        self.at = now;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ordinary == 0.0 && self.urgent == 0.0
+    }
+}
+
+/// What the terminals have sent to one partition lately.
+#[derive(Default)]
+pub struct Shedding {
+    buckets: HashMap<TerminalId, Bucket>,
+    look_again_at: usize,
+}
+
+impl Shedding {
+    /// Whether a command is to be refused. `rate` is the most per second.
+    pub fn sheds(&mut self, command: &Command, rate: u32, now: Instant) -> bool {
+        let rate = f64::from(rate);
+        if self.buckets.len() >= self.look_again_at.max(REMEMBERED) {
+            self.forget(rate, now);
+        }
+        let bucket = self.buckets.entry(command.terminal.clone()).or_insert(Bucket {
+            ordinary: 0.0,
+            urgent: 0.0,
+            at: now,
+            shedding: false,
+        });
+        bucket.drain(rate, now);
+        if bucket.is_empty() {
+            bucket.shedding = false;
+        }
+        let (level, factor) = match command.action {
+            Action::Reconfirm(_) | Action::Withdraw(_) => (&mut bucket.urgent, URGENT_FACTOR),
+            _ => (&mut bucket.ordinary, 1.0),
+        };
+        if *level + 1.0 <= rate * BURST_SECONDS * factor {
+            *level += 1.0;
+            return false;
+        }
+        if !bucket.shedding {
+            bucket.shedding = true;
+            warn!(terminal = command.terminal.as_str(), "sends too much; some of it is refused");
+        }
+        true
+    }
+
+    fn forget(&mut self, rate: f64, now: Instant) {
+        self.buckets.retain(|_, bucket| {
+            bucket.drain(rate, now);
+            !bucket.is_empty()
+        });
+        self.look_again_at = self.buckets.len() * 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn command(terminal: &str, action: Action) -> Command {
+        Command {
+            terminal: TerminalId::parse(terminal).unwrap(),
+            message_id: "m".to_owned(),
+            digest: [0; 32],
+            server: None,
+            action,
+        }
+    }
+
+    /// How many of so many are let through.
+    fn through(shedding: &mut Shedding, command: &Command, rate: u32, now: Instant) -> usize {
+        (0..1_000).filter(|_| !shedding.sheds(command, rate, now)).count()
+    }
+
+    #[test]
+    fn each_terminal_has_its_share_and_gets_it_again() {
+        let (mut shedding, start) = (Shedding::default(), Instant::now());
+        let [show, other] = ["t-1", "t-2"].map(|id| command(id, Action::Show(Uuid::nil())));
+        assert_eq!(through(&mut shedding, &show, 10, start), 20);
+        assert_eq!(through(&mut shedding, &other, 10, start), 20);
+        let later = start + Duration::from_millis(500);
+        assert_eq!(through(&mut shedding, &show, 10, later), 5);
+        let much_later = start + Duration::from_secs(60);
+        assert_eq!(through(&mut shedding, &show, 10, much_later), 20);
+    }
+
+    #[test]
+    fn what_has_a_deadline_is_counted_apart() {
+        let (mut shedding, now) = (Shedding::default(), Instant::now());
+        let reconfirm = command("t-1", Action::Reconfirm(Uuid::nil()));
+        let withdraw = command("t-1", Action::Withdraw(Uuid::nil()));
+        assert_eq!(through(&mut shedding, &command("t-1", Action::Show(Uuid::nil())), 1, now), 2);
+        assert_eq!(through(&mut shedding, &reconfirm, 1, now), 20);
+        assert_eq!(through(&mut shedding, &withdraw, 1, now), 0);
+    }
+
+    #[test]
+    fn who_has_been_quiet_is_forgotten() {
+        let (mut shedding, start) = (Shedding::default(), Instant::now());
+        for n in 0..10_000_u64 {
+            let show = command(&format!("t-{n}"), Action::Show(Uuid::nil()));
+            assert!(!shedding.sheds(&show, 10, start + Duration::from_millis(n)));
+            assert!(shedding.buckets.len() <= REMEMBERED);
+        }
+    }
+}

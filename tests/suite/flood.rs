@@ -1,0 +1,63 @@
+//! A terminal that sends too much is told to come again later, and harms nobody else.
+
+use std::time::{Duration, Instant};
+
+use holdfast::client::Command;
+use holdfast::message::answer::Answer;
+use holdfast::message::command::Kind;
+
+use crate::support::facts;
+use crate::support::stack::Stack;
+use crate::support::terminal::{code, new_id, window};
+
+const RATE: i32 = 20;
+const FLOOD: usize = 2_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_shed_and_the_others_are_served() {
+    let mut stack = Stack::new().await;
+    let server = stack.server("cam", &[("capacity", &1_000)]).await;
+    let (mut flooder, mut other) = (stack.terminal("ann").await, stack.terminal("bob").await);
+    stack.execute("update policy set terminal_rate_max = $1", &[&RATE]).await;
+    let mut worker = stack.worker();
+    let held = flooder.accepted(&server, window(86_400, 60)).await.id;
+    let (start, end) = window(90_000, 60);
+    let mut flood: Vec<Command> = (0..FLOOD)
+        .map(|n| match n % 3 {
+            0 => Command::request(new_id(), server.as_str(), start, end),
+            1 => Command::show(new_id(), held),
+            _ => Command::list(new_id(), Some(1), None),
+        })
+        .collect();
+    // In the middle of it: what has a deadline is not shed with the rest.
+    flood.insert(FLOOD / 2, Command::reconfirm(new_id(), "cam", held));
+    flooder.client.send_all(&flood).await.expect("published");
+    let began = Instant::now();
+    other.accepted(&server, window(90_000, 60)).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let answered = async || flooder.first_answers().len() == flood.len() + 1;
+    facts::until("the flood is answered", answered).await;
+    let answers = flooder.first_answers();
+    let shed: Vec<&Command> =
+        flood.iter().filter(|c| code(&answers[&c.message_id]) == Some("rate_limited")).collect();
+    assert!(shed.len() > FLOOD / 2, "shed {}", shed.len());
+    assert!(shed.len() < FLOOD, "a share is served");
+    let reconfirmed = &answers[&flood[FLOOD / 2].message_id];
+    assert!(matches!(reconfirmed, Answer::Reconfirmed { .. }), "{reconfirmed:?}");
+    let Answer::Refused { retry, retry_after_ms, decided_at, .. } = &answers[&shed[0].message_id]
+    else {
+        panic!("{:?}", answers[&shed[0].message_id]);
+    };
+    assert_eq!((retry.as_str(), *decided_at), ("same_id", None));
+    let stored: i64 =
+        stack.ask("select count(*) from requests where outcome = 'rate_limited'", &[]).await;
+    assert_eq!(stored, 0);
+    // The id is free: the same message, later, is decided.
+    tokio::time::sleep(Duration::from_millis(retry_after_ms.expect("a wait"))).await;
+    let again = shed.iter().find(|c| c.kind == Kind::Request).expect("a request was shed");
+    flooder.client.send_all(std::slice::from_ref(*again)).await.expect("published");
+    let reply = flooder.nth_reply_to(&again.message_id, 2).await;
+    assert!(matches!(reply.answer(), Ok(Answer::Accepted { .. })), "{reply:?}");
+    assert!(worker.stop().await.success());
+    stack.finish().await;
+}
