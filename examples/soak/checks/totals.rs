@@ -27,6 +27,15 @@ pub fn print(seen: &Seen<'_>, ledger: &Ledger, tally: &Tally) {
         tally.stops.get(),
         tally.blackouts.get()
     );
+    if seen.ground.chaos {
+        seen.timeline.print();
+        println!(
+            "lost on the way: {} connections of terminals; {} commands refused; {} workers gave up",
+            tally.losses.get(),
+            tally.refused.get(),
+            tally.gave_up.get()
+        );
+    }
     let again: usize = ledger.entries.values().map(|entry| entry.times - 1).sum();
     println!(
         "bills: {}, {again} repeats dropped, {} connections lost",
