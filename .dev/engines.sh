@@ -27,7 +27,8 @@ prepare_engines() {
   find_rabbitmq || die 1 "cannot find RabbitMQ $MIN_RABBITMQ or newer after installing it"
 }
 
-# bring_up throwaway|durable: a state directory and, unless the caller has some, engines in it.
+# bring_up throwaway|durable|fragile: a state directory and, unless the caller has some, engines in it.
+# Fragile is durable on a disk that can be filled.
 bring_up() {
   STATE=$(mktemp -d "${TMPDIR:-/tmp}/holdfast-dev.XXXXXX")
   STATE=$(cd "$STATE" && pwd -P)

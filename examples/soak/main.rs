@@ -70,6 +70,9 @@ pub struct Args {
     /// List faults, and what can go wrong, and do nothing
     #[arg(long, requires = "chaos")]
     pub list: bool,
+    /// No deadline is more than some seconds away
+    #[arg(long)]
+    pub brief: bool,
     /// Leave database and vhost behind, and tell how to look around
     #[arg(long)]
     pub keep: bool,

@@ -7,6 +7,7 @@ use holdfast::broker::delay::level_name;
 use holdfast::broker::topology::{BILLING_QUEUE, DEAD, partition_queue};
 use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
+use lapin::types::AMQPValue;
 use tokio::time::timeout;
 
 use crate::installation::SHAPE;
@@ -51,13 +52,21 @@ async fn look(connection: &Connection, names: &[String]) -> Result<Vec<(String, 
     .context("looking at the queues")?
 }
 
-/// Takes all dead letters, and returns their message ids.
+/// Takes all dead letters, and returns the ids of the messages that became them.
 pub async fn dead_letters(connection: &Connection) -> Result<Vec<String>> {
     let channel = connection.create_channel().await?;
     let mut ids = Vec::new();
     while let Some(letter) = channel.basic_get(DEAD.into(), Default::default()).await? {
-        let id = letter.delivery.properties.message_id().as_ref().map(|id| id.to_string());
-        ids.push(id.unwrap_or_else(|| "none".to_owned()));
+        let headers = letter.delivery.properties.headers().clone().unwrap_or_default();
+        let id = headers.inner().get("original-id").and_then(text);
+        ids.push(id.unwrap_or_else(|| "without an id".to_owned()));
     }
     Ok(ids)
+}
+
+fn text(value: &AMQPValue) -> Option<String> {
+    match value {
+        AMQPValue::LongString(text) => Some(text.to_string()),
+        _ => None,
+    }
 }

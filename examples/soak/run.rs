@@ -46,6 +46,7 @@ const LAST_REPLIES: Duration = Duration::from_secs(1);
 /// Everything that takes part.
 struct Stage {
     seed: u64,
+    brief: bool,
     began: Instant,
     setting: Setting,
     installation: Arc<Installation>,
@@ -114,8 +115,18 @@ impl Stage {
         let way = links.as_ref().map(|links| links.biller.port);
         let biller = Biller::new(at_port(&direct, way)?, setting.clone());
         let timeline = Arc::new(Timeline::new(began));
-        let stage =
-            Self { seed, began, setting, installation, ground, terminals, biller, timeline, swarm };
+        let stage = Self {
+            seed,
+            brief: args.brief,
+            began,
+            setting,
+            installation,
+            ground,
+            terminals,
+            biller,
+            timeline,
+            swarm,
+        };
         println!(
             "seed {seed}, {} terminals, {} workers; their logs are in {}",
             args.terminals,
@@ -140,7 +151,7 @@ impl Stage {
             None => Ok(direct.clone()),
             Some((swarm, links)) => {
                 let mut environment = links.environment(place, &direct)?;
-                environment.extend(swarm.settings.iter().cloned());
+                environment.extend(swarm.environment(place));
                 anyhow::Ok(environment)
             }
         };
@@ -188,7 +199,12 @@ impl Stage {
         links: Arc<Links>,
     ) -> Result<Workers> {
         let names: Vec<&str> = swarm.faults.iter().map(|fault| fault.name).collect();
-        println!("faults: {}\nsettings: {:?}", names.join(", "), swarm.settings);
+        println!(
+            "faults: {}\nsettings: {:?}, wrong clock: {:?}",
+            names.join(", "),
+            swarm.settings,
+            swarm.wrong_clock.as_ref().map(|(_, how)| how)
+        );
         let chaos = Chaos {
             links,
             siege: siege.into(),
@@ -253,13 +269,13 @@ impl Stage {
 
     /// Every life that a terminal can play, without an end.
     fn lives_of(&self, index: usize) -> impl Iterator<Item = Life> + Send + 'static {
-        let (seed, ground) = (self.seed, self.ground.clone());
+        let (seed, brief, ground) = (self.seed, self.brief, self.ground.clone());
         let terminal = self.terminals[index].clone();
         // With an odd number of terminals the last one is its own.
         let sibling = self.terminals.get(index ^ 1).unwrap_or(&terminal).clone();
         (index..).step_by(self.terminals.len()).map(move |number| Life {
             number,
-            plan: Plan::new(seed, number),
+            plan: Plan::new(seed, number, brief),
             ground: ground.clone(),
             terminal: terminal.clone(),
             sibling: sibling.clone(),

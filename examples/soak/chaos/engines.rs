@@ -67,6 +67,14 @@ impl Engines {
         kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok()
     }
 
+    /// A file on the database's disk, to fill it up with; `None` if it is not one of its own.
+    pub fn ballast(&self) -> Option<PathBuf> {
+        let dir = self.state.join("pgdata");
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+        let own = mounts.lines().any(|line| line.split(' ').nth(1) == dir.to_str());
+        own.then(|| dir.join("ballast"))
+    }
+
     /// Stops or restarts the clock of all the database's processes.
     pub fn signal_database(&self, signal: Signal) -> Result<()> {
         let first = self.pid("pgdata/postmaster.pid")?;

@@ -92,6 +92,7 @@ faults! {
     Database 4 "lock-hog" on_database::lock_hog, "somebody holds servers and users";
     Database 3 "deadlocks" on_database::deadlocks, "somebody locks in reverse order";
     Database 2 "connections-exhausted" on_database::exhausted, "no session is left";
+    Database 2 "disk-full" on_database::disk_full, "nothing more can be written";
     Database 2 "read-only" on_database::read_only, "as on a standby";
     Messages 4 "duplicates" on_messages::duplicates, "commands come again, shuffled";
     Messages 2 "too-soon" on_messages::too_soon, "changes of what does not exist yet";

@@ -138,6 +138,33 @@ async fn sessions_of_workers(database: &Client) -> Result<Vec<i32>> {
     Ok(database.query(query, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
+/// There is no room for anything more to be written.
+pub async fn disk_full(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let ballast = chaos.engines()?.ballast().context("its disk is not one of its own")?;
+    let file = ballast.clone();
+    let filled = tokio::task::spawn_blocking(move || fill(&file)).await;
+    let duration = pick.millis(2_000, 8_000);
+    chaos.hold(duration).await;
+    std::fs::remove_file(&ballast).context("making room again")?;
+    // What could not be written may have brought it down.
+    chaos.engines()?.start_database(&chaos.installation).await?;
+    Ok(format!("{} MB more for {:.1} s", filled? >> 20, duration.as_secs_f64()))
+}
+
+/// Writes until there is no more room; returns how much.
+fn fill(file: &std::path::Path) -> usize {
+    use std::io::Write as _;
+    let Ok(mut file) = std::fs::File::create(file) else { return 0 };
+    let mut written = 0;
+    for size in [1 << 20, 1 << 10] {
+        let zeros = vec![0; size];
+        while file.write_all(&zeros).is_ok() {
+            written += size;
+        }
+    }
+    written
+}
+
 /// As when connected to a standby.
 pub async fn read_only(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let database = chaos.installation.database().await?;

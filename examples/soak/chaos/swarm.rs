@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 
 use super::faults::{self, Fault};
 use crate::pick::Pick;
+use crate::workers::Environment;
 
 /// Told apart from what else is drawn from the seed.
 const PURPOSE: u64 = u64::MAX / 32;
@@ -16,7 +17,9 @@ pub struct Swarm {
     pub faults: Vec<&'static Fault>,
     pub workers: usize,
     /// Variables for all workers.
-    pub settings: Vec<(&'static str, String)>,
+    pub settings: Environment,
+    /// A worker whose clock goes wrong, by its place, and how.
+    pub wrong_clock: Option<(usize, Environment)>,
 }
 
 impl Swarm {
@@ -37,8 +40,35 @@ impl Swarm {
             ("HOLDFAST_SWEEP_INTERVAL_SECONDS", pick.number(2, 8).to_string()),
             ("HOLDFAST_LADDER", pick.weighted(&[(85, "on"), (15, "off")]).to_owned()),
         ];
-        Ok(Self { faults, workers: pick.index(3) + 2, settings })
+        let workers = pick.index(3) + 2;
+        Ok(Self { faults, workers, settings, wrong_clock: wrong_clock(&mut pick) })
     }
+
+    /// What the worker in a place is started with beside the ways to the engines.
+    pub fn environment(&self, place: usize) -> Environment {
+        let mut environment = self.settings.clone();
+        if let Some((wrong, variables)) = &self.wrong_clock
+            && *wrong == place
+        {
+            environment.extend(variables.iter().cloned());
+        }
+        environment
+    }
+}
+
+/// In every other run, if there is a library for it.
+fn wrong_clock(pick: &mut Pick) -> Option<(usize, Environment)> {
+    // An hour ahead or behind, or ten times as fast.
+    let how = pick.weighted(&[(40, "+3600s"), (40, "-3600s"), (20, "+0 x10")]);
+    let wrong = pick.chance(50);
+    let library = std::env::var("HOLDFAST_FAKETIME").ok().filter(|_| wrong)?;
+    let variables = vec![
+        ("LD_PRELOAD", library),
+        ("FAKETIME", how.to_owned()),
+        // Or nothing would wait as long as it should, which is no matter of clocks.
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ];
+    Some((0, variables))
 }
 
 fn named(names: &[String]) -> Result<Vec<&'static Fault>> {

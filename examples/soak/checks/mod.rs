@@ -1,5 +1,21 @@
 //! The verdict. A check that found nothing to look at does not hold: it would have held whatever
 //! happened.
+//!
+//! | invariant | where |
+//! |---|---|
+//! | I1, I2, I3: no overbooking, now or in any past state, no quota overrun | `schema/invariants.sql` |
+//! | I4, I5: all that was confirmed is decided, all that is decided was sent | [`answers`] |
+//! | I6, I7: an answer for each sending, byte for byte the stored one | [`answers`] |
+//! | I8: nobody hears what is for others | [`answers`] |
+//! | I9: legal changes, an unbroken history | `schema/invariants.sql` |
+//! | I10, I11, I12: charges and events one to one, as told to the biller | both, and [`billing`] |
+//! | I13: never early, nothing outstanding | `schema/invariants.sql`, [`replay`] |
+//! | I14: nothing left to announce | [`left`] |
+//! | I15: accepted exactly if there is a reservation | `schema/invariants.sql` |
+//! | I16: real-time order per server | [`order`] |
+//! | I17: dead letters are the planned ones | [`dead`] |
+//! | I18: no transaction or consumer left behind | [`baseline`] |
+//! | every decision once more, refusals too | [`replay`] |
 
 mod answers;
 mod baseline;
@@ -88,24 +104,43 @@ pub struct Seen<'a> {
 /// Prints totals and makes all checks.
 pub fn all(seen: &Seen<'_>, ledger: &Ledger, tally: &Tally) -> Vec<Check> {
     totals::print(seen, ledger, tally);
+    let answered = answers::answered(seen);
+    let repeated = answers::repeated(seen);
+    let stored = answers::stored(seen);
+    let told = billing::told(seen, ledger);
+    let bills = billing::repeated(ledger);
+    let once = endings::told_once(seen);
+    let replay = replay::decided_again(seen);
+    let wrong = |checks: &[&Check]| checks.iter().map(|check| check.wrong.len()).sum::<usize>();
+    println!(
+        "{} messages sent, {} answers checked, {} deadlines settled, {} charges matched; \
+         lost {}, doubled {}, decided wrongly {}",
+        tally.sent.get(),
+        stored.checked,
+        seen.facts.endings.iter().filter(|ending| ending.lateness_ms.is_some()).count(),
+        seen.facts.entries.len().saturating_sub(told.wrong.len()),
+        wrong(&[&answered, &told]),
+        wrong(&[&repeated, &bills, &once]),
+        wrong(&[&replay]),
+    );
     vec![
         invariants(seen.facts),
         settled(seen.facts),
-        answers::answered(seen),
-        answers::repeated(seen),
-        answers::stored(seen),
+        answered,
+        repeated,
+        stored,
         answers::addressed(seen),
         answers::allowed(seen),
         order::seen_before_sent(seen),
-        endings::told_once(seen),
+        once,
         endings::in_time(seen),
         endings::wanted(seen),
         endings::by_operators(seen),
-        billing::told(seen, ledger),
-        billing::repeated(ledger),
+        told,
+        bills,
         left(seen),
         dead::planned(seen),
-        replay::decided_again(seen),
+        replay,
         baseline::sessions(seen),
         baseline::sizes(seen),
         baseline::logs(seen),
