@@ -75,6 +75,41 @@ fn unanswered(terminal: &Terminal, ground: &Ground) -> Vec<Intent> {
     unanswered.into_iter().map(|(sent, _)| sent.intent.clone()).collect()
 }
 
+/// How long it takes until every command that the broker has confirmed by now is answered, its repeats
+/// included. `None`: longer than anybody waits.
+pub async fn recover(terminals: &[Arc<Terminal>], ground: &Ground) -> Option<Duration> {
+    let began = Instant::now();
+    let waiting: Vec<Vec<(String, usize)>> = terminals
+        .iter()
+        .map(|terminal| {
+            // What was taken away does not come by waiting.
+            let robbed =
+                terminal.was_robbed() || !ground.wiped.lock().expect("no panics").is_empty();
+            let record = terminal.record();
+            let unanswered = record.unanswered(|sent| if robbed { 0 } else { sent.sendings });
+            // What is due grows when a command is sent again; these are about what is due now.
+            let due = unanswered
+                .iter()
+                .map(|(sent, _)| (sent.intent.command.message_id.clone(), sent.sendings));
+            due.collect()
+        })
+        .collect();
+    let missing = |(terminal, waiting): (&Arc<Terminal>, &Vec<(String, usize)>)| {
+        let record = terminal.record();
+        waiting.iter().any(|(id, due)| {
+            let heard = record.answers.get(id).into_iter().flatten();
+            heard.map(|heard| heard.times).sum::<usize>() < *due
+        })
+    };
+    while terminals.iter().zip(&waiting).any(missing) {
+        if began.elapsed() > PATIENCE {
+            return None;
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+    Some(began.elapsed())
+}
+
 /// Asks again for answers that were taken away with their queue, or with the command's.
 pub async fn ask_again(terminals: &[Arc<Terminal>], ground: &Ground) -> Result<usize> {
     let mut asked = 0;

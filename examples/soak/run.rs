@@ -225,6 +225,10 @@ impl Stage {
             };
             let healed = tokio::join!(chaos.run(&swarm.faults, self.seed), watch).0;
             println!("everything is healed");
+            match drain::recover(&self.terminals, &self.ground).await {
+                Some(after) => println!("all was answered {:.1} s later", after.as_secs_f64()),
+                None => println!("not all was answered"),
+            }
             healed
         };
         let (healed, ()) = tokio::join!(faults, self.play_lives(Until::Time(end)));
