@@ -289,14 +289,14 @@ impl Stage {
     }
 
     async fn drain(&self) -> Result<()> {
-        let wait = || drain::wait(&self.installation, &self.terminals, &self.biller, &self.ground);
         let began = Instant::now();
-        let mut left = wait().await?;
+        // Nobody else asks for what was lost with a queue.
         let asked = drain::ask_again(&self.terminals, &self.ground).await?;
         if asked > 0 {
             println!("asked again for {asked} answers that were lost with a queue");
-            left = wait().await?;
         }
+        let left = drain::wait(&self.installation, &self.terminals, &self.biller, &self.ground);
+        let left = left.await?;
         println!("drained in {:.1} s", began.elapsed().as_secs_f64());
         left.iter().for_each(|left| println!("still: {left}"));
         Ok(())
