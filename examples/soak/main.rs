@@ -79,6 +79,9 @@ pub struct Args {
     /// Where logs and evidence go
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub logs: PathBuf,
+    /// Another version of the worker program, for every other worker
+    #[arg(long, value_name = "FILE")]
+    pub beside: Option<PathBuf>,
     /// The worker program, unless it is the one built beside this one: to see that the soak finds
     /// what is wrong with a broken one
     #[arg(long, value_name = "FILE")]

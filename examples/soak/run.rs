@@ -156,7 +156,8 @@ impl Stage {
             }
         };
         let environments = (0..self.workers(args)).map(environment).collect::<Result<_>>()?;
-        let mut workers = Workers::new(program, args.logs.clone(), environments);
+        let programs = [program].into_iter().chain(args.beside.clone()).collect();
+        let mut workers = Workers::new(programs, args.logs.clone(), environments);
         while workers.count() < workers.places() {
             workers.start()?;
         }

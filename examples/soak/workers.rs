@@ -29,7 +29,8 @@ struct Worker {
 
 /// All workers. Those that still run are killed when this is dropped.
 pub struct Workers {
-    program: PathBuf,
+    /// The one of every place, in turn.
+    programs: Vec<PathBuf>,
     /// For logs.
     dir: PathBuf,
     /// One per place: each has its own way to the engines.
@@ -39,8 +40,8 @@ pub struct Workers {
 }
 
 impl Workers {
-    pub fn new(program: PathBuf, dir: PathBuf, environments: Vec<Environment>) -> Self {
-        Self { program, dir, environments, running: Vec::new(), started: 0 }
+    pub fn new(programs: Vec<PathBuf>, dir: PathBuf, environments: Vec<Environment>) -> Self {
+        Self { programs, dir, environments, running: Vec::new(), started: 0 }
     }
 
     /// How many there are when none is missing.
@@ -56,7 +57,8 @@ impl Workers {
         let name = format!("worker-{}", self.started);
         let log = self.dir.join(format!("{name}.log"));
         let log = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
-        let child = Command::new(&self.program)
+        let program = &self.programs[slot % self.programs.len()];
+        let child = Command::new(program)
             .arg("worker")
             .envs(self.environments[slot].iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -65,7 +67,7 @@ impl Workers {
             // Ctrl-C is for the soak, which then ends its workers itself.
             .process_group(0)
             .spawn()
-            .with_context(|| format!("cannot start {}", self.program.display()))?;
+            .with_context(|| format!("cannot start {}", program.display()))?;
         self.running.push(Worker { name, slot, frozen: false, child });
         Ok(())
     }

@@ -77,6 +77,7 @@ faults! {
     Broker 3 "disk-alarm" on_broker::disk_alarm, "publishers are blocked";
     Broker 3 "memory-alarm" on_broker::memory_alarm, "publishers are blocked";
     Broker 3 "close-connections" on_broker::close_connections, "the broker throws everybody out";
+    Broker 0 "ack-timeout" on_broker::ack_timeout, "consumers that cannot acknowledge are given up";
     Broker 3 "reply-queue-deleted" on_broker::delete_reply_queue, "with the answers in it";
     Broker 0 "partition-deleted" on_broker::delete_partition, "a consumed queue, with the commands in it";
     Broker 3 "ladder-purged" on_broker::purge_ladder, "every wake-up on its way is lost";

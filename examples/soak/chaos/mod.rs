@@ -95,8 +95,7 @@ impl Chaos {
 
     /// One fault after the other.
     async fn follow(&self, faults: Vec<&'static Fault>, mut pick: Pick) {
-        let total: u32 = faults.iter().map(|fault| fault.weight).sum();
-        if total == 0 {
+        if faults.is_empty() {
             return;
         }
         loop {
@@ -104,7 +103,8 @@ impl Chaos {
             if self.stop.is_cancelled() {
                 return;
             }
-            let options: Vec<_> = faults.iter().map(|fault| (fault.weight, *fault)).collect();
+            let options: Vec<_> =
+                faults.iter().map(|fault| (fault.weight.max(1), *fault)).collect();
             let fault = pick.weighted(&options);
             let began = self.timeline.begin(fault.name);
             let told = (fault.inject)(self, &mut pick).await;

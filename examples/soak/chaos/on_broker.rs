@@ -1,5 +1,7 @@
 //! Faults of the broker, and of what is on it.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use holdfast::broker::delay::level_name;
 use holdfast::broker::topology::{BILLING_QUEUE, partition_queue, reply_queue};
@@ -60,9 +62,34 @@ pub async fn memory_alarm(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
 
 /// The broker closes every connection of the vhost.
 pub async fn close_connections(chaos: &Chaos, _: &mut Pick) -> Result<String> {
-    let vhost = &chaos.installation.name;
-    chaos.engines()?.control(&["close_all_connections", "--vhost", vhost, "chaos"]).await?;
+    close_all(chaos).await?;
     Ok("all of them".to_owned())
+}
+
+async fn close_all(chaos: &Chaos) -> Result<()> {
+    let vhost = &chaos.installation.name;
+    let close = ["close_all_connections", "--vhost", vhost, "chaos"];
+    chaos.engines()?.control(&close).await.map(drop)
+}
+
+/// The broker gives up consumers that acknowledge nothing for some seconds, while nothing can be
+/// decided: somebody holds all servers. It looks once a minute.
+pub async fn ack_timeout(chaos: &Chaos, _: &mut Pick) -> Result<String> {
+    let engines = chaos.engines()?;
+    let database = chaos.installation.database().await?;
+    engines.control(&["eval", &ack_timeout_setting(10_000)]).await?;
+    // Channels know the limit of the time when they were opened.
+    close_all(chaos).await?;
+    database.batch_execute("begin; select id from servers for update").await?;
+    chaos.hold(Duration::from_secs(85)).await;
+    database.batch_execute("rollback").await?;
+    engines.control(&["eval", &ack_timeout_setting(1_800_000)]).await?;
+    close_all(chaos).await?;
+    Ok("10 s, for 85 s".to_owned())
+}
+
+fn ack_timeout_setting(millis: u32) -> String {
+    format!("application:set_env(rabbit, consumer_timeout, {millis}).")
 }
 
 /// A terminal's queue is deleted, with the answers in it, and comes back later.

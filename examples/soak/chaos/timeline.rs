@@ -56,11 +56,9 @@ impl Timeline {
         self.current.lock().expect("no panics").join(", ")
     }
 
-    /// How many were brought about, and of how many kinds.
-    pub fn done(&self) -> (usize, usize) {
-        let counts = self.counts.lock().expect("no panics");
-        let done = counts.values().map(|(done, _)| done);
-        (done.clone().sum(), done.filter(|done| **done > 0).count())
+    /// How many were brought about.
+    pub fn done(&self) -> usize {
+        self.counts.lock().expect("no panics").values().map(|(done, _)| done).sum()
     }
 
     pub fn print(&self) {
@@ -69,7 +67,8 @@ impl Timeline {
             0 => format!("{done} {name}"),
             _ => format!("{done} {name} ({vain} in vain)"),
         });
-        let (done, kinds) = (counts.values().map(|(done, _)| done).sum::<usize>(), counts.len());
+        let kinds = counts.values().filter(|(done, _)| *done > 0).count();
+        let done: usize = counts.values().map(|(done, _)| done).sum();
         println!("faults: {done} of {kinds} kinds: {}", words.collect::<Vec<_>>().join(", "));
     }
 }

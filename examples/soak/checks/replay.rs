@@ -16,7 +16,7 @@ use crate::facts::{Change, Decided};
 use crate::naive::said::{Answer as Expected, Said};
 use crate::naive::sums::{self, SECOND};
 use crate::naive::tally::Tally;
-use crate::naive::truth::{Desk, House, Person, Row, Truth, micros};
+use crate::naive::truth::{Desk, House, Person, Row, Span, Truth, micros};
 use crate::record::Sent;
 
 /// A transaction can have its place in the order, and not be committed, for so long. Until then a
@@ -139,23 +139,10 @@ impl Replay {
         let Action::Request { interval, .. } = &command.action else { return false };
         let desk = self.truth.desk(&command.terminal).expect("it has sent something");
         let person = self.truth.person(&desk.user);
+        let rows = self.truth.rows.iter().filter(|row| row.user == desk.user);
+        let kept = rows.clone().map(|row| self.not_given_back(row, command.server.as_ref()));
+        let views = Views { person, rows: rows.cloned().collect(), kept: kept.collect() };
         let span = (micros(interval.start), micros(interval.end));
-        let rows: Vec<Row> =
-            self.truth.rows.iter().filter(|row| row.user == desk.user).cloned().collect();
-        let kept: Vec<Row> =
-            rows.iter().map(|row| self.not_given_back(row, command.server.as_ref())).collect();
-        let used = |rows: &[Row], receipt: &QuotaReceipt| {
-            let period = (micros(receipt.period_start), micros(receipt.period_end));
-            sums::used(rows, &desk.user, period, SECOND)
-        };
-        let possible = |receipt: &QuotaReceipt| {
-            let period = (micros(receipt.period_start), micros(receipt.period_end));
-            let requested = sums::seconds_inside(span, period, SECOND);
-            let range = used(&rows, receipt)..=used(&kept, receipt);
-            range.contains(&receipt.used_seconds)
-                && receipt.limit_seconds == person.limit
-                && receipt.requested_seconds == requested
-        };
         match answer {
             Answer::Accepted { quota, .. } => {
                 // The model's own row is there already.
@@ -163,15 +150,17 @@ impl Replay {
                     used_seconds: receipt.used_seconds + receipt.requested_seconds,
                     ..receipt.clone()
                 };
-                expected.kind == "accepted" && quota.iter().map(own).all(|own| possible(&own))
+                expected.kind == "accepted"
+                    && quota.iter().map(own).all(|own| views.allow(&own, span))
             }
             Answer::Refused { code, quota, .. } if code == "quota_exceeded" => {
                 let over =
                     |r: &QuotaReceipt| r.requested_seconds > r.limit_seconds - r.used_seconds;
-                quota.iter().all(possible) && quota.iter().any(over)
+                quota.iter().all(|receipt| views.allow(receipt, span)) && quota.iter().any(over)
             }
             Answer::Refused { code, .. } if code == "too_many_holds" => {
-                kept.iter().filter(|row| row.state == "held").count() + 1 > person.max_holds
+                let holds = views.kept.iter().filter(|row| row.state == "held");
+                holds.count() + 1 > person.max_holds
             }
             _ => false,
         }
@@ -217,6 +206,24 @@ impl Replay {
             && happened.1 == expected.1
             && (happened.2 == expected.2 || change.actor == "operator");
         (!same).then(|| format!("{happened:?}, must be {expected:?}"))
+    }
+}
+
+/// A user's reservations, as they were and as they may have looked.
+struct Views<'a> {
+    person: &'a Person,
+    rows: Vec<Row>,
+    kept: Vec<Row>,
+}
+
+impl Views<'_> {
+    /// Whether a receipt for `span` can be of a moment between the two.
+    fn allow(&self, receipt: &QuotaReceipt, span: Span) -> bool {
+        let period = (micros(receipt.period_start), micros(receipt.period_end));
+        let used = |rows: &[Row]| sums::used(rows, &self.person.id, period, SECOND);
+        (used(&self.rows)..=used(&self.kept)).contains(&receipt.used_seconds)
+            && receipt.limit_seconds == self.person.limit
+            && receipt.requested_seconds == sums::seconds_inside(span, period, SECOND)
     }
 }
 
