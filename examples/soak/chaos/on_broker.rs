@@ -22,7 +22,7 @@ pub async fn restart(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     chaos.hold(pick.millis(0, 5_000)).await;
     engines.control(&["start_app"]).await?;
     engines.broker_up(&chaos.installation).await?;
-    Ok("in order".to_owned())
+    Ok(format!("in order; {}", ring(chaos).await?))
 }
 
 pub async fn kill(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
@@ -31,7 +31,22 @@ pub async fn kill(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     chaos.hold(pick.millis(0, 5_000)).await;
     engines.start_broker()?;
     engines.broker_up(&chaos.installation).await?;
-    Ok("SIGKILL, and started again".to_owned())
+    Ok(format!("SIGKILL, and started again; {}", ring(chaos).await?))
+}
+
+/// The order in which the broker hashes servers to partitions. If it is another one than before,
+/// servers have moved to other partitions.
+async fn ring(chaos: &Chaos) -> Result<String> {
+    let vhost = &chaos.installation.name;
+    let queues = format!(
+        "lists:flatten([[binary_to_list(element(4, Queue)), \" \"]
+            || {{chx_hash_ring, {{resource, <<\"{vhost}\">>, exchange, _}}, Ring, _}}
+                   <- ets:tab2list(rabbit_exchange_type_consistent_hash_ring_state),
+               {{_, Queue}} <- lists:sort(maps:to_list(Ring))])."
+    );
+    let told = chaos.engines()?.control(&["eval", &queues]).await?;
+    let prefix = partition_queue(0).trim_end_matches('0').to_owned();
+    Ok(format!("partitions in the ring: {}", told.replace(&prefix, "").replace('"', "").trim()))
 }
 
 pub async fn freeze(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
