@@ -16,6 +16,9 @@ use crate::terminal::Terminal;
 /// The last deadline is a minute away at most; then the sweep and the relay may have to help.
 const PATIENCE: Duration = Duration::from_secs(150);
 
+/// In a brief run.
+const PATIENCE_BRIEF: Duration = Duration::from_secs(40);
+
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Waits until nothing is left to do, and returns what still is when patience is at its end. That is
@@ -26,7 +29,7 @@ pub async fn wait(
     biller: &Biller,
     ground: &Ground,
 ) -> Result<Vec<String>> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + if ground.brief { PATIENCE_BRIEF } else { PATIENCE };
     loop {
         let left = left_to_do(installation, terminals, biller, ground).await?;
         if left.is_empty() || Instant::now() > until {

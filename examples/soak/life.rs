@@ -64,6 +64,8 @@ pub struct Ground {
     pub poison: Mutex<HashMap<String, bool>>,
     /// Engines break, and not only workers.
     pub chaos: bool,
+    /// Nobody waits for long.
+    pub brief: bool,
 }
 
 impl Ground {
@@ -159,7 +161,8 @@ impl Life {
             });
         }
         let id = &intent.command.message_id;
-        for _ in 0..SENDINGS_MAX {
+        let most = if self.ground.brief { SENDINGS_MAX / 2 } else { SENDINGS_MAX };
+        for _ in 0..most {
             terminal.send(intent).await?;
             let answered = terminal.found(RESEND_AFTER, |record| record.answer_to(id)).await;
             if answered.is_some() {

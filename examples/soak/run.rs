@@ -109,6 +109,7 @@ impl Stage {
             wiped: Default::default(),
             poison: Default::default(),
             chaos: args.chaos,
+            brief: args.brief,
         });
         let broker = &installation.broker;
         let direct = broker.url_for(broker.account(), broker.password());

@@ -25,6 +25,7 @@ mod endings;
 mod order;
 mod replay;
 mod totals;
+mod wording;
 
 use std::path::Path;
 use std::sync::Arc;
