@@ -29,7 +29,7 @@ pub async fn wait(
     biller: &Biller,
     ground: &Ground,
 ) -> Result<Vec<String>> {
-    let until = Instant::now() + if ground.brief { PATIENCE_BRIEF } else { PATIENCE };
+    let until = Instant::now() + patience(ground);
     loop {
         let left = left_to_do(installation, terminals, biller, ground).await?;
         if left.is_empty() || Instant::now() > until {
@@ -37,6 +37,10 @@ pub async fn wait(
         }
         sleep(LOOK_INTERVAL).await;
     }
+}
+
+fn patience(ground: &Ground) -> Duration {
+    if ground.brief { PATIENCE_BRIEF } else { PATIENCE }
 }
 
 async fn left_to_do(
@@ -105,7 +109,7 @@ pub async fn recover(terminals: &[Arc<Terminal>], ground: &Ground) -> Option<Dur
         })
     };
     while terminals.iter().zip(&waiting).any(missing) {
-        if began.elapsed() > PATIENCE {
+        if began.elapsed() > patience(ground) {
             return None;
         }
         sleep(LOOK_INTERVAL).await;
