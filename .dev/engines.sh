@@ -28,8 +28,9 @@ prepare_engines() {
   command -v openssl >/dev/null || install_packages 3 "https://www.openssl.org, $OR_YOURS" openssl
 }
 
-# bring_up throwaway|durable|measured: a state directory and, unless the caller has some, engines in
-# it. Measured ones are durable, and can count the database's statements.
+# bring_up throwaway|durable|measured|fragile: a state directory and, unless the caller has some, engines
+# in it. Measured is durable and can count the database's statements; fragile is durable on a disk that
+# can be filled.
 bring_up() {
   STATE=$(mktemp -d "${TMPDIR:-/tmp}/holdfast-dev.XXXXXX")
   STATE=$(cd "$STATE" && pwd -P)

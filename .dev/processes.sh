@@ -89,6 +89,7 @@ stop_state() {
     kill -KILL "${pids[@]}" 2>/dev/null || true
     sleep 0.1
   done
+  if grep -qs " $state/pgdata " /proc/mounts; then umount -l "$state/pgdata"; fi
   # A process that was just killed may still be creating a file.
   rm -rf "$state" 2>/dev/null || { sleep 1; rm -rf "$state"; }
 }

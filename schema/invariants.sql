@@ -110,12 +110,26 @@ from billing_entries b left join announcements a on a.id = b.id and a.kind = 'ev
 where a.id is null
   and b.created_at > now() - make_interval(secs => (select reservations_kept_seconds from policy));
 
+select 'I11 billing event without entry', a.id::text
+from announcements a left join billing_entries b on b.id = a.id
+where a.kind = 'event' and a.type in ('reservation.confirmed', 'reservation.credited') and b.id is null;
+select 'I11 two events of one kind', type || ' of ' || (body::jsonb ->> 'subject')
+from announcements
+where kind = 'event'
+group by type, body::jsonb ->> 'subject'
+having count(*) > 1;
+
 -- I13 deadlines: never early, none outstanding for long
 select 'I13 settled early', h.reservation_id::text
 from history h join reservations r on r.id = h.reservation_id
 where h.actor = 'deadline' and (h.at < r.deadline_at or h.lateness_ms < 0);
 select 'I13 outstanding', id::text from reservations
 where state in ('held', 'reconfirmed') and deadline_at < clock_timestamp() - interval '60 s';
+
+-- I14 nothing waits for long to be told
+select 'I14 not told', o.announcement_id::text
+from outbox o join announcements a on a.id = o.announcement_id
+where a.created_at < clock_timestamp() - interval '60 s';
 
 -- I15 accepted: exactly one reservation; refused: none
 select 'I15 accepted without reservation', q.terminal_id || ' ' || q.message_id
@@ -127,3 +141,10 @@ from reservations r
 where not exists (select from requests q where q.terminal_id = r.terminal_id
     and q.message_id = r.message_id and q.kind = 'request' and q.outcome = 'accepted')
   and r.held_at > now() - make_interval(secs => (select answers_kept_seconds from policy));
+
+-- I18 no transaction is left open, and none prepared
+select 'I18 prepared transaction', gid from pg_prepared_xacts where database = current_database();
+select 'I18 idle in transaction', pid::text
+from pg_stat_activity
+where datname = current_database() and state like 'idle in transaction%'
+  and state_change < clock_timestamp() - interval '60 s';

@@ -2,6 +2,7 @@
 //! loses its connection now and then.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -13,10 +14,13 @@ use holdfast::broker::topology::BILLING_QUEUE;
 use holdfast::message::event::{CloudEvent, ConfirmedData, CreditedData};
 use lapin::Connection;
 use lapin::message::Delivery;
+use serde_json::json;
+use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::history::text;
 use crate::pick::Pick;
-use crate::tally::Tally;
+use crate::terminal::Setting;
 
 /// Told apart from what else is drawn from the seed.
 const PURPOSE: u64 = u64::MAX - 2;
@@ -25,6 +29,9 @@ const PREFETCH: u16 = 50;
 
 /// Longest time without a new entry in which the queue is looked at all the same.
 const TURN: Duration = Duration::from_secs(5);
+
+/// Before the next try to connect, or the next look whether to go on.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// An entry as it was told.
 #[derive(Debug, Clone)]
@@ -49,7 +56,9 @@ pub struct Ledger {
 pub struct Biller {
     endpoint: Endpoint,
     ledger: Arc<Mutex<Ledger>>,
-    tally: Arc<Tally>,
+    /// Takes nothing for a while.
+    asleep: Arc<AtomicBool>,
+    setting: Setting,
 }
 
 /// How a batch ends.
@@ -61,8 +70,13 @@ enum End {
 }
 
 impl Biller {
-    pub fn new(endpoint: Endpoint, tally: Arc<Tally>) -> Self {
-        Self { endpoint, ledger: Arc::default(), tally }
+    pub fn new(endpoint: Endpoint, setting: Setting) -> Self {
+        Self { endpoint, ledger: Arc::default(), asleep: Arc::default(), setting }
+    }
+
+    /// Puts it to sleep, or wakes it up.
+    pub fn sleep(&self, asleep: bool) {
+        self.asleep.store(asleep, Ordering::Relaxed);
     }
 
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -74,9 +88,12 @@ impl Biller {
         let mut pick = Pick::new(seed, PURPOSE);
         loop {
             if let Err(error) = self.bill_until_lost(&mut pick).await {
-                return self.tally.failed(format!("the biller is deaf: {error:#}"));
+                if !self.setting.patient {
+                    return self.setting.tally.failed(format!("the biller is deaf: {error:#}"));
+                }
+                sleep(PAUSE).await;
             }
-            self.tally.biller_losses.add();
+            self.setting.tally.biller_losses.add();
         }
     }
 
@@ -94,6 +111,9 @@ impl Biller {
         consumer: &mut QueueConsumer,
         pick: &mut Pick,
     ) -> Result<bool, BrokerError> {
+        while self.asleep.load(Ordering::Relaxed) {
+            sleep(PAUSE).await;
+        }
         let collected = tokio::time::timeout(TURN, consumer.collect(PREFETCH.into())).await;
         let Ok(batch) = collected else { return Ok(true) };
         let batch = batch?;
@@ -118,6 +138,8 @@ impl Biller {
     }
 
     fn store(&self, delivery: &Delivery) {
+        let body = text(&delivery.data);
+        self.setting.history.note("event", json!({"body": body}));
         let mut ledger = self.ledger();
         let (id, billed) = match read(&delivery.data) {
             Ok(read) => read,
@@ -132,7 +154,7 @@ impl Biller {
         }
         match ledger.entries.get_mut(&id) {
             None => {
-                self.tally.billed.add();
+                self.setting.tally.billed.add();
                 ledger.entries.insert(id, billed);
             }
             Some(known) => {

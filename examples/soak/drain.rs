@@ -8,11 +8,16 @@ use tokio::time::{Instant, sleep};
 
 use crate::biller::Biller;
 use crate::installation::Installation;
+use crate::life::Ground;
 use crate::queues;
+use crate::record::Intent;
 use crate::terminal::Terminal;
 
 /// The last deadline is a minute away at most; then the sweep and the relay may have to help.
 const PATIENCE: Duration = Duration::from_secs(150);
+
+/// In a brief run.
+const PATIENCE_BRIEF: Duration = Duration::from_secs(40);
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -22,10 +27,11 @@ pub async fn wait(
     installation: &Installation,
     terminals: &[Arc<Terminal>],
     biller: &Biller,
+    ground: &Ground,
 ) -> Result<Vec<String>> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + patience(ground);
     loop {
-        let left = left_to_do(installation, terminals, biller).await?;
+        let left = left_to_do(installation, terminals, biller, ground).await?;
         if left.is_empty() || Instant::now() > until {
             return Ok(left);
         }
@@ -33,19 +39,24 @@ pub async fn wait(
     }
 }
 
+fn patience(ground: &Ground) -> Duration {
+    if ground.brief { PATIENCE_BRIEF } else { PATIENCE }
+}
+
 async fn left_to_do(
     installation: &Installation,
     terminals: &[Arc<Terminal>],
     biller: &Biller,
+    ground: &Ground,
 ) -> Result<Vec<String>> {
     let query = "select (select count(*) from reservations where state in ('held', 'reconfirmed')),
                         (select count(*) from outbox),
                         (select count(*) from billing_entries)";
-    let row = installation.database.query_one(query, &[]).await?;
+    let row = installation.database().await?.query_one(query, &[]).await?;
     let (unsettled, outbox, entries): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
     let unbilled = usize::try_from(entries)?.saturating_sub(biller.ledger().entries.len());
     let unanswered: usize =
-        terminals.iter().map(|terminal| terminal.record().unanswered().len()).sum();
+        terminals.iter().map(|terminal| unanswered(terminal, ground).len()).sum();
     let mut left: Vec<String> = [
         (usize::try_from(unsettled)?, "reservations are not settled"),
         (usize::try_from(outbox)?, "announcements are in the outbox"),
@@ -56,8 +67,65 @@ async fn left_to_do(
     .filter(|(count, _)| *count > 0)
     .map(|(count, what)| format!("{count} {what}"))
     .collect();
-    for (queue, ready) in queues::not_empty(&installation.amqp, &queues::transient()).await? {
+    let amqp = installation.amqp().await?;
+    for (queue, ready) in queues::not_empty(&amqp, &queues::transient()).await? {
         left.push(format!("{ready} messages are in {queue}"));
     }
+    amqp.close(200, "done".into()).await?;
     Ok(left)
+}
+
+/// Commands that still wait for an answer.
+fn unanswered(terminal: &Terminal, ground: &Ground) -> Vec<Intent> {
+    let record = terminal.record();
+    let unanswered = record.unanswered(|sent| ground.due(terminal, sent));
+    unanswered.into_iter().map(|(sent, _)| sent.intent.clone()).collect()
+}
+
+/// How long it takes until every command that the broker has confirmed by now is answered, its repeats
+/// included. `None`: longer than anybody waits.
+pub async fn recover(terminals: &[Arc<Terminal>], ground: &Ground) -> Option<Duration> {
+    let began = Instant::now();
+    let waiting: Vec<Vec<(String, usize)>> = terminals
+        .iter()
+        .map(|terminal| {
+            // What was taken away does not come by waiting.
+            let robbed =
+                terminal.was_robbed() || !ground.wiped.lock().expect("no panics").is_empty();
+            let record = terminal.record();
+            let unanswered = record.unanswered(|sent| if robbed { 0 } else { sent.sendings });
+            // What is due grows when a command is sent again; these are about what is due now.
+            let due = unanswered
+                .iter()
+                .map(|(sent, _)| (sent.intent.command.message_id.clone(), sent.sendings));
+            due.collect()
+        })
+        .collect();
+    let missing = |(terminal, waiting): (&Arc<Terminal>, &Vec<(String, usize)>)| {
+        let record = terminal.record();
+        waiting.iter().any(|(id, due)| {
+            let heard = record.answers.get(id).into_iter().flatten();
+            heard.map(|heard| heard.times).sum::<usize>() < *due
+        })
+    };
+    while terminals.iter().zip(&waiting).any(missing) {
+        if began.elapsed() > patience(ground) {
+            return None;
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+    Some(began.elapsed())
+}
+
+/// Asks again for answers that were taken away with their queue, or with the command's.
+pub async fn ask_again(terminals: &[Arc<Terminal>], ground: &Ground) -> Result<usize> {
+    let mut asked = 0;
+    let wiped = !ground.wiped.lock().expect("no panics").is_empty();
+    for terminal in terminals.iter().filter(|terminal| wiped || terminal.was_robbed()) {
+        for intent in unanswered(terminal, ground) {
+            terminal.send(&intent).await?;
+            asked += 1;
+        }
+    }
+    Ok(asked)
 }

@@ -1,13 +1,39 @@
 //! What the database says when everything is over.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use holdfast::domain::interval::Instant;
+use holdfast::store::registry::NewServer;
+use tokio::time::sleep;
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
 use uuid::Uuid;
 
+use crate::installation::Installation;
+use crate::servers;
+
 const INVARIANTS: &str = include_str!("../../schema/invariants.sql");
+
+const CHANGES: &str = "select reservation_id, seq, from_state, to_state, reason, actor, at
+    from history where actor <> 'terminal' order by seq";
+
+const LIMITS: &str = "select id, coalesce(quota_seconds, quota_default_seconds),
+    coalesce(holds_max, holds_default_max)::bigint from users cross join policy";
+
+const PERIODS: &str = "select period_start, period_end
+    from quota_periods((select min(start_at) from reservations) - interval '2 days',
+                       (select max(end_at) from reservations) + interval '2 days')
+    order by period_start";
+
+const SESSIONS: &str = "select pid || ': ' || coalesce(state, '') || ': ' || query
+    from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
+      and backend_type = 'client backend' and (state like 'idle in transaction%' or query ~ '[a-z]{3}')
+    union all select 'prepared: ' || gid from pg_prepared_xacts";
+
+/// For sessions to end, some seconds.
+const LOOKS: usize = 40;
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 pub struct Reservation {
     pub terminal: String,
@@ -26,9 +52,31 @@ pub struct Ending {
     pub lateness_ms: Option<i64>,
 }
 
+/// A change that no command brought about.
+pub struct Change {
+    pub reservation: Uuid,
+    pub seq: i64,
+    pub from: Option<String>,
+    pub to: String,
+    pub reason: Option<String>,
+    /// `deadline` or `operator`.
+    pub actor: String,
+    pub at: Instant,
+}
+
+/// A user's limits.
+pub struct Limits {
+    pub user: String,
+    pub quota_seconds: i64,
+    pub holds_max: i64,
+}
+
 /// A command that was decided.
 pub struct Decided {
     pub answer: String,
+    pub digest: Vec<u8>,
+    pub reservation: Option<Uuid>,
+    pub at: Instant,
     /// Its place in the decision order.
     pub seq: i64,
     pub server: Option<String>,
@@ -53,17 +101,28 @@ pub struct Facts {
     /// Queries in it.
     pub invariants: usize,
     pub outbox: i64,
+    /// By deadlines and operators, in the order of decisions.
+    pub changes: Vec<Change>,
+    pub limits: Vec<Limits>,
+    /// Quota periods that reservations touch.
+    pub periods: Vec<(Instant, Instant)>,
+    /// Servers as they were made.
+    pub servers: Vec<NewServer>,
+    /// Sessions of workers, and prepared transactions, when all workers have ended.
+    pub sessions: Vec<String>,
 }
 
 impl Facts {
-    pub async fn load(client: &Client) -> Result<Self> {
+    pub async fn load(installation: &Installation, seed: u64) -> Result<Self> {
+        let client = &installation.database().await?;
         let (violations, invariants) = violations(client).await?;
         let outbox = client.query_one("select count(*) from outbox", &[]).await?.get(0);
         let reservations = "select id, terminal_id, message_id, state, cancel_reason, deadline_at
                             from reservations";
         let endings = "select reservation_id, to_state, reason, lateness_ms from history
                        where to_state in ('confirmed', 'cancelled')";
-        let decided = "select terminal_id, message_id, answer, seq, server_id from requests";
+        let decided = "select terminal_id, message_id, answer, seq, server_id, digest,
+                       reservation_id, decided_at from requests";
         let entries =
             "select id, kind, reservation_id, amount_minor, currency from billing_entries";
         Ok(Self {
@@ -74,6 +133,11 @@ impl Facts {
             violations,
             invariants,
             outbox,
+            changes: all(client, CHANGES, change).await?,
+            limits: all(client, LIMITS, limits).await?,
+            periods: all(client, PERIODS, |row| (row.get(0), row.get(1))).await?,
+            servers: servers::all(seed),
+            sessions: sessions(client).await?,
         })
     }
 }
@@ -104,8 +168,44 @@ fn ending(row: &Row) -> Ending {
 }
 
 fn decision(row: &Row) -> ((String, String), Decided) {
-    let decided = Decided { answer: row.get(2), seq: row.get(3), server: row.get(4) };
+    let decided = Decided {
+        answer: row.get(2),
+        seq: row.get(3),
+        server: row.get(4),
+        digest: row.get(5),
+        reservation: row.get(6),
+        at: row.get(7),
+    };
     ((row.get(0), row.get(1)), decided)
+}
+
+fn change(row: &Row) -> Change {
+    Change {
+        reservation: row.get(0),
+        seq: row.get(1),
+        from: row.get(2),
+        to: row.get(3),
+        reason: row.get(4),
+        actor: row.get(5),
+        at: row.get(6),
+    }
+}
+
+fn limits(row: &Row) -> Limits {
+    Limits { user: row.get(0), quota_seconds: row.get(1), holds_max: row.get(2) }
+}
+
+/// Waits a little until the server has noticed that everybody has left.
+async fn sessions(client: &Client) -> Result<Vec<String>> {
+    let mut left = Vec::new();
+    for _ in 0..LOOKS {
+        left = all(client, SESSIONS, |row| row.get(0)).await?;
+        if left.is_empty() {
+            break;
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+    Ok(left)
 }
 
 fn entry(row: &Row) -> Entry {

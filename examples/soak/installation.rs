@@ -7,6 +7,7 @@ use chrono::Utc;
 use futures::{StreamExt, TryStreamExt, stream};
 use holdfast::broker::accounts::Accounts;
 use holdfast::broker::connection::Endpoint;
+use holdfast::broker::reply_queues;
 use holdfast::broker::topology::{self, Shape};
 use holdfast::domain::id::{TerminalId, UserId};
 use holdfast::store::registry::{self, TopologyShape};
@@ -20,8 +21,7 @@ use uuid::Uuid;
 
 use crate::pick::Pick;
 use crate::servers::{self, Clock, Server};
-use crate::tally::Tally;
-use crate::terminal::Terminal;
+use crate::terminal::{Setting, Terminal};
 
 /// More than the default, so that workers have something to share.
 pub const SHAPE: Shape = Shape { partitions: 6, delay_levels: 12 };
@@ -43,11 +43,9 @@ pub struct Installation {
     pub database_url: String,
     /// With the workers' account.
     pub broker: Endpoint,
-    /// To look behind the scenes.
-    pub amqp: Connection,
-    pub database: Client,
     pub clock: Clock,
-    admin: Client,
+    /// Of the engine's first database, which makes and removes ours.
+    admin_url: String,
     management: Management<String, String, String>,
     management_url: Url,
 }
@@ -60,30 +58,39 @@ impl Installation {
         let management_url: Url = variable("RABBITMQ_MANAGEMENT_URL")?.parse()?;
         let management = management(&management_url, &given)?;
         let database_url: Url = variable("DATABASE_URL")?.parse().context("DATABASE_URL")?;
-        let admin = connect(database_url.as_str()).await?;
-        admin.batch_execute(&format!("create database \"{name}\"")).await?;
+        let admin_url = database_url.to_string();
+        connect(&admin_url).await?.batch_execute(&format!("create database \"{name}\"")).await?;
         let mut own_url = database_url;
         own_url.set_path(&name);
         migrations::migrate(own_url.as_str()).await?;
-        let database = connect(own_url.as_str()).await?;
         let broker = vhost(&management, &given, &name).await?;
-        let amqp = broker.connect("holdfast soak").await?;
-        topology::apply(&amqp, SHAPE).await?;
+        topology::apply(&broker.connect("holdfast soak").await?, SHAPE).await?;
         let (partitions, delay_levels) = (SHAPE.partitions, SHAPE.delay_levels.try_into()?);
-        registry::insert_topology(&database, TopologyShape { partitions, delay_levels }).await?;
+        let database = connect(own_url.as_str()).await?;
         let clock = clock(&database).await?;
+        registry::insert_topology(&database, TopologyShape { partitions, delay_levels }).await?;
+
         let database_url = own_url.to_string();
-        Ok(Self {
-            name,
-            database_url,
-            broker,
-            amqp,
-            database,
-            clock,
-            admin,
-            management,
-            management_url,
-        })
+        Ok(Self { name, database_url, broker, clock, admin_url, management, management_url })
+    }
+
+    /// To look behind the scenes. A connection of its own each time: the engines may have been
+    /// restarted since the last one.
+    pub async fn database(&self) -> Result<Client> {
+        connect(&self.database_url).await
+    }
+
+    /// To look behind the scenes of the broker.
+    pub async fn amqp(&self) -> Result<Connection> {
+        Ok(self.broker.connect("holdfast soak").await?)
+    }
+
+    /// Puts back whatever is missing on the broker.
+    pub async fn restore(&self, terminals: &[String]) -> Result<()> {
+        let amqp = self.amqp().await?;
+        topology::apply(&amqp, SHAPE).await?;
+        reply_queues::restore(&amqp, terminals).await?;
+        amqp.close(200, "done".into()).await.context("closing")
     }
 
     /// What a worker, or an operator who looks around, needs in the environment.
@@ -96,9 +103,9 @@ impl Installation {
     }
 
     pub async fn add_servers(&self, seed: u64) -> Result<Vec<Server>> {
-        let servers = servers::all(seed);
+        let (servers, database) = (servers::all(seed), self.database().await?);
         for server in &servers {
-            registry::insert_server(&self.database, server).await?;
+            registry::insert_server(&database, server).await?;
         }
         Ok(servers.iter().map(Server::from).collect())
     }
@@ -108,55 +115,70 @@ impl Installation {
         &self,
         count: usize,
         seed: u64,
-        tally: &Arc<Tally>,
+        desks: &Desks<'_>,
     ) -> Result<Vec<Arc<Terminal>>> {
         let endpoint = self.broker.clone();
         let accounts = &Accounts::new(&self.management_url, &endpoint)?;
+        let database = &self.database().await?;
         for number in 0..count.div_ceil(2) {
-            self.add_user(number).await?;
+            add_user(database, number).await?;
         }
-        let add = |number| async move { self.add_terminal(accounts, number, seed, tally).await };
+        let add = |number| async move {
+            let user = user(number / 2)?;
+            // Accounts are one name space for all vhosts of a broker.
+            let id: TerminalId = format!("t{number}-{}", self.name).parse()?;
+            registry::insert_terminal(database, &id, &user).await?;
+            let password = accounts.create_terminal(&id).await?;
+            let url = self.broker.url_for(id.as_str(), &password);
+            let endpoint = at_port(&url, (desks.port)(number))?;
+            let pick = Pick::new(seed, PURPOSE + number as u64);
+            let (clock, setting) = (self.clock, desks.setting.clone());
+            let terminal = Terminal::connect(endpoint, user.to_string(), clock, setting, pick);
+            Ok(Arc::new(terminal.await?))
+        };
         stream::iter(0..count).map(add).buffered(AT_ONCE).try_collect().await
     }
 
-    async fn add_user(&self, number: usize) -> Result<()> {
-        let quota = (number % SMALL_EVERY == 1).then_some(SMALL_QUOTA_SECONDS);
-        let holds = (number % SMALL_EVERY == 2).then_some(SMALL_HOLDS);
-        registry::insert_user(&self.database, &user(number)?, quota, holds).await?;
-        Ok(())
-    }
-
-    async fn add_terminal(
-        &self,
-        accounts: &Accounts,
-        number: usize,
-        seed: u64,
-        tally: &Arc<Tally>,
-    ) -> Result<Arc<Terminal>> {
-        // Accounts are one name space for all vhosts of a broker.
-        let id: TerminalId = format!("t{number}-{}", self.name).parse()?;
-        let user = user(number / 2)?;
-        registry::insert_terminal(&self.database, &id, &user).await?;
-        let password = accounts.create_terminal(&id).await?;
-        let endpoint = self.broker.url_for(id.as_str(), &password);
-        let endpoint: Endpoint = endpoint.parse().map_err(|error: String| anyhow!(error))?;
-        let pick = Pick::new(seed, PURPOSE + number as u64);
-        let terminal =
-            Terminal::connect(&endpoint, user.to_string(), self.clock, tally.clone(), pick);
-        Ok(Arc::new(terminal.await?))
-    }
-
     /// Takes everything away again.
-    pub async fn remove(self, terminals: &[Arc<Terminal>]) -> Result<()> {
+    pub async fn remove(&self, terminals: &[Arc<Terminal>]) -> Result<()> {
         terminals.iter().for_each(|terminal| terminal.close());
         self.management.delete_vhost(&self.name, true).await.context("removing the vhost")?;
         for terminal in terminals {
             self.management.delete_user(&terminal.id, true).await.context("removing an account")?;
         }
-        drop(self.database);
         let statement = format!("drop database \"{}\" with (force)", self.name);
-        self.admin.batch_execute(&statement).await.context("removing the database")
+        let admin = connect(&self.admin_url).await?;
+        admin.batch_execute(&statement).await.context("removing the database")
     }
+}
+
+/// How terminals come to the broker, and what they do when it is away.
+pub struct Desks<'a> {
+    pub setting: Setting,
+    /// The port of the way to the broker of the terminal with this number, unless it is direct.
+    pub port: &'a (dyn Fn(usize) -> Option<u16> + Sync),
+}
+
+/// The endpoint of a URL, with another port on this machine if one is given.
+pub fn at_port(url: &str, port: Option<u16>) -> Result<Endpoint> {
+    url_at_port(url, port)?.parse().map_err(|error: String| anyhow!(error))
+}
+
+/// A URL that leads to another port on this machine, if one is given.
+pub fn url_at_port(url: &str, port: Option<u16>) -> Result<String> {
+    let mut url: Url = url.parse()?;
+    if let Some(port) = port {
+        url.set_host(Some("127.0.0.1")).context("a URL with a host")?;
+        url.set_port(Some(port)).ok();
+    }
+    Ok(url.to_string())
+}
+
+async fn add_user(database: &Client, number: usize) -> Result<()> {
+    let quota = (number % SMALL_EVERY == 1).then_some(SMALL_QUOTA_SECONDS);
+    let holds = (number % SMALL_EVERY == 2).then_some(SMALL_HOLDS);
+    registry::insert_user(database, &user(number)?, quota, holds).await?;
+    Ok(())
 }
 
 fn variable(name: &str) -> Result<String> {

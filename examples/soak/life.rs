@@ -1,11 +1,13 @@
 //! One life, played: from the request to the end of the reservation, and beyond.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use deadpool_postgres::Pool;
 use holdfast::client::Command;
+use holdfast::domain::interval::Instant;
 use holdfast::domain::world::Cancellation;
 use holdfast::message::answer::{Answer, ReservationView};
 use holdfast::store::cancellation;
@@ -15,7 +17,7 @@ use uuid::Uuid;
 
 use crate::pick::Pick;
 use crate::plan::{Afterwards, Copies, Course, Operator, Plan, Query, Trespass};
-use crate::record::Intent;
+use crate::record::{Intent, Sent};
 use crate::servers::{Clock, Server};
 use crate::tally::Tally;
 use crate::terminal::Terminal;
@@ -56,6 +58,26 @@ pub struct Ground {
     pub known: Mutex<Vec<(Uuid, String, String)>>,
     /// Reservations that an operator has cancelled.
     pub cancelled: Mutex<Vec<Uuid>>,
+    /// When queues were deleted with commands in them.
+    pub wiped: Mutex<Vec<Instant>>,
+    /// Messages that must become dead letters, by id, and whether the broker has confirmed them.
+    pub poison: Mutex<HashMap<String, bool>>,
+    /// Engines break, and not only workers.
+    pub chaos: bool,
+    /// Nobody waits for long.
+    pub brief: bool,
+}
+
+impl Ground {
+    /// How many of a command's sendings must have been answered: all that the broker confirmed, but
+    /// for those that were deleted with a queue, or their answers were. Asked again, one remains.
+    pub fn due(&self, terminal: &Terminal, sent: &Sent) -> usize {
+        let wiped = self.wiped.lock().expect("no panics").iter().any(|at| sent.first_at <= *at);
+        match wiped || terminal.was_robbed() {
+            true => sent.sendings.min(1),
+            false => sent.sendings,
+        }
+    }
 }
 
 pub struct Life {
@@ -85,7 +107,8 @@ impl Life {
         let copies = self.plan.request_copies.clone();
         let terminal = self.terminal.clone();
         let answer = self.ask(&terminal, &request, &copies).await?;
-        if self.plan.reuses_id {
+        // Without an answer it is not known which of the two would be the first.
+        if self.plan.reuses_id && answer.is_some() {
             self.reuse_id(&request).await?;
         }
         self.trespass().await?;
@@ -138,7 +161,8 @@ impl Life {
             });
         }
         let id = &intent.command.message_id;
-        for _ in 0..SENDINGS_MAX {
+        let most = if self.ground.brief { SENDINGS_MAX / 2 } else { SENDINGS_MAX };
+        for _ in 0..most {
             terminal.send(intent).await?;
             let answered = terminal.found(RESEND_AFTER, |record| record.answer_to(id)).await;
             if answered.is_some() {
@@ -282,9 +306,13 @@ impl Life {
             operator: "soak".to_owned(),
             note: format!("life {} was to end so", self.number),
         };
-        // A refusal is fine: it was withdrawn or not reconfirmed.
-        if cancellation::cancel(&self.ground.pool, wish).await.context("an operator")?.is_ok() {
-            self.ground.cancelled.lock().expect("no panics").push(reservation);
+        match cancellation::cancel(&self.ground.pool, wish).await {
+            Ok(Ok(_)) => self.ground.cancelled.lock().expect("no panics").push(reservation),
+            // It was withdrawn or not reconfirmed.
+            Ok(Err(_)) => {}
+            // Maybe cancelled, maybe not; nobody has been told either.
+            Err(_) if self.ground.chaos => {}
+            Err(error) => return Err(error).context("an operator"),
         }
         Ok(())
     }

@@ -1,16 +1,21 @@
 //! Holdfast under siege: thousands of lives of reservations, all at once, while workers are killed
 //! and restarted and the biller loses its connection. At the end every promise is checked.
 //!
-//! Run it with `./dev soak`. Reading order: [`plan`] is what may happen in one life, [`life`] plays
+//! With `--chaos` the network, the broker and the database break as well: see [`chaos`].
+//!
+//! Run it with `./dev soak` or `./dev chaos`. Reading order: [`plan`] is what may happen in one life, [`life`] plays
 //! it through a [`terminal`]; [`siege`] is what happens to the workers; [`checks`] is the verdict.
 
 mod biller;
+mod chaos;
 mod checks;
 mod drain;
 mod evidence;
 mod facts;
+mod history;
 mod installation;
 mod life;
+mod naive;
 mod pick;
 mod plan;
 mod progress;
@@ -40,25 +45,43 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(name = "soak")]
 pub struct Args {
     /// Reservations to ask for
-    #[arg(long, default_value_t = 2_000, value_name = "N")]
+    #[arg(long, default_value_t = 2_000, value_name = "N", conflicts_with = "chaos")]
     pub lifecycles: usize,
     /// Terminals; two share a user
     #[arg(long, default_value_t = 20, value_name = "T",
           value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(4..=500))]
     pub terminals: usize,
-    /// Worker processes
-    #[arg(long, default_value_t = 3, value_name = "W",
+    /// Worker processes: 3, or with chaos 2 to 4
+    #[arg(long, value_name = "W",
           value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=50))]
-    pub workers: usize,
+    pub workers: Option<usize>,
     /// What is asked for and who is killed when; random unless set. It does not fix the timing
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
+    /// Break everything: network, broker and database too
+    #[arg(long)]
+    pub chaos: bool,
+    /// How long to break things
+    #[arg(long, default_value_t = 2.0, value_name = "M", requires = "chaos")]
+    pub minutes: f64,
+    /// Only these faults, with commas
+    #[arg(long, value_name = "FAULT", value_delimiter = ',', requires = "chaos")]
+    pub only: Vec<String>,
+    /// List faults, and what can go wrong, and do nothing
+    #[arg(long, requires = "chaos")]
+    pub list: bool,
+    /// No deadline is more than some seconds away
+    #[arg(long)]
+    pub brief: bool,
     /// Leave database and vhost behind, and tell how to look around
     #[arg(long)]
     pub keep: bool,
     /// Where logs and evidence go
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub logs: PathBuf,
+    /// Another version of the worker program, for every other worker
+    #[arg(long, value_name = "FILE")]
+    pub beside: Option<PathBuf>,
     /// The worker program, unless it is the one built beside this one: to see that the soak finds
     /// what is wrong with a broken one
     #[arg(long, value_name = "FILE")]
@@ -68,6 +91,10 @@ pub struct Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
+    if args.list {
+        chaos::matrix::print();
+        return ExitCode::SUCCESS;
+    }
     // The run is dropped when a signal comes first, and its workers with it.
     tokio::select! {
         verdict = run::run(&args) => match verdict {

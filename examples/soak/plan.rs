@@ -79,12 +79,13 @@ pub enum Afterwards {
 }
 
 impl Plan {
-    pub fn new(seed: u64, number: usize) -> Self {
+    /// The life of that number. In a brief run all deadlines are near.
+    pub fn new(seed: u64, number: usize, brief: bool) -> Self {
         let mut pick = Pick::new(seed, number as u64);
         Self {
             server: pick.index(usize::MAX),
             late: pick.chance(4),
-            ahead: ahead(&mut pick),
+            ahead: ahead(&mut pick, brief),
             length_seconds: pick.weighted(&[(60, 1), (25, 2), (10, 4), (5, 9)]),
             request_copies: copies(&mut pick),
             reuses_id: pick.chance(6),
@@ -105,8 +106,8 @@ impl Plan {
 }
 
 /// Mostly short, or the run would be long; some long enough to outlive several workers.
-fn ahead(pick: &mut Pick) -> Duration {
-    match pick.index(20) {
+fn ahead(pick: &mut Pick, brief: bool) -> Duration {
+    match pick.index(if brief { 10 } else { 20 }) {
         0..10 => pick.millis(5_000, 12_000),
         10..17 => pick.millis(12_000, 25_000),
         _ => pick.millis(25_000, 60_000),

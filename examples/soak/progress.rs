@@ -9,18 +9,18 @@ use crate::tally::Tally;
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Tells how it is going, until it is dropped.
-pub async fn tell(tally: &Tally, lifecycles: usize, began: Instant) {
+pub async fn tell(tally: &Tally, began: Instant, current: impl Fn() -> String) {
     loop {
         sleep(INTERVAL).await;
-        tell_once(tally, lifecycles, began);
+        tell_once(tally, began, &current());
     }
 }
 
-pub fn tell_once(tally: &Tally, lifecycles: usize, began: Instant) {
+pub fn tell_once(tally: &Tally, began: Instant, current: &str) {
     let seconds = began.elapsed().as_secs();
     println!(
-        "{:02}:{:02}  {} of {lifecycles} begun, {} over; {} sent, {} answers, {} notices; \
-         {} billed; workers: {} killed, {} stopped",
+        "{:02}:{:02}  {} lives begun, {} over; {} sent, {} answers, {} notices; \
+         {} billed; workers: {} killed, {} stopped{}{current}",
         seconds / 60,
         seconds % 60,
         tally.started.get(),
@@ -31,5 +31,6 @@ pub fn tell_once(tally: &Tally, lifecycles: usize, began: Instant) {
         tally.billed.get(),
         tally.kills.get(),
         tally.stops.get(),
+        if current.is_empty() { "" } else { "; now: " },
     );
 }

@@ -1,12 +1,19 @@
 //! How much stands in the queues, without taking anything from them.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use holdfast::broker::delay::level_name;
 use holdfast::broker::topology::{BILLING_QUEUE, DEAD, partition_queue};
 use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
+use lapin::types::AMQPValue;
+use tokio::time::timeout;
 
 use crate::installation::SHAPE;
+
+/// The client library has none of its own.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Queues in which something would still be on its way.
 pub fn transient() -> Vec<String> {
@@ -15,21 +22,51 @@ pub fn transient() -> Vec<String> {
     partitions.chain(ladder).chain([BILLING_QUEUE.to_owned()]).collect()
 }
 
-/// Where nothing may ever be.
-pub const DEAD_LETTERS: &str = DEAD;
-
 /// The queues of `names` that are not empty, with the messages that nobody has in hand.
 pub async fn not_empty(connection: &Connection, names: &[String]) -> Result<Vec<(String, u32)>> {
-    let channel = connection.create_channel().await?;
-    let mut found = Vec::new();
-    for name in names {
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let declared = channel.queue_declare(name.as_str().into(), options, Default::default());
-        let declared = declared.await.with_context(|| format!("looking at {name}"))?;
-        if declared.message_count() > 0 {
-            found.push((name.clone(), declared.message_count()));
+    let looked_at = look(connection, names).await?.into_iter();
+    Ok(looked_at.map(|(name, ready, _)| (name, ready)).filter(|(_, ready)| *ready > 0).collect())
+}
+
+/// The queues of `names` that somebody reads.
+pub async fn consumed(connection: &Connection, names: &[String]) -> Result<Vec<(String, u32)>> {
+    let looked_at = look(connection, names).await?.into_iter();
+    Ok(looked_at.map(|(name, _, readers)| (name, readers)).filter(|(_, n)| *n > 0).collect())
+}
+
+/// Queues with their messages and their readers.
+async fn look(connection: &Connection, names: &[String]) -> Result<Vec<(String, u32, u32)>> {
+    timeout(PATIENCE, async {
+        let channel = connection.create_channel().await?;
+        let mut found = Vec::new();
+        for name in names {
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let declared = channel.queue_declare(name.as_str().into(), options, Default::default());
+            let declared = declared.await.with_context(|| format!("looking at {name}"))?;
+            found.push((name.clone(), declared.message_count(), declared.consumer_count()));
         }
+        channel.close(200, "done".into()).await?;
+        Ok(found)
+    })
+    .await
+    .context("looking at the queues")?
+}
+
+/// Takes all dead letters, and returns the ids of the messages that became them.
+pub async fn dead_letters(connection: &Connection) -> Result<Vec<String>> {
+    let channel = connection.create_channel().await?;
+    let mut ids = Vec::new();
+    while let Some(letter) = channel.basic_get(DEAD.into(), Default::default()).await? {
+        let headers = letter.delivery.properties.headers().clone().unwrap_or_default();
+        let id = headers.inner().get("original-id").and_then(text);
+        ids.push(id.unwrap_or_else(|| "without an id".to_owned()));
     }
-    channel.close(200, "done".into()).await?;
-    Ok(found)
+    Ok(ids)
+}
+
+fn text(value: &AMQPValue) -> Option<String> {
+    match value {
+        AMQPValue::LongString(text) => Some(text.to_string()),
+        _ => None,
+    }
 }

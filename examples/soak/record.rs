@@ -143,8 +143,9 @@ impl Record {
         about.into_iter().any(|notice| !matches!(notice, Notice::Reminder { .. }))
     }
 
-    /// Commands with fewer answers than sendings, with both numbers.
-    pub fn unanswered(&self) -> Vec<(&Sent, usize)> {
+    /// Commands with fewer answers than are due, with the number of answers. `due` is how many of a
+    /// command's sendings must have been answered.
+    pub fn unanswered(&self, due: impl Fn(&Sent) -> usize) -> Vec<(&Sent, usize)> {
         let mut unanswered = Vec::new();
         for (book, mismatch) in [(&self.sent, false), (&self.reused, true)] {
             for (id, sent) in book {
@@ -154,7 +155,7 @@ impl Record {
                     heard.is_mismatch() == mismatch
                 });
                 let answers = of_it.map(|heard| heard.times).sum();
-                if answers < sent.sendings {
+                if answers < due(sent) {
                     unanswered.push((sent, answers));
                 }
             }

@@ -12,15 +12,19 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::biller::Biller;
+use crate::chaos::swarm::Swarm;
+use crate::chaos::timeline::Timeline;
+use crate::chaos::{Chaos, Engines, Links};
 use crate::checks::{self, Check, Seen};
 use crate::facts::Facts;
-use crate::installation::Installation;
+use crate::history::History;
+use crate::installation::{Desks, Installation, at_port};
 use crate::life::{Ground, Life};
 use crate::pick::Pick;
 use crate::plan::Plan;
 use crate::siege::Siege;
 use crate::tally::Tally;
-use crate::terminal::Terminal;
+use crate::terminal::{Setting, Terminal};
 use crate::workers::Workers;
 use crate::{Args, drain, evidence, progress, queues};
 
@@ -30,60 +34,335 @@ const LIVES_AT_ONCE: usize = 24;
 /// Connections for the operators.
 const OPERATORS: usize = 4;
 
+/// Workers, where the seed does not say.
+const WORKERS: usize = 3;
+
 /// Told apart from what else is drawn from the seed: the lives' own choices, beside their plans.
 const PURPOSE: u64 = u64::MAX / 4;
 
 /// Time for what is on its way to the terminals when the queues are empty.
 const LAST_REPLIES: Duration = Duration::from_secs(1);
 
-/// Returns whether everything is as it should be.
-pub async fn run(args: &Args) -> Result<bool> {
-    let began = Instant::now();
-    let seed = args.seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
-    let Args { lifecycles, terminals, workers, .. } = *args;
-    println!("{lifecycles} lifecycles, {terminals} terminals, {workers} workers, seed {seed}");
-    std::fs::create_dir_all(&args.logs).context("the directory for logs")?;
-    let tally = Arc::new(Tally::default());
-    let installation = Installation::set_up().await?;
-    let servers = installation.add_servers(seed).await?;
-    let terminals = installation.add_terminals(terminals, seed, &tally).await?;
-    println!("Workers' logs are in {}", args.logs.display());
-    let ground = Arc::new(Ground {
-        servers,
-        clock: installation.clock,
-        tally: tally.clone(),
-        pool: pool::open(pool::settings(&installation.database_url)?, OPERATORS),
-        known: Default::default(),
-        cancelled: Default::default(),
-    });
-    let biller = Biller::new(installation.broker.clone(), tally.clone());
-    let billing = tokio::spawn(biller.clone().run(seed));
-    let workers = start_workers(args, &installation)?;
-    let told =
-        async { play(args, seed, &ground, &terminals, workers, (&installation, &biller)).await };
-    tokio::select! {
-        played = told => played?,
-        () = progress::tell(&tally, lifecycles, began) => {}
-    }
-    billing.abort();
-    progress::tell_once(&tally, lifecycles, began);
-    let facts = Facts::load(&installation.database).await?;
-    let left = left_in_queues(&installation).await?;
-    let seen = Seen { facts: &facts, terminals: &terminals, ground: &ground, left: &left };
-    let checks = checks::all(&seen, &biller.ledger(), &tally);
-    conclude(args, seed, &checks, installation, &terminals).await
+/// Everything that takes part.
+struct Stage {
+    seed: u64,
+    brief: bool,
+    began: Instant,
+    setting: Setting,
+    installation: Arc<Installation>,
+    ground: Arc<Ground>,
+    terminals: Vec<Arc<Terminal>>,
+    biller: Biller,
+    timeline: Arc<Timeline>,
+    /// Only with chaos.
+    swarm: Option<(Swarm, Arc<Links>)>,
 }
 
-fn start_workers(args: &Args, installation: &Installation) -> Result<Workers> {
-    let program = match &args.program {
-        Some(program) => program.clone(),
-        None => program_beside()?,
+/// When no more lives begin.
+#[derive(Clone, Copy)]
+enum Until {
+    Lives(usize),
+    Time(Instant),
+}
+
+/// Returns whether everything is as it should be.
+pub async fn run(args: &Args) -> Result<bool> {
+    let stage = Stage::set(args).await?;
+    let billing = tokio::spawn(stage.biller.clone().run(stage.seed));
+    let workers = stage.start_workers(args)?;
+    let timeline = stage.timeline.clone();
+    let tally = stage.setting.tally.clone();
+    let sizes = tokio::select! {
+        played = stage.play(args, workers) => played?,
+        () = progress::tell(&tally, stage.began, || timeline.current()) => unreachable!("endless"),
     };
-    let mut workers = Workers::new(program, args.logs.clone(), installation.environment());
-    for _ in 0..args.workers {
-        workers.start()?;
+    billing.abort();
+    progress::tell_once(&tally, stage.began, "");
+    stage.conclude(args, sizes).await
+}
+
+impl Stage {
+    async fn set(args: &Args) -> Result<Self> {
+        let began = Instant::now();
+        let seed = args.seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
+        std::fs::create_dir_all(&args.logs).context("the directory for logs")?;
+        let tally = Arc::new(Tally::default());
+        let history = Arc::new(History::create(&args.logs)?);
+        let setting = Setting { tally: tally.clone(), history, patient: args.chaos };
+        let installation = Arc::new(Installation::set_up().await?);
+        let swarm = match args.chaos {
+            true => Some(open_links(args, seed, &installation).await?),
+            false => None,
+        };
+        let links = swarm.as_ref().map(|(_, links)| links.clone());
+        let servers = installation.add_servers(seed).await?;
+        let port = |number: usize| links.as_ref().map(|links| links.terminals[number].port);
+        let desks = Desks { setting: setting.clone(), port: &port };
+        let terminals = installation.add_terminals(args.terminals, seed, &desks).await?;
+        let ground = Arc::new(Ground {
+            servers,
+            clock: installation.clock,
+            tally,
+            pool: pool::open(pool::settings(&installation.database_url)?, OPERATORS),
+            known: Default::default(),
+            cancelled: Default::default(),
+            wiped: Default::default(),
+            poison: Default::default(),
+            chaos: args.chaos,
+            brief: args.brief,
+        });
+        let broker = &installation.broker;
+        let direct = broker.url_for(broker.account(), broker.password());
+        let way = links.as_ref().map(|links| links.biller.port);
+        let biller = Biller::new(at_port(&direct, way)?, setting.clone());
+        let timeline = Arc::new(Timeline::new(began));
+        let stage = Self {
+            seed,
+            brief: args.brief,
+            began,
+            setting,
+            installation,
+            ground,
+            terminals,
+            biller,
+            timeline,
+            swarm,
+        };
+        println!(
+            "seed {seed}, {} terminals, {} workers; their logs are in {}",
+            args.terminals,
+            stage.workers(args),
+            args.logs.display()
+        );
+        Ok(stage)
     }
-    Ok(workers)
+
+    fn workers(&self, args: &Args) -> usize {
+        let drawn = self.swarm.as_ref().map_or(WORKERS, |(swarm, _)| swarm.workers);
+        args.workers.unwrap_or(drawn)
+    }
+
+    fn start_workers(&self, args: &Args) -> Result<Workers> {
+        let program = match &args.program {
+            Some(program) => program.clone(),
+            None => program_beside()?,
+        };
+        let direct = self.installation.environment();
+        let environment = |place| match &self.swarm {
+            None => Ok(direct.clone()),
+            Some((swarm, links)) => {
+                let mut environment = links.environment(place, &direct)?;
+                environment.extend(swarm.environment(place));
+                anyhow::Ok(environment)
+            }
+        };
+        let environments = (0..self.workers(args)).map(environment).collect::<Result<_>>()?;
+        let programs = [program].into_iter().chain(args.beside.clone()).collect();
+        let mut workers = Workers::new(programs, args.logs.clone(), environments);
+        while workers.count() < workers.places() {
+            workers.start()?;
+        }
+        Ok(workers)
+    }
+
+    /// All lives while things break, then peace until nothing is left to do, then the workers'
+    /// orderly end. Returns how large they were before that.
+    async fn play(&self, args: &Args, workers: Workers) -> Result<Vec<(String, usize, usize)>> {
+        let siege = Siege::new(workers, self.setting.tally.clone(), self.seed);
+        let mut workers = match &self.swarm {
+            None => {
+                let peace = CancellationToken::new();
+                let siege = siege.run(peace.clone());
+                let lives = async {
+                    self.play_lives(Until::Lives(args.lifecycles)).await;
+                    peace.cancel();
+                };
+                tokio::join!(siege, lives).0
+            }
+            Some((swarm, links)) => self.play_chaos(args, siege, swarm, links.clone()).await?,
+        };
+        println!("all lives are over; waiting until nothing is left to do");
+        self.drain().await?;
+        let sizes = workers.sizes();
+        while workers.count() > 0 {
+            if let Err(error) = workers.stop(0).await {
+                self.setting.tally.failed(format!("{error:#}"));
+            }
+        }
+        sleep(LAST_REPLIES).await;
+        Ok(sizes)
+    }
+
+    async fn play_chaos(
+        &self,
+        args: &Args,
+        siege: Siege,
+        swarm: &Swarm,
+        links: Arc<Links>,
+    ) -> Result<Workers> {
+        let names: Vec<&str> = swarm.faults.iter().map(|fault| fault.name).collect();
+        println!(
+            "faults: {}\nsettings: {:?}, wrong clock: {:?}",
+            names.join(", "),
+            swarm.settings,
+            swarm.wrong_clock.as_ref().map(|(_, how)| how)
+        );
+        let chaos = Chaos {
+            links,
+            siege: siege.into(),
+            engines: Engines::find(),
+            installation: self.installation.clone(),
+            terminals: self.terminals.clone(),
+            ground: self.ground.clone(),
+            biller: self.biller.clone(),
+            setting: self.setting.clone(),
+            timeline: self.timeline.clone(),
+            stop: CancellationToken::new(),
+        };
+        let end = Instant::now() + Duration::from_secs_f64(args.minutes * 60.0);
+        let faults = async {
+            let watch = async {
+                tokio::time::sleep_until(end).await;
+                chaos.stop.cancel();
+            };
+            let healed = tokio::join!(chaos.run(&swarm.faults, self.seed), watch).0;
+            println!("everything is healed");
+            match drain::recover(&self.terminals, &self.ground).await {
+                Some(after) => println!("all was answered {:.1} s later", after.as_secs_f64()),
+                None => println!("not all was answered"),
+            }
+            healed
+        };
+        let (healed, ()) = tokio::join!(faults, self.play_lives(Until::Time(end)));
+        healed?;
+        chaos.into_workers()
+    }
+
+    async fn play_lives(&self, until: Until) {
+        let count = self.terminals.len();
+        let mut lives = JoinSet::new();
+        for index in 0..count {
+            // In turn, so that a life has the same number whatever happens to other terminals.
+            let mut mine = self.lives_of(index).zip((index..).step_by(count));
+            let room = Arc::new(Semaphore::new(LIVES_AT_ONCE));
+            let tally = self.setting.tally.clone();
+            lives.spawn(async move {
+                let mut playing = JoinSet::new();
+                loop {
+                    let place = room.clone().acquire_owned().await.expect("never closed");
+                    let (life, number) = mine.next().expect("endless");
+                    let over = match until {
+                        Until::Lives(count) => number >= count,
+                        Until::Time(end) => Instant::now() >= end,
+                    };
+                    if over {
+                        break;
+                    }
+                    playing.spawn(async move {
+                        let _place = place;
+                        life.play().await;
+                    });
+                }
+                while let Some(ended) = playing.join_next().await {
+                    if let Err(error) = ended {
+                        tally.failed(format!("a life ended: {error}"));
+                    }
+                }
+            });
+        }
+        while lives.join_next().await.is_some() {}
+    }
+
+    /// Every life that a terminal can play, without an end.
+    fn lives_of(&self, index: usize) -> impl Iterator<Item = Life> + Send + 'static {
+        let (seed, brief, ground) = (self.seed, self.brief, self.ground.clone());
+        let terminal = self.terminals[index].clone();
+        // With an odd number of terminals the last one is its own.
+        let sibling = self.terminals.get(index ^ 1).unwrap_or(&terminal).clone();
+        (index..).step_by(self.terminals.len()).map(move |number| Life {
+            number,
+            plan: Plan::new(seed, number, brief),
+            ground: ground.clone(),
+            terminal: terminal.clone(),
+            sibling: sibling.clone(),
+            pick: Pick::new(seed, PURPOSE + number as u64),
+            later: JoinSet::new(),
+        })
+    }
+
+    async fn drain(&self) -> Result<()> {
+        let began = Instant::now();
+        // Nobody else asks for what was lost with a queue.
+        let asked = drain::ask_again(&self.terminals, &self.ground).await?;
+        if asked > 0 {
+            println!("asked again for {asked} answers that were lost with a queue");
+        }
+        let left = drain::wait(&self.installation, &self.terminals, &self.biller, &self.ground);
+        let left = left.await?;
+        println!("drained in {:.1} s", began.elapsed().as_secs_f64());
+        left.iter().for_each(|left| println!("still: {left}"));
+        Ok(())
+    }
+
+    async fn conclude(&self, args: &Args, sizes: Vec<(String, usize, usize)>) -> Result<bool> {
+        let checks = self.check(args, sizes).await?;
+        let (dir, seed) = (args.logs.display(), self.seed);
+        self.setting.history.flush();
+        let holds = checks.iter().all(Check::holds);
+        checks.iter().for_each(Check::print);
+        if holds {
+            println!("Everything holds (seed {seed}).");
+        } else {
+            let database = self.installation.database().await?;
+            evidence::keep(&args.logs, &checks, &database).await?;
+            println!(
+                "BROKEN (seed {seed}). All that was found, history, tables and logs are in {dir}"
+            );
+        }
+        if args.keep {
+            println!("Database and vhost {} are left behind:", self.installation.name);
+            for (name, value) in self.installation.environment() {
+                println!("  export {name}='{value}'");
+            }
+        } else {
+            self.installation.remove(&self.terminals).await?;
+        }
+        Ok(holds)
+    }
+
+    async fn check(&self, args: &Args, sizes: Vec<(String, usize, usize)>) -> Result<Vec<Check>> {
+        self.terminals.iter().for_each(|terminal| terminal.close());
+        self.ground.pool.close();
+        let facts = Facts::load(&self.installation, self.seed).await?;
+        let left = left_in_queues(&self.installation).await?;
+        let dead = queues::dead_letters(&self.installation.amqp().await?).await?;
+        let seen = Seen {
+            facts: &facts,
+            terminals: &self.terminals,
+            ground: &self.ground,
+            left: &left,
+            dead: &dead,
+            timeline: &self.timeline,
+            password: self.installation.broker.password(),
+            logs: &args.logs,
+            sizes: &sizes,
+        };
+        Ok(checks::all(&seen, &self.biller.ledger(), &self.setting.tally))
+    }
+}
+
+async fn open_links(
+    args: &Args,
+    seed: u64,
+    installation: &Installation,
+) -> Result<(Swarm, Arc<Links>)> {
+    let swarm = Swarm::draw(seed, &args.only, Engines::find().is_some())?;
+    let workers = args.workers.unwrap_or(swarm.workers);
+    let broker = &installation.broker;
+    let broker = broker.url_for(broker.account(), broker.password());
+    let engines = (broker.as_str(), installation.database_url.as_str());
+    let links = Links::open(engines, workers, args.terminals, seed).await?;
+    Ok((swarm, Arc::new(links)))
 }
 
 /// `holdfast`, which was built beside this example.
@@ -95,98 +374,12 @@ fn program_beside() -> Result<PathBuf> {
     built.then_some(program).context("there is no `holdfast` beside the example; build it first")
 }
 
-/// All lives under siege, then peace until nothing is left to do, then the workers' orderly end.
-async fn play(
-    args: &Args,
-    seed: u64,
-    ground: &Arc<Ground>,
-    terminals: &[Arc<Terminal>],
-    workers: Workers,
-    (installation, biller): (&Installation, &Biller),
-) -> Result<()> {
-    let peace = CancellationToken::new();
-    let siege = Siege::new(workers, ground.tally.clone(), seed).run(peace.clone());
-    let lives = async {
-        play_lives(args.lifecycles, seed, ground, terminals).await;
-        peace.cancel();
-    };
-    let (mut workers, ()) = tokio::join!(siege, lives);
-    println!("all lives are over; waiting until nothing is left to do");
-    for left in drain::wait(installation, terminals, biller).await? {
-        println!("still: {left}");
-    }
-    while workers.count() > 0 {
-        if let Err(error) = workers.stop(0).await {
-            ground.tally.failed(format!("{error:#}"));
-        }
-    }
-    sleep(LAST_REPLIES).await;
-    Ok(())
-}
-
-async fn play_lives(count: usize, seed: u64, ground: &Arc<Ground>, terminals: &[Arc<Terminal>]) {
-    let room: Vec<_> = terminals.iter().map(|_| Arc::new(Semaphore::new(LIVES_AT_ONCE))).collect();
-    let mut lives = JoinSet::new();
-    for number in 0..count {
-        let index = number % terminals.len();
-        let life = Life {
-            number,
-            plan: Plan::new(seed, number),
-            ground: ground.clone(),
-            terminal: terminals[index].clone(),
-            // With an odd number of terminals the last one is its own.
-            sibling: terminals.get(index ^ 1).unwrap_or(&terminals[index]).clone(),
-            pick: Pick::new(seed, PURPOSE + number as u64),
-            later: JoinSet::new(),
-        };
-        let room = room[index].clone();
-        lives.spawn(async move {
-            let _place = room.acquire_owned().await.expect("never closed");
-            life.play().await;
-        });
-    }
-    while let Some(ended) = lives.join_next().await {
-        if let Err(error) = ended {
-            ground.tally.failed(format!("a life ended: {error}"));
-        }
-    }
-}
-
-/// What stands in queues in which nothing may be any more, and how many were looked at.
+/// What stands in queues in which nothing may be any more, who still reads them, and how many were
+/// looked at.
 async fn left_in_queues(installation: &Installation) -> Result<checks::Left> {
-    let mut names = queues::transient();
-    names.push(queues::DEAD_LETTERS.to_owned());
-    let found = queues::not_empty(&installation.amqp, &names).await?;
-    Ok(checks::Left { found, looked_at: names.len() })
-}
-
-async fn conclude(
-    args: &Args,
-    seed: u64,
-    checks: &[Check],
-    installation: Installation,
-    terminals: &[Arc<Terminal>],
-) -> Result<bool> {
-    let holds = checks.iter().all(Check::holds);
-    for check in checks {
-        check.print();
-    }
-    if !holds {
-        evidence::keep(&args.logs, checks, &installation.database, terminals).await?;
-        println!(
-            "BROKEN (seed {seed}). All that was found, the tables and the workers' logs are in {}",
-            args.logs.display()
-        );
-    } else {
-        println!("Everything holds (seed {seed}).");
-    }
-    if args.keep {
-        println!("Database and vhost {} are left behind; to look around:", installation.name);
-        for (name, value) in installation.environment() {
-            println!("  export {name}='{value}'");
-        }
-    } else {
-        installation.remove(terminals).await?;
-    }
-    Ok(holds)
+    let names = queues::transient();
+    let amqp = installation.amqp().await?;
+    let found = queues::not_empty(&amqp, &names).await?;
+    let consumers = queues::consumed(&amqp, &names).await?;
+    Ok(checks::Left { found, consumers, looked_at: names.len() })
 }

@@ -15,7 +15,7 @@ use crate::workers::Workers;
 const PURPOSE: u64 = u64::MAX - 1;
 
 #[derive(Debug, Clone, Copy)]
-enum Blow {
+pub enum Blow {
     /// SIGKILL for some, but not for all.
     Kill,
     /// SIGKILL for all.
@@ -27,16 +27,14 @@ enum Blow {
 }
 
 pub struct Siege {
-    workers: Workers,
-    full: usize,
+    pub workers: Workers,
     tally: Arc<Tally>,
     pick: Pick,
 }
 
 impl Siege {
     pub fn new(workers: Workers, tally: Arc<Tally>, seed: u64) -> Self {
-        let full = workers.count();
-        Self { workers, full, tally, pick: Pick::new(seed, PURPOSE) }
+        Self { workers, tally, pick: Pick::new(seed, PURPOSE) }
     }
 
     /// Strikes until told to stop; then every worker is there again.
@@ -64,9 +62,35 @@ impl Siege {
             (25, Blow::Stop),
             (13, Blow::KillWhileStopping),
         ]);
+        self.blow(blow).await.map(drop)
+    }
+
+    /// Strikes once, then every worker is there again. Returns who was struck.
+    pub async fn blow(&mut self, blow: Blow) -> Result<String> {
+        let before = self.workers.count();
+        let struck = self.hit(blow).await;
+        let gone = before - self.workers.count();
+        if self.workers.count() == 0 {
+            self.tally.blackouts.add();
+        }
+        self.restore().await?;
+        struck.map(|()| format!("{gone} of {before} workers"))
+    }
+
+    /// Stops one in order, and starts another one.
+    pub async fn replace(&mut self, index: usize) -> Result<()> {
+        if index < self.workers.count() {
+            self.workers.stop(index).await?;
+            self.tally.stops.add();
+        }
+        self.restore().await
+    }
+
+    async fn hit(&mut self, blow: Blow) -> Result<()> {
+        anyhow::ensure!(self.workers.count() > 0, "there is no worker");
         match blow {
             Blow::Kill => {
-                let most = i64::try_from(self.full)?.saturating_sub(1).max(1);
+                let most = i64::try_from(self.workers.count())?.saturating_sub(1).max(1);
                 for _ in 0..self.pick.number(1, most) {
                     self.kill_one()?;
                 }
@@ -89,10 +113,7 @@ impl Siege {
                 self.tally.kills.add();
             }
         }
-        if self.workers.count() == 0 {
-            self.tally.blackouts.add();
-        }
-        self.restore().await
+        Ok(())
     }
 
     fn kill_one(&mut self) -> Result<()> {
@@ -104,7 +125,7 @@ impl Siege {
 
     /// The next worker comes soon, or too soon: both are to be tried.
     async fn restore(&mut self) -> Result<()> {
-        while self.workers.count() < self.full {
+        while self.workers.count() < self.workers.places() {
             sleep(self.pick.weighted(&[
                 (40, Duration::ZERO),
                 (40, Duration::from_millis(500)),

@@ -33,6 +33,12 @@ pub struct Tally {
     pub billed: Count,
     /// Connections of the biller that broke before it had acknowledged.
     pub biller_losses: Count,
+    /// Connections that patient terminals have lost.
+    pub losses: Count,
+    /// Workers that ended by themselves since an engine was away while they started.
+    pub gave_up: Count,
+    /// Commands that the broker did not take.
+    pub refused: Count,
     failures: Mutex<Vec<String>>,
 }
 

@@ -1,17 +1,21 @@
 //! A terminal: sends whatever the lives that it plays at the moment want sent, and keeps what it
 //! hears.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use holdfast::broker::connection::Endpoint;
 use holdfast::broker::publisher::Fate;
-use holdfast::client::{Replies, TerminalClient};
+use holdfast::client::{Replies, Reply, TerminalClient};
+use holdfast::domain::interval::Instant;
+use serde_json::json;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use crate::history::{History, text};
 use crate::pick::Pick;
 use crate::record::{Intent, Record};
 use crate::servers::Clock;
@@ -23,70 +27,95 @@ const BATCH_MAX: usize = 64;
 /// How long the reader waits before it asks for more; any time does.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A command to send, and whom to tell once the broker has confirmed it.
+/// Before the next try to connect.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A command to send, and whom to tell once it is known, or known to be unknown, what became of it.
 type Job = (Intent, oneshot::Sender<()>);
+
+/// What all terminals share.
+#[derive(Clone)]
+pub struct Setting {
+    pub tally: Arc<Tally>,
+    pub history: Arc<History>,
+    /// Connects again when the broker is away, instead of calling it a failure.
+    pub patient: bool,
+}
 
 pub struct Terminal {
     pub id: String,
     pub user: String,
+    /// Its reply queue was taken away once, with whatever was in it.
+    robbed: AtomicBool,
     record: Arc<Mutex<Record>>,
     heard: Arc<Notify>,
     jobs: mpsc::Sender<Job>,
-    reader: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 /// What sender and reader share with the terminal.
 #[derive(Clone)]
 struct Desk {
+    endpoint: Endpoint,
     id: String,
     record: Arc<Mutex<Record>>,
     heard: Arc<Notify>,
     clock: Clock,
-    tally: Arc<Tally>,
+    setting: Setting,
 }
 
 impl Terminal {
     pub async fn connect(
-        endpoint: &Endpoint,
+        endpoint: Endpoint,
         user: String,
         clock: Clock,
-        tally: Arc<Tally>,
+        setting: Setting,
         pick: Pick,
     ) -> Result<Self> {
-        let client = TerminalClient::connect(endpoint).await?;
+        let client = TerminalClient::connect(&endpoint).await?;
         let replies = client.replies().await?;
         let (record, heard) = (Arc::default(), Arc::default());
         let id = client.account().to_owned();
         let (jobs, waiting) = mpsc::channel(BATCH_MAX);
-        let desk = Desk { id, record, heard, clock, tally };
-        let reader = tokio::spawn(desk.clone().read(replies));
-        let terminal = Self {
+        let desk = Desk { endpoint, id, record, heard, clock, setting };
+        Ok(Self {
             id: desk.id.clone(),
             user,
+            robbed: AtomicBool::new(false),
             record: desk.record.clone(),
             heard: desk.heard.clone(),
             jobs,
-            reader,
-        };
-        tokio::spawn(desk.send(client, waiting, pick));
-        Ok(terminal)
+            tasks: [
+                tokio::spawn(desk.clone().read(replies)),
+                tokio::spawn(desk.send(client, waiting, pick)),
+            ],
+        })
     }
 
     pub fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().expect("no panics")
     }
 
-    /// Hears nothing more: its queue is about to be removed.
+    /// Says and hears nothing more: its queue is about to be removed.
     pub fn close(&self) {
-        self.reader.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 
-    /// Sends a command; when this returns, the publisher confirm is held.
+    pub fn rob(&self) {
+        self.robbed.store(true, Ordering::Relaxed);
+    }
+
+    pub fn was_robbed(&self) -> bool {
+        self.robbed.load(Ordering::Relaxed)
+    }
+
+    /// Sends a command; when this returns, the publisher confirm is held. A patient terminal may also
+    /// have lost the broker before, or may have been refused: then nobody knows, and it asks again.
     pub async fn send(&self, intent: &Intent) -> Result<()> {
         let (done, confirmed) = oneshot::channel();
         let sent = self.jobs.send((intent.clone(), done)).await;
         sent.ok().context("the sender has ended")?;
-        confirmed.await.context("not confirmed")
+        confirmed.await.context("the sender has ended")
     }
 
     /// Waits until `find` finds something in what was heard; `None` when the time is up.
@@ -115,6 +144,17 @@ impl Desk {
         self.record.lock().expect("no panics")
     }
 
+    /// The broker is lost. Returns whether to connect again.
+    fn lost(&self, how: &str, error: impl std::fmt::Display) -> bool {
+        let Setting { tally, history, patient } = &self.setting;
+        history.note(how, json!({"terminal": self.id, "error": error.to_string()}));
+        match patient {
+            true => tally.losses.add(),
+            false => tally.failed(format!("{} {how}: {error}", self.id)),
+        }
+        *patient
+    }
+
     /// Publishes what is wanted, as much as there is at once and in any order.
     async fn send(
         self,
@@ -125,33 +165,61 @@ impl Desk {
         let mut jobs: Vec<Job> = Vec::new();
         while waiting.recv_many(&mut jobs, BATCH_MAX).await > 0 {
             pick.shuffle(&mut jobs);
-            let now = self.clock.now();
-            for (intent, _) in &jobs {
-                self.record().sending(intent, now);
-            }
-            let commands: Vec<_> = jobs.iter().map(|(intent, _)| intent.command.clone()).collect();
-            let fates = match client.send_all(&commands).await {
-                Ok(fates) => fates,
-                Err(error) => {
-                    return self.tally.failed(format!("{} cannot send: {error}", self.id));
+            let sent = self.send_all(&mut client, &jobs).await;
+            jobs.drain(..).for_each(|(_, done)| _ = done.send(()));
+            if let Err(error) = sent {
+                if !self.lost("cannot send", error) {
+                    return;
                 }
-            };
-            let now = self.clock.now();
-            for ((intent, done), fate) in jobs.drain(..).zip(fates) {
-                self.confirmed(&intent, fate, now);
-                done.send(()).ok();
+                client = self.connect().await;
             }
         }
     }
 
-    fn confirmed(&self, intent: &Intent, fate: Fate, now: holdfast::domain::interval::Instant) {
-        self.tally.sent.add();
+    async fn connect(&self) -> TerminalClient {
+        loop {
+            match TerminalClient::connect(&self.endpoint).await {
+                Ok(client) => return client,
+                Err(_) => sleep(PAUSE).await,
+            }
+        }
+    }
+
+    async fn send_all(&self, client: &mut TerminalClient, jobs: &[Job]) -> Result<()> {
+        let began = self.clock.now();
+        for (intent, _) in jobs {
+            self.record().sending(intent, began);
+        }
+        let commands: Vec<_> = jobs.iter().map(|(intent, _)| intent.command.clone()).collect();
+        let fates = client.send_all(&commands).await;
+        let result = |fate: Option<&Fate>| match fate {
+            Some(Fate::Routed) => "ok",
+            Some(_) => "fail",
+            None => "unknown",
+        };
+        for (index, command) in commands.iter().enumerate() {
+            let fate = fates.as_ref().ok().map(|fates| &fates[index]);
+            self.setting.history.note(
+                "publish",
+                json!({"terminal": self.id, "id": command.message_id, "kind": command.kind.as_str(),
+                       "began": began, "result": result(fate), "body": text(&command.body)}),
+            );
+        }
+        let now = self.clock.now();
+        for ((intent, _), fate) in jobs.iter().zip(fates?) {
+            self.confirmed(intent, fate, now);
+        }
+        Ok(())
+    }
+
+    fn confirmed(&self, intent: &Intent, fate: Fate, now: Instant) {
+        let Setting { tally, patient, .. } = &self.setting;
+        tally.sent.add();
+        let id = &intent.command.message_id;
         match fate {
             Fate::Routed => self.record().confirmed(&intent.command, now),
-            other => {
-                let id = &intent.command.message_id;
-                self.tally.failed(format!("{}: command {id} was not taken: {other:?}", self.id));
-            }
+            _ if *patient => tally.refused.add(),
+            other => tally.failed(format!("{}: command {id} was not taken: {other:?}", self.id)),
         }
     }
 
@@ -159,14 +227,40 @@ impl Desk {
         loop {
             match replies.next(READ_TIMEOUT).await {
                 Ok(None) => {}
-                Ok(Some(reply)) => {
-                    let answers = reply.correlation_id.is_some();
-                    if answers { &self.tally.answers } else { &self.tally.notices }.add();
-                    self.record().take(reply, self.clock.now());
-                    self.heard.notify_waiters();
+                Ok(Some(reply)) => self.take(reply),
+                Err(error) => {
+                    // What was taken before the connection broke may be acknowledged already.
+                    while let Ok(Some(reply)) = replies.next(Duration::ZERO).await {
+                        self.take(reply);
+                    }
+                    if !self.lost("is deaf", error) {
+                        return;
+                    }
+                    replies = self.listen().await;
                 }
-                Err(error) => return self.tally.failed(format!("{} is deaf: {error}", self.id)),
             }
         }
+    }
+
+    async fn listen(&self) -> Replies {
+        loop {
+            match Replies::open(&self.endpoint).await {
+                Ok(replies) => return replies,
+                Err(_) => sleep(PAUSE).await,
+            }
+        }
+    }
+
+    fn take(&self, reply: Reply) {
+        let Setting { tally, history, .. } = &self.setting;
+        let answers = reply.correlation_id.is_some();
+        if answers { &tally.answers } else { &tally.notices }.add();
+        history.note(
+            "heard",
+            json!({"terminal": self.id, "id": reply.message_id, "answers": reply.correlation_id,
+                   "body": text(&reply.body)}),
+        );
+        self.record().take(reply, self.clock.now());
+        self.heard.notify_waiters();
     }
 }

@@ -16,42 +16,59 @@ const STOPS_WITHIN: Duration = Duration::from_secs(40);
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Variables of a worker's environment.
+pub type Environment = Vec<(&'static str, String)>;
+
 struct Worker {
     name: String,
+    /// Which of the environments it has.
+    slot: usize,
+    frozen: bool,
     child: Child,
 }
 
 /// All workers. Those that still run are killed when this is dropped.
 pub struct Workers {
-    program: PathBuf,
+    /// The one of every place, in turn.
+    programs: Vec<PathBuf>,
     /// For logs.
     dir: PathBuf,
-    environment: Vec<(&'static str, String)>,
+    /// One per place: each has its own way to the engines.
+    environments: Vec<Environment>,
     running: Vec<Worker>,
     started: usize,
 }
 
 impl Workers {
-    pub fn new(program: PathBuf, dir: PathBuf, environment: Vec<(&'static str, String)>) -> Self {
-        Self { program, dir, environment, running: Vec::new(), started: 0 }
+    pub fn new(programs: Vec<PathBuf>, dir: PathBuf, environments: Vec<Environment>) -> Self {
+        Self { programs, dir, environments, running: Vec::new(), started: 0 }
+    }
+
+    /// How many there are when none is missing.
+    pub fn places(&self) -> usize {
+        self.environments.len()
     }
 
     pub fn start(&mut self) -> Result<()> {
+        let taken = |slot: &usize| self.running.iter().any(|worker| worker.slot == *slot);
+        let slot = (0..self.environments.len()).find(|slot| !taken(slot));
+        let slot = slot.context("no place for another worker")?;
         self.started += 1;
         let name = format!("worker-{}", self.started);
         let log = self.dir.join(format!("{name}.log"));
         let log = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
-        let child = Command::new(&self.program)
+        let program = &self.programs[slot % self.programs.len()];
+        let child = Command::new(program)
             .arg("worker")
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(self.environments[slot].iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             // Ctrl-C is for the soak, which then ends its workers itself.
             .process_group(0)
             .spawn()
-            .with_context(|| format!("cannot start {}", self.program.display()))?;
-        self.running.push(Worker { name, child });
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        self.running.push(Worker { name, slot, frozen: false, child });
         Ok(())
     }
 
@@ -69,6 +86,44 @@ impl Workers {
         Ok(())
     }
 
+    /// Forgets those that have ended by themselves, and tells how.
+    pub fn take_ended(&mut self) -> Result<Vec<(String, ExitStatus)>> {
+        let mut ended = Vec::new();
+        for index in (0..self.running.len()).rev() {
+            if let Some(status) = self.running[index].child.try_wait()? {
+                ended.push((self.running.remove(index).name, status));
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Stops its clock: it keeps its connections and whatever it has in hand.
+    pub fn freeze(&mut self, index: usize) -> Result<String> {
+        self.signal(index, Signal::SIGSTOP)?;
+        self.running[index].frozen = true;
+        Ok(self.running[index].name.clone())
+    }
+
+    /// Lets all that are frozen go on.
+    pub fn thaw(&mut self) -> Result<()> {
+        for index in 0..self.running.len() {
+            if std::mem::take(&mut self.running[index].frozen) {
+                self.signal(index, Signal::SIGCONT)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn signal(&self, index: usize, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.running[index].child.id()).context("a process id")?;
+        kill(Pid::from_raw(pid), signal).with_context(|| signal.to_string())
+    }
+
+    /// Resident memory in kilobytes and open files of each, as the kernel sees them.
+    pub fn sizes(&self) -> Vec<(String, usize, usize)> {
+        self.running.iter().filter_map(size).collect()
+    }
+
     /// Kills one on the spot, as a power failure would.
     pub fn kill(&mut self, index: usize) -> Result<()> {
         let mut worker = self.running.remove(index);
@@ -79,8 +134,7 @@ impl Workers {
 
     /// Tells one to stop, and does not wait until it has.
     pub fn tell_to_stop(&self, index: usize) -> Result<()> {
-        let pid = i32::try_from(self.running[index].child.id()).context("a process id")?;
-        kill(Pid::from_raw(pid), Signal::SIGTERM).context("SIGTERM")
+        self.signal(index, Signal::SIGTERM)
     }
 
     /// Stops one, which finishes what it has in hand.
@@ -100,6 +154,15 @@ impl Workers {
             }
         }
     }
+}
+
+fn size(worker: &Worker) -> Option<(String, usize, usize)> {
+    let dir = PathBuf::from(format!("/proc/{}", worker.child.id()));
+    let status = std::fs::read_to_string(dir.join("status")).ok()?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let resident = resident.split_whitespace().next()?.parse().ok()?;
+    let files = std::fs::read_dir(dir.join("fd")).ok()?.count();
+    Some((worker.name.clone(), resident, files))
 }
 
 fn in_order(name: &str, status: ExitStatus) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The integration tests, one target so that they link once. Each module holds one subject; run
 //! them with `./dev test`, which starts the engines.
 
+mod chaos;
 mod cli;
 mod clients;
 mod contract;

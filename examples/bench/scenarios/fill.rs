@@ -88,7 +88,8 @@ const REST: [(&str, &str); 6] = [
       from reservations r join numbered n using (id) where state = 'confirmed'"),
     ("events",
      "insert into announcements select id, 'event', 'reservation.confirmed',
-          'reservation.confirmed.' || server_id, true, '{}', created_at from billing_entries"),
+          'reservation.confirmed.' || server_id, true,
+          json_build_object('subject', reservation_id), created_at from billing_entries"),
     ("answers",
      "insert into requests select terminal_id, message_id, 'request', sha256(message_id::bytea),
           'accepted', 'reservation.accepted', repeat('x', 500), server_id, r.id, n.seq, held_at

@@ -27,6 +27,22 @@ pub fn print(seen: &Seen<'_>, ledger: &Ledger, tally: &Tally) {
         tally.stops.get(),
         tally.blackouts.get()
     );
+    let largest = seen.sizes.iter().map(|(_, kilobytes, _)| kilobytes / 1024).max();
+    let files = seen.sizes.iter().map(|(_, _, files)| *files).max();
+    println!(
+        "at rest a worker has up to {} MB and {} open files",
+        largest.unwrap_or_default(),
+        files.unwrap_or_default()
+    );
+    if seen.ground.chaos {
+        seen.timeline.print();
+        println!(
+            "lost on the way: {} connections of terminals; {} commands refused; {} workers gave up",
+            tally.losses.get(),
+            tally.refused.get(),
+            tally.gave_up.get()
+        );
+    }
     let again: usize = ledger.entries.values().map(|entry| entry.times - 1).sum();
     println!(
         "bills: {}, {again} repeats dropped, {} connections lost",

@@ -1,0 +1,102 @@
+//! All ways to the engines, each through a proxy of its own.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use url::Url;
+
+use super::proxy::Link;
+use crate::pick::Pick;
+use crate::workers::Environment;
+
+/// Told apart from what else is drawn from the seed.
+const PURPOSE: u64 = u64::MAX / 8;
+
+pub struct Links {
+    /// From each worker, in its place, to the broker.
+    pub to_broker: Vec<Arc<Link>>,
+    /// From each worker to the database.
+    pub to_database: Vec<Arc<Link>>,
+    pub terminals: Vec<Arc<Link>>,
+    pub biller: Arc<Link>,
+}
+
+impl Links {
+    pub async fn open(
+        (broker, database): (&str, &str),
+        workers: usize,
+        terminals: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        let (broker, database) = (address(broker, 5672)?, address(database, 5432)?);
+        let mut number = 0;
+        let mut seed = || {
+            number += 1;
+            seed.wrapping_add(PURPOSE + number)
+        };
+        let mut links = Self {
+            to_broker: Vec::new(),
+            to_database: Vec::new(),
+            terminals: Vec::new(),
+            biller: Link::open("biller to broker".to_owned(), broker, seed()).await?,
+        };
+        for place in 0..workers {
+            let name = format!("worker place {place} to broker");
+            links.to_broker.push(Link::open(name, broker, seed()).await?);
+            let name = format!("worker place {place} to database");
+            links.to_database.push(Link::open(name, database, seed()).await?);
+        }
+        for terminal in 0..terminals {
+            let name = format!("terminal {terminal} to broker");
+            links.terminals.push(Link::open(name, broker, seed()).await?);
+        }
+        Ok(links)
+    }
+
+    /// What the worker in a place is started with, instead of the direct ways.
+    pub fn environment(&self, place: usize, direct: &Environment) -> Result<Environment> {
+        let through = |(name, url): &(&'static str, String)| {
+            let port = match *name {
+                "AMQP_URL" => Some(self.to_broker[place].port),
+                "DATABASE_URL" => Some(self.to_database[place].port),
+                _ => None,
+            };
+            Ok((*name, crate::installation::url_at_port(url, port)?))
+        };
+        direct.iter().map(through).collect()
+    }
+
+    /// Some links of one kind: mostly one, now and then all.
+    pub fn some(&self, pick: &mut Pick) -> Vec<Arc<Link>> {
+        let biller = vec![self.biller.clone()];
+        let kind = match pick.weighted(&[(35, 0), (35, 1), (20, 2), (10, 3)]) {
+            0 => &self.to_broker,
+            1 => &self.to_database,
+            2 => &self.terminals,
+            _ => &biller,
+        };
+        match pick.chance(30) {
+            true => kind.clone(),
+            false => vec![kind[pick.index(kind.len())].clone()],
+        }
+    }
+
+    /// Fair weather everywhere.
+    pub fn heal(&self) {
+        let workers = self.to_broker.iter().chain(&self.to_database);
+        for link in workers.chain(&self.terminals).chain([&self.biller]) {
+            link.set(Default::default());
+        }
+    }
+}
+
+/// Where a URL leads; engines under test are on this machine.
+fn address(url: &str, default_port: u16) -> Result<SocketAddr> {
+    let url: Url = url.parse()?;
+    let host: Ipv4Addr = match url.host_str().context("a URL with a host")? {
+        "localhost" => Ipv4Addr::LOCALHOST,
+        host => host.parse().with_context(|| format!("{host}: give the engine's IPv4 address"))?,
+    };
+    Ok((host, url.port().unwrap_or(default_port)).into())
+}

@@ -1,0 +1,92 @@
+//! What can go wrong, row by row, and how each is brought about: by a fault, or by a test of its own.
+
+use super::faults;
+
+/// How a row is brought about.
+enum By {
+    /// `./dev chaos --only NAME`, for each.
+    Faults(&'static [&'static str]),
+    /// `./dev test -- NAME`.
+    Tests(&'static [&'static str]),
+    /// In every run.
+    Always(&'static str),
+    /// Not at all.
+    Nothing(&'static str),
+}
+
+use By::{Always, Faults, Nothing, Tests};
+
+const ROWS: [(&str, By); 42] = [
+    ("a worker dies at each step", Tests(&["crash::"])),
+    ("workers die at random", Faults(&["kill", "kill-all", "kill-while-stopping"])),
+    ("a worker freezes", Faults(&["freeze"])),
+    ("the broker restarts", Faults(&["broker-restart"])),
+    ("the broker is killed", Faults(&["broker-kill"])),
+    ("the broker freezes", Faults(&["broker-freeze"])),
+    ("connections are reset", Faults(&["tcp-reset", "close-connections", "connection-refused"])),
+    ("a black hole, both ways or one", Faults(&["blackhole", "half-open"])),
+    ("latency, slices, a narrow line", Faults(&["latency", "slicing", "rate-limit"])),
+    ("a cut in a frame, or in a commit", Faults(&["cut-at-byte", "cut-mid-commit"])),
+    ("lost acknowledgements", Faults(&["lost-acks"])),
+    ("lost publisher confirms", Faults(&["lost-confirms"])),
+    ("a full queue refuses", Faults(&["billing-queue-full", "partition-full"])),
+    ("an answer without a queue", Faults(&["reply-queue-deleted"])),
+    ("a consumed queue is deleted", Faults(&["partition-deleted"])),
+    ("disk alarm", Faults(&["disk-alarm"])),
+    ("memory alarm", Faults(&["memory-alarm"])),
+    ("acknowledgement timeout of the broker", Faults(&["ack-timeout"])),
+    ("double and stale acknowledgements", Faults(&["lost-acks", "frozen-owner"])),
+    ("the database restarts", Faults(&["database-restart", "database-crash"])),
+    ("the database or a session is killed", Faults(&["database-kill", "session-kill"])),
+    ("the database freezes", Faults(&["database-freeze"])),
+    (
+        "failover of the database",
+        Nothing("needs a second server; read-only tells what a worker does on the wrong one"),
+    ),
+    ("serialization failures and deadlocks", Faults(&["deadlocks"])),
+    ("somebody holds locks", Faults(&["lock-hog"])),
+    ("no session left, no room on the disk", Faults(&["connections-exhausted", "disk-full"])),
+    ("wake-ups are lost", Faults(&["ladder-purged"])),
+    ("wake-ups early, late, repeated", Faults(&["wake-ups"])),
+    (
+        "a worker's clock is wrong",
+        Always("in half of them one worker's, if libfaketime is installed"),
+    ),
+    ("the database's clock jumps", Nothing("not tried")),
+    ("duplicates, and changes before requests", Faults(&["duplicates", "too-soon"])),
+    ("an id for two commands", Always("some lives use an id twice")),
+    (
+        "a message that kills its worker",
+        Tests(&["a_message_that_kills_its_worker_is_set_aside_alone"]),
+    ),
+    ("one terminal floods", Faults(&["flood"])),
+    ("a slow biller", Faults(&["slow-biller"])),
+    ("an outage at full load", Faults(&["database-outage"])),
+    ("a rolling deploy", Faults(&["rolling-restart", "stop"])),
+    ("old and new versions side by side", Always("with --beside PROGRAM, in every other place")),
+    ("several relays", Always("each worker has one, and there are two workers or more")),
+    ("clock changes and time zones", Tests(&["model::", "guard::quota", "input::"])),
+    ("an owner freezes over deadlines", Faults(&["frozen-owner"])),
+    ("owners come and go", Faults(&["churn", "half-dead-owner", "read-only"])),
+];
+
+/// Prints all faults, then the rows.
+pub fn print() {
+    println!("Faults, for `./dev chaos --only NAME` (several with commas):");
+    for fault in faults::ALL {
+        println!("  {:22} {:8} {}", fault.name, format!("{:?}", fault.lane), fault.about);
+    }
+    println!("\nWhat can go wrong, and how it is brought about:");
+    for (number, (row, by)) in (1..).zip(&ROWS) {
+        let how = match by {
+            Faults(names) => names.join(", "),
+            Tests(names) => {
+                let tests = names.iter().map(|name| format!("./dev test -- {name}"));
+                tests.collect::<Vec<_>>().join("; ")
+            }
+            Always(how) => format!("every run: {how}"),
+            Nothing(why) => format!("not covered: {why}"),
+        };
+        println!("  {number:2} {row:42} {how}");
+    }
+}

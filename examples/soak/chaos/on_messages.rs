@@ -1,0 +1,198 @@
+//! Messages that nobody needs: repeats, wake-ups by hand, and what is not a command at all.
+
+use anyhow::Result;
+use chrono::{DateTime, TimeDelta, Utc};
+use holdfast::broker::delay::{DUE_EXCHANGE, partition_word};
+use holdfast::broker::publisher::{Fate, Outgoing, Publisher};
+use holdfast::broker::topology::COMMANDS_EXCHANGE;
+use holdfast::client::Command;
+use holdfast::domain::world::{Trigger, WakeUp};
+use holdfast::message::wake_up;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::Chaos;
+use crate::pick::Pick;
+use crate::record::Intent;
+
+/// Commands of a burst.
+const BURST: usize = 20;
+
+const FLOOD: usize = 500;
+
+/// Commands of one terminal are sent again, shuffled, some of them several times.
+pub async fn duplicates(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let terminal = chaos.terminals[pick.index(chaos.terminals.len())].clone();
+    let mut intents: Vec<Intent> = {
+        let record = terminal.record();
+        let sent = record.sent.values().map(|sent| sent.intent.clone());
+        let mut intents: Vec<Intent> = sent.collect();
+        intents.sort_unstable_by(|a, b| a.command.message_id.cmp(&b.command.message_id));
+        intents
+    };
+    pick.shuffle(&mut intents);
+    intents.truncate(BURST);
+    let again: Vec<Intent> = intents.iter().filter(|_| pick.chance(40)).cloned().collect();
+    intents.extend(again);
+    pick.shuffle(&mut intents);
+    let count = intents.len();
+    send(&terminal, intents).await?;
+    Ok(format!("{count} commands of {}", terminal.id))
+}
+
+/// Reservations are reconfirmed and given back before they exist.
+pub async fn too_soon(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let terminal = chaos.terminals[pick.index(chaos.terminals.len())].clone();
+    let server = &chaos.ground.servers[pick.index(chaos.ground.servers.len())].id;
+    let (one, other) = (Uuid::new_v4(), Uuid::new_v4());
+    let commands = [
+        Command::reconfirm(format!("early-{one}"), server, one),
+        Command::withdraw(format!("early-{other}"), server, other),
+    ];
+    let intents = commands.map(|command| unasked(command, &["unknown_reservation"]));
+    send(&terminal, intents.to_vec()).await?;
+    Ok(format!("by {}", terminal.id))
+}
+
+/// What no decoder takes; the sender is told.
+pub async fn malformed(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let terminal = chaos.terminals[pick.index(chaos.terminals.len())].clone();
+    let bodies: [&[u8]; 6] =
+        [b"", b"{", b"[]", b"\xff\xfe", b"{\"reservation\":1}", b"{\"a\":1,\"a\":2}"];
+    let allowed: &[&str] = &[
+        "invalid_json",
+        "invalid_encoding",
+        "invalid_type",
+        "unknown_field",
+        "missing_field",
+        "duplicate_field",
+    ];
+    // Queries, since what is malformed is not stored either.
+    let intents = bodies.iter().map(|body| {
+        let mut command = Command::show(format!("malformed-{}", Uuid::new_v4()), Uuid::nil());
+        command.body = body.to_vec();
+        unasked(command, allowed)
+    });
+    send(&terminal, intents.collect()).await?;
+    Ok(format!("{} messages of {}", bodies.len(), terminal.id))
+}
+
+/// One terminal asks, and asks, and asks.
+pub async fn flood(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let terminal = chaos.terminals[pick.index(chaos.terminals.len())].clone();
+    let show = |_| {
+        let command = Command::show(format!("flood-{}", Uuid::new_v4()), Uuid::nil());
+        unasked(command, &["unknown_reservation", "rate_limited"])
+    };
+    send(&terminal, (0..FLOOD).map(show).collect()).await?;
+    Ok(format!("{FLOOD} queries of {}", terminal.id))
+}
+
+fn unasked(command: Command, allowed: &'static [&'static str]) -> Intent {
+    Intent { command, reservation: None, allowed }
+}
+
+async fn send(terminal: &crate::terminal::Terminal, intents: Vec<Intent>) -> Result<()> {
+    let sendings = intents.iter().map(|intent| terminal.send(intent));
+    futures::future::try_join_all(sendings).await.map(drop)
+}
+
+/// Wake-ups that nobody has armed: intermediate legs of what is still to come, late ones of what has
+/// passed, several times, in any order. One that claims to be the last leg of an instant to come would
+/// be a lie that no worker can see through: a trusted account has put it in front of its time.
+pub async fn wake_ups(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let database = chaos.installation.database().await?;
+    let query = "select partition, deadline_at, deadline_at < clock_timestamp() from reservations
+                 where deadline_at > clock_timestamp() - interval '20 s'
+                 order by random() limit 12";
+    let rows = database.query(query, &[]).await?;
+    let mut wake_ups = Vec::new();
+    for row in &rows {
+        let (partition, due_at, passed): (i32, DateTime<Utc>, bool) =
+            (row.get(0), row.get(1), row.get(2));
+        let last = passed && pick.chance(70);
+        let off = if last { pick.number(0, 250) } else { pick.number(-5_000, -1) };
+        let armed_until = due_at + TimeDelta::milliseconds(off);
+        let trigger = Trigger::Message;
+        let copies = usize::try_from(pick.number(1, 3))?;
+        wake_ups.extend(vec![(partition, WakeUp { due_at, armed_until, trigger }); copies]);
+    }
+    pick.shuffle(&mut wake_ups);
+    let account = chaos.installation.broker.account().to_owned();
+    let messages: Vec<Outgoing> = wake_ups
+        .iter()
+        .map(|(partition, wake)| Outgoing {
+            routing_key: partition_word(*partition),
+            user_id: Some(account.clone()),
+            ..by_hand(DUE_EXCHANGE, &Uuid::new_v4().to_string(), wake_up::encode(wake).into_bytes())
+        })
+        .collect();
+    publish(chaos, &messages).await?;
+    Ok(format!("{} for {} deadlines", messages.len(), rows.len()))
+}
+
+/// What nobody can be answered to: it must become a dead letter, and nothing else.
+pub async fn poison(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let partition = partition_word(i32::try_from(pick.index(4))?);
+    let terminal = &chaos.terminals[pick.index(chaos.terminals.len())].id;
+    let (nobody, unreadable) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
+    let account = chaos.installation.broker.account().to_owned();
+    let messages = [
+        Outgoing {
+            routing_key: format!("{terminal}.request"),
+            headers: vec![("server", chaos.ground.servers[0].id.clone())],
+            ..by_hand(COMMANDS_EXCHANGE, &nobody, b"{}".to_vec())
+        },
+        Outgoing {
+            routing_key: partition,
+            user_id: Some(account),
+            ..by_hand(DUE_EXCHANGE, &unreadable, b"no wake-up".to_vec())
+        },
+    ];
+    // Planned before they are sent: if sending fails, they may have arrived all the same.
+    for id in [&nobody, &unreadable] {
+        chaos.ground.poison.lock().expect("no panics").insert(id.clone(), false);
+    }
+    let fates = publish(chaos, &messages).await?;
+    for (id, fate) in [nobody, unreadable].into_iter().zip(fates) {
+        chaos.ground.poison.lock().expect("no panics").insert(id, fate == Fate::Routed);
+    }
+    Ok("a command of nobody and an unreadable wake-up".to_owned())
+}
+
+fn by_hand(exchange: &str, id: &str, body: Vec<u8>) -> Outgoing {
+    Outgoing {
+        exchange: exchange.to_owned(),
+        routing_key: String::new(),
+        message_id: id.to_owned(),
+        type_name: holdfast::message::envelope::WAKE_UP_TYPE.to_owned(),
+        correlation_id: None,
+        content_type: "application/json",
+        user_id: None,
+        headers: Vec::new(),
+        body,
+    }
+}
+
+async fn publish(chaos: &Chaos, messages: &[Outgoing]) -> Result<Vec<Fate>> {
+    let amqp = chaos.installation.amqp().await?;
+    // Kept until the end: a channel that is being closed is in the way of closing its connection.
+    let mut publisher = Publisher::open(&amqp).await?;
+    let fates = publisher.publish(messages).await?;
+    for message in messages {
+        let body = crate::history::text(&message.body);
+        let details = json!({"id": message.message_id, "key": message.routing_key, "body": body});
+        chaos.setting.history.note("by hand", details);
+    }
+    amqp.close(200, "done".into()).await?;
+    Ok(fates)
+}
+
+/// Bills pile up.
+pub async fn slow_biller(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let duration = pick.millis(5_000, 30_000);
+    chaos.biller.sleep(true);
+    chaos.hold(duration).await;
+    chaos.biller.sleep(false);
+    Ok(format!("for {:.1} s", duration.as_secs_f64()))
+}

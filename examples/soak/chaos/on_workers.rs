@@ -1,0 +1,79 @@
+//! Faults of workers.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::Chaos;
+use crate::pick::Pick;
+use crate::siege::Blow;
+
+pub async fn kill(chaos: &Chaos, _: &mut Pick) -> Result<String> {
+    chaos.siege.lock().await.blow(Blow::Kill).await
+}
+
+pub async fn kill_all(chaos: &Chaos, _: &mut Pick) -> Result<String> {
+    chaos.siege.lock().await.blow(Blow::KillAll).await
+}
+
+pub async fn stop(chaos: &Chaos, _: &mut Pick) -> Result<String> {
+    chaos.siege.lock().await.blow(Blow::Stop).await
+}
+
+pub async fn kill_while_stopping(chaos: &Chaos, _: &mut Pick) -> Result<String> {
+    chaos.siege.lock().await.blow(Blow::KillWhileStopping).await
+}
+
+/// Every worker is replaced, one after the other.
+pub async fn rolling_restart(chaos: &Chaos, _: &mut Pick) -> Result<String> {
+    let count = chaos.siege.lock().await.workers.count();
+    for _ in 0..count {
+        if chaos.stop.is_cancelled() {
+            break;
+        }
+        // Those who came last are at the end: the first is always an old one.
+        chaos.siege.lock().await.replace(0).await?;
+    }
+    Ok(format!("{count} workers"))
+}
+
+/// Shorter than anybody's patience.
+pub async fn freeze(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let duration = pick.millis(500, 6_000);
+    frozen(chaos, pick, duration).await
+}
+
+/// So long that the broker and the database give it up and others take over, with what it has in
+/// hand: when it goes on it must not harm anybody.
+pub async fn frozen_owner(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let duration = pick.millis(12_000, 40_000);
+    frozen(chaos, pick, duration).await
+}
+
+async fn frozen(chaos: &Chaos, pick: &mut Pick, duration: Duration) -> Result<String> {
+    let name = {
+        let mut siege = chaos.siege.lock().await;
+        let victim = pick.index(siege.workers.count().max(1));
+        if siege.workers.count() == 0 {
+            anyhow::bail!("there is no worker");
+        }
+        siege.workers.freeze(victim)?
+    };
+    chaos.hold(duration).await;
+    chaos.siege.lock().await.workers.thaw()?;
+    Ok(format!("{name} for {:.1} s", duration.as_secs_f64()))
+}
+
+/// Workers come and go every second.
+pub async fn churn(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let turns = pick.number(5, 12);
+    for _ in 0..turns {
+        if chaos.stop.is_cancelled() {
+            break;
+        }
+        let blow = pick.weighted(&[(50, Blow::Kill), (50, Blow::Stop)]);
+        chaos.siege.lock().await.blow(blow).await.ok();
+        chaos.hold(pick.millis(200, 1_000)).await;
+    }
+    Ok(format!("{turns} times"))
+}

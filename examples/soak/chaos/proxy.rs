@@ -1,0 +1,197 @@
+//! A TCP proxy that can be told to misbehave, in userspace: it needs no rights, and what it does is
+//! drawn from a seed.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::pick::Pick;
+
+/// Read at once.
+const CHUNK: usize = 16 * 1024;
+
+/// Of a chunk so much is sent byte by byte; all of it would only keep the processors busy.
+const SLICED: usize = 256;
+
+/// What a way does to those who go along it.
+#[derive(Debug, Clone, Default)]
+pub struct Weather {
+    /// Nobody gets through, and nobody is told.
+    pub hold_up: bool,
+    pub hold_down: bool,
+    /// New connections are refused.
+    pub closed: bool,
+    /// Each chunk is late by so much, and by up to so much more.
+    pub latency: Option<(Duration, Duration)>,
+    /// Chunks arrive one byte at a time.
+    pub sliced: bool,
+    /// Bytes per second.
+    pub rate: Option<u64>,
+    /// A connection is reset once so many bytes have passed.
+    pub cut_after: Option<u64>,
+}
+
+/// From those who connected, or to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Up,
+    Down,
+}
+
+/// How a pump ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Closed,
+    Cut,
+}
+
+/// One way to an engine, with a port of its own.
+pub struct Link {
+    pub name: String,
+    pub port: u16,
+    weather: watch::Sender<Weather>,
+    /// Counts resets of everything that is connected.
+    resets: watch::Sender<u64>,
+    connections: AtomicU64,
+    seed: u64,
+}
+
+impl Link {
+    /// Listens until the program ends.
+    pub async fn open(name: String, engine: SocketAddr, seed: u64) -> Result<Arc<Self>> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("a port")?;
+        let port = listener.local_addr()?.port();
+        let link = Arc::new(Self {
+            name,
+            port,
+            weather: watch::Sender::new(Weather::default()),
+            resets: watch::Sender::new(0),
+            connections: AtomicU64::new(0),
+            seed,
+        });
+        tokio::spawn(link.clone().listen(listener, engine));
+        Ok(link)
+    }
+
+    pub fn set(&self, weather: Weather) {
+        self.weather.send_replace(weather);
+    }
+
+    /// Breaks every connection.
+    pub fn reset(&self) {
+        self.resets.send_modify(|count| *count += 1);
+    }
+
+    async fn listen(self: Arc<Self>, listener: TcpListener, engine: SocketAddr) {
+        loop {
+            match listener.accept().await {
+                Ok((client, _)) => drop(tokio::spawn(self.clone().serve(client, engine))),
+                Err(_) => sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    async fn serve(self: Arc<Self>, mut client: TcpStream, engine: SocketAddr) {
+        let mut resets = self.resets.subscribe();
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        let closed = self.weather.borrow().closed;
+        let server = if closed { None } else { TcpStream::connect(engine).await.ok() };
+        let Some(mut server) = server else {
+            client.set_zero_linger().ok();
+            return;
+        };
+        client.set_nodelay(true).ok();
+        server.set_nodelay(true).ok();
+        let broken = {
+            let (from_client, to_client) = client.split();
+            let (from_server, to_server) = server.split();
+            let mut up = std::pin::pin!(self.pump(Direction::Up, number, from_client, to_server));
+            let mut down =
+                std::pin::pin!(self.pump(Direction::Down, number, from_server, to_client));
+            tokio::select! {
+                end = &mut up => end == End::Cut || down.await == End::Cut,
+                end = &mut down => end == End::Cut || up.await == End::Cut,
+                _ = resets.changed() => true,
+            }
+        };
+        if broken {
+            client.set_zero_linger().ok();
+            server.set_zero_linger().ok();
+        }
+    }
+
+    async fn pump(
+        &self,
+        direction: Direction,
+        number: u64,
+        mut from: ReadHalf<'_>,
+        mut to: WriteHalf<'_>,
+    ) -> End {
+        let mut weather = self.weather.subscribe();
+        let mut pick = Pick::new(self.seed, number * 2 + u64::from(direction == Direction::Up));
+        let mut buffer = vec![0; CHUNK];
+        // Since the weather changed.
+        let mut passed = 0;
+        loop {
+            let read = tokio::select! {
+                read = from.read(&mut buffer) => read,
+                _ = weather.changed() => {
+                    passed = 0;
+                    continue;
+                }
+            };
+            let Some(count @ 1..) = read.ok() else { break };
+            open_way(&mut weather, direction).await;
+            let now = weather.borrow().clone();
+            let left = now.cut_after.map(|limit| limit.saturating_sub(passed));
+            let fits = left.map_or(count, |left| count.min(usize::try_from(left).unwrap_or(count)));
+            if forward(&mut to, &buffer[..fits], &now, &mut pick).await.is_err() {
+                break;
+            }
+            if fits < count {
+                return End::Cut;
+            }
+            passed += count as u64;
+        }
+        to.shutdown().await.ok();
+        End::Closed
+    }
+}
+
+/// Waits while the way is held: what has been read meanwhile arrives afterwards, as it would after a
+/// cable was plugged in again.
+async fn open_way(weather: &mut watch::Receiver<Weather>, direction: Direction) {
+    let open = |now: &Weather| match direction {
+        Direction::Up => !now.hold_up,
+        Direction::Down => !now.hold_down,
+    };
+    weather.wait_for(open).await.ok();
+}
+
+async fn forward(
+    to: &mut WriteHalf<'_>,
+    bytes: &[u8],
+    weather: &Weather,
+    pick: &mut Pick,
+) -> std::io::Result<()> {
+    if let Some((latency, jitter)) = weather.latency {
+        sleep(latency + jitter.mul_f64(pick.fraction())).await;
+    }
+    if let Some(rate) = weather.rate {
+        sleep(Duration::from_secs_f64(bytes.len() as f64 / rate as f64)).await;
+    }
+    let sliced = if weather.sliced { bytes.len().min(SLICED) } else { 0 };
+    for byte in &bytes[..sliced] {
+        to.write_all(std::slice::from_ref(byte)).await?;
+        tokio::task::yield_now().await;
+    }
+    to.write_all(&bytes[sliced..]).await
+}

@@ -1,0 +1,275 @@
+//! Everything decided again, by the naive model, in the order of decisions. It is the only check that
+//! finds what was refused wrongly.
+
+use std::collections::HashMap;
+
+use holdfast::domain::id::{ServerId, TerminalId, UserId};
+use holdfast::domain::interval::Interval;
+use holdfast::domain::world::{Action, Command, Step};
+use holdfast::message::answer::{Answer, QuotaReceipt};
+use holdfast::message::command::{Kind, RequestBody, ReservationBody};
+use holdfast::store::registry::NewServer;
+use uuid::Uuid;
+
+use super::wording::differs;
+use super::{Check, Seen};
+use crate::facts::{Change, Decided};
+use crate::naive::said::{Answer as Expected, Said};
+use crate::naive::sums::{self, SECOND};
+use crate::naive::tally::Tally;
+use crate::naive::truth::{Desk, House, Person, Row, Span, Truth, micros};
+use crate::record::Sent;
+
+/// A transaction can have its place in the order, and not be committed, for so long. Until then a
+/// request on another server does not see that it gives the same user something back.
+const IN_FLIGHT: i64 = 35 * SECOND;
+
+/// What happened at one place of the order.
+enum Event<'a> {
+    Command { terminal: &'a str, id: &'a str, decided: &'a Decided },
+    Change(&'a Change),
+}
+
+/// Decides everything again and compares.
+pub fn decided_again(seen: &Seen<'_>) -> Check {
+    let mut check = Check::new("a naive model decides everything as it was decided");
+    let mut replay = Replay::new(seen);
+    for event in events(seen) {
+        let (name, wrong) = match event {
+            Event::Command { terminal, id, decided } => {
+                (format!("{terminal} {id}"), replay.command(terminal, id, decided))
+            }
+            Event::Change(change) => (change.reservation.to_string(), replay.change(change)),
+        };
+        check.that(wrong.is_none(), || format!("{name}: {}", wrong.unwrap_or_default()));
+    }
+    for row in &replay.truth.rows {
+        let stored = seen.facts.reservations.get(&row.id);
+        let stored = stored.map(|known| (known.state.as_str(), known.cancel_reason.as_deref()));
+        check.that(stored == Some((row.state, row.reason)), || {
+            format!("{}: {stored:?}, must be {} {:?}", row.id, row.state, row.reason)
+        });
+    }
+    check
+}
+
+fn events<'a>(seen: &'a Seen<'_>) -> Vec<Event<'a>> {
+    let decided = seen.facts.decided.iter();
+    let commands = decided
+        .map(|((terminal, id), decided)| (decided.seq, Event::Command { terminal, id, decided }));
+    let changes = seen.facts.changes.iter().map(|change| (change.seq, Event::Change(change)));
+    let mut events: Vec<_> = commands.chain(changes).collect();
+    events.sort_by_key(|(seq, _)| *seq);
+    events.into_iter().map(|(_, event)| event).collect()
+}
+
+struct Replay {
+    truth: Truth,
+    tally: Tally,
+    /// By terminal and message id.
+    commands: HashMap<(String, String), Command>,
+}
+
+impl Replay {
+    fn new(seen: &Seen<'_>) -> Self {
+        let mut commands = HashMap::new();
+        let mut desks = Vec::new();
+        for terminal in seen.terminals {
+            let id: TerminalId = terminal.id.parse().expect("a registered one");
+            let user: UserId = terminal.user.parse().expect("a registered one");
+            for (message, sent) in &terminal.record().sent {
+                let decided = seen.facts.decided.get(&(terminal.id.clone(), message.clone()));
+                if let Some(command) = decided.and_then(|decided| command(&id, sent, decided)) {
+                    commands.insert((terminal.id.clone(), message.clone()), command);
+                }
+            }
+            desks.push(Desk { id, user, enabled: true });
+        }
+        let people = seen.facts.limits.iter().map(|limits| Person {
+            id: limits.user.parse().expect("a registered one"),
+            max_holds: usize::try_from(limits.holds_max).expect("positive"),
+            limit: limits.quota_seconds,
+        });
+        let periods = seen.facts.periods.iter();
+        let truth = Truth {
+            tick: SECOND,
+            now: 0,
+            periods: periods.map(|(from, to)| (micros(*from), micros(*to))).collect(),
+            houses: seen.facts.servers.iter().map(house).collect(),
+            people: people.collect(),
+            desks,
+            rows: Vec::new(),
+            memos: HashMap::new(),
+        };
+        Self { truth, tally: Tally::default(), commands }
+    }
+
+    /// Returns what is wrong with how a command was decided.
+    fn command(&mut self, terminal: &str, id: &str, decided: &Decided) -> Option<String> {
+        let Some(command) = self.commands.get(&(terminal.to_owned(), id.to_owned())).cloned()
+        else {
+            return Some("is not a command that was sent".to_owned());
+        };
+        let Ok(answer) = serde_json::from_str::<Answer>(&decided.answer) else {
+            return Some("has an answer that cannot be read".to_owned());
+        };
+        self.truth.now = micros(decided.at);
+        let expected = match self.judge(&command) {
+            Ok(expected) => expected,
+            Err(wrong) => return Some(wrong),
+        };
+        let wrong = differs(&answer, &expected)?;
+        if expected.kind == "accepted" && answer.outcome() != "accepted" {
+            self.truth.rows.pop();
+        }
+        (!self.excused(&command, &answer, &expected)).then_some(wrong)
+    }
+
+    fn judge(&mut self, command: &Command) -> Result<Box<Expected>, String> {
+        let steps = [Step::Command(command.clone())];
+        let said = self.truth.judge(&steps, &[], &mut self.tally).said.pop();
+        match said {
+            Some(Said::Decided(answer)) => Ok(answer),
+            other => Err(format!("was decided, but must be {other:?}")),
+        }
+    }
+
+    /// Whether a limit of the user was reached because something that was given back on another
+    /// server was not committed yet.
+    fn excused(&self, command: &Command, answer: &Answer, expected: &Expected) -> bool {
+        let Action::Request { interval, .. } = &command.action else { return false };
+        let desk = self.truth.desk(&command.terminal).expect("it has sent something");
+        let person = self.truth.person(&desk.user);
+        let rows = self.truth.rows.iter().filter(|row| row.user == desk.user);
+        let kept = rows.clone().map(|row| self.not_given_back(row, command.server.as_ref()));
+        let views = Views { person, rows: rows.cloned().collect(), kept: kept.collect() };
+        let span = (micros(interval.start), micros(interval.end));
+        match answer {
+            Answer::Accepted { quota, .. } => {
+                // The model's own row is there already.
+                let own = |receipt: &QuotaReceipt| QuotaReceipt {
+                    used_seconds: receipt.used_seconds + receipt.requested_seconds,
+                    ..receipt.clone()
+                };
+                expected.kind == "accepted"
+                    && quota.iter().map(own).all(|own| views.allow(&own, span))
+            }
+            Answer::Refused { code, quota, .. } if code == "quota_exceeded" => {
+                let over =
+                    |r: &QuotaReceipt| r.requested_seconds > r.limit_seconds - r.used_seconds;
+                quota.iter().all(|receipt| views.allow(receipt, span)) && quota.iter().any(over)
+            }
+            Answer::Refused { code, .. } if code == "too_many_holds" => {
+                let holds = views.kept.iter().filter(|row| row.state == "held");
+                holds.count() + 1 > person.max_holds
+            }
+            _ => false,
+        }
+    }
+
+    /// A row as it looks to those who do not see what was changed on it lately.
+    fn not_given_back(&self, row: &Row, server: Option<&ServerId>) -> Row {
+        let lately = |at: Option<i64>| at.is_some_and(|at| at >= self.truth.now - IN_FLIGHT);
+        // On the same server whoever gives back is waited for.
+        let unseen =
+            Some(&row.server) != server && (lately(row.settled_at) || lately(row.reconfirmed_at));
+        match unseen {
+            true => Row { state: "held", ..row.clone() },
+            false => row.clone(),
+        }
+    }
+
+    /// Returns what is wrong with a change.
+    fn change(&mut self, change: &Change) -> Option<String> {
+        self.truth.now = micros(change.at);
+        let Some(index) = self.truth.rows.iter().position(|row| row.id == change.reservation)
+        else {
+            return Some("is changed, and must not exist".to_owned());
+        };
+        let row = &mut self.truth.rows[index];
+        let from = row.state;
+        let (to, reason) = match (change.actor.as_str(), from) {
+            ("operator", "held" | "reconfirmed" | "confirmed") => ("cancelled", Some("operator")),
+            ("deadline", _) if micros(change.at) < row.deadline => {
+                return Some("is settled before its deadline".to_owned());
+            }
+            ("deadline", "held") => ("cancelled", Some("not_reconfirmed")),
+            ("deadline", "reconfirmed") => ("confirmed", None),
+            (actor, state) => return Some(format!("is {state}, and changed by {actor}")),
+        };
+        row.state = to;
+        row.reason = reason;
+        row.settled_at = Some(micros(change.at));
+        let happened = (change.from.as_deref(), change.to.as_str(), change.reason.as_deref());
+        let expected = (Some(from), to, reason);
+        // The reason of an operator's change is told in words.
+        let same = happened.0 == expected.0
+            && happened.1 == expected.1
+            && (happened.2 == expected.2 || change.actor == "operator");
+        (!same).then(|| format!("{happened:?}, must be {expected:?}"))
+    }
+}
+
+/// A user's reservations, as they were and as they may have looked.
+struct Views<'a> {
+    person: &'a Person,
+    rows: Vec<Row>,
+    kept: Vec<Row>,
+}
+
+impl Views<'_> {
+    /// Whether a receipt for `span` can be of a moment between the two.
+    fn allow(&self, receipt: &QuotaReceipt, span: Span) -> bool {
+        let period = (micros(receipt.period_start), micros(receipt.period_end));
+        let used = |rows: &[Row]| sums::used(rows, &self.person.id, period, SECOND);
+        (used(&self.rows)..=used(&self.kept)).contains(&receipt.used_seconds)
+            && receipt.limit_seconds == self.person.limit
+            && receipt.requested_seconds == sums::seconds_inside(span, period, SECOND)
+    }
+}
+
+/// What a terminal sent, as the model takes it. `None`: it is nothing that changes anything.
+fn command(terminal: &TerminalId, sent: &Sent, decided: &Decided) -> Option<Command> {
+    let intent = &sent.intent.command;
+    let about = || serde_json::from_slice::<ReservationBody>(&intent.body).ok();
+    let action = match intent.kind {
+        Kind::Request => {
+            let body: RequestBody = serde_json::from_slice(&intent.body).ok()?;
+            Action::Request {
+                candidate: decided.reservation.unwrap_or(Uuid::nil()),
+                interval: Interval::new(body.start_at, body.end_at)?,
+            }
+        }
+        Kind::Reconfirm => Action::Reconfirm(about()?.reservation),
+        Kind::Withdraw => Action::Withdraw(about()?.reservation),
+        Kind::Show | Kind::List | Kind::Availability => return None,
+    };
+    Some(Command {
+        terminal: terminal.clone(),
+        message_id: intent.message_id.clone(),
+        digest: decided.digest.clone().try_into().ok()?,
+        server: intent.server.as_deref()?.parse().ok(),
+        action,
+    })
+}
+
+fn house(server: &NewServer) -> House {
+    let seconds = |length: i32| i64::from(length) * SECOND;
+    House {
+        id: server.id.clone(),
+        capacity: usize::try_from(server.capacity).expect("positive"),
+        open: true,
+        rate: server.rate_minor,
+        currency: "EUR",
+        version: 1,
+        slot: seconds(server.slot_seconds),
+        min: seconds(server.min_seconds),
+        max: seconds(server.max_seconds),
+        gap: seconds(server.gap_seconds),
+        lead: seconds(server.lead_seconds),
+        horizon: seconds(server.horizon_seconds),
+        confirms_late: server.late_booking == "confirm",
+        url: server.connection_url.clone(),
+        closures: Vec::new(),
+    }
+}
