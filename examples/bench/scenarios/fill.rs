@@ -137,6 +137,8 @@ pub async fn store(rig: &Rig<'_>, all: i64, open: i64) -> Result<()> {
         bail!("the schema is not what it was");
     }
     client.execute(WAKE_UPS, &[]).await?;
+    client.batch_execute("select recount_use()").await?;
+    watch.step("what users have in use");
     client
         .batch_execute("reset session_replication_role; reset synchronous_commit; reset work_mem")
         .await?;
