@@ -60,6 +60,9 @@ jit = off
 fsync = $fsync
 shared_preload_libraries = '$preload'
 ssl = on
+# A checkpoint writes every changed page whole into the log once more: not every minute.
+max_wal_size = 4GB
+checkpoint_timeout = 15min
 END
   if [[ -n $preload ]]; then echo 'pg_stat_statements.track = none' >>"$data/postgresql.conf"; fi
   write_program "$STATE/postgres" <<<"cd '$data' && exec ${as_user[*]} '$POSTGRES_BIN/postgres' -D '$data' \"\$@\""

@@ -35,7 +35,8 @@ async fn past(stack: &Stack, terminal: &str, count: i32, days: i32) {
     ] {
         stack.execute(statement, &[&days.to_string()]).await;
     }
-    let told = "insert into announcements select id, 'event', 'reservation.confirmed', 'x', true, '', created_at
+    let told = "insert into announcements select id, 'event', 'reservation.confirmed', 'x', true,
+            json_build_object('subject', reservation_id), created_at
         from billing_entries on conflict do nothing";
     stack.execute(told, &[]).await;
 }

@@ -65,7 +65,7 @@ async fn reserve(rig: &Rig<'_>, count: i64) -> Result<DateTime<Utc>> {
     for statement in &STATEMENTS[1..] {
         client.execute(*statement, &[&deadline, &count]).await?;
     }
-    client.batch_execute("reset session_replication_role; analyze").await?;
+    client.batch_execute("reset session_replication_role; select recount_use(); analyze").await?;
     Ok(deadline)
 }
 

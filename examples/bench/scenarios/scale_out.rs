@@ -20,7 +20,8 @@ use crate::rig::{Plan, Rig, SERVERS};
 /// A round trip through the proxy takes so much longer.
 const DELAY: Duration = Duration::from_millis(20);
 
-const BATCH: usize = 64;
+/// So small that waiting is the limit and not the processors, also with four of them.
+const BATCH: usize = 32;
 
 /// A worker comes or goes so often.
 const CHANGE: Duration = Duration::from_secs(4);

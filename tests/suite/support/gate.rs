@@ -22,8 +22,8 @@ pub enum Phases {
     Fine,
     /// The locks together.
     Coarse,
-    /// What is sent at once: what is read with its locks, then what is written with its commit.
-    Pipelines,
+    /// What is written, with its commit; everybody reads as soon as locks allow.
+    Writes,
 }
 
 /// What stands between a client and the server at the moment.
@@ -218,15 +218,13 @@ fn phase_of(text: &str, phases: Phases) -> Option<String> {
     let code: Vec<&str> = text.lines().filter(|line| !line.trim().starts_with("--")).collect();
     let code = code.join(" ").trim().to_ascii_lowercase();
     let writes = ["insert into ", "update ", "delete from "];
-    let is_write = writes.iter().any(|word| code.contains(word)) || code.starts_with("commit");
+    let also = ["commit", "select from users", "select nextval"];
+    let is_write = writes.iter().any(|word| code.contains(word))
+        || also.iter().any(|start| code.starts_with(start));
     Some(match () {
         () if code.starts_with("begin") => return None,
-        () if phases == Phases::Pipelines
-            && (is_write || code.starts_with("select from users")) =>
-        {
-            "write".to_owned()
-        }
-        () if phases == Phases::Pipelines => "read".to_owned(),
+        () if phases == Phases::Writes && is_write => "write".to_owned(),
+        () if phases == Phases::Writes => return None,
         () if code.starts_with("commit") => "commit".to_owned(),
         () if code.contains("for no key update") && phases == Phases::Fine => code,
         () if code.contains("for no key update") => "lock".to_owned(),
