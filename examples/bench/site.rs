@@ -20,7 +20,7 @@ use crate::accounts;
 pub const PASSWORD: &str = "bench";
 
 /// Accounts of terminals: answers are read by many, as in life.
-pub const TERMINALS: usize = 25;
+const TERMINALS: usize = 60;
 
 /// Levels of the delay ladder.
 pub const DELAY_LEVELS: u32 = 24;

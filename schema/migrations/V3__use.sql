@@ -130,9 +130,10 @@ begin
         array(select distinct user_id from fresh));
 
     select f.id into broken from fresh f
-    where not exists (select from servers where id = f.server_id)
-       or not exists (select from users where id = f.user_id)
-       or not exists (select from terminals where id = f.terminal_id)
+    -- A look-up per row: a join would read all users for a batch of one.
+    where not exists (select from servers where id = f.server_id offset 0)
+       or not exists (select from users where id = f.user_id offset 0)
+       or not exists (select from terminals where id = f.terminal_id offset 0)
     limit 1;
     if found then
         raise exception 'reservation % names a server, user or terminal that does not exist', broken.id

@@ -1,4 +1,5 @@
-//! The second half of a pipeline: answers go out, then deliveries are acknowledged.
+//! The second half of a pipeline: answers go out, then deliveries are acknowledged; wake-ups, events
+//! and notices go out beside them.
 
 use std::sync::Arc;
 
@@ -20,15 +21,18 @@ use crate::store::{suspects, wake_ups};
 /// decision is stored: sending the same id again brings the answer.
 const REFUSED_TRIES_MAX: usize = 3;
 
+/// A wake-up to send, its instant, and the end of its leg.
+pub type Arming = (Outgoing, Instant, Instant);
+
 /// A batch that is committed.
 #[derive(Default)]
 pub struct Handled {
     /// Answers, dead letters and wake-ups to the tail.
     pub outgoing: Vec<Outgoing>,
-    /// Wake-ups to send, with their instant and the end of their leg.
-    pub armed: Vec<(Outgoing, Instant, Instant)>,
-    /// Events and notices to tell.
-    pub announced: Vec<Pending>,
+    /// Wake-ups that take the place of those that were delivered.
+    pub rearmed: Vec<Arming>,
+    /// What nothing has to wait for.
+    pub aside: Aside,
     /// A message that was handled alone, to be cleared once it has not killed us.
     pub suspect: Option<Digest>,
     /// Told when it is acknowledged.
@@ -37,36 +41,46 @@ pub struct Handled {
     pub ack_through: u64,
 }
 
-/// Publishes and acknowledges committed batches in order, until the first half hangs up.
+/// What is kept in the database and found there if it is not sent: by the sweep and by the relay.
+#[derive(Default)]
+pub struct Aside {
+    /// The first wake-ups of new instants.
+    pub armed: Vec<Arming>,
+    /// Events and notices.
+    pub announced: Vec<Pending>,
+}
+
+/// Publishes and acknowledges committed batches in order, until the first half hangs up. What is kept
+/// in the database goes out beside the answers, on the second publisher, so that answers do not stand
+/// behind a large settlement or a crowd of new deadlines.
 pub async fn run(
     context: Arc<Context>,
+    partition: i32,
+    [answers, others]: [Publisher; 2],
+    acknowledger: Acknowledger,
+    handled: mpsc::Receiver<Handled>,
+) -> Result<(), PipelineError> {
+    // One batch's at a time; the next waits, and then so does deciding.
+    let (to_tell, asides) = mpsc::channel(1);
+    let telling = tell_all(&context, partition, others, asides);
+    let answering = answer_all(&context, partition, answers, acknowledger, handled, to_tell);
+    tokio::try_join!(answering, telling)?;
+    Ok(())
+}
+
+async fn answer_all(
+    context: &Context,
     partition: i32,
     mut publisher: Publisher,
     acknowledger: Acknowledger,
     mut handled: mpsc::Receiver<Handled>,
+    to_tell: mpsc::Sender<Aside>,
 ) -> Result<(), PipelineError> {
     while let Some(batch) = handled.recv().await {
-        let armed: Vec<(Instant, Instant)> =
-            batch.armed.iter().map(|(_, due_at, until)| (*due_at, *until)).collect();
-        let answers = batch.outgoing.len();
-        let mut messages = batch.outgoing;
-        messages.extend(batch.armed.into_iter().map(|(message, _, _)| message));
         crash_point!("publishing");
-        let fates = publish(&mut publisher, messages).await?;
+        publish(&mut publisher, batch.outgoing).await?;
+        arm(context, partition, &mut publisher, batch.rearmed).await?;
         crash_point!("confirmed");
-        let sent: Vec<(Instant, Instant)> = armed
-            .into_iter()
-            .zip(&fates[answers..])
-            .filter(|(_, fate)| **fate == Fate::Routed)
-            .map(|(armed, _)| armed)
-            .collect();
-        if !sent.is_empty()
-            && let Err(error) = wake_ups::mark_armed(&context.pool, partition, &sent).await
-        {
-            // The sweep arms them once more, which does no harm.
-            warn!(%error, partition, "wake-ups are armed but not marked so");
-        }
-        tell(&context, &mut publisher, &batch.announced).await?;
         // Only now: a message may also be one that cannot be answered.
         if let Some(fingerprint) = &batch.suspect {
             suspects::clear(&context.pool, partition, fingerprint).await?;
@@ -76,6 +90,46 @@ pub async fn run(
         if let Some(done) = batch.done {
             done.send(()).ok(); // whoever waits may have given up
         }
+        if !batch.aside.armed.is_empty() || !batch.aside.announced.is_empty() {
+            to_tell.send(batch.aside).await.map_err(|_| PipelineError::AnnounceEnded)?;
+        }
+    }
+    Ok(())
+}
+
+async fn tell_all(
+    context: &Context,
+    partition: i32,
+    mut publisher: Publisher,
+    mut asides: mpsc::Receiver<Aside>,
+) -> Result<(), PipelineError> {
+    while let Some(aside) = asides.recv().await {
+        arm(context, partition, &mut publisher, aside.armed).await?;
+        tell(context, &mut publisher, &aside.announced).await?;
+    }
+    Ok(())
+}
+
+/// Sends wake-ups and notes those that the broker has taken.
+async fn arm(
+    context: &Context,
+    partition: i32,
+    publisher: &mut Publisher,
+    armed: Vec<Arming>,
+) -> Result<(), PipelineError> {
+    if armed.is_empty() {
+        return Ok(());
+    }
+    let (messages, legs): (Vec<Outgoing>, Vec<(Instant, Instant)>) =
+        armed.into_iter().map(|(message, due_at, until)| (message, (due_at, until))).unzip();
+    let fates = publish(publisher, messages).await?;
+    let taken = legs.into_iter().zip(fates).filter(|(_, fate)| *fate == Fate::Routed);
+    let sent: Vec<(Instant, Instant)> = taken.map(|(leg, _)| leg).collect();
+    if !sent.is_empty()
+        && let Err(error) = wake_ups::mark_armed(&context.pool, partition, &sent).await
+    {
+        // The sweep arms them once more, which does no harm.
+        warn!(%error, partition, "wake-ups are armed but not marked so");
     }
     Ok(())
 }
@@ -114,6 +168,9 @@ async fn publish(
     publisher: &mut Publisher,
     messages: Vec<Outgoing>,
 ) -> Result<Vec<Fate>, PipelineError> {
+    if messages.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut fates = publisher.publish(&messages).await?;
     for _ in 1..REFUSED_TRIES_MAX {
         let refused: Vec<usize> =

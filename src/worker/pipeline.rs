@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use super::announce::{self, Handled};
+use super::announce::{self, Arming, Handled};
 use super::recoverability::{Action, judge};
 use super::render::{Reaction, outgoing_dead, outgoing_reply, refused, render};
 use super::shedding::Shedding;
@@ -60,7 +60,10 @@ pub async fn run(
     partition: i32,
     stop: CancellationToken,
 ) -> Result<(), PipelineError> {
-    let publisher = Publisher::open(&connections.publish).await?;
+    let publishers = [
+        Publisher::open(&connections.publish).await?,
+        Publisher::open(&connections.publish).await?,
+    ];
     let mut consumer =
         QueueConsumer::open(&connections.consume, &partition_queue(partition), PREFETCH).await?;
     // One batch on its way out while the next is decided; more would only be more to lose.
@@ -68,7 +71,7 @@ pub async fn run(
     let announcing = tokio::spawn(announce::run(
         context.clone(),
         partition,
-        publisher,
+        publishers,
         consumer.acknowledger(),
         handled_rx,
     ));
@@ -243,12 +246,14 @@ impl Pipeline {
             batch::run(&context.pool, self.partition, steps, |decided| render(decided, steps))
                 .await?;
         context.clock.set(committed.now);
-        batch.announced.extend(committed.announced);
+        batch.aside.announced.extend(committed.announced);
         for (reaction, origin) in committed.rendered.into_iter().zip(origins) {
             match reaction {
                 Reaction::Answer(reply) => self.answer(reply, origin, batch),
                 Reaction::Dead(reason) => self.bury(origin, reason, batch),
-                Reaction::Rearm(wake_up) => self.arm(wake_up.due_at, committed.now, batch),
+                Reaction::Rearm(wake_up) => {
+                    batch.rearmed.extend(self.arming(wake_up.due_at, committed.now));
+                }
                 Reaction::ToTail(wake_up) => batch.outgoing.push(arming::to_tail(
                     context,
                     self.partition,
@@ -259,22 +264,21 @@ impl Pipeline {
                 Reaction::None => {}
             }
         }
-        for due_at in committed.unarmed {
-            self.arm(due_at, committed.now, batch);
-        }
+        let new = committed.unarmed.into_iter();
+        batch.aside.armed.extend(new.filter_map(|due_at| self.arming(due_at, committed.now)));
         Ok(())
     }
 
-    fn arm(
+    /// The next leg of a wake-up, unless the ladder is switched off.
+    fn arming(
         &self,
         due_at: crate::domain::interval::Instant,
         now: crate::domain::interval::Instant,
-        batch: &mut Handled,
-    ) {
-        if self.context.settings.ladder {
+    ) -> Option<Arming> {
+        self.context.settings.ladder.then(|| {
             let (wake_up, message) = arming::leg(&self.context, self.partition, due_at, now);
-            batch.armed.push((message, due_at, wake_up.armed_until));
-        }
+            (message, due_at, wake_up.armed_until)
+        })
     }
 
     fn answer(&self, reply: super::render::Reply, origin: &Received, batch: &mut Handled) {

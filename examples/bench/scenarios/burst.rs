@@ -12,7 +12,7 @@ use super::requests::Requests;
 use super::{Bench, Findings};
 use crate::cost::Meter;
 use crate::load::{Load, percentile};
-use crate::rig::{Plan, Rig, SERVERS};
+use crate::rig::{MANY, Plan, Rig, SERVERS};
 
 /// Requests per second that keep coming.
 const REQUESTS: f64 = 300.0;
@@ -34,19 +34,19 @@ const STATEMENTS: [&str; 5] = [
          end_at, busy_until, deadline_at, state, price_minor, currency, tariff_version, held_at,
          reconfirmed_at)
      select gen_random_uuid(), t.id, 'burst-' || n, t.user_id, 'burst-' || n % 100, n % 4,
-         $1 + interval '1 h', $1 + interval '2 h', $1 + interval '2 h', $1,
+         $1::timestamptz + interval '1 h', $1 + interval '2 h', $1 + interval '2 h', $1,
          case n / 100 % 2 when 0 then 'held' else 'reconfirmed' end, 1250, 'EUR', 1,
          clock_timestamp(), case n / 100 % 2 when 1 then clock_timestamp() end
      from generate_series(1, $2::bigint) n
      join (select id, user_id, row_number() over (order by id) - 1 as place,
                count(*) over () as all_of_them from terminals) t on t.place = n % t.all_of_them",
     "insert into requests select terminal_id, message_id, 'request', '', 'accepted', '', '',
-         server_id, id, 0, held_at from reservations where deadline_at = $1 and $2 > 0",
+         server_id, id, 0, held_at from reservations where deadline_at = $1 and $2::bigint > 0",
     "insert into history select 0, id, null, 'held', null, 'terminal', terminal_id, 'command',
-         message_id, null, server_id, held_at from reservations where deadline_at = $1 and $2 > 0",
+         message_id, null, server_id, held_at from reservations where deadline_at = $1 and $2::bigint > 0",
     "insert into history select 0, id, 'held', 'reconfirmed', null, 'terminal', terminal_id,
          'command', message_id, null, server_id, held_at
-     from reservations where state = 'reconfirmed' and deadline_at = $1 and $2 > 0",
+     from reservations where state = 'reconfirmed' and deadline_at = $1 and $2::bigint > 0",
 ];
 
 async fn now(rig: &Rig<'_>) -> Result<DateTime<Utc>> {
@@ -75,7 +75,7 @@ async fn arm(rig: &Rig<'_>, load: &Load, deadline: DateTime<Utc>) -> Result<()> 
     for n in 0..ARMING {
         let id = Uuid::new_v4().to_string();
         let end = start + TimeDelta::hours(1);
-        load.say(n, Command::request(id, &format!("gpu-{n}"), start, end));
+        load.say(n % rig.plan.terminals, Command::request(id, &format!("gpu-{n}"), start, end));
     }
     let armed = "select count(armed_until) from wake_ups where due_at = $1";
     while rig.database.query_one(armed, &[&deadline]).await?.get::<_, i64>(0)
@@ -105,7 +105,7 @@ async fn told(rig: &Rig<'_>, deadline: DateTime<Utc>) -> Result<f64> {
 }
 
 pub async fn burst(bench: &Bench) -> Result<Findings> {
-    let plan = Plan { count_statements: bench.profile, ..Plan::default() };
+    let plan = Plan { count_statements: bench.profile, terminals: MANY, ..Plan::default() };
     let rig = Rig::set_up(&bench.site, plan).await?;
     let worker = rig.worker(&bench.programs, &[])?;
     rig.consumed().await?;

@@ -64,7 +64,8 @@ pub struct FullLoad {
 /// Work done per second at full load, against a process that is running.
 pub async fn full_load(bench: &Bench, rig: &Rig<'_>, script: impl Script) -> Result<FullLoad> {
     let load = Load::start(rig.terminals().await?, Arc::new(script), false, true);
-    load.fill(WINDOW);
+    // As many commands on their way, however many terminals there are.
+    load.fill(WINDOW * Plan::default().terminals / rig.plan.terminals);
     tokio::time::sleep(bench.scale.warm_up).await;
     bench.begin_profile(rig).await?;
     let (meter, before) = (Meter::start()?, done(&load.counts));

@@ -15,7 +15,7 @@ use super::requests::{Requests, WINDOW, done, full_load};
 use super::{Bench, Findings};
 use crate::load::Load;
 use crate::process::Process;
-use crate::rig::{Plan, Rig, SERVERS};
+use crate::rig::{MANY, Plan, Rig, SERVERS};
 
 /// A round trip through the proxy takes so much longer.
 const DELAY: Duration = Duration::from_millis(20);
@@ -40,7 +40,8 @@ pub async fn scale_out(bench: &Bench) -> Result<Findings> {
         (2, "2 partitions, 2 workers"),
         (4, "4 partitions, 4 workers"),
     ] {
-        let rig = Rig::set_up(&bench.site, Plan { partitions, ..Plan::default() }).await?;
+        let rig = Rig::set_up(&bench.site, Plan { partitions, terminals: MANY, ..Plan::default() })
+            .await?;
         let settings = settings(&rig).await?;
         let workers = (0..partitions).map(|_| rig.worker(&bench.programs, &settings));
         let workers: Vec<Process> = workers.collect::<Result<_>>()?;
@@ -61,7 +62,8 @@ pub async fn scale_out(bench: &Bench) -> Result<Findings> {
 
 /// Four partitions while workers come and go. Every answer has to come.
 async fn coming_and_going(bench: &Bench, findings: &mut Findings) -> Result<()> {
-    let rig = Rig::set_up(&bench.site, Plan::default()).await?;
+    let plan = Plan { terminals: MANY, ..Plan::default() };
+    let rig = Rig::set_up(&bench.site, plan).await?;
     let settings = settings(&rig).await?;
     let mut workers = std::collections::VecDeque::new();
     for _ in 0..4 {
@@ -70,7 +72,7 @@ async fn coming_and_going(bench: &Bench, findings: &mut Findings) -> Result<()> 
     rig.consumed().await?;
     let script = std::sync::Arc::new(Requests::over(SERVERS));
     let load = Load::start(rig.terminals().await?, script, false, true);
-    load.fill(WINDOW);
+    load.fill(WINDOW / 2);
     tokio::time::sleep(bench.scale.warm_up).await;
     let (began, before) = (Instant::now(), done(&load.counts));
     let mut changes = 0;
