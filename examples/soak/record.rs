@@ -11,6 +11,9 @@ use uuid::Uuid;
 /// The code of the refusal that an id gets which is used for two commands.
 pub const MISMATCH: &str = "idempotency_mismatch";
 
+/// The code of the refusal that decides nothing: while a partition is gone, others get its commands.
+const MISROUTED: &str = "misrouted";
+
 /// A command as it is meant.
 #[derive(Debug, Clone)]
 pub struct Intent {
@@ -70,6 +73,11 @@ impl Heard {
 
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Whether it says what became of the command.
+    pub fn is_decision(&self) -> bool {
+        self.answer().is_none_or(|answer| decides(&answer))
     }
 
     /// A refusal that decides nothing, and leaves the stored answer as it is.
@@ -133,7 +141,7 @@ impl Record {
     /// The answer that decides a command.
     pub fn answer_to(&self, message_id: &str) -> Option<Answer> {
         let heard = self.answers.get(message_id)?;
-        heard.iter().filter_map(Heard::answer).find(|answer| answer.outcome() != MISMATCH)
+        heard.iter().filter_map(Heard::answer).find(decides)
     }
 
     /// Whether the terminal has been told by a notice that the reservation was confirmed or
@@ -167,4 +175,8 @@ impl Record {
 /// Whether a command changes nothing, so that its answer may differ each time.
 pub fn is_query(kind: Kind) -> bool {
     matches!(kind, Kind::Show | Kind::List | Kind::Availability)
+}
+
+fn decides(answer: &Answer) -> bool {
+    ![MISMATCH, MISROUTED].contains(&answer.outcome())
 }

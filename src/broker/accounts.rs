@@ -26,12 +26,18 @@ const PASSWORD_LEN: usize = 32;
 /// A grant that matches no name.
 const NOTHING: &str = "^$";
 
+/// What a worker makes: the ring, which does not outlive a restart of the broker, and its lock.
+const OF_WORKERS_CONFIGURE: &str = r"^reservation\.partitions\.v2(\.lock)?$";
 /// What a worker publishes to: answers and notices, events, dead letters, and wake-ups on their way
-/// and at its end.
-const OF_WORKERS_WRITE: &str =
-    r"^reservation\.(replies|events|dead|due)\.v1$|^reservation\.delay\.v1\.[0-9]+$";
-/// What a worker consumes: the partitions.
-const OF_WORKERS_READ: &str = r"^reservation\.commands\.v1\.[0-9]+$";
+/// and at its end. What it binds: the partitions to the ring, and the ring, to which nobody can
+/// publish, to the commands' exchange.
+const OF_WORKERS_WRITE: &str = concat!(
+    r"^reservation\.(replies|events|dead|due)\.v1$|^reservation\.delay\.v1\.[0-9]+$",
+    r"|^reservation\.commands\.v1\.[0-9]+$|^reservation\.partitions\.v2$"
+);
+/// What a worker consumes: the partitions. What it binds them to, and the ring.
+const OF_WORKERS_READ: &str =
+    r"^reservation\.commands\.v1(\.[0-9]+)?$|^reservation\.partitions\.v2$";
 
 /// The account of the billing system `name`. No terminal's, as no id has an underscore.
 pub fn biller_account(name: &str) -> String {
@@ -122,8 +128,8 @@ impl Accounts {
         Ok(password)
     }
 
-    /// Makes an account for workers and returns its password. It cannot declare or delete anything,
-    /// send a command or read an answer. Like a terminal's, it is complete once it has its
+    /// Makes an account for workers and returns its password. It cannot declare or delete anything
+    /// but the ring, send a command or read an answer. Like a terminal's, it is complete once it has its
     /// permissions.
     pub async fn create_worker(&self, account: &str) -> Result<String> {
         if self.find(account).await? == Found::Complete {
@@ -133,7 +139,7 @@ impl Accounts {
         let permissions = Permissions {
             user: account,
             vhost: &self.vhost,
-            configure: NOTHING,
+            configure: OF_WORKERS_CONFIGURE,
             write: OF_WORKERS_WRITE,
             read: OF_WORKERS_READ,
         };

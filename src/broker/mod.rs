@@ -12,6 +12,7 @@ pub mod delay;
 pub mod publisher;
 pub mod removal;
 pub mod reply_queues;
+pub mod ring;
 pub mod screen;
 pub mod screened;
 pub mod temporary;

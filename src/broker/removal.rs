@@ -76,6 +76,16 @@ pub async fn remove(connection: &Connection, found: &Found) -> Result<(), Broker
     bounded("closing the channel", channel.close(200, "done".into())).await
 }
 
+/// Whether an exchange of that name is there.
+pub(super) async fn has_exchange(connection: &Connection, name: &str) -> Result<bool, BrokerError> {
+    let channel = bounded("opening a channel", connection.create_channel()).await?;
+    let found = there(look_for_exchange(&channel, name).await)?.is_some();
+    if found {
+        bounded("closing the channel", channel.close(200, "done".into())).await?;
+    }
+    Ok(found)
+}
+
 /// `None` for what the broker says does not exist.
 fn there<T>(answer: Result<T, BrokerError>) -> Result<Option<T>, BrokerError> {
     match answer {

@@ -1,4 +1,5 @@
-//! Everything durable on the broker. Arguments are immutable there, so names carry a version.
+//! Everything durable on the broker. Arguments are immutable there, so names carry a version. What is
+//! not durable is in [`ring`].
 
 use lapin::options::{
     ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
@@ -7,13 +8,12 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ExchangeKind};
 
 use super::delay::{self, DUE_EXCHANGE};
+use super::ring::{self, PARTITIONS_EXCHANGE};
 use super::{BrokerError, bounded};
 
 /// Terminals publish their commands here; a topic exchange, so that the broker checks each
 /// account's routing keys.
 pub const COMMANDS_EXCHANGE: &str = "reservation.commands.v1";
-/// Spreads commands over the partitions by the header `server`.
-pub const PARTITIONS_EXCHANGE: &str = "reservation.partitions.v1";
 /// Answers and notices; the routing key is the terminal.
 pub const REPLIES_EXCHANGE: &str = "reservation.replies.v1";
 /// Events to the world.
@@ -80,7 +80,6 @@ pub struct Shape {
 struct Exchange {
     name: String,
     kind: ExchangeKind,
-    internal: bool,
     arguments: FieldTable,
 }
 
@@ -150,8 +149,8 @@ impl Topology {
         topology
     }
 
-    fn exchange(&mut self, name: &str, kind: ExchangeKind, internal: bool, arguments: FieldTable) {
-        self.exchanges.push(Exchange { name: name.to_owned(), kind, internal, arguments });
+    fn exchange(&mut self, name: &str, kind: ExchangeKind, arguments: FieldTable) {
+        self.exchanges.push(Exchange { name: name.to_owned(), kind, arguments });
     }
 
     fn queue(&mut self, name: &str, arguments: FieldTable) {
@@ -177,11 +176,7 @@ impl Topology {
     }
 
     fn commands(&mut self, partitions: i32) {
-        self.exchange(COMMANDS_EXCHANGE, ExchangeKind::Topic, false, FieldTable::default());
-        let by_server = table([("hash-header", text("server"))]);
-        let hash = ExchangeKind::Custom("x-consistent-hash".to_owned());
-        self.exchange(PARTITIONS_EXCHANGE, hash, true, by_server);
-        self.bind_exchange(COMMANDS_EXCHANGE, PARTITIONS_EXCHANGE, "#");
+        self.exchange(COMMANDS_EXCHANGE, ExchangeKind::Topic, FieldTable::default());
         for partition in 0..partitions {
             let name = partition_queue(partition);
             let arguments = add(
@@ -198,22 +193,20 @@ impl Topology {
                 ]),
             );
             self.queue(&name, arguments);
-            // At this exchange a binding's key is its weight.
-            self.bind_queue(PARTITIONS_EXCHANGE, &name, "1");
             self.bind_queue(DUE_EXCHANGE, &name, &delay::partition_pattern(partition));
         }
     }
 
     fn answers_and_events(&mut self) {
-        self.exchange(REPLIES_EXCHANGE, ExchangeKind::Direct, false, FieldTable::default());
-        self.exchange(EVENTS_EXCHANGE, ExchangeKind::Topic, false, FieldTable::default());
+        self.exchange(REPLIES_EXCHANGE, ExchangeKind::Direct, FieldTable::default());
+        self.exchange(EVENTS_EXCHANGE, ExchangeKind::Topic, FieldTable::default());
         // From the start, so that no confirmation precedes the first biller.
         let patient = table([("x-delivery-limit", number(PATIENT_DELIVERY_LIMIT))]);
         self.queue(BILLING_QUEUE, add(quorum(BILLING_LEN_MAX, "reject-publish"), patient.clone()));
         for pattern in BILLING_PATTERNS {
             self.bind_queue(EVENTS_EXCHANGE, BILLING_QUEUE, pattern);
         }
-        self.exchange(DEAD, ExchangeKind::Fanout, false, FieldTable::default());
+        self.exchange(DEAD, ExchangeKind::Fanout, FieldTable::default());
         self.queue(DEAD, add(quorum(DEAD_LEN_MAX, "drop-head"), patient));
         self.bind_queue(DEAD, DEAD, "");
     }
@@ -221,11 +214,11 @@ impl Topology {
     fn ladder(&mut self, shape: Shape) {
         // What finds no partition must not block the ladder: it becomes a dead letter.
         let alternate = table([("alternate-exchange", text(DEAD))]);
-        self.exchange(DUE_EXCHANGE, ExchangeKind::Topic, false, alternate);
+        self.exchange(DUE_EXCHANGE, ExchangeKind::Topic, alternate);
         for level in 0..shape.delay_levels {
             let name = delay::level_name(level);
             let below = delay::below(level);
-            self.exchange(&name, ExchangeKind::Topic, false, FieldTable::default());
+            self.exchange(&name, ExchangeKind::Topic, FieldTable::default());
             let arguments = add(
                 // Anything but reject-publish silently makes dead-lettering at-most-once.
                 quorum(DELAY_LEN_MAX, "reject-publish"),
@@ -249,11 +242,15 @@ impl Topology {
 pub fn names(shape: Shape) -> (Vec<String>, Vec<String>) {
     let Topology { exchanges, queues, .. } = Topology::of(shape);
     let exchanges = exchanges.into_iter().map(|exchange| exchange.name);
-    (exchanges.collect(), queues.into_iter().map(|queue| queue.name).collect())
+    (
+        exchanges.chain([PARTITIONS_EXCHANGE.to_owned()]).collect(),
+        queues.into_iter().map(|queue| queue.name).collect(),
+    )
 }
 
-/// Declares everything. Doing so again is harmless; a thing that exists with other arguments is an
-/// error that names it.
+/// Declares everything, and makes the ring anew. Doing so again is harmless, but for commands that
+/// are unroutable for some milliseconds; a thing that exists with other arguments is an error that
+/// names it.
 pub async fn apply(connection: &Connection, shape: Shape) -> Result<(), BrokerError> {
     let topology = Topology::of(shape);
     let channel = bounded("opening a channel", connection.create_channel()).await?;
@@ -266,10 +263,12 @@ pub async fn apply(connection: &Connection, shape: Shape) -> Result<(), BrokerEr
     for binding in &topology.bindings {
         bind(&channel, binding).await?;
     }
-    bounded("closing the channel", channel.close(200, "done".into())).await
+    bounded("closing the channel", channel.close(200, "done".into())).await?;
+    // Also a ring that is complete: where a partition had been deleted, the rest has moved up.
+    ring::rebuild(connection, shape.partitions).await
 }
 
-/// Names what is missing. Arguments cannot be asked for over AMQP; [`apply`] compares them.
+/// Names what is missing of what is durable. Arguments cannot be asked for over AMQP; [`apply`] compares them.
 pub async fn missing(connection: &Connection, shape: Shape) -> Result<Vec<String>, BrokerError> {
     let topology = Topology::of(shape);
     let mut missing = Vec::new();
@@ -296,12 +295,8 @@ async fn declare_exchange(
     exchange: &Exchange,
     passive: bool,
 ) -> Result<(), BrokerError> {
-    let options = ExchangeDeclareOptions {
-        passive,
-        durable: true,
-        internal: exchange.internal,
-        ..ExchangeDeclareOptions::default()
-    };
+    let options =
+        ExchangeDeclareOptions { passive, durable: true, ..ExchangeDeclareOptions::default() };
     bounded(
         format!("declaring exchange {}", exchange.name),
         channel.exchange_declare(

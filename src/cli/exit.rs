@@ -76,8 +76,7 @@ fn is_away(cause: &(dyn Error + 'static)) -> bool {
     if let Some(error) = cause.downcast_ref::<ClientError>() {
         return match error {
             ClientError::Broker(error) => broker_away(error),
-            ClientError::Refused(_) => true,
-            ClientError::Unroutable(_) => false,
+            ClientError::Refused(_) | ClientError::Unroutable(_) => true,
         };
     }
     if let Some(error) = cause.downcast_ref::<BrokerError>() {
@@ -176,7 +175,7 @@ mod tests {
             (StoreError::Unexpected(String::new()).into(), 1),
             (BrokerError::Timeout(String::new()).into(), 75),
             (amqp(ErrorKind::IOError(io())).into(), 75),
-            (ClientError::Unroutable(String::new()).into(), 1),
+            (ClientError::Unroutable(String::new()).into(), 75),
         ];
         for (error, code) in errors {
             assert_eq!(exit_code(&error), code, "{error:?}");

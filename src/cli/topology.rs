@@ -11,6 +11,7 @@ use super::Context;
 use super::exit::{CliError, refuse};
 use crate::broker::canary::{self, Flight};
 use crate::broker::reply_queues;
+use crate::broker::ring::{self, PARTITIONS_EXCHANGE};
 use crate::broker::topology::{self, Shape};
 use crate::store::registry::{self, TopologyShape};
 use crate::store::terminals::load_terminals;
@@ -22,7 +23,8 @@ const DELAY_LEVELS_DEFAULT: i32 = 24;
 pub(super) enum Command {
     /// Declare everything on the broker, and record its shape in the database
     ///
-    /// Doing so again is harmless and completes what is missing. The shape of an installation
+    /// Doing so again completes what is missing, and makes the way to the partitions anew: commands of
+    /// that moment are returned as unroutable, and sent again by their terminals. The shape of an installation
     /// stays as it was first applied: without flags, that is what is declared again. The queues of
     /// answers of the registered terminals are restored too.
     Apply {
@@ -41,7 +43,7 @@ pub(super) enum Command {
     /// its AMQP URL
     ///
     /// It publishes answers, events, wake-ups and dead letters, and consumes the partitions; it
-    /// declares and deletes nothing. The name has an underscore, which no terminal's id can have.
+    /// declares nothing but the way to them, which a restart of the broker takes away. The name has an underscore, which no terminal's id can have.
     /// All workers use the same account. The URL contains the account's password, which is shown
     /// this once; for a new one delete the broker account and run this again.
     #[command(after_help = "\
@@ -122,7 +124,10 @@ async fn verify(context: &Context) -> Result<()> {
     };
     let shape = shape(recorded)?;
     let connection = context.broker("topology").await?;
-    let missing = topology::missing(&connection, shape).await?;
+    let mut missing = topology::missing(&connection, shape).await?;
+    if !ring::exists(&connection).await? {
+        missing.push(format!("exchange {PARTITIONS_EXCHANGE}"));
+    }
     if !missing.is_empty() {
         context.output.print(&json!({ "missing": missing }), || missing.join("\n"))?;
         let message = format!("missing on the broker: {}", missing.len());

@@ -31,8 +31,12 @@ pub enum ClientError {
     /// is unknown; sending it again under the same message id is safe.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// No queue takes the command; it went nowhere.
-    #[error("the broker has no queue for command {0}; was the topology applied?")]
+    /// No queue takes the command; it went nowhere. So it is after a restart of the broker, until a
+    /// worker is back.
+    #[error(
+        "the broker has no queue for command {0}; if it has just been started, send it again under \
+         the same message id once a worker is back; else, was the topology applied?"
+    )]
     Unroutable(String),
     /// The broker did not take the command, for example because a queue is full.
     #[error("the broker refused command {0}; send it again later, under the same message id")]

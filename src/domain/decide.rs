@@ -77,7 +77,7 @@ fn decide_command(
     let order = effects.next_order();
     let decision = act(world, &terminal, command, order, effects);
     if let Decision::Refused(refusal) = &decision
-        && refusal.code == Code::InconsistentMessage
+        && matches!(refusal.code, Code::InconsistentMessage | Code::Misrouted)
     {
         return Verdict::Undecided(refusal.clone());
     }
@@ -228,10 +228,11 @@ fn request(
 }
 
 /// The broker picks the partition by the header `server`. With the header set twice it may read
-/// another one than we do; a server's commands must all stand in one queue.
+/// another one than we do; a server's commands must all stand in one queue. The fault can also be
+/// the broker's, for example while a partition's queue is gone: so the same message may come again.
 fn check_partition(world: &World, server: &Server) -> Result<(), Refusal> {
     if server.partition.is_some_and(|partition| partition != world.partition) {
-        return Err(Refusal::of_field(Code::InconsistentMessage, "headers.server"));
+        return Err(Refusal::of_field(Code::Misrouted, "headers.server"));
     }
     Ok(())
 }

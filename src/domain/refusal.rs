@@ -132,6 +132,9 @@ codes! {
     UnknownServer, "unknown_server", NewId,
         "There is no such server.",
         "Check the server's id.";
+    Misrouted, "misrouted", SameId,
+        "The command came through another partition than the server's: the header `server` stands in it more than once, or the broker's ring is wrong.",
+        "Send the header `server` once, and the same message again after `retry_after_ms`.";
     ServerClosed, "server_closed", NewId,
         "The server takes no new reservations.",
         "Choose another server, or ask again later under a new id.";

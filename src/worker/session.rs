@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Context, backoff, pipeline, relay, retention, sweep};
-use crate::broker::{BrokerError, bounded, topology};
+use crate::broker::{BrokerError, bounded, ring, topology};
 
 /// How often a silently lost connection is looked for.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
@@ -73,6 +73,8 @@ pub async fn run(
     if !missing.is_empty() {
         return Err(SessionError::TopologyMissing(missing));
     }
+    // On the connection that nothing consumes on: while others work on the ring, this one waits.
+    ring::complete(&connections.publish, context.shape.partitions).await?;
     // Ends whatever belongs to this session, however it ends.
     let session = CancellationToken::new();
     let _ends = session.clone().drop_guard();

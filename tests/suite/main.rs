@@ -24,6 +24,7 @@ mod readme;
 mod reminders;
 mod replicas;
 mod retention;
+mod ring;
 mod rules;
 mod states;
 mod support;

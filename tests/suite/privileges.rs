@@ -3,19 +3,22 @@
 
 use holdfast::broker::connection::Endpoint;
 use holdfast::broker::delay::DUE_EXCHANGE;
+use holdfast::broker::ring::PARTITIONS_EXCHANGE;
 use holdfast::broker::topology::{
-    BILLING_QUEUE, COMMANDS_EXCHANGE, DEAD, PARTITIONS_EXCHANGE, partition_queue, reply_queue,
+    BILLING_QUEUE, COMMANDS_EXCHANGE, DEAD, partition_queue, reply_queue,
 };
+use holdfast::client::Command;
 use holdfast::message::answer::Notice;
 use holdfast::store::{pool, retention};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use url::Url;
+use uuid::Uuid;
 
 use crate::input::message::{Message, code_of};
 use crate::support::program::{command, holdfast};
 use crate::support::stack::Stack;
-use crate::support::terminal::window;
+use crate::support::terminal::{new_id, window};
 use crate::support::{engines, facts};
 
 /// Makes an account with the product's own command, and connects with it.
@@ -111,6 +114,10 @@ async fn a_workers_broker_account_serves_and_does_nothing_else() {
     let mut stack = Stack::new().await;
     let server = stack.server("cam", &[]).await;
     let (mut terminal, victim) = (stack.terminal("ann").await, stack.terminal("bob").await);
+    // As after a restart of the broker: the worker makes it with the rights that it has.
+    let ring = PARTITIONS_EXCHANGE.into();
+    let channel = stack.amqp.create_channel().await.expect("a channel");
+    channel.exchange_delete(ring, Default::default()).await.expect("deleted");
     let name = format!("least_{}", stack.suffix());
     let admin = engines::amqp_url(stack.broker.account(), stack.broker.password(), &stack.vhost);
     let environment = [
@@ -123,6 +130,8 @@ async fn a_workers_broker_account_serves_and_does_nothing_else() {
     assert_eq!(again.code, 4, "{again:?}");
     let url = made.stdout.trim();
     let mut worker = stack.worker_with(&[("AMQP_URL", url)]);
+    let probe = Command::show(new_id(), Uuid::nil());
+    facts::until("the ring", async || terminal.client.send(&probe).await.is_ok()).await;
     // The ladder, a notice, an event and a dead letter.
     let held = terminal.accepted(&server, window(63, 60)).await;
     terminal.reconfirm(&server, held.id).await;

@@ -25,7 +25,7 @@ pub fn answered(seen: &Seen<'_>) -> Check {
 /// The answers that decided a command, or a query's.
 fn decisions<'a>(record: &'a Record, id: &str) -> impl Iterator<Item = &'a Heard> {
     let heard = record.answers.get(id).into_iter().flatten();
-    heard.filter(|heard| !heard.is_mismatch())
+    heard.filter(|heard| heard.is_decision())
 }
 
 /// What came more than once came with the same bytes under the same id.

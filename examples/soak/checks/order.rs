@@ -52,7 +52,7 @@ fn by_server(seen: &Seen<'_>) -> HashMap<String, Vec<Point>> {
                 continue;
             };
             let heard = record.answers.get(id).into_iter().flatten();
-            let heard = heard.filter(|heard| !heard.is_mismatch());
+            let heard = heard.filter(|heard| heard.is_decision());
             let Some(heard_at) = heard.map(|heard: &Heard| heard.first_at).min() else { continue };
             let name = format!("{} {id}", terminal.id);
             let point = Point { name, sent_at: sent.first_at, heard_at, seq };

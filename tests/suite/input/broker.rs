@@ -1,9 +1,9 @@
 //! What the broker itself refuses a terminal, so that no worker ever sees it.
 
 use holdfast::broker::delay;
+use holdfast::broker::ring::PARTITIONS_EXCHANGE;
 use holdfast::broker::topology::{
-    BILLING_QUEUE, DEAD, EVENTS_EXCHANGE, PARTITIONS_EXCHANGE, REPLIES_EXCHANGE, partition_queue,
-    reply_queue,
+    BILLING_QUEUE, DEAD, EVENTS_EXCHANGE, REPLIES_EXCHANGE, partition_queue, reply_queue,
 };
 use lapin::options::{
     BasicConsumeOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions,

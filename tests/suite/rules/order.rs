@@ -20,7 +20,7 @@ const fn step(in_past: bool, mend: &'static str) -> Step {
     Step { server: "cam", message_id: None, in_past, mend }
 }
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     Step {
         server: "nowhere",
         message_id: Some("used"),
@@ -29,6 +29,7 @@ const STEPS: [Step; 14] = [
     },
     Step { server: "nowhere", message_id: Some("used"), in_past: true, mend: "" },
     Step { server: "nowhere", message_id: None, in_past: true, mend: "" },
+    step(true, "update servers set partition = 0 where id = 'cam'"),
     step(true, "update servers set open = true where id = 'cam'"),
     step(true, "update servers set slot_seconds = 1 where id = 'cam'"),
     step(true, "update servers set min_seconds = 1, max_seconds = 60 where id = 'cam'"),
@@ -54,7 +55,7 @@ async fn break_everything(stack: &Stack, terminal: &mut Terminal, other: &mut Te
     for statement in [
         "update users set holds_max = 1, quota_seconds = 0 where id = 'ann'",
         "update servers set open = false, slot_seconds = 86400, min_seconds = 86400,
-             max_seconds = 86400, horizon_seconds = 1800, lead_seconds = 10800 where id = 'cam'",
+             max_seconds = 86400, horizon_seconds = 1800, lead_seconds = 10800, partition = 1 where id = 'cam'",
         "insert into closures (server_id, start_at, end_at)
              select 'cam', clock_timestamp() - interval '1 h', clock_timestamp() + interval '3 h'",
     ] {
