@@ -110,7 +110,7 @@ impl Scale {
             burst: 100_000,
             lone: 1_000,
             stored: (10_000_000, 1_000_000),
-            growth_rounds: 3,
+            growth_rounds: 2,
             memory: seconds(600),
             coming_and_going: seconds(40),
             idle: seconds(30),

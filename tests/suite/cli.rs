@@ -44,7 +44,10 @@ async fn help_says_what_can_be_typed() {
         ("topology remove", &["--yes", "--force", "messages", "broker accounts"]),
         ("topology apply", &["--partitions", "--delay-levels", "default 4", "default 24"]),
         ("topology verify", &["Exits with 3"]),
-        ("topology account", &["declares and deletes nothing", "password", "holdfast_worker"]),
+        (
+            "topology account",
+            &["which can do what that takes and nothing else", "password", "holdfast_worker"],
+        ),
         ("server", &["add", "list", "set"]),
         ("server add", &["--capacity", "--lead-seconds", "21600", "--late-booking", "Example"]),
         ("server list", &["--json"]),

@@ -141,8 +141,11 @@ impl Replay {
         let desk = self.truth.desk(&command.terminal).expect("it has sent something");
         let person = self.truth.person(&desk.user);
         let rows = self.truth.rows.iter().filter(|row| row.user == desk.user);
-        let kept = rows.clone().map(|row| self.not_given_back(row, command.server.as_ref()));
-        let views = Views { person, rows: rows.cloned().collect(), kept: kept.collect() };
+        let server = command.server.as_ref();
+        let kept = rows.clone().map(|row| self.not_given_back(row, server));
+        let seen = rows.clone().filter(|row| !self.taken_lately(row, server));
+        let mut views =
+            Views { person, fewest: rows.clone().cloned().collect(), kept: kept.collect() };
         let span = (micros(interval.start), micros(interval.end));
         match answer {
             Answer::Accepted { quota, .. } => {
@@ -151,6 +154,8 @@ impl Replay {
                     used_seconds: receipt.used_seconds + receipt.requested_seconds,
                     ..receipt.clone()
                 };
+                // Its user is not locked while it is decided.
+                views.fewest = seen.cloned().collect();
                 expected.kind == "accepted"
                     && quota.iter().map(own).all(|own| views.allow(&own, span))
             }
@@ -177,6 +182,11 @@ impl Replay {
             true => Row { state: "held", ..row.clone() },
             false => row.clone(),
         }
+    }
+
+    /// Whether a row may not have been seen by a request on another server that was accepted.
+    fn taken_lately(&self, row: &Row, server: Option<&ServerId>) -> bool {
+        Some(&row.server) != server && row.held_at >= self.truth.now - IN_FLIGHT
     }
 
     /// Returns what is wrong with a change.
@@ -213,7 +223,7 @@ impl Replay {
 /// A user's reservations, as they were and as they may have looked.
 struct Views<'a> {
     person: &'a Person,
-    rows: Vec<Row>,
+    fewest: Vec<Row>,
     kept: Vec<Row>,
 }
 
@@ -222,7 +232,7 @@ impl Views<'_> {
     fn allow(&self, receipt: &QuotaReceipt, span: Span) -> bool {
         let period = (micros(receipt.period_start), micros(receipt.period_end));
         let used = |rows: &[Row]| sums::used(rows, &self.person.id, period, SECOND);
-        (used(&self.rows)..=used(&self.kept)).contains(&receipt.used_seconds)
+        (used(&self.fewest)..=used(&self.kept)).contains(&receipt.used_seconds)
             && receipt.limit_seconds == self.person.limit
             && receipt.requested_seconds == sums::seconds_inside(span, period, SECOND)
     }
