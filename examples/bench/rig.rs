@@ -32,7 +32,7 @@ const KNOWN_INSTANTS: &str = "insert into wake_ups (partition, due_at, armed_unt
          (select distinct slot - make_interval(secs => $2::integer + ahead) as due_at
           from generate_series(
                    to_timestamp(floor(extract(epoch from now()) / 7200) * 7200) + interval '2 days',
-                   now() + interval '91 days', interval '2 hours') slot,
+                   now() + interval '91 days', interval '1 hour') slot,
                unnest(array[0, $3::integer]) ahead) instants";
 
 /// What differs between installations.

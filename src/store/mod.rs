@@ -4,7 +4,7 @@
 //! their name says, `claim_*` takes work so that nobody else does. Statements stand whole in
 //! `sql/`, one file each, under the function's name.
 //!
-//! Locks are always taken in this order: servers, users, reservations (each by id), then wake-ups,
+//! Locks are always taken in this order: servers, reservations, users (each by id), then wake-ups,
 //! then request keys (sorted, by their insertion). Whoever follows it cannot deadlock.
 
 pub mod announce;

@@ -44,7 +44,11 @@ impl Script for Requests {
         let mut rng = rand::rng();
         let server = format!("gpu-{}", rng.random_range(0..self.servers));
         // The last ones would end beyond the servers' horizon.
-        let start = self.first_slot + SLOT * rng.random_range(0..SLOTS - 12);
+        let mut start = self.first_slot + SLOT * rng.random_range(0..SLOTS - 12);
+        if self.servers == 1 {
+            // Twice as many places, or one server's calendar is full before it is measured.
+            start += TimeDelta::hours(rng.random_range(0..2));
+        }
         Command::request(Uuid::new_v4().to_string(), &server, start, start + TimeDelta::hours(1))
     }
 }
