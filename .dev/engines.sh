@@ -63,26 +63,28 @@ start_engines() {
   export AMQP_URL=amqp://broker-admin:$broker_password@127.0.0.1:$AMQP_PORT/%2f
   export RABBITMQ_MANAGEMENT_URL=http://broker-admin:$broker_password@127.0.0.1:$HTTP_PORT
   export HOLDFAST_RABBITMQCTL=$STATE/rabbitmqctl
-  # PostgreSQL has TLS on its one port, RabbitMQ on another.
-  export HOLDFAST_DEV_TLS=$STATE/tls HOLDFAST_DEV_AMQPS_PORT=$AMQPS_PORT
+  # PostgreSQL has TLS on its one port, RabbitMQ on others.
+  export HOLDFAST_DEV_TLS=$STATE/tls
+  export HOLDFAST_DEV_AMQPS_PORT=$AMQPS_PORT HOLDFAST_DEV_HTTPS_PORT=$HTTPS_PORT
 }
 
 random() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
 
-# Six neighbouring ports. The place to look first depends on the process id, so runs that start
+# Seven neighbouring ports. The place to look first depends on the process id, so runs that start
 # at the same moment do not try the same ones; and all lie below the range from which the kernel
 # takes ports for outgoing connections, so none is lost between this check and its use.
 choose_ports() {
-  local base=$((17000 + 6 * ($$ % 1600))) n
+  local base=$((17000 + 7 * ($$ % 1400))) n
   for _ in {1..200}; do
-    for n in {0..5}; do
+    for n in {0..6}; do
       if grep -qs "$(printf ':%04X ' $((base + n)))" /proc/net/tcp /proc/net/tcp6; then
-        base=$((17000 + 6 * (RANDOM % 1600)))
+        base=$((17000 + 7 * (RANDOM % 1400)))
         continue 2
       fi
     done
     POSTGRES_PORT=$base AMQP_PORT=$((base + 1)) HTTP_PORT=$((base + 2))
     DIST_PORT=$((base + 3)) EPMD_PORT=$((base + 4)) AMQPS_PORT=$((base + 5))
+    HTTPS_PORT=$((base + 6))
     return 0
   done
   die 1 "no free ports on 127.0.0.1"

@@ -24,9 +24,9 @@ use std::fmt;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
-use url::Url;
 
 use crate::broker::connection::Endpoint;
+use crate::broker::management::Address;
 use crate::store::{self, error::StoreError};
 use crate::worker::settings::{BATCH_MAX as BATCH_LIMIT, Settings};
 
@@ -111,7 +111,7 @@ pub enum LogFormat {
 pub struct Config {
     database_url: Option<String>,
     broker: Option<Endpoint>,
-    management_url: Option<Url>,
+    management: Option<Address>,
     /// A filter for `tracing`, known to be right.
     pub log_filter: String,
     /// How log lines are written.
@@ -148,7 +148,7 @@ impl Config {
         let config = Self {
             database_url: reader.parsed(DATABASE_URL, database_url),
             broker: reader.parsed(AMQP_URL, |text| text.parse()),
-            management_url: reader.parsed(MANAGEMENT_URL, management_url),
+            management: reader.parsed(MANAGEMENT_URL, |text| text.parse()),
             log_filter: reader
                 .parsed(LOG_FILTER, log_filter)
                 .unwrap_or_else(|| format!("{NO_BODIES},{log_default}")),
@@ -172,9 +172,9 @@ impl Config {
         self.broker.as_ref().ok_or_else(|| missing(AMQP_URL))
     }
 
-    /// The address of the broker's management API, which may contain a password.
-    pub fn management_url(&self) -> Result<&Url, ConfigError> {
-        self.management_url.as_ref().ok_or_else(|| missing(MANAGEMENT_URL))
+    /// The address of the broker's management API.
+    pub fn management(&self) -> Result<&Address, ConfigError> {
+        self.management.as_ref().ok_or_else(|| missing(MANAGEMENT_URL))
     }
 
     /// What a worker is started with.
@@ -280,13 +280,6 @@ fn database_url(text: &str) -> Result<String, String> {
         Ok(_) if scheme => Ok(text.to_owned()),
         Err(StoreError::Url(reason)) => Err(reason),
         _ => Err("must look like postgres://user:password@host:5432/database".to_owned()),
-    }
-}
-
-fn management_url(text: &str) -> Result<Url, String> {
-    match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        _ => Err("must look like http://user:password@host:15672".to_owned()),
     }
 }
 

@@ -75,7 +75,8 @@ pub fn take_option(url: &mut String, name: &str) -> Option<String> {
     taken
 }
 
-fn decoded(value: &str) -> String {
+/// Undoes a URL's percent-encoding.
+pub fn decoded(value: &str) -> String {
     // A plus sign is one: this is no form.
     let query = format!("x={}", value.replace('+', "%2B"));
     let mut pairs = url::form_urlencoded::parse(query.as_bytes());

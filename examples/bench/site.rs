@@ -61,6 +61,8 @@ impl Site {
         let endpoint = format!("{}/api", endpoint.as_str().trim_end_matches('/'));
         let name = format!("bench_{}", &Uuid::new_v4().simple().to_string()[..10]);
         let prefix = name.replace('_', "-");
+        // The client asks for one even where there is no TLS.
+        rustls::crypto::ring::default_provider().install_default().ok();
         let mut site = Self {
             database_url: variable("DATABASE_URL")?,
             broker_url: variable("AMQP_URL")?,

@@ -1,24 +1,19 @@
 //! Broker accounts with the least rights, over RabbitMQ's management API.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, bail};
-use rabbitmq_http_client::api::Client;
-use rabbitmq_http_client::password_hashing::base64_encoded_salted_password_hash_sha256;
-use rabbitmq_http_client::requests::{Permissions, QueueParams, TopicPermissions, UserParams};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rand::Rng;
 use rand::distr::Alphanumeric;
 use serde_json::json;
-use url::Url;
+use sha2::{Digest, Sha256};
 
 use super::connection::Endpoint;
+use super::management::{Address, Management};
 use super::topology::{
     BILLING_QUEUE, COMMANDS_EXCHANGE, REPLIES_EXCHANGE, REPLY_LEN_MAX, REPLY_TTL_MS, reply_queue,
 };
 use crate::domain::id::TerminalId;
-
-/// Bound on one request to the management API.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Length of generated passwords; 32 alphanumerics are 190 bits.
 const PASSWORD_LEN: usize = 32;
@@ -44,9 +39,9 @@ pub fn biller_account(name: &str) -> String {
     format!("biller_{name}")
 }
 
-/// The management API of the broker.
+/// The accounts of the broker.
 pub struct Accounts {
-    client: Client<String, String, String>,
+    management: Management,
     vhost: String,
 }
 
@@ -62,35 +57,22 @@ pub enum Found {
 }
 
 impl Accounts {
-    /// `management_url` may carry an account; otherwise the AMQP URL's is used.
-    pub fn new(management_url: &Url, broker: &Endpoint) -> Result<Self> {
-        let mut endpoint = management_url.clone();
-        let (account, password) = match management_url.password() {
-            Some(password) => (decode(management_url.username()), decode(password)),
-            None => (broker.account().to_owned(), broker.password().to_owned()),
-        };
-        endpoint.set_username("").ok();
-        endpoint.set_password(None).ok();
-        let endpoint = format!("{}/api", endpoint.as_str().trim_end_matches('/'));
-        let client = Client::<String, String, String>::builder()
-            .with_endpoint(endpoint)
-            .with_basic_auth_credentials(account, password)
-            .with_request_timeout(REQUEST_TIMEOUT)
-            .build()
-            .context("the management URL")?;
-        Ok(Self { client, vhost: broker.vhost().to_owned() })
+    /// Unless the `management` address carries an account, the AMQP URL's is used.
+    pub fn new(management: &Address, broker: &Endpoint) -> Result<Self> {
+        let management = Management::new(management, (broker.account(), broker.password()))?;
+        Ok(Self { management, vhost: broker.vhost().to_owned() })
     }
 
     /// What the broker has under the name of `account`.
     pub async fn find(&self, account: &str) -> Result<Found> {
-        let users = self.client.list_users().await.context("listing the broker's accounts")?;
+        let users = self.management.users().await.context("listing the broker's accounts")?;
         let Some(user) = users.iter().find(|user| user.name == account) else {
             return Ok(Found::Nothing);
         };
-        let grants = self.client.list_permissions_of(account).await;
+        let grants = self.management.permissions_of(account).await;
         let unused = grants.context("listing the account's permissions")?.is_empty();
         // Not one of another vhost's either: its password is not ours to change.
-        Ok(if unused && user.tags.0.is_empty() { Found::HalfMade } else { Found::Complete })
+        Ok(if unused && !user.has_tags() { Found::HalfMade } else { Found::Complete })
     }
 
     /// Makes a terminal's reply queue and account, and returns the account's password. What an
@@ -116,15 +98,7 @@ impl Accounts {
             bail!("the broker already has an account named {account}");
         }
         let password = self.create_account(account).await?;
-        let permissions = Permissions {
-            user: account,
-            vhost: &self.vhost,
-            configure: NOTHING,
-            write: NOTHING,
-            read: &literal(BILLING_QUEUE),
-        };
-        let granted = self.client.declare_permissions(&permissions).await;
-        granted.context("granting permissions")?;
+        self.grant(account, [NOTHING, NOTHING, &literal(BILLING_QUEUE)]).await?;
         Ok(password)
     }
 
@@ -136,15 +110,7 @@ impl Accounts {
             bail!("the broker already has an account named {account}");
         }
         let password = self.create_account(account).await?;
-        let permissions = Permissions {
-            user: account,
-            vhost: &self.vhost,
-            configure: OF_WORKERS_CONFIGURE,
-            write: OF_WORKERS_WRITE,
-            read: OF_WORKERS_READ,
-        };
-        let granted = self.client.declare_permissions(&permissions).await;
-        granted.context("granting permissions")?;
+        self.grant(account, [OF_WORKERS_CONFIGURE, OF_WORKERS_WRITE, OF_WORKERS_READ]).await?;
         Ok(password)
     }
 
@@ -153,52 +119,58 @@ impl Accounts {
         let password: String =
             rand::rng().sample_iter(Alphanumeric).take(PASSWORD_LEN).map(char::from).collect();
         let salt: [u8; 4] = rand::rng().random();
-        let hash = base64_encoded_salted_password_hash_sha256(&salt, &password);
         // No tags: nobody who is given one of these manages or impersonates.
-        let account = UserParams::new(name, &hash, "");
-        self.client.create_user(&account).await.context("creating the broker account")?;
+        let account = json!({ "password_hash": password_hash(salt, &password), "tags": "" });
+        let created = self.management.put(&["users", name], &account).await;
+        created.context("creating the broker account")?;
         Ok(password)
     }
 
     async fn declare_reply_queue(&self, terminal: &str) -> Result<()> {
         let queue = reply_queue(terminal);
-        let arguments = json!({
-            "x-max-length": REPLY_LEN_MAX,
-            "x-overflow": "drop-head",
-            "x-message-ttl": REPLY_TTL_MS,
-        });
         // Classic: about half the memory of a quorum queue, and what is lost can be asked again.
-        let params = QueueParams::new_durable_classic_queue(&queue, arguments.as_object().cloned());
-        self.client
-            .declare_queue(&self.vhost, &params)
-            .await
-            .with_context(|| format!("declaring queue {queue}"))?;
-        self.client
-            .bind_queue(&self.vhost, &queue, REPLIES_EXCHANGE, Some(terminal), None)
-            .await
-            .with_context(|| format!("binding queue {queue}; was the topology applied?"))
+        let declaration = json!({
+            "durable": true,
+            "arguments": {
+                "x-queue-type": "classic",
+                "x-max-length": REPLY_LEN_MAX,
+                "x-overflow": "drop-head",
+                "x-message-ttl": REPLY_TTL_MS,
+            },
+        });
+        let declared = self.management.put(&["queues", &self.vhost, &queue], &declaration).await;
+        declared.with_context(|| format!("declaring queue {queue}"))?;
+        let path = ["bindings", &self.vhost, "e", REPLIES_EXCHANGE, "q", &queue];
+        let bound = self.management.post(&path, &json!({ "routing_key": terminal })).await;
+        bound.with_context(|| format!("binding queue {queue}; was the topology applied?"))
     }
 
     /// Publish commands under its own name, read its own answers; nothing else.
     async fn grant_terminal(&self, terminal: &str) -> Result<()> {
-        let permissions = Permissions {
-            user: terminal,
-            vhost: &self.vhost,
-            configure: NOTHING,
-            write: &literal(COMMANDS_EXCHANGE),
-            read: &literal(&reply_queue(terminal)),
-        };
-        let topics = TopicPermissions {
-            user: terminal,
-            vhost: &self.vhost,
-            exchange: COMMANDS_EXCHANGE,
-            write: "^{username}\\.",
-            read: NOTHING,
-        };
-        let granted = self.client.declare_topic_permissions(&topics).await;
-        granted.context("granting routing keys")?;
-        self.client.declare_permissions(&permissions).await.context("granting permissions")
+        let topics = json!({
+            "exchange": COMMANDS_EXCHANGE,
+            "write": "^{username}\\.",
+            "read": NOTHING,
+        });
+        let path = ["topic-permissions", &self.vhost, terminal];
+        self.management.put(&path, &topics).await.context("granting routing keys")?;
+        let read = literal(&reply_queue(terminal));
+        self.grant(terminal, [NOTHING, &literal(COMMANDS_EXCHANGE), &read]).await
     }
+
+    /// Grants what may be configured, written and read: a pattern of names each.
+    async fn grant(&self, account: &str, [configure, write, read]: [&str; 3]) -> Result<()> {
+        let permissions = json!({ "configure": configure, "write": write, "read": read });
+        let path = ["permissions", &self.vhost, account];
+        self.management.put(&path, &permissions).await.context("granting permissions")
+    }
+}
+
+/// A password as the broker keeps it: salt, then SHA-256 of salt and password.
+/// <https://www.rabbitmq.com/docs/passwords#computing-password-hash>
+fn password_hash(salt: [u8; 4], password: &str) -> String {
+    let hash = Sha256::new().chain_update(salt).chain_update(password).finalize();
+    STANDARD.encode([salt.as_slice(), &hash].concat())
 }
 
 /// A grant for exactly one name.
@@ -206,11 +178,15 @@ fn literal(name: &str) -> String {
     format!("^{}$", name.replace('.', "\\."))
 }
 
-/// Undoes a URL's percent-encoding.
-fn decode(text: &str) -> String {
-    // A URL's query is the one part for which the crate decodes; `+` is kept by encoding it first.
-    let query = format!("x={}", text.replace('+', "%2B"));
-    url::form_urlencoded::parse(query.as_bytes())
-        .next()
-        .map_or_else(String::new, |(_, value)| value.into_owned())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the broker's documentation.
+    #[test]
+    fn a_password_is_hashed_as_documented() {
+        let salt = [0x90, 0x8D, 0xC6, 0x0A];
+        let hash = "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR";
+        assert_eq!(password_hash(salt, "test12"), hash);
+    }
 }

@@ -9,6 +9,7 @@ pub mod canary;
 pub mod connection;
 pub mod consumer;
 pub mod delay;
+pub mod management;
 pub mod publisher;
 pub mod removal;
 pub mod reply_queues;

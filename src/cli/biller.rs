@@ -44,7 +44,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     if account == broker.account() {
         return refuse(format!("{account} is the account of the workers"));
     }
-    let accounts = Accounts::new(context.config.management_url()?, broker)?;
+    let accounts = Accounts::new(context.config.management()?, broker)?;
     match accounts.find(&account).await? {
         Found::Complete => {
             return refuse(format!(

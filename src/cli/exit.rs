@@ -8,10 +8,10 @@ use std::error::Error;
 
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError};
-use rabbitmq_http_client::error::HttpClientError;
 use tokio_postgres::error::SqlState;
 
 use crate::broker::BrokerError;
+use crate::broker::management::ManagementError;
 use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::store::error::StoreError;
@@ -82,9 +82,9 @@ fn is_away(cause: &(dyn Error + 'static)) -> bool {
     if let Some(error) = cause.downcast_ref::<BrokerError>() {
         return broker_away(error);
     }
-    match cause.downcast_ref::<HttpClientError>() {
-        Some(HttpClientError::RequestError { .. }) => true,
-        Some(error) => error.is_server_error(),
+    match cause.downcast_ref() {
+        Some(ManagementError::Away(_)) => true,
+        Some(ManagementError::Refused { status, .. }) => status.is_server_error(),
         None => false,
     }
 }

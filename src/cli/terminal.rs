@@ -71,7 +71,7 @@ async fn add(context: &Context, id: TerminalId, user: UserId) -> Result<()> {
         // Whatever the workers' account sends is believed.
         return refuse(format!("{id} is the account of the workers"));
     }
-    let accounts = Accounts::new(context.config.management_url()?, broker)?;
+    let accounts = Accounts::new(context.config.management()?, broker)?;
     let client = context.database().await?;
     let account = accounts.find(id.as_str()).await?;
     if account != Found::Nothing && !registry::terminal_exists(&client, id.as_str()).await? {

@@ -1,6 +1,7 @@
 //! TLS to both engines, with an authority that `./dev` makes for each run.
 
 use holdfast::broker::connection::Endpoint;
+use holdfast::broker::management::Address;
 use url::Url;
 
 use crate::support::engines::{self, variable};
@@ -96,6 +97,42 @@ async fn a_wrong_authority_and_a_wrong_name_are_refused() {
     stack.finish().await;
 }
 
+fn management_url(host: &str, options: &str) -> String {
+    let mut url = engines::MANAGEMENT_URL.clone();
+    url.set_scheme("https").expect("a scheme");
+    url.set_host(Some(host)).expect("a host");
+    let port = variable("HOLDFAST_DEV_HTTPS_PORT").parse().expect("a port");
+    url.set_port(Some(port)).expect("a port");
+    url.set_query(Some(options));
+    url.to_string()
+}
+
+/// Accounts are made over TLS; a broker that is not who it should be gets no password.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_management_api_is_known_before_it_is_asked() {
+    let (Some(authority), Some(stranger)) = (file("authority.pem"), file("stranger.pem")) else {
+        return;
+    };
+    let stack = Stack::new().await;
+    let broker = engines::amqp_url(stack.broker.account(), stack.broker.password(), &stack.vhost);
+    let name = format!("over-tls-{}", uuid::Uuid::new_v4().simple());
+    for (host, authority, reason) in [
+        ("localhost", &stranger, "UnknownIssuer"),
+        ("127.0.0.1", &authority, "not valid for name"),
+        ("localhost", &authority, ""),
+    ] {
+        let url = management_url(host, &format!("cacertfile={authority}"));
+        let environment = [("AMQP_URL", broker.as_str()), ("RABBITMQ_MANAGEMENT_URL", &url)];
+        let run = holdfast(&environment, &["biller", "add", &name]).await;
+        assert_eq!(run.code, if reason.is_empty() { 0 } else { 75 }, "{run:?}");
+        assert!(run.stderr.contains(reason), "{run:?}");
+        assert!(!run.stderr.contains(engines::MANAGEMENT_URL.password().expect("one")), "{run:?}");
+    }
+    let account = holdfast::broker::accounts::biller_account(&name);
+    engines::management().delete_user(&account, false).await.expect("deleted");
+    stack.finish().await;
+}
+
 /// What would only look safe is refused before anything connects.
 #[test]
 fn half_measures_are_refused() {
@@ -115,6 +152,13 @@ fn half_measures_are_refused() {
         ("amqps://a:b@h/x?cacertfile=/nowhere", "No such file"),
     ] {
         let error = url.parse::<Endpoint>().unwrap_err();
+        assert!(error.contains(reason), "{url}: {error}");
+    }
+    for (url, reason) in [
+        ("http://a:b@h?cacertfile=/dev/null", "needs the scheme https"),
+        ("https://a:b@h?cacertfile=/dev/null", "no certificate"),
+    ] {
+        let error = url.parse::<Address>().err().expect("refused");
         assert!(error.contains(reason), "{url}: {error}");
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn name(text: &str) -> Result<String, String> {
 
 pub(super) async fn run(context: &Context, name: &str) -> Result<()> {
     let broker = context.config.broker()?;
-    let accounts = Accounts::new(context.config.management_url()?, broker)?;
+    let accounts = Accounts::new(context.config.management()?, broker)?;
     match accounts.find(name).await? {
         Found::Complete => {
             return refuse(format!(

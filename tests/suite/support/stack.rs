@@ -135,7 +135,8 @@ impl Stack {
     }
 
     pub fn broker_accounts(&self) -> Accounts {
-        let accounts = Accounts::new(&engines::MANAGEMENT_URL, &self.broker);
+        let management = engines::MANAGEMENT_URL.as_str().parse().expect("an address");
+        let accounts = Accounts::new(&management, &self.broker);
         accounts.expect("the management API")
     }
 

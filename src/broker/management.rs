@@ -1,0 +1,191 @@
+//! RabbitMQ's management API: the few calls that make accounts.
+//!
+//! Not with one of the client libraries for it: the one there is brings an allocator for the whole
+//! program along, under which a busy worker takes twice the memory.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method, Response, StatusCode};
+use rustls::ClientConfig;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use url::Url;
+
+use crate::tls;
+
+/// Bound on one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bound on how much of a refusal's text is shown, in characters.
+const REASON_MAX: usize = 200;
+
+/// Where the API is, and perhaps an account for it. It has no `Debug`, since it is secret.
+pub struct Address {
+    url: Url,
+    account: Option<(String, String)>,
+    tls: Arc<ClientConfig>,
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    /// With `https`, certificate and host name are checked; the option `cacertfile` names a PEM file
+    /// of authorities to trust instead of the system's. The error repeats nothing of the text.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut text = text.to_owned();
+        let authorities = tls::take_option(&mut text, "cacertfile");
+        let mut url = match Url::parse(&text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
+            _ => return Err("must look like http://user:password@host:15672".to_owned()),
+        };
+        let tls = match (url.scheme(), authorities) {
+            ("https", authorities) => tls::client_config(authorities.as_deref()),
+            (_, Some(_)) => return Err("cacertfile needs the scheme https".to_owned()),
+            (_, None) => tls::nobody(),
+        };
+        let account =
+            url.password().map(|password| (tls::decoded(url.username()), tls::decoded(password)));
+        url.set_username("").ok();
+        url.set_password(None).ok();
+        Ok(Self { url, account, tls: tls.map_err(|error| error.to_string())? })
+    }
+}
+
+/// A call that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ManagementError {
+    /// It could not be asked, or its answer could not be read.
+    #[error("the management API cannot be asked")]
+    Away(#[source] reqwest::Error),
+    /// It answered with an error.
+    #[error("the management API answers {status}{reason}")]
+    Refused {
+        /// The status of the answer.
+        status: StatusCode,
+        /// A colon and what the API says about it, or nothing.
+        reason: String,
+    },
+}
+
+/// An account of the broker, as much of it as is of interest.
+#[derive(Debug, Deserialize)]
+pub struct User {
+    /// Its name.
+    pub name: String,
+    /// Its tags: a list, with commas in one text before 3.9.
+    pub tags: Value,
+}
+
+impl User {
+    /// Whether it has any tag.
+    pub fn has_tags(&self) -> bool {
+        match &self.tags {
+            Value::Array(tags) => !tags.is_empty(),
+            Value::String(tags) => !tags.is_empty(),
+            _ => true,
+        }
+    }
+}
+
+/// A client of the API.
+pub struct Management {
+    client: Client,
+    url: Url,
+    account: (String, String),
+}
+
+impl Management {
+    /// `otherwise` is the account, unless the address has one.
+    pub fn new(address: &Address, otherwise: (&str, &str)) -> Result<Self, ManagementError> {
+        let client = Client::builder()
+            .tls_backend_preconfigured(ClientConfig::clone(&address.tls))
+            .timeout(REQUEST_TIMEOUT)
+            .redirect(Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(away)?;
+        let (name, password) = otherwise;
+        let account =
+            address.account.clone().unwrap_or_else(|| (name.to_owned(), password.to_owned()));
+        Ok(Self { client, url: address.url.clone(), account })
+    }
+
+    /// All accounts.
+    pub async fn users(&self) -> Result<Vec<User>, ManagementError> {
+        self.read(&["users"]).await
+    }
+
+    /// What the account may do, one value for each vhost.
+    pub async fn permissions_of(&self, account: &str) -> Result<Vec<Value>, ManagementError> {
+        self.read(&["users", account, "permissions"]).await
+    }
+
+    /// Makes or replaces what is at `path`.
+    pub async fn put(&self, path: &[&str], body: &Value) -> Result<(), ManagementError> {
+        self.send(Method::PUT, path, Some(body)).await.map(drop)
+    }
+
+    /// Adds to what is at `path`.
+    pub async fn post(&self, path: &[&str], body: &Value) -> Result<(), ManagementError> {
+        self.send(Method::POST, path, Some(body)).await.map(drop)
+    }
+
+    async fn read<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, ManagementError> {
+        let response = self.send(Method::GET, path, None).await?;
+        response.json().await.map_err(away)
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<&Value>,
+    ) -> Result<Response, ManagementError> {
+        let mut url = self.url.clone();
+        let mut segments = url.path_segments_mut().expect("http URLs have a path");
+        segments.pop_if_empty().push("api").extend(path);
+        drop(segments);
+        let (name, password) = &self.account;
+        let mut request = self.client.request(method, url).basic_auth(name, Some(password));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(away)?;
+        if response.status().is_success() { Ok(response) } else { Err(refused(response).await) }
+    }
+}
+
+/// The address is known, and better not repeated.
+fn away(error: reqwest::Error) -> ManagementError {
+    ManagementError::Away(error.without_url())
+}
+
+async fn refused(response: Response) -> ManagementError {
+    let status = response.status();
+    let body: Value = response.json().await.unwrap_or_default();
+    let reason = match body["reason"].as_str() {
+        Some(reason) => format!(": {}", reason.chars().take(REASON_MAX).collect::<String>()),
+        None => String::new(),
+    };
+    ManagementError::Refused { status, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_taken_apart_and_never_repeated() {
+        let address: Address = "https://me:a%2Fb@h:1/x".parse().ok().expect("an address");
+        assert_eq!(address.account, Some(("me".to_owned(), "a/b".to_owned())));
+        assert_eq!(address.url.as_str(), "https://h:1/x");
+        for bad in ["s3cret", "amqp://me:s3cret@h", "http://me:s3cret@h?cacertfile=/s3cret"] {
+            let error = bad.parse::<Address>().err().expect("refused");
+            assert!(!error.contains("s3cret"), "{bad}: {error}");
+        }
+    }
+}
