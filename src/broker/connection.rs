@@ -19,6 +19,12 @@ use crate::tls;
 /// the server's own suggestion of 60 would be too long to wait for a takeover.
 const HEARTBEAT_SECONDS: u16 = 10;
 
+/// The largest frame, in bytes, of a connection that only publishes. The client library keeps two
+/// buffers of 32 frames per connection; with the broker's own 128 KiB these are 8 MiB. Longer bodies
+/// are split. It is not for connections that consume: properties are never split, and a broker that
+/// has longer ones to deliver gives up the connection.
+const PUBLISHING_FRAME_MAX: u32 = 32 << 10;
+
 /// A broker address with account and vhost. Its `Debug` and `Display` hide the password.
 #[derive(Clone)]
 pub struct Endpoint {
@@ -114,12 +120,20 @@ impl Endpoint {
 
     /// Connects; `name` is what operators see in the broker's list of connections.
     pub async fn connect(&self, name: &str) -> Result<Connection, BrokerError> {
+        self.connect_with(self.uri.clone(), name).await
+    }
+
+    /// The same for a connection that does not consume.
+    pub async fn connect_to_publish(&self, name: &str) -> Result<Connection, BrokerError> {
+        let mut uri = self.uri.clone();
+        uri.query.frame_max.get_or_insert(PUBLISHING_FRAME_MAX);
+        self.connect_with(uri, name).await
+    }
+
+    async fn connect_with(&self, uri: AMQPUri, name: &str) -> Result<Connection, BrokerError> {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        bounded(
-            format!("connecting to {}", self.shown),
-            connect(self.uri.clone(), self.tls.clone(), properties),
-        )
-        .await
+        bounded(format!("connecting to {}", self.shown), connect(uri, self.tls.clone(), properties))
+            .await
     }
 }
 

@@ -44,7 +44,8 @@ impl Connections {
     async fn open(context: &Context) -> Result<Self, BrokerError> {
         let broker = &context.settings.broker;
         let consume = broker.connect(&format!("holdfast {} consume", context.id)).await?;
-        let publish = broker.connect(&format!("holdfast {} publish", context.id)).await?;
+        let publish =
+            broker.connect_to_publish(&format!("holdfast {} publish", context.id)).await?;
         Ok(Self { consume, publish })
     }
 
