@@ -25,7 +25,7 @@ use crate::domain::world::{
 /// Most reservations that one batch settles; the rest waits for a fresh wake-up, so that commands
 /// in between are not starved and a transaction stays short: a few hundred milliseconds on a machine
 /// that is busy with all partitions at once.
-pub const SETTLE_MAX: i64 = 400;
+pub const SETTLE_MAX: i64 = 200;
 
 /// No server takes longer reservations (a CHECK says the same). Longer requests are refused
 /// without looking at the calendar.
