@@ -23,9 +23,9 @@ use crate::domain::world::{
 };
 
 /// Most reservations that one batch settles; the rest waits for a fresh wake-up, so that commands
-/// in between are not starved and a transaction stays short: a few hundred milliseconds on a machine
-/// that is busy with all partitions at once.
-pub const SETTLE_MAX: i64 = 200;
+/// in between wait for little: with four partitions and 100 000 reservations at once, on a machine of
+/// two processors, 0.8 s at the 99th percentile. Slices of 400 settle no more per second.
+pub const SETTLE_MAX: i64 = 150;
 
 /// No server takes longer reservations (a CHECK says the same). Longer requests are refused
 /// without looking at the calendar.

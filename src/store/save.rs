@@ -125,11 +125,9 @@ pub async fn save_and_commit(
         execute(client, finished.is_some(), statement, &[&save.partition, &finished]).await
     };
     let numbered = !save.effects.transitions.is_empty() || !save.commands.is_empty();
-    let (pointers, unarmed, _, _, _, _, _, _, _, _, _, _, ()) = futures::try_join!(
+    let (pointers, _, _, _, _, _, _, _, _, unarmed, _, _, ()) = futures::try_join!(
         // What nobody waits for comes before the locks on users, who are shared with other batches.
         insert_announcements(client, &statements, &save),
-        insert_wake_ups(client, &statements, &save),
-        delete_wake_ups,
         lock_use(client, &statements, &save),
         update_servers(client, &statements, &save),
         insert_reservations(client, &statements, &save),
@@ -139,6 +137,8 @@ pub async fn save_and_commit(
         execute(client, numbered, &statements.draw_block, &[]),
         insert_history(client, &statements, &save),
         insert_billing_entries(client, &statements, &save),
+        insert_wake_ups(client, &statements, &save),
+        delete_wake_ups,
         insert_requests(client, &statements, &save),
         async {
             crash_point!("saved");

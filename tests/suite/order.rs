@@ -24,16 +24,19 @@ use crate::support::terminal::{Terminal, code, in_seconds, new_id};
 const COMMANDS: usize = 20_000;
 /// One terminal each.
 const USERS: [&str; 4] = ["ann", "bob", "cem", "dan"];
-/// Servers with holds at each of three deadlines.
+/// Deadlines that pass while the queues grow.
+const DEADLINES: i64 = 9;
+/// Servers with holds at each deadline.
 const SERVERS: usize = 100;
-/// Holds per server and deadline.
-const HOLDS: usize = 10;
+/// Holds per server and deadline: so many that a partition settles a deadline's in one batch, since
+/// the model knows none in between.
+const HOLDS: usize = 3;
 /// Servers with one place that everybody wants.
 const RACES: usize = 20;
 /// Seconds from the first request to the first deadline: the holds are made meanwhile.
 const FIRST_DEADLINE: i64 = 30;
 /// Seconds between two deadlines.
-const BETWEEN: i64 = 8;
+const BETWEEN: i64 = 3;
 /// The servers' lead time, as the stack sets it.
 const LEAD: i64 = 60;
 
@@ -71,7 +74,7 @@ impl Scene {
     async fn make_holds(&mut self) {
         let mut worker = self.stack.worker_with(&[("HOLDFAST_SWEEP", "off")]);
         let first = in_seconds(FIRST_DEADLINE + LEAD);
-        for n in 0..3 {
+        for n in 0..DEADLINES {
             let start = first + TimeDelta::seconds(n * BETWEEN);
             self.deadlines.push(start - TimeDelta::seconds(LEAD));
             for server in 0..SERVERS {
@@ -144,7 +147,7 @@ impl Scene {
         backlog
     }
 
-    /// Sends the backlog around the three deadlines, so that each command is in time for some and
+    /// Sends the backlog around the deadlines, so that each command is in time for some and
     /// too late for others. Returns what stands in the queues, in order: around a deadline it waits
     /// for the wake-ups, so that it is known which commands they stand behind.
     async fn queue_up(&mut self, backlog: &[(usize, Command)]) -> Vec<Queued> {

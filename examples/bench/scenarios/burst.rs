@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use holdfast::client::Command;
 use uuid::Uuid;
 
+use super::deadlines::bill;
 use super::requests::Requests;
 use super::{Bench, Findings};
 use crate::cost::Meter;
@@ -109,6 +110,7 @@ pub async fn burst(bench: &Bench) -> Result<Findings> {
     let rig = Rig::set_up(&bench.site, plan).await?;
     let worker = rig.worker(&bench.programs, &[])?;
     rig.consumed().await?;
+    let _biller = bill(&rig).await?;
     let terminals = rig.terminals().await?;
     let load = Load::start(terminals, Arc::new(Requests::over(SERVERS)), true, false);
     let deadline = reserve(&rig, bench.scale.burst).await?;
