@@ -138,6 +138,18 @@ impl Load {
     /// Begins nothing more, waits for what is on its way, and gives the latencies, sorted.
     pub async fn finish(mut self) -> Result<Vec<Duration>> {
         self.counts.stop.store(true, Ordering::Relaxed);
+        let latencies = self.answered().await?;
+        // In order, so that nothing is left to come back to the queues of a later scenario.
+        self.closing.cancel();
+        self.senders.clear();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended??;
+        }
+        Ok(latencies)
+    }
+
+    /// Waits for what is on its way, and takes the latencies so far, sorted.
+    pub async fn answered(&mut self) -> Result<Vec<Duration>> {
         let until = Instant::now() + PATIENCE;
         let left = |counts: &Counts| {
             counts.begun.load(Ordering::Relaxed) - counts.done.load(Ordering::Relaxed)
@@ -151,12 +163,6 @@ impl Load {
                 bail!("{} pieces of work are not done", left(&self.counts));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        // In order, so that nothing is left to come back to the queues of a later scenario.
-        self.closing.cancel();
-        self.senders.clear();
-        while let Some(ended) = self.tasks.join_next().await {
-            ended??;
         }
         let mut latencies = std::mem::take(&mut *self.counts.latencies.lock().expect("no panics"));
         latencies.sort_unstable();

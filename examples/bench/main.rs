@@ -8,9 +8,11 @@ mod accounts;
 mod chart;
 mod cost;
 mod echo;
+mod engines;
 mod invariants;
 mod load;
 mod machine;
+mod patient;
 mod process;
 mod report;
 mod rig;
@@ -35,7 +37,7 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 measured, whatever the ratios; 1 failed, which includes an invariant that did not
 hold; 2 wrong usage; 3 void, since a baseline is implausibly slow; 130 interrupted.";
 
-/// Measure Holdfast on private engines, as ratios within one run. All of it takes about 50 minutes.
+/// Measure Holdfast on private engines, as ratios within one run. All of it takes about an hour.
 #[derive(Parser)]
 #[command(name = "bench", bin_name = "./dev bench", max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {

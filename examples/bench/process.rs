@@ -46,6 +46,11 @@ impl Process {
         Ok(Self(child))
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Resident memory now, in MiB.
     pub fn memory_mib(&self) -> Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;

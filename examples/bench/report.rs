@@ -40,7 +40,7 @@ const fn at_most(name: &'static str, value: &'static str, bound: f64) -> Target 
     Target { name, value, base: None, bound, least: false }
 }
 
-const TARGETS: [Target; 15] = [
+const TARGETS: [Target; 19] = [
     ratio("requests / echo", "requests", "echo", 0.6),
     ratio("lifecycles / echo", "lifecycles", "echo", 0.22),
     ratio("requests / one by one", "requests", "one by one", 8.0),
@@ -63,6 +63,17 @@ const TARGETS: [Target; 15] = [
     // What an allocator keeps in reserve goes up and down by a few.
     at_most("worker memory, growth in the run, MiB", "memory growth MiB", 4.0),
     at_most("idle worker, % of a core", "idle % of a core", 1.0),
+    Target {
+        name: "flood, shed: others' p99 / calm",
+        value: "flood, shed: p99 ms",
+        base: Some("calm p99 ms"),
+        bound: 5.0,
+        least: false,
+    },
+    // What a worker is given to drain, unless set otherwise.
+    at_most("stop at full load: longest drain, ms", "drain max ms", 20_000.0),
+    at_most("as before after 30 s without database, s", "database back s", 60.0),
+    at_most("as before after 30 s without broker, s", "broker back s", 60.0),
 ];
 
 /// A target and what was measured.

@@ -116,15 +116,44 @@ impl<'a> Rig<'a> {
 
     /// The plan's terminals, connected and reading.
     pub async fn terminals(&self) -> Result<Vec<(TerminalClient, Replies)>> {
-        let connected =
-            stream::iter(&self.site.terminals).take(self.plan.terminals).map(async |id| {
-                let url = self.endpoint.url_for(id, PASSWORD);
-                let endpoint: Endpoint = url.parse().map_err(anyhow::Error::msg)?;
-                let client = TerminalClient::connect(&endpoint).await?;
-                let replies = client.replies().await?;
-                anyhow::Ok((client, replies))
-            });
+        let connected = stream::iter(self.endpoints()?).map(async |endpoint| {
+            let client = TerminalClient::connect(&endpoint).await?;
+            let replies = client.replies().await?;
+            anyhow::Ok((client, replies))
+        });
         connected.buffered(CONNECTING).try_collect().await
+    }
+
+    /// The plan's terminals, not connected.
+    pub fn endpoints(&self) -> Result<Vec<Endpoint>> {
+        let ids = self.site.terminals.iter().take(self.plan.terminals);
+        let endpoint =
+            |id: &String| self.endpoint.url_for(id, PASSWORD).parse().map_err(anyhow::Error::msg);
+        ids.map(endpoint).collect()
+    }
+
+    /// Whether the database takes connections.
+    pub async fn try_database(&self) -> Result<()> {
+        connect(&self.database_url).await.map(drop)
+    }
+
+    /// Whether the broker takes connections, and has its queues.
+    pub async fn try_broker(&self) -> Result<()> {
+        let connection = self.endpoint.connect("bench").await?;
+        let channel = connection.create_channel().await?;
+        let options = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
+        for partition in 0..self.plan.partitions {
+            let queue = topology::partition_queue(partition);
+            channel.queue_declare(queue.as_str().into(), options, Default::default()).await?;
+        }
+        Ok(connection.close(200, "done".into()).await?)
+    }
+
+    /// Our own connections, after an engine was away.
+    pub async fn connect_again(&mut self) -> Result<()> {
+        self.database = connect(&self.database_url).await?;
+        self.broker = self.endpoint.connect("bench").await?;
+        Ok(())
     }
 
     /// What workers and the echo need to know.

@@ -2,9 +2,12 @@
 
 mod burst;
 mod deadlines;
+mod drain;
 mod fill;
 mod growth;
 mod memory;
+mod overload;
+mod recovery;
 mod requests;
 mod scale_out;
 
@@ -55,6 +58,9 @@ pub enum Scenario {
     ScaleOut,
     Growth,
     Memory,
+    Overload,
+    Drain,
+    Recovery,
 }
 
 /// How much is measured.
@@ -76,6 +82,8 @@ pub struct Scale {
     pub growth_rounds: usize,
     /// While a worker's memory is watched at full load.
     pub memory: Duration,
+    /// Workers told to stop at full load.
+    pub stops: usize,
     /// While workers come and go.
     pub coming_and_going: Duration,
     /// While a worker is watched that has nothing to do.
@@ -95,6 +103,7 @@ impl Scale {
             stored: (1_000_000, 100_000),
             growth_rounds: 2,
             memory: seconds(30),
+            stops: 20,
             coming_and_going: seconds(15),
             idle: seconds(20),
         }
@@ -112,6 +121,7 @@ impl Scale {
             stored: (10_000_000, 1_000_000),
             growth_rounds: 2,
             memory: seconds(600),
+            stops: 20,
             coming_and_going: seconds(40),
             idle: seconds(30),
         }
@@ -136,6 +146,9 @@ impl Scenario {
             Scenario::ScaleOut => "scale-out",
             Scenario::Memory => "memory",
             Scenario::Growth => "growth",
+            Scenario::Overload => "overload",
+            Scenario::Drain => "drain",
+            Scenario::Recovery => "recovery",
         }
     }
 
@@ -148,9 +161,11 @@ impl Scenario {
     /// Long ones are not run in every round.
     pub fn rounds_max(self, quick: bool) -> usize {
         match self {
-            Scenario::Growth | Scenario::Memory => 1,
+            Scenario::Growth | Scenario::Memory | Scenario::Drain | Scenario::Recovery => 1,
             Scenario::Burst if quick => 1,
-            Scenario::Burst | Scenario::LoneDeadlines | Scenario::ScaleOut => 2,
+            Scenario::Burst | Scenario::LoneDeadlines | Scenario::ScaleOut | Scenario::Overload => {
+                2
+            }
             _ => usize::MAX,
         }
     }
@@ -168,6 +183,9 @@ impl Scenario {
             Scenario::Burst => burst::burst(bench).await,
             Scenario::ScaleOut => scale_out::scale_out(bench).await,
             Scenario::Growth => growth::growth(bench).await,
+            Scenario::Overload => overload::overload(bench, report).await,
+            Scenario::Drain => drain::drain(bench).await,
+            Scenario::Recovery => recovery::recovery(bench).await,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! An installation of its own: database, vhost, servers, users and terminals.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -20,6 +21,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::pick::Pick;
+use crate::rolling;
 use crate::servers::{self, Clock, Server};
 use crate::terminal::{Setting, Terminal};
 
@@ -51,7 +53,8 @@ pub struct Installation {
 }
 
 impl Installation {
-    pub async fn set_up() -> Result<Self> {
+    /// With the schema and the topology of this version, or of the one that `program` is.
+    pub async fn set_up(program: Option<&Path>) -> Result<Self> {
         let name = format!("soak-{}", &Uuid::new_v4().simple().to_string()[..8]);
         let given: Endpoint =
             variable("AMQP_URL")?.parse().map_err(|e| anyhow!("AMQP_URL: {e}"))?;
@@ -62,16 +65,25 @@ impl Installation {
         connect(&admin_url).await?.batch_execute(&format!("create database \"{name}\"")).await?;
         let mut own_url = database_url;
         own_url.set_path(&name);
-        migrations::migrate(own_url.as_str()).await?;
         let broker = vhost(&management, &given, &name).await?;
-        topology::apply(&broker.connect("holdfast soak").await?, SHAPE).await?;
-        let (partitions, delay_levels) = (SHAPE.partitions, SHAPE.delay_levels.try_into()?);
-        let database = connect(own_url.as_str()).await?;
-        let clock = clock(&database).await?;
-        registry::insert_topology(&database, TopologyShape { partitions, delay_levels }).await?;
-
+        let clock = clock(&connect(own_url.as_str()).await?).await?;
         let database_url = own_url.to_string();
-        Ok(Self { name, database_url, broker, clock, admin_url, management, management_url })
+        let installation =
+            Self { name, database_url, broker, clock, admin_url, management, management_url };
+        match program {
+            Some(program) => rolling::install(program, &installation).await?,
+            None => installation.install().await?,
+        }
+        Ok(installation)
+    }
+
+    async fn install(&self) -> Result<()> {
+        migrations::migrate(&self.database_url).await?;
+        topology::apply(&self.amqp().await?, SHAPE).await?;
+        let (partitions, delay_levels) = (SHAPE.partitions, SHAPE.delay_levels.try_into()?);
+        let shape = TopologyShape { partitions, delay_levels };
+        registry::insert_topology(&self.database().await?, shape).await?;
+        Ok(())
     }
 
     /// To look behind the scenes. A connection of its own each time: the engines may have been

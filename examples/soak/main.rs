@@ -3,8 +3,12 @@
 //!
 //! With `--chaos` the network, the broker and the database break as well: see [`chaos`].
 //!
-//! Run it with `./dev soak` or `./dev chaos`. Reading order: [`plan`] is what may happen in one life, [`life`] plays
-//! it through a [`terminal`]; [`siege`] is what happens to the workers; [`checks`] is the verdict.
+//! With `--from` another version's workers are replaced by the current ones instead, and the schema
+//! changes under them: see [`rolling`].
+//!
+//! Run it with `./dev soak`, `./dev chaos` or `./dev rolling`. Reading order: [`plan`] is what may happen
+//! in one life, [`life`] plays it through a [`terminal`]; [`siege`] is what happens to the workers;
+//! [`checks`] is the verdict.
 
 mod biller;
 mod chaos;
@@ -21,6 +25,7 @@ mod plan;
 mod progress;
 mod queues;
 mod record;
+mod rolling;
 mod run;
 mod servers;
 mod siege;
@@ -51,7 +56,7 @@ pub struct Args {
     #[arg(long, default_value_t = 20, value_name = "T",
           value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(4..=500))]
     pub terminals: usize,
-    /// Worker processes: 3, or with chaos 2 to 4
+    /// Worker processes: 3, with chaos 2 to 4, in a deploy 4
     #[arg(long, value_name = "W",
           value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=50))]
     pub workers: Option<usize>,
@@ -79,6 +84,10 @@ pub struct Args {
     /// Where logs and evidence go
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub logs: PathBuf,
+    /// Deploy under load: begin with workers of this program and its schema, then apply the current
+    /// ones' steps and replace the workers, one by one, some of them back and forth
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["chaos", "beside", "lifecycles"])]
+    pub from: Option<PathBuf>,
     /// Another version of the worker program, for every other worker
     #[arg(long, value_name = "FILE")]
     pub beside: Option<PathBuf>,

@@ -22,6 +22,7 @@ use crate::installation::{Desks, Installation, at_port};
 use crate::life::{Ground, Life};
 use crate::pick::Pick;
 use crate::plan::Plan;
+use crate::rolling::{Deploy, Rolled};
 use crate::siege::Siege;
 use crate::tally::Tally;
 use crate::terminal::{Setting, Terminal};
@@ -36,6 +37,9 @@ const OPERATORS: usize = 4;
 
 /// Workers, where the seed does not say.
 const WORKERS: usize = 3;
+
+/// In a deploy: two of either version when half of it is done.
+const WORKERS_ROLLED: usize = 4;
 
 /// Told apart from what else is drawn from the seed: the lives' own choices, beside their plans.
 const PURPOSE: u64 = u64::MAX / 4;
@@ -59,10 +63,19 @@ struct Stage {
 }
 
 /// When no more lives begin.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Until {
     Lives(usize),
     Time(Instant),
+    Told(CancellationToken),
+}
+
+/// What is known of the workers when all of them have ended.
+struct Played {
+    /// Name, memory and files of each, before that.
+    sizes: Vec<(String, usize, usize)>,
+    /// Only with a deploy.
+    rolled: Option<Rolled>,
 }
 
 /// Returns whether everything is as it should be.
@@ -72,13 +85,13 @@ pub async fn run(args: &Args) -> Result<bool> {
     let workers = stage.start_workers(args)?;
     let timeline = stage.timeline.clone();
     let tally = stage.setting.tally.clone();
-    let sizes = tokio::select! {
+    let played = tokio::select! {
         played = stage.play(args, workers) => played?,
         () = progress::tell(&tally, stage.began, || timeline.current()) => unreachable!("endless"),
     };
     billing.abort();
     progress::tell_once(&tally, stage.began, "");
-    stage.conclude(args, sizes).await
+    stage.conclude(args, played).await
 }
 
 impl Stage {
@@ -88,8 +101,9 @@ impl Stage {
         std::fs::create_dir_all(&args.logs).context("the directory for logs")?;
         let tally = Arc::new(Tally::default());
         let history = Arc::new(History::create(&args.logs)?);
-        let setting = Setting { tally: tally.clone(), history, patient: args.chaos };
-        let installation = Arc::new(Installation::set_up().await?);
+        let patient = args.chaos || args.from.is_some();
+        let setting = Setting { tally: tally.clone(), history, patient };
+        let installation = Arc::new(Installation::set_up(args.from.as_deref()).await?);
         let swarm = match args.chaos {
             true => Some(open_links(args, seed, &installation).await?),
             false => None,
@@ -138,15 +152,13 @@ impl Stage {
     }
 
     fn workers(&self, args: &Args) -> usize {
-        let drawn = self.swarm.as_ref().map_or(WORKERS, |(swarm, _)| swarm.workers);
+        let usual = if args.from.is_some() { WORKERS_ROLLED } else { WORKERS };
+        let drawn = self.swarm.as_ref().map_or(usual, |(swarm, _)| swarm.workers);
         args.workers.unwrap_or(drawn)
     }
 
     fn start_workers(&self, args: &Args) -> Result<Workers> {
-        let program = match &args.program {
-            Some(program) => program.clone(),
-            None => program_beside()?,
-        };
+        let program = args.from.clone().map_or_else(|| program(args), Ok)?;
         let direct = self.installation.environment();
         let environment = |place| match &self.swarm {
             None => Ok(direct.clone()),
@@ -166,10 +178,16 @@ impl Stage {
     }
 
     /// All lives while things break, then peace until nothing is left to do, then the workers'
-    /// orderly end. Returns how large they were before that.
-    async fn play(&self, args: &Args, workers: Workers) -> Result<Vec<(String, usize, usize)>> {
+    /// orderly end.
+    async fn play(&self, args: &Args, workers: Workers) -> Result<Played> {
         let siege = Siege::new(workers, self.setting.tally.clone(), self.seed);
+        let mut rolled = None;
         let mut workers = match &self.swarm {
+            None if args.from.is_some() => {
+                let (siege, what) = self.play_deploy(args, siege).await?;
+                rolled = Some(what);
+                siege.workers
+            }
             None => {
                 let peace = CancellationToken::new();
                 let siege = siege.run(peace.clone());
@@ -190,7 +208,19 @@ impl Stage {
             }
         }
         sleep(LAST_REPLIES).await;
-        Ok(sizes)
+        Ok(Played { sizes, rolled })
+    }
+
+    async fn play_deploy(&self, args: &Args, siege: Siege) -> Result<(Siege, Rolled)> {
+        let old = args.from.clone().context("another version")?;
+        let (installation, tally) = (self.installation.clone(), self.setting.tally.clone());
+        let deploy = Deploy::new(siege, installation, tally, old, program(args)?);
+        let over = CancellationToken::new();
+        let deploy = async {
+            let _ends = over.clone().drop_guard();
+            deploy.run().await
+        };
+        tokio::join!(deploy, self.play_lives(Until::Told(over.clone()))).0
     }
 
     async fn play_chaos(
@@ -245,15 +275,16 @@ impl Stage {
             // In turn, so that a life has the same number whatever happens to other terminals.
             let mut mine = self.lives_of(index).zip((index..).step_by(count));
             let room = Arc::new(Semaphore::new(LIVES_AT_ONCE));
-            let tally = self.setting.tally.clone();
+            let (tally, until) = (self.setting.tally.clone(), until.clone());
             lives.spawn(async move {
                 let mut playing = JoinSet::new();
                 loop {
                     let place = room.clone().acquire_owned().await.expect("never closed");
                     let (life, number) = mine.next().expect("endless");
-                    let over = match until {
-                        Until::Lives(count) => number >= count,
-                        Until::Time(end) => Instant::now() >= end,
+                    let over = match &until {
+                        Until::Lives(count) => number >= *count,
+                        Until::Time(end) => Instant::now() >= *end,
+                        Until::Told(over) => over.is_cancelled(),
                     };
                     if over {
                         break;
@@ -304,8 +335,9 @@ impl Stage {
         Ok(())
     }
 
-    async fn conclude(&self, args: &Args, sizes: Vec<(String, usize, usize)>) -> Result<bool> {
-        let checks = self.check(args, sizes).await?;
+    async fn conclude(&self, args: &Args, played: Played) -> Result<bool> {
+        let mut checks = self.check(args, played.sizes).await?;
+        checks.extend(played.rolled.as_ref().map(checks::rolled));
         let (dir, seed) = (args.logs.display(), self.seed);
         self.setting.history.flush();
         let holds = checks.iter().all(Check::holds);
@@ -363,6 +395,11 @@ async fn open_links(
     let engines = (broker.as_str(), installation.database_url.as_str());
     let links = Links::open(engines, workers, args.terminals, seed).await?;
     Ok((swarm, Arc::new(links)))
+}
+
+/// The program under test.
+fn program(args: &Args) -> Result<PathBuf> {
+    args.program.clone().map_or_else(program_beside, Ok)
 }
 
 /// `holdfast`, which was built beside this example.

@@ -1,9 +1,10 @@
 //! What happens to the workers.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -75,6 +76,17 @@ impl Siege {
         }
         self.restore().await?;
         struck.map(|()| format!("{gone} of {before} workers"))
+    }
+
+    /// Stops the one at a place in order, and starts another version there. Returns how long the old
+    /// one took.
+    pub async fn exchange(&mut self, place: usize, program: PathBuf) -> Result<Duration> {
+        let index = self.workers.at(place).context("nobody is at this place")?;
+        let took = self.workers.stop(index).await?;
+        self.tally.stops.add();
+        self.workers.assign(place, program);
+        self.workers.start()?;
+        Ok(took)
     }
 
     /// Stops one in order, and starts another one.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ struct Worker {
 
 /// All workers. Those that still run are killed when this is dropped.
 pub struct Workers {
-    /// The one of every place, in turn.
+    /// One per place.
     programs: Vec<PathBuf>,
     /// For logs.
     dir: PathBuf,
@@ -40,13 +40,31 @@ pub struct Workers {
 }
 
 impl Workers {
+    /// The programs are given to the places in turn.
     pub fn new(programs: Vec<PathBuf>, dir: PathBuf, environments: Vec<Environment>) -> Self {
+        let programs = programs.into_iter().cycle().take(environments.len()).collect();
         Self { programs, dir, environments, running: Vec::new(), started: 0 }
     }
 
     /// How many there are when none is missing.
     pub fn places(&self) -> usize {
         self.environments.len()
+    }
+
+    /// Who starts at a place from now on is this program.
+    pub fn assign(&mut self, place: usize, program: PathBuf) {
+        self.programs[place] = program;
+    }
+
+    /// Process id and program of each.
+    pub fn running(&self) -> impl Iterator<Item = (u32, &Path)> {
+        let program = |worker: &Worker| self.programs[worker.slot].as_path();
+        self.running.iter().map(move |worker| (worker.child.id(), program(worker)))
+    }
+
+    /// The one at a place, as the other methods count them.
+    pub fn at(&self, place: usize) -> Option<usize> {
+        self.running.iter().position(|worker| worker.slot == place)
     }
 
     pub fn start(&mut self) -> Result<()> {
@@ -57,7 +75,7 @@ impl Workers {
         let name = format!("worker-{}", self.started);
         let log = self.dir.join(format!("{name}.log"));
         let log = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
-        let program = &self.programs[slot % self.programs.len()];
+        let program = &self.programs[slot];
         let child = Command::new(program)
             .arg("worker")
             .envs(self.environments[slot].iter().map(|(name, value)| (name, value)))
@@ -137,14 +155,15 @@ impl Workers {
         self.signal(index, Signal::SIGTERM)
     }
 
-    /// Stops one, which finishes what it has in hand.
-    pub async fn stop(&mut self, index: usize) -> Result<()> {
+    /// Stops one, which finishes what it has in hand. Returns how long that took.
+    pub async fn stop(&mut self, index: usize) -> Result<Duration> {
+        let began = Instant::now();
         self.tell_to_stop(index)?;
         let mut worker = self.running.remove(index);
         let until = Instant::now() + STOPS_WITHIN;
         loop {
             match worker.child.try_wait()? {
-                Some(status) => return in_order(&worker.name, status),
+                Some(status) => return in_order(&worker.name, status).map(|()| began.elapsed()),
                 None if Instant::now() > until => {
                     worker.child.kill()?;
                     worker.child.wait()?;

@@ -1,6 +1,10 @@
 //! Cancelling by an operator: one transaction, decided and written as a worker's batches are.
 
+use std::time::Duration;
+
 use deadpool_postgres::Pool;
+use rand::Rng;
+use tokio::time::sleep;
 
 use super::announce::announcements;
 use super::batch::{self, Rendered};
@@ -11,6 +15,12 @@ use crate::domain::world::{Cancellation, Refusal, Step, Transition, Verdict};
 
 /// The channel on which workers learn that somebody else has written announcements.
 pub const CHANNEL: &str = "holdfast_outbox";
+
+/// Tries of one that workers' batches contend with.
+const TRIES_MAX: u32 = 5;
+
+/// Most that passes between two tries.
+const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// A reservation that an operator has cancelled.
 #[derive(Debug, Clone)]
@@ -25,6 +35,22 @@ pub struct Cancelled {
 /// event of its own are written in the same transaction. Refused
 /// (`unknown_reservation`, `already_cancelled`) nothing changes.
 pub async fn cancel(
+    pool: &Pool,
+    wish: Cancellation,
+) -> Result<Result<Cancelled, Refusal>, StoreError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match cancel_once(pool, wish.clone()).await {
+            Err(error) if tries < TRIES_MAX && error.is_contention() => {
+                sleep(rand::rng().random_range(Duration::ZERO..=PAUSE_MAX)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn cancel_once(
     pool: &Pool,
     wish: Cancellation,
 ) -> Result<Result<Cancelled, Refusal>, StoreError> {

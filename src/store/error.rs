@@ -32,6 +32,11 @@ impl StoreError {
         }
     }
 
+    /// Whether it only lost against somebody else, was undone, and may be tried again.
+    pub fn is_contention(&self) -> bool {
+        self.sql_state().is_some_and(is_contention)
+    }
+
     /// Whether the guard found a user over its quota or with too many holds.
     pub fn is_user_limit(&self) -> bool {
         self.sql_state().is_some_and(|state| matches!(state.code(), "ZR002" | "ZR005"))
@@ -46,6 +51,16 @@ impl StoreError {
             _ => None,
         }
     }
+}
+
+/// Whether a code says that somebody else was in the way: a deadlock, or a lock that did not come.
+pub fn is_contention(state: &SqlState) -> bool {
+    let codes = [
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::LOCK_NOT_AVAILABLE,
+    ];
+    codes.contains(state)
 }
 
 /// tokio-postgres prints just "db error"; the server's message and code are what matters.

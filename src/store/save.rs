@@ -130,8 +130,10 @@ pub async fn save_and_commit(
         insert_announcements(client, &statements, &save),
         lock_use(client, &statements, &save),
         update_servers(client, &statements, &save),
-        insert_reservations(client, &statements, &save),
+        // Before what is new: the guard judges statement by statement, and a batch may give to one what
+        // another gives back.
         update_reservations(client, &statements, &save),
+        insert_reservations(client, &statements, &save),
         update_reminded(client, &statements, &save),
         // Under the locks of all that is written above.
         execute(client, numbered, &statements.draw_block, &[]),

@@ -2,7 +2,7 @@
 
 use tokio_postgres::error::SqlState;
 
-use crate::store::error::StoreError;
+use crate::store::error::{StoreError, is_contention};
 
 /// Tries of one batch that contends with somebody, before it is halved.
 const CONTENTION_TRIES_MAX: u32 = 5;
@@ -55,14 +55,8 @@ fn classify(error: &StoreError) -> Class {
             _ => Class::Away,
         };
     };
-    let contention = [
-        SqlState::T_R_SERIALIZATION_FAILURE,
-        SqlState::T_R_DEADLOCK_DETECTED,
-        SqlState::LOCK_NOT_AVAILABLE,
-        // An idempotent twin was decided meanwhile; the next try finds it.
-        SqlState::UNIQUE_VIOLATION,
-    ];
-    if contention.contains(state) {
+    // Of a key: an idempotent twin was decided meanwhile, and the next try finds it.
+    if is_contention(state) || *state == SqlState::UNIQUE_VIOLATION {
         return Class::Contention;
     }
     // 22 data, 23 integrity, ZR the database's own guard.

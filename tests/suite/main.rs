@@ -14,6 +14,7 @@ mod input;
 mod isolation;
 mod layers;
 mod lifecycle;
+mod migrations;
 mod model;
 mod operator;
 mod order;

@@ -24,11 +24,14 @@ mod dead;
 mod endings;
 mod order;
 mod replay;
+mod rolled;
 mod totals;
 mod wording;
 
 use std::path::Path;
 use std::sync::Arc;
+
+pub use rolled::rolled;
 
 use crate::biller::Ledger;
 use crate::chaos::timeline::Timeline;

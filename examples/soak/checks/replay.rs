@@ -168,8 +168,23 @@ impl Replay {
                 let holds = views.kept.iter().filter(|row| row.state == "held");
                 holds.count() + 1 > person.max_holds
             }
+            Answer::Refused { code, .. } if code == "capacity_exceeded" => {
+                ["too_many_holds", "quota_exceeded"].contains(&expected.code)
+                    && self.right_before(command, answer, &desk.user)
+            }
             _ => false,
         }
+    }
+
+    /// Whether an answer is right if nothing is known of what its user was given on other servers
+    /// lately. Where another reason refuses a request, its user is not locked.
+    fn right_before(&self, command: &Command, answer: &Answer, user: &UserId) -> bool {
+        let mut replay =
+            Replay { truth: self.truth.clone(), tally: Tally::default(), commands: HashMap::new() };
+        let server = command.server.as_ref();
+        replay.truth.rows.retain(|row| row.user != *user || !self.taken_lately(row, server));
+        replay.truth.memos.remove(&(command.terminal.clone(), command.message_id.clone()));
+        replay.judge(command).is_ok_and(|expected| differs(answer, &expected).is_none())
     }
 
     /// A row as it looks to those who do not see what was changed on it lately.

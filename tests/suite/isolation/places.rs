@@ -1,9 +1,11 @@
 //! Races for the last place of a server and for the last hour of a quota (P1).
 
 use holdfast::domain::id::ServerId;
+use holdfast::domain::world::Action;
+use holdfast::message::answer::Answer;
 use holdfast::store::registry;
 
-use super::{Arena, answers, assert_one_wins, names, request, words};
+use super::{Arena, answers, assert_one_wins, command, names, request, words};
 use crate::support::database::{Database, refused};
 use crate::support::engines;
 use crate::support::gate::Phases;
@@ -70,6 +72,28 @@ async fn race_for_an_hour(mut arena: Arena, orders_min: usize) {
         assert_one_wins(&outcomes, "quota_exceeded", &arena.race.order);
     }
     assert!(arena.race.orders >= orders_min, "only {} orders", arena.race.orders);
+    arena.finish().await;
+}
+
+/// What one command of a batch gives back, the next one gets: a place, an hour of quota, a hold. The
+/// guard sees each statement of a batch for itself, and must find nothing to object to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_given_back_is_given_away_in_the_same_batch() {
+    let arena = Arena::new(1).await;
+    let server = arena.database.server("cam", 1, 0).await;
+    let terminal = arena.database.user("ann", Some(3_600)).await;
+    arena.database.client.batch_execute("update users set holds_max = 1").await.expect("a limit");
+    let held = arena.alone(0, &[request(&terminal, "first", &server, 10)]).await;
+    let [Answer::Accepted { reservation, .. }] = &held[..] else { panic!("{held:?}") };
+    let withdraw = Action::Withdraw(reservation.id);
+    let batch = [
+        command(&terminal, "back", Some(&server), withdraw),
+        request(&terminal, "second", &server, 10),
+    ];
+    let answers = arena.alone(0, &batch).await;
+    let outcomes: Vec<&str> = answers.iter().map(|answer| answer.outcome()).collect();
+    assert_eq!(outcomes, ["withdrawn", "accepted"]);
+    arena.assert_sound().await;
     arena.finish().await;
 }
 
