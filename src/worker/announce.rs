@@ -33,12 +33,19 @@ pub struct Handled {
     pub rearmed: Vec<Arming>,
     /// What nothing has to wait for.
     pub aside: Aside,
-    /// A message that was handled alone, to be cleared once it has not killed us.
-    pub suspect: Option<Digest>,
+    /// Suspects among its messages, to be cleared once they have not killed us.
+    pub suspects: Vec<Digest>,
     /// Told when it is acknowledged.
     pub done: Option<oneshot::Sender<()>>,
     /// Everything up to this delivery is then done.
     pub ack_through: u64,
+}
+
+impl Handled {
+    /// Nothing yet, of deliveries with these tags.
+    pub fn through(tags: &[u64]) -> Self {
+        Self { ack_through: tags.last().copied().unwrap_or_default(), ..Self::default() }
+    }
 }
 
 /// What is kept in the database and found there if it is not sent: by the sweep and by the relay.
@@ -82,8 +89,8 @@ async fn answer_all(
         arm(context, partition, &mut publisher, batch.rearmed).await?;
         crash_point!("confirmed");
         // Only now: a message may also be one that cannot be answered.
-        if let Some(fingerprint) = &batch.suspect {
-            suspects::clear(&context.pool, partition, fingerprint).await?;
+        if !batch.suspects.is_empty() {
+            suspects::clear(&context.pool, partition, &batch.suspects).await?;
         }
         acknowledger.ack_through(batch.ack_through).await?;
         crash_point!("acknowledged");

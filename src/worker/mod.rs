@@ -22,6 +22,7 @@ pub mod retention;
 pub mod session;
 pub mod settings;
 pub mod shedding;
+pub mod suspects;
 pub mod sweep;
 
 use std::sync::Arc;

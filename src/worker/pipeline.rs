@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
@@ -17,7 +16,7 @@ use super::announce::{self, Arming, Handled};
 use super::recoverability::{Action, judge};
 use super::render::{Reaction, outgoing_dead, outgoing_reply, refused, render};
 use super::shedding::Shedding;
-use super::{Context, arming, backoff};
+use super::{Context, arming, backoff, suspects};
 use crate::broker::BrokerError;
 use crate::broker::consumer::{QueueConsumer, received};
 use crate::broker::publisher::Publisher;
@@ -28,13 +27,7 @@ use crate::domain::world::{Command, Digest, Refusal, Step};
 use crate::message::decode::{Decoded, decode};
 use crate::message::envelope::{DeadReason, Received};
 use crate::store::error::StoreError;
-use crate::store::{batch, suspects};
-
-/// A message delivered this often before is processed alone: somebody may have crashed on it.
-const SUSPECT_DELIVERIES: u64 = 2;
-
-/// Lone attempts that did not end well before a message is set aside.
-const LONE_ATTEMPTS_MAX: i32 = 3;
+use crate::store::{self, batch};
 
 /// Why a pipeline ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -109,35 +102,40 @@ impl Pipeline {
             let tags: Vec<u64> = deliveries.iter().map(|delivery| delivery.delivery_tag).collect();
             let messages: Vec<Received> = deliveries.into_iter().map(received).collect();
             debug!(partition = self.partition, messages = messages.len(), "batch");
-            for group in groups(&messages) {
-                let mut batch = Handled { ack_through: tags[group.end - 1], ..Handled::default() };
-                self.handle(&messages[group], &mut batch).await?;
-                hand_over(&handled, batch).await?;
+            for group in suspects::groups(&messages) {
+                let (messages, tags) = (&messages[group.clone()], &tags[group]);
+                if suspects::is_suspect(&messages[0]) {
+                    self.try_suspects(messages, tags, &handled).await?;
+                } else {
+                    let mut batch = Handled::through(tags);
+                    self.decide(messages, &mut batch).await?;
+                    hand_over(&handled, batch).await?;
+                }
             }
         }
     }
 
-    /// Handles one group; a lone suspect is counted first, so that a crash leaves a trace.
-    async fn handle(
+    /// Decides suspects, each attempt counted first, so that a crash leaves a trace.
+    async fn try_suspects(
         &self,
         messages: &[Received],
-        batch: &mut Handled,
+        tags: &[u64],
+        handled: &mpsc::Sender<Handled>,
     ) -> Result<(), PipelineError> {
-        let [suspect] = messages else {
-            return self.decide(messages, batch).await;
-        };
-        if suspect.delivery_count < SUSPECT_DELIVERIES {
-            return self.decide(messages, batch).await;
+        let (pool, partition) = (&self.context.pool, self.partition);
+        let fingerprints: Vec<Digest> = messages.iter().map(suspects::fingerprint).collect();
+        let attempts = store::suspects::attempts(pool, partition, &fingerprints).await?;
+        for range in suspects::tries(&attempts) {
+            let mut batch = Handled::through(&tags[range.clone()]);
+            batch.suspects = fingerprints[range.clone()].to_vec();
+            if suspects::is_to_blame(attempts[range.start]) {
+                self.set_aside(&messages[range.start], &mut batch);
+            } else {
+                store::suspects::count_attempt(pool, partition, &batch.suspects).await?;
+                self.decide(&messages[range], &mut batch).await?;
+            }
+            hand_over(handled, batch).await?;
         }
-        let fingerprint = fingerprint(suspect);
-        let pool = &self.context.pool;
-        let before = suspects::count_attempt(pool, self.partition, &fingerprint).await?;
-        if before < LONE_ATTEMPTS_MAX {
-            self.decide(messages, batch).await?;
-        } else {
-            self.set_aside(suspect, batch);
-        }
-        batch.suspect = Some(fingerprint);
         Ok(())
     }
 
@@ -304,62 +302,18 @@ impl Pipeline {
     }
 }
 
-/// Hands a group over. A suspect is waited for until it is acknowledged, so that whoever comes next
-/// is not blamed with it.
+/// Hands a group over. Suspects are waited for until they are acknowledged, so that whoever comes next
+/// is not blamed with them.
 async fn hand_over(
     handled: &mpsc::Sender<Handled>,
     mut batch: Handled,
 ) -> Result<(), PipelineError> {
     let (done, acknowledged) = oneshot::channel();
-    let waits = batch.suspect.is_some();
+    let waits = !batch.suspects.is_empty();
     batch.done = waits.then_some(done);
     handled.send(batch).await.map_err(|_| PipelineError::AnnounceEnded)?;
     if waits {
         acknowledged.await.map_err(|_| PipelineError::AnnounceEnded)?;
     }
     Ok(())
-}
-
-/// Consecutive messages that are decided together: suspects stand alone.
-fn groups(messages: &[Received]) -> Vec<Range<usize>> {
-    let mut groups: Vec<Range<usize>> = Vec::new();
-    let mut alone = true;
-    for (index, message) in messages.iter().enumerate() {
-        let suspect = message.delivery_count >= SUSPECT_DELIVERIES;
-        match groups.last_mut() {
-            Some(last) if !suspect && !alone => last.end = index + 1,
-            _ => groups.push(index..index + 1),
-        }
-        alone = suspect;
-    }
-    groups
-}
-
-fn fingerprint(message: &Received) -> Digest {
-    let mut hash = Sha256::new();
-    for part in [&message.user_id, &message.message_id] {
-        hash.update(part.as_deref().unwrap_or_default());
-        hash.update([0]);
-    }
-    hash.update(&message.body);
-    hash.finalize().into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn suspects_stand_alone() {
-        let delivered = |counts: &[u64]| -> Vec<Received> {
-            counts
-                .iter()
-                .map(|count| Received { delivery_count: *count, ..Received::default() })
-                .collect()
-        };
-        assert_eq!(groups(&delivered(&[0, 1, 0])), std::slice::from_ref(&(0..3)));
-        assert_eq!(groups(&delivered(&[0, 2, 0, 0])), [0..1, 1..2, 2..4]);
-        assert_eq!(groups(&delivered(&[2, 3])), [0..1, 1..2]);
-        assert!(groups(&[]).is_empty());
-    }
 }

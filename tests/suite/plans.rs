@@ -211,6 +211,9 @@ fn every_statement_is_looked_at() {
         "lock_users",
         "update_servers",
         "prune_suspects",
+        "load_suspects",
+        "count_attempt",
+        "clear_suspects",
         // Inserts read nothing.
         "insert_announcements",
         "insert_billing_entries",

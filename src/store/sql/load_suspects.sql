@@ -1,0 +1,7 @@
+-- How often each of $2 was attempted in vain, in that order. $1 partition
+select coalesce(found.attempts, 0)
+from unnest($2::bytea[]) with ordinality as wanted (fingerprint, place)
+left join lateral (
+    select attempts from suspects where partition = $1 and fingerprint = wanted.fingerprint offset 0
+) found on true
+order by wanted.place

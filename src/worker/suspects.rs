@@ -1,0 +1,94 @@
+//! Messages that were delivered several times before: somebody may have crashed on one of them.
+//!
+//! Most have only been in the hands of workers that came and went, hundreds at a time. So they are
+//! tried together first. What is interrupted is tried in fewer and fewer at a time, and what was
+//! alone when it was interrupted is to blame.
+
+use std::ops::Range;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::domain::world::Digest;
+use crate::message::envelope::Received;
+
+/// Delivered this often before, a message is suspect.
+const DELIVERIES: u64 = 2;
+
+/// How many suspects are tried at a time, by how often they were tried before.
+const TOGETHER: [usize; 4] = [usize::MAX, 16, 1, 1];
+
+/// Consecutive messages of a batch that are suspect or are not.
+pub fn groups(messages: &[Received]) -> Vec<Range<usize>> {
+    cut(messages.len(), |index| (is_suspect(&messages[index]), usize::MAX))
+}
+
+/// Whether somebody may have crashed on it.
+pub fn is_suspect(message: &Received) -> bool {
+    message.delivery_count >= DELIVERIES
+}
+
+/// Consecutive suspects that are tried together, by how often each was tried before.
+pub fn tries(attempts: &[i32]) -> Vec<Range<usize>> {
+    cut(attempts.len(), |index| {
+        let attempts = usize::try_from(attempts[index]).unwrap_or_default();
+        (attempts, TOGETHER.get(attempts).copied().unwrap_or(1))
+    })
+}
+
+/// Whether a message was tried as often as any is.
+pub fn is_to_blame(attempts: i32) -> bool {
+    usize::try_from(attempts).unwrap_or_default() >= TOGETHER.len()
+}
+
+/// Neighbours of the same kind, at most so many together.
+fn cut<K: PartialEq>(len: usize, kind: impl Fn(usize) -> (K, usize)) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for index in 0..len {
+        let (this, together) = kind(index);
+        match ranges.last_mut() {
+            Some(last) if kind(last.start).0 == this && last.len() < together => {
+                last.end = index + 1;
+            }
+            _ => ranges.push(index..index + 1),
+        }
+    }
+    ranges
+}
+
+/// Tells a message from others.
+pub fn fingerprint(message: &Received) -> Digest {
+    let mut hash = Sha256::new();
+    for part in [&message.user_id, &message.message_id] {
+        hash.update(part.as_deref().unwrap_or_default());
+        hash.update([0]);
+    }
+    hash.update(&message.body);
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suspects_stand_apart() {
+        let delivered = |counts: &[u64]| -> Vec<Received> {
+            counts
+                .iter()
+                .map(|count| Received { delivery_count: *count, ..Received::default() })
+                .collect()
+        };
+        assert_eq!(groups(&delivered(&[0, 1, 0])), std::slice::from_ref(&(0..3)));
+        assert_eq!(groups(&delivered(&[0, 2, 3, 0, 0])), [0..1, 1..3, 3..5]);
+        assert!(groups(&[]).is_empty());
+    }
+
+    #[test]
+    fn what_was_interrupted_is_tried_in_fewer_at_a_time() {
+        assert_eq!(tries(&[0; 300]), std::slice::from_ref(&(0..300)));
+        assert_eq!(tries(&[1; 20]), [0..16, 16..20]);
+        assert_eq!(tries(&[0, 0, 1, 2, 2, 0]), [0..2, 2..3, 3..4, 4..5, 5..6]);
+        assert_eq!(tries(&[9, 9]), [0..1, 1..2]);
+        assert!(!is_to_blame(3) && is_to_blame(4));
+    }
+}
