@@ -43,7 +43,8 @@ pub async fn cancel(
         tries += 1;
         match cancel_once(pool, wish.clone()).await {
             Err(error) if tries < TRIES_MAX && error.is_contention() => {
-                sleep(rand::rng().random_range(Duration::ZERO..=PAUSE_MAX)).await;
+                let pause = rand::rng().random_range(Duration::ZERO..=PAUSE_MAX);
+                sleep(pause).await;
             }
             outcome => return outcome,
         }

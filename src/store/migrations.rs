@@ -64,7 +64,8 @@ async fn apply(client: &mut Client) -> Result<Vec<String>> {
             Ok(_) => return Ok(applied),
             Err(error) if tries < TRIES_MAX && is_contention(&error) => {
                 warn!(tries, "a step found others in its way and is tried again");
-                tokio::time::sleep(rand::rng().random_range(Duration::ZERO..=PAUSE_MAX)).await;
+                let pause = rand::rng().random_range(Duration::ZERO..=PAUSE_MAX);
+                tokio::time::sleep(pause).await;
             }
             Err(error) => return Err(error).context("a migration failed"),
         }
