@@ -11,6 +11,7 @@ mod docker;
 mod flood;
 mod guard;
 mod input;
+mod invariants;
 mod isolation;
 mod layers;
 mod lifecycle;
@@ -26,6 +27,7 @@ mod replicas;
 mod retention;
 mod ring;
 mod rules;
+
 mod states;
 mod support;
 mod tls;
