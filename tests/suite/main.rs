@@ -27,6 +27,7 @@ mod replicas;
 mod retention;
 mod ring;
 mod rules;
+mod sabotage;
 
 mod states;
 mod support;
