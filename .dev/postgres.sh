@@ -55,6 +55,8 @@ listen_addresses = '127.0.0.1'
 port = $POSTGRES_PORT
 unix_socket_directories = ''
 max_connections = 400
+# A test leaves one behind, to see that it is found.
+max_prepared_transactions = 2
 shared_buffers = 256MB
 jit = off
 fsync = $fsync

@@ -34,7 +34,8 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 /// Reservations to choose another user's from.
 const KNOWN_MAX: usize = 1_000;
 
-const REQUESTED: &[&str] = &[
+/// What a request may be answered.
+pub const REQUESTED: &[&str] = &[
     "accepted",
     "capacity_exceeded",
     "quota_exceeded",
@@ -77,6 +78,20 @@ impl Ground {
             true => sent.sendings.min(1),
             false => sent.sendings,
         }
+    }
+
+    /// Cancels a reservation, if it still can be.
+    pub async fn cancel_as_operator(&self, reservation: Uuid, note: String) -> Result<()> {
+        let wish = Cancellation { reservation, operator: "soak".to_owned(), note };
+        match cancellation::cancel(&self.pool, wish).await {
+            Ok(Ok(_)) => self.cancelled.lock().expect("no panics").push(reservation),
+            // It was withdrawn or not reconfirmed.
+            Ok(Err(_)) => {}
+            // Maybe cancelled, maybe not; nobody has been told either.
+            Err(_) if self.chaos => {}
+            Err(error) => return Err(error).context("an operator"),
+        }
+        Ok(())
     }
 }
 
@@ -301,20 +316,8 @@ impl Life {
     }
 
     async fn cancel_as_operator(&self, reservation: Uuid) -> Result<()> {
-        let wish = Cancellation {
-            reservation,
-            operator: "soak".to_owned(),
-            note: format!("life {} was to end so", self.number),
-        };
-        match cancellation::cancel(&self.ground.pool, wish).await {
-            Ok(Ok(_)) => self.ground.cancelled.lock().expect("no panics").push(reservation),
-            // It was withdrawn or not reconfirmed.
-            Ok(Err(_)) => {}
-            // Maybe cancelled, maybe not; nobody has been told either.
-            Err(_) if self.ground.chaos => {}
-            Err(error) => return Err(error).context("an operator"),
-        }
-        Ok(())
+        let note = format!("life {} was to end so", self.number);
+        self.ground.cancel_as_operator(reservation, note).await
     }
 
     async fn afterwards(&mut self, request: &Intent, ended: &ReservationView) -> Result<()> {

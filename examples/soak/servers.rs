@@ -38,8 +38,9 @@ fn server(number: i64, pick: &mut Pick) -> NewServer {
     NewServer {
         id: format!("s{number}").parse().expect("an id"),
         capacity: small(pick.number(1, 4)),
-        // Differs from server to server, so that a bill for the wrong one shows.
-        rate_minor: 360_000 + 3_600 * number,
+        // Differs from server to server, so that a bill for the wrong one shows; and prices have to be
+        // rounded.
+        rate_minor: 360_100 + 3_700 * number,
         currency: "EUR".to_owned(),
         slot_seconds: 1,
         min_seconds: 1,

@@ -11,6 +11,7 @@ mod docker;
 mod flood;
 mod guard;
 mod input;
+mod invariants;
 mod isolation;
 mod layers;
 mod lifecycle;
@@ -27,6 +28,8 @@ mod replicas;
 mod retention;
 mod ring;
 mod rules;
+mod sabotage;
+
 mod states;
 mod support;
 mod tls;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use futures::future::BoxFuture;
 
-use super::{Chaos, on_broker, on_database, on_links, on_messages, on_workers};
+use super::{Chaos, on_broker, on_database, on_links, on_messages, on_places, on_workers};
 use crate::pick::Pick;
 
 /// Faults of one lane come one after the other; lanes go on side by side.
@@ -101,6 +101,7 @@ faults! {
     Messages 2 "flood" on_messages::flood, "one terminal asks without end";
     Messages 4 "wake-ups" on_messages::wake_ups, "early, late, in legs, repeated, shuffled";
     Messages 2 "poison" on_messages::poison, "what nobody can be answered to";
+    Messages 2 "freed-place" on_places::freed_place, "others ask for what an operator gives back";
     Messages 2 "slow-biller" on_messages::slow_biller, "bills pile up";
 }
 

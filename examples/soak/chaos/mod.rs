@@ -12,6 +12,7 @@ mod on_broker;
 mod on_database;
 mod on_links;
 mod on_messages;
+mod on_places;
 mod on_workers;
 mod proxy;
 pub mod swarm;

@@ -2,7 +2,8 @@
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-const QUERIES: &str = include_str!("../../../schema/invariants.sql");
+/// The queries, as they are in the file.
+pub const QUERIES: &str = include_str!("../../../schema/invariants.sql");
 
 /// Every violation, as text.
 pub async fn violations(client: &Client) -> Vec<String> {
