@@ -26,6 +26,7 @@ mod replicas;
 mod retention;
 mod ring;
 mod rules;
+mod standby;
 mod states;
 mod support;
 mod tls;
