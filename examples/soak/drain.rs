@@ -68,7 +68,7 @@ async fn left_to_do(
     .map(|(count, what)| format!("{count} {what}"))
     .collect();
     let amqp = installation.amqp().await?;
-    for (queue, ready) in queues::not_empty(&amqp, &queues::transient()).await? {
+    for (queue, ready) in queues::not_empty(&amqp, &ground.empty_at_the_end()).await? {
         left.push(format!("{ready} messages are in {queue}"));
     }
     amqp.close(200, "done".into()).await?;
