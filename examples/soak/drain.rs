@@ -16,8 +16,8 @@ use crate::terminal::Terminal;
 /// The last deadline is a minute away at most; then the sweep and the relay may have to help.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// In a brief run.
-const PATIENCE_BRIEF: Duration = Duration::from_secs(40);
+/// In a brief run, which is often one of many things that go on on a machine.
+const PATIENCE_BRIEF: Duration = Duration::from_secs(120);
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
