@@ -40,8 +40,9 @@ const REQUESTED: &[&str] = &[
     "capacity_exceeded",
     "quota_exceeded",
     "too_many_holds",
-    // Decided after its deadline, because nobody was there before.
+    // Decided after its deadline, or its start, because nobody was there before; replay knows when.
     "too_late_to_reconfirm",
+    "start_in_past",
 ];
 const RECONFIRMED: &[&str] = &["reconfirmed", "already_confirmed", "already_cancelled"];
 const WITHDRAWN: &[&str] = &["withdrawn", "already_confirmed", "already_cancelled"];
