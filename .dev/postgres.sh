@@ -17,7 +17,7 @@ find_postgres() {
 }
 
 setup_postgres() {
-  local as_user=() data=$STATE/pgdata fsync=on preload=
+  local as_user=() own=(:) data=$STATE/pgdata fsync=on preload=
   # The operating system does not crash in a test; workers and engines do, and what an engine has
   # handed to the operating system survives that.
   if [[ $1 = throwaway ]]; then fsync=off; fi
@@ -71,6 +71,29 @@ END
   write_program "$STATE/psql" <<END
 export PGHOST=127.0.0.1 PGPORT=$POSTGRES_PORT PGUSER=postgres PGPASSWORD=$2 PGDATABASE=\${PGDATABASE:-holdfast}
 exec '$POSTGRES_BIN/psql' "\$@"
+END
+  # The same with a clock that a file sets. The library that locks nothing: a session has one thread,
+  # and signal handlers that ask for the time.
+  write_program "$STATE/postgres-with-clock" <<END
+cd '$data' && exec ${as_user[*]} env LD_PRELOAD="\${HOLDFAST_FAKETIME%/*}/libfaketime.so.1" \
+  FAKETIME_TIMESTAMP_FILE='$STATE/clock' FAKETIME_CACHE_DURATION=1 FAKETIME_DONT_FAKE_MONOTONIC=1 \
+  '$POSTGRES_BIN/postgres' -D '$data'
+END
+  # A copy of the server at a port, which follows it: standby DIR PORT_OF_THE_SERVER PORT.
+  if [[ $EUID -eq 0 ]]; then own=(chown postgres:); fi
+  write_program "$STATE/standby" <<END
+set -e
+umask 077
+mkdir "\$1"
+${own[*]} "\$1"
+cd "\$1"
+export PGPASSWORD=$2
+${as_user[*]} '$POSTGRES_BIN/pg_basebackup' --host=127.0.0.1 --port="\$2" --username=postgres --pgdata="\$1" \
+  --write-recovery-conf --wal-method=stream --checkpoint=fast --no-sync
+# It would sync every file before it starts, which takes a busy disk half a minute.
+echo "port = \$3
+fsync = off" >>postgresql.auto.conf
+exec ${as_user[*]} '$POSTGRES_BIN/postgres' -D "\$1"
 END
   # setsid: as above, the Ctrl-C in the terminal is not for the engine.
   setsid "$STATE/postgres" >"$STATE/log/postgres.log" 2>&1 &

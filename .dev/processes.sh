@@ -78,8 +78,10 @@ stop_state() {
   pids=()
   # QUIT is PostgreSQL's immediate shutdown: no checkpoint for data that is deleted anyway, but
   # shared memory is released, which KILL would leave allocated.
-  pid=$(pid_from "$state" "$state/pgdata/postmaster.pid")
-  if [[ -n $pid ]] && kill -QUIT "$pid"; then pids+=("$pid"); fi
+  for file in "$state"/{pgdata,standby-*}/postmaster.pid; do
+    pid=$(pid_from "$state" "$file")
+    if [[ -n $pid ]] && kill -QUIT "$pid"; then pids+=("$pid"); fi
+  done
   pid=$(pid_from "$state" "$state/rabbitmq/pid")
   if [[ -n $pid ]] && kill -TERM "$pid"; then pids+=("$pid"); fi
   wait_gone 10 "${pids[@]}" || say "an engine does not stop, killing it"

@@ -109,7 +109,7 @@ async fn bench(cli: &Cli) -> Result<Ended> {
     };
     let removed = bench.site.remove().await.context("removing what was made");
     let Some(outcome) = outcome else { return Ok(Ended::Interrupted) };
-    outcome.and(removed)?;
+    let failed = outcome.and(removed).err();
     let seconds = began.elapsed().as_secs_f64();
     std::fs::write(&cli.json, report.json(seconds)?).context("writing the results")?;
     std::fs::write(&cli.chart, report.chart()).context("writing the chart")?;
@@ -119,6 +119,10 @@ async fn bench(cli: &Cli) -> Result<Ended> {
         cli.json.display(),
         cli.chart.display()
     );
+    // What was measured before is not lost with it.
+    if let Some(error) = failed {
+        return Err(error);
+    }
     Ok(if report.void().is_some() { Ended::Void } else { Ended::Measured })
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Context as _, Result, anyhow};
 use chrono::Utc;
@@ -48,6 +49,8 @@ pub struct Installation {
     pub clock: Clock,
     /// Of the engine's first database, which makes and removes ours.
     admin_url: String,
+    /// The port of the server that has taken the database's place; 0: none has.
+    moved: AtomicU16,
     management: Management<String, String, String>,
     management_url: Url,
 }
@@ -68,8 +71,17 @@ impl Installation {
         let broker = vhost(&management, &given, &name).await?;
         let clock = clock(&connect(own_url.as_str()).await?).await?;
         let database_url = own_url.to_string();
-        let installation =
-            Self { name, database_url, broker, clock, admin_url, management, management_url };
+        let moved = AtomicU16::new(0);
+        let installation = Self {
+            name,
+            database_url,
+            broker,
+            clock,
+            admin_url,
+            moved,
+            management,
+            management_url,
+        };
         match program {
             Some(program) => rolling::install(program, &installation).await?,
             None => installation.install().await?,
@@ -89,7 +101,27 @@ impl Installation {
     /// To look behind the scenes. A connection of its own each time: the engines may have been
     /// restarted since the last one.
     pub async fn database(&self) -> Result<Client> {
-        connect(&self.database_url).await
+        connect(&self.where_it_is(&self.database_url)?).await
+    }
+
+    /// Another server has taken the database's place.
+    pub fn move_database(&self, port: u16) {
+        self.moved.store(port, Ordering::Relaxed);
+    }
+
+    pub fn database_port(&self) -> Result<u16> {
+        let url: Url = self.where_it_is(&self.database_url)?.parse()?;
+        Ok(url.port().unwrap_or(5432))
+    }
+
+    fn where_it_is(&self, url: &str) -> Result<String> {
+        let moved = self.moved.load(Ordering::Relaxed);
+        url_at_port(url, (moved != 0).then_some(moved))
+    }
+
+    /// The database at a server that follows the one in use.
+    pub async fn database_at(&self, port: u16) -> Result<Client> {
+        connect(&url_at_port(&self.database_url, Some(port))?).await
     }
 
     /// To look behind the scenes of the broker.
@@ -160,7 +192,7 @@ impl Installation {
             self.management.delete_user(&terminal.id, true).await.context("removing an account")?;
         }
         let statement = format!("drop database \"{}\" with (force)", self.name);
-        let admin = connect(&self.admin_url).await?;
+        let admin = connect(&self.where_it_is(&self.admin_url)?).await?;
         admin.batch_execute(&statement).await.context("removing the database")
     }
 }

@@ -1,6 +1,7 @@
 //! One life, played: from the request to the end of the reservation, and beyond.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,8 +41,9 @@ pub const REQUESTED: &[&str] = &[
     "capacity_exceeded",
     "quota_exceeded",
     "too_many_holds",
-    // Decided after its deadline, because nobody was there before.
+    // Decided after its deadline, or its start, because nobody was there before; replay knows when.
     "too_late_to_reconfirm",
+    "start_in_past",
 ];
 const RECONFIRMED: &[&str] = &["reconfirmed", "already_confirmed", "already_cancelled"];
 const WITHDRAWN: &[&str] = &["withdrawn", "already_confirmed", "already_cancelled"];
@@ -63,6 +65,8 @@ pub struct Ground {
     pub wiped: Mutex<Vec<Instant>>,
     /// Messages that must become dead letters, by id, and whether the broker has confirmed them.
     pub poison: Mutex<HashMap<String, bool>>,
+    /// The database's clock was set back for a while.
+    pub set_back: AtomicBool,
     /// Engines break, and not only workers.
     pub chaos: bool,
     /// Nobody waits for long.
@@ -70,6 +74,11 @@ pub struct Ground {
 }
 
 impl Ground {
+    /// Queues in which nothing may be when everything is over.
+    pub fn empty_at_the_end(&self) -> Vec<String> {
+        crate::queues::empty_at_the_end(self.set_back.load(Ordering::Relaxed))
+    }
+
     /// How many of a command's sendings must have been answered: all that the broker confirmed, but
     /// for those that were deleted with a queue, or their answers were. Asked again, one remains.
     pub fn due(&self, terminal: &Terminal, sent: &Sent) -> usize {

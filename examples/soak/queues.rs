@@ -17,8 +17,14 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Queues in which something would still be on its way.
 pub fn transient() -> Vec<String> {
+    empty_at_the_end(false)
+}
+
+/// The same, but for the ladder if the database's clock was set back: what was armed then is for
+/// instants that have passed since, and still on its way for as long as that was.
+pub fn empty_at_the_end(set_back: bool) -> Vec<String> {
     let partitions = (0..SHAPE.partitions).map(partition_queue);
-    let ladder = (0..SHAPE.delay_levels).map(level_name);
+    let ladder = (0..SHAPE.delay_levels).map(level_name).filter(|_| !set_back);
     partitions.chain(ladder).chain([BILLING_QUEUE.to_owned()]).collect()
 }
 

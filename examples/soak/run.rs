@@ -18,7 +18,7 @@ use crate::chaos::{Chaos, Engines, Links};
 use crate::checks::{self, Check, Seen};
 use crate::facts::Facts;
 use crate::history::History;
-use crate::installation::{Desks, Installation, at_port};
+use crate::installation::{Desks, Installation, at_port, url_at_port};
 use crate::life::{Ground, Life};
 use crate::pick::Pick;
 use crate::plan::Plan;
@@ -113,15 +113,18 @@ impl Stage {
         let port = |number: usize| links.as_ref().map(|links| links.terminals[number].port);
         let desks = Desks { setting: setting.clone(), port: &port };
         let terminals = installation.add_terminals(args.terminals, seed, &desks).await?;
+        let way = links.as_ref().map(|links| links.operators.port);
+        let operators = url_at_port(&installation.database_url, way)?;
         let ground = Arc::new(Ground {
             servers,
             clock: installation.clock,
             tally,
-            pool: pool::open(pool::settings(&installation.database_url)?, OPERATORS),
+            pool: pool::open(pool::settings(&operators)?, OPERATORS),
             known: Default::default(),
             cancelled: Default::default(),
             wiped: Default::default(),
             poison: Default::default(),
+            set_back: Default::default(),
             chaos: args.chaos,
             brief: args.brief,
         });
@@ -129,7 +132,7 @@ impl Stage {
         let direct = broker.url_for(broker.account(), broker.password());
         let way = links.as_ref().map(|links| links.biller.port);
         let biller = Biller::new(at_port(&direct, way)?, setting.clone());
-        let timeline = Arc::new(Timeline::new(began));
+        let timeline = Arc::new(Timeline::new(began, args.only.clone()));
         let stage = Self {
             seed,
             brief: args.brief,
@@ -240,7 +243,9 @@ impl Stage {
         let chaos = Chaos {
             links,
             siege: siege.into(),
-            engines: Engines::find(),
+            // Without a fault that breaks them they may be others' too.
+            engines: Engines::find()
+                .filter(|_| swarm.faults.iter().any(|fault| fault.lane.needs_engines())),
             installation: self.installation.clone(),
             terminals: self.terminals.clone(),
             ground: self.ground.clone(),
@@ -366,7 +371,7 @@ impl Stage {
         self.terminals.iter().for_each(|terminal| terminal.close());
         self.ground.pool.close();
         let facts = Facts::load(&self.installation, self.seed).await?;
-        let left = left_in_queues(&self.installation).await?;
+        let left = left_in_queues(&self.installation, self.ground.empty_at_the_end()).await?;
         let dead = queues::dead_letters(&self.installation.amqp().await?).await?;
         let seen = Seen {
             facts: &facts,
@@ -413,8 +418,7 @@ fn program_beside() -> Result<PathBuf> {
 
 /// What stands in queues in which nothing may be any more, who still reads them, and how many were
 /// looked at.
-async fn left_in_queues(installation: &Installation) -> Result<checks::Left> {
-    let names = queues::transient();
+async fn left_in_queues(installation: &Installation, names: Vec<String>) -> Result<checks::Left> {
     let amqp = installation.amqp().await?;
     let found = queues::not_empty(&amqp, &names).await?;
     let consumers = queues::consumed(&amqp, &names).await?;

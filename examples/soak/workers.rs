@@ -35,6 +35,8 @@ pub struct Workers {
     dir: PathBuf,
     /// One per place: each has its own way to the engines.
     environments: Vec<Environment>,
+    /// Further variables of the one in a place.
+    varied: Option<(usize, Environment)>,
     running: Vec<Worker>,
     started: usize,
 }
@@ -43,7 +45,7 @@ impl Workers {
     /// The programs are given to the places in turn.
     pub fn new(programs: Vec<PathBuf>, dir: PathBuf, environments: Vec<Environment>) -> Self {
         let programs = programs.into_iter().cycle().take(environments.len()).collect();
-        Self { programs, dir, environments, running: Vec::new(), started: 0 }
+        Self { programs, dir, environments, varied: None, running: Vec::new(), started: 0 }
     }
 
     /// How many there are when none is missing.
@@ -78,7 +80,7 @@ impl Workers {
         let program = &self.programs[slot];
         let child = Command::new(program)
             .arg("worker")
-            .envs(self.environments[slot].iter().map(|(name, value)| (name, value)))
+            .envs(self.environment(slot))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -88,6 +90,28 @@ impl Workers {
             .with_context(|| format!("cannot start {}", program.display()))?;
         self.running.push(Worker { name, slot, frozen: false, child });
         Ok(())
+    }
+
+    fn environment(&self, slot: usize) -> impl Iterator<Item = (&'static str, String)> {
+        let varied = self.varied.clone().filter(|(place, _)| *place == slot);
+        let varied = varied.map(|(_, variables)| variables).unwrap_or_default();
+        self.environments[slot].clone().into_iter().chain(varied)
+    }
+
+    /// Whoever starts in a place from now on has these variables too.
+    pub fn vary(&mut self, place: usize, variables: Environment) {
+        self.varied = Some((place, variables));
+    }
+
+    /// Kills the one in a place, if it is there.
+    pub fn kill_in_place(&mut self, place: usize) -> Result<()> {
+        let index = self.running.iter().position(|worker| worker.slot == place);
+        index.map_or(Ok(()), |index| self.kill(index))
+    }
+
+    pub fn name_in_place(&self, place: usize) -> Option<String> {
+        let worker = self.running.iter().find(|worker| worker.slot == place);
+        worker.map(|worker| worker.name.clone())
     }
 
     pub fn count(&self) -> usize {

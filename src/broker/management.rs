@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn an_address_is_taken_apart_and_never_repeated() {
-        let address: Address = "https://me:a%2Fb@h:1/x".parse().ok().expect("an address");
+        let address: Address = "https://me:a%2Fb@h:1/x".parse().expect("an address");
         assert_eq!(address.account, Some(("me".to_owned(), "a/b".to_owned())));
         assert_eq!(address.url.as_str(), "https://h:1/x");
         for bad in ["s3cret", "amqp://me:s3cret@h", "http://me:s3cret@h?cacertfile=/s3cret"] {

@@ -55,9 +55,14 @@ pub async fn run<T>(
     render: impl Fn(&Decided) -> (Rendered, T),
 ) -> Result<Committed<T>, StoreError> {
     let work = run_unbounded(pool, partition, steps, render);
-    tokio::time::timeout(BATCH_TIMEOUT, work)
+    let outcome = tokio::time::timeout(BATCH_TIMEOUT, work)
         .await
-        .map_err(|_| StoreError::Timeout("a batch's transaction"))?
+        .map_err(|_| StoreError::Timeout("a batch's transaction"))?;
+    if outcome.as_ref().is_err_and(StoreError::is_read_only) {
+        // The others lead to the same server; new ones lead to the one that takes writes.
+        pool.retain(|_, _| false);
+    }
+    outcome
 }
 
 /// The part of a rendering that is written with the batch.

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use super::announce::announcements;
 use super::batch::{self, Rendered};
 use super::error::StoreError;
+use super::pool::{Session, bounded};
 use super::save::NO_PARTITION;
 use crate::domain::reservation::Reservation;
 use crate::domain::world::{Cancellation, Refusal, Step, Transition, Verdict};
@@ -71,7 +72,13 @@ async fn cancel_once(
     .await?;
     if committed.rendered.is_ok() {
         // Only a nudge: without it the workers find the announcements a few seconds later.
-        pool.get().await?.batch_execute(&format!("notify {CHANNEL}")).await?;
+        bounded("a nudge", async {
+            let session = Session::take(pool).await?;
+            session.client().batch_execute(&format!("notify {CHANNEL}")).await?;
+            session.finish();
+            Ok(())
+        })
+        .await?;
     }
     Ok(committed.rendered)
 }

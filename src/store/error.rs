@@ -14,6 +14,9 @@ pub enum StoreError {
     /// A step took longer than its bound; its outcome is unknown.
     #[error("{0} timed out")]
     Timeout(&'static str),
+    /// The server takes no writes: it is a standby, or another one has taken its place.
+    #[error("the database server is read-only")]
+    ReadOnly,
     /// The database's URL cannot be used as it stands.
     #[error("the database URL: {0}")]
     Url(String),
@@ -35,6 +38,12 @@ impl StoreError {
     /// Whether it only lost against somebody else, was undone, and may be tried again.
     pub fn is_contention(&self) -> bool {
         self.sql_state().is_some_and(is_contention)
+    }
+
+    /// Whether the server takes no writes.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, StoreError::ReadOnly)
+            || self.sql_state() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
     }
 
     /// Whether the guard found a user over its quota or with too many holds.

@@ -242,6 +242,9 @@ pub async fn load(
         )?;
 
     let clock = clock.first().ok_or_else(|| StoreError::Unexpected("no clock".into()))?;
+    if clock.try_get(1)? {
+        return Err(StoreError::ReadOnly);
+    }
     let mut world = World {
         now: clock.try_get(0)?,
         partition,

@@ -4,7 +4,7 @@ use deadpool_postgres::Pool;
 use uuid::Uuid;
 
 use super::error::StoreError;
-use super::pool::Session;
+use super::pool::{Session, bounded};
 use super::save::Announcement;
 use super::sql;
 
@@ -50,10 +50,14 @@ impl Pending {
 
 /// Takes from the outbox what is told.
 pub async fn delete(pool: &Pool, seqs: &[i64]) -> Result<(), StoreError> {
-    let client = pool.get().await?;
-    let statement = client.prepare_cached(sql!("delete_outbox")).await?;
-    client.execute(&statement, &[&seqs]).await?;
-    Ok(())
+    bounded("emptying the outbox", async {
+        let session = Session::take(pool).await?;
+        let statement = session.client().prepare_cached(sql!("delete_outbox")).await?;
+        session.client().execute(&statement, &[&seqs]).await?;
+        session.finish();
+        Ok(())
+    })
+    .await
 }
 
 /// Claimed announcements; other relays skip them until this is finished or dropped.
@@ -65,6 +69,10 @@ pub struct Claim {
 
 /// Claims what is ready; `None` when nothing is.
 pub async fn claim(pool: &Pool) -> Result<Option<Claim>, StoreError> {
+    bounded("claiming announcements", claim_unbounded(pool)).await
+}
+
+async fn claim_unbounded(pool: &Pool) -> Result<Option<Claim>, StoreError> {
     let session = Session::take(pool).await?;
     let client = session.client();
     client.batch_execute("begin").await?;
@@ -93,6 +101,10 @@ pub async fn claim(pool: &Pool) -> Result<Option<Claim>, StoreError> {
 impl Claim {
     /// Deletes what is done and postpones what is to be retried.
     pub async fn finish(self, done: &[i64], retry: &[i64]) -> Result<(), StoreError> {
+        bounded("finishing announcements", self.finish_unbounded(done, retry)).await
+    }
+
+    async fn finish_unbounded(self, done: &[i64], retry: &[i64]) -> Result<(), StoreError> {
         let client = self.session.client();
         let delete = client.prepare_cached(sql!("delete_outbox")).await?;
         client.execute(&delete, &[&done]).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use deadpool_postgres::{
     ClientWrapper, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
 };
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -19,6 +19,10 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection whose peer does not acknowledge for this long is dead.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One exchange with the database outside of a batch. Longer than `statement_timeout`, which does not
+/// count while a commit waits for a standby.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Settings of every session. A batch takes milliseconds; these are what a stuck one may take.
 /// An idle transaction is a frozen worker's: its locks must not outlive the takeover of its
@@ -45,6 +49,12 @@ pub type Driver = tokio_postgres::Connection<Socket, Stream>;
 type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
 impl Settings {
+    /// Refuses a server that only reads, such as a standby, or a primary that another one has replaced.
+    pub fn writable(mut self) -> Self {
+        self.config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        self
+    }
+
     /// Connects.
     pub async fn connect(&self) -> Result<(Client, Driver), StoreError> {
         Ok(self.config.connect(self.tls.clone()).await?)
@@ -98,8 +108,10 @@ pub fn unlimited(url: &str) -> Result<Settings, StoreError> {
     Ok(Settings { config, tls: MakeRustlsConnect::new(Arc::unwrap_or_clone(trust)) })
 }
 
-/// A pool of at most `size` connections for the work of batches, sweeps, relays and pruning.
-pub fn open(mut settings: Settings, size: usize) -> Pool {
+/// A pool of at most `size` connections for the work of batches, sweeps, relays and pruning, to a
+/// server that takes writes.
+pub fn open(settings: Settings, size: usize) -> Pool {
+    let mut settings = settings.writable();
     let given = settings.config.get_options().unwrap_or_default();
     let options = format!("{PLANNER_OPTIONS} {given}");
     settings.config.options(options);
@@ -114,14 +126,24 @@ pub fn open(mut settings: Settings, size: usize) -> Pool {
         .expect("a runtime is set, which is all that the timeouts need")
 }
 
-/// A pooled connection inside a transaction.
+/// Bounds an exchange with the database; past the bound its outcome is unknown.
+pub async fn bounded<T>(
+    what: &'static str,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let outcome = tokio::time::timeout(EXCHANGE_TIMEOUT, work).await;
+    outcome.map_err(|_| StoreError::Timeout(what))?
+}
+
+/// A pooled connection, mostly inside a transaction.
 ///
 /// Dropped without [`Session::finish`], it is thrown away instead of going back to the pool: its
-/// transaction may still be open and a statement may still be running on it.
+/// transaction may still be open, a statement may still be running on it, or it leads to a server that
+/// takes no writes any more.
 pub struct Session(Option<Object>);
 
 impl Session {
-    /// Takes a connection from the pool. The caller begins the transaction.
+    /// Takes a connection from the pool. The caller begins the transaction, if it needs one.
     pub async fn take(pool: &Pool) -> Result<Self, StoreError> {
         Ok(Self(Some(pool.get().await?)))
     }
@@ -131,7 +153,7 @@ impl Session {
         self.0.as_ref().expect("only dropping empties it")
     }
 
-    /// Gives the connection back after a commit or rollback that succeeded.
+    /// Gives the connection back after a commit, a rollback or a statement that succeeded.
     pub fn finish(mut self) {
         drop(self.0.take());
     }

@@ -6,7 +6,7 @@
 use deadpool_postgres::Pool;
 
 use super::error::StoreError;
-use super::pool::Session;
+use super::pool::{Session, bounded};
 use super::sql;
 
 /// Most rows of each table that one step deletes: some milliseconds' work.
@@ -34,6 +34,10 @@ pub struct Step {
 
 /// Deletes a bounded number of rows, unless another replica is at it.
 pub async fn step(pool: &Pool) -> Result<Step, StoreError> {
+    bounded("pruning", step_unbounded(pool)).await
+}
+
+async fn step_unbounded(pool: &Pool) -> Result<Step, StoreError> {
     let session = Session::take(pool).await?;
     let client = session.client();
     client.batch_execute(SETTINGS).await?;

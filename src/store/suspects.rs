@@ -7,6 +7,7 @@
 use deadpool_postgres::Pool;
 
 use super::error::StoreError;
+use super::pool::{Session, bounded};
 use super::sql;
 use crate::domain::world::Digest;
 
@@ -16,11 +17,15 @@ pub async fn attempts(
     partition: i32,
     fingerprints: &[Digest],
 ) -> Result<Vec<i32>, StoreError> {
-    let client = pool.get().await?;
-    let statement = client.prepare_cached(sql!("load_suspects")).await?;
-    let fingerprints: Vec<&[u8]> = fingerprints.iter().map(Digest::as_slice).collect();
-    let rows = client.query(&statement, &[&partition, &fingerprints]).await?;
-    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    let fingerprints = bytes(fingerprints);
+    bounded("looking up suspects", async {
+        let session = Session::take(pool).await?;
+        let statement = session.client().prepare_cached(sql!("load_suspects")).await?;
+        let rows = session.client().query(&statement, &[&partition, &fingerprints]).await?;
+        session.finish();
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    })
+    .await
 }
 
 /// Counts an attempt that is about to be made at each.
@@ -29,18 +34,32 @@ pub async fn count_attempt(
     partition: i32,
     fingerprints: &[Digest],
 ) -> Result<(), StoreError> {
-    let client = pool.get().await?;
-    let statement = client.prepare_cached(sql!("count_attempt")).await?;
-    let fingerprints: Vec<&[u8]> = fingerprints.iter().map(Digest::as_slice).collect();
-    client.execute(&statement, &[&partition, &fingerprints]).await?;
-    Ok(())
+    change(pool, "counting an attempt", sql!("count_attempt"), partition, fingerprints).await
 }
 
 /// Clears messages that were processed or set aside.
 pub async fn clear(pool: &Pool, partition: i32, fingerprints: &[Digest]) -> Result<(), StoreError> {
-    let client = pool.get().await?;
-    let statement = client.prepare_cached(sql!("clear_suspects")).await?;
-    let fingerprints: Vec<&[u8]> = fingerprints.iter().map(Digest::as_slice).collect();
-    client.execute(&statement, &[&partition, &fingerprints]).await?;
-    Ok(())
+    change(pool, "clearing suspects", sql!("clear_suspects"), partition, fingerprints).await
+}
+
+async fn change(
+    pool: &Pool,
+    what: &'static str,
+    statement: &str,
+    partition: i32,
+    fingerprints: &[Digest],
+) -> Result<(), StoreError> {
+    let fingerprints = bytes(fingerprints);
+    bounded(what, async {
+        let session = Session::take(pool).await?;
+        let statement = session.client().prepare_cached(statement).await?;
+        session.client().execute(&statement, &[&partition, &fingerprints]).await?;
+        session.finish();
+        Ok(())
+    })
+    .await
+}
+
+fn bytes(fingerprints: &[Digest]) -> Vec<&[u8]> {
+    fingerprints.iter().map(Digest::as_slice).collect()
 }

@@ -1,8 +1,9 @@
 //! Instants that need a wake-up, and what the sweep finds among them.
 
-use deadpool_postgres::Pool;
+use deadpool_postgres::{ClientWrapper, Pool};
 
 use super::error::StoreError;
+use super::pool::{Session, bounded};
 use super::sql;
 use crate::domain::interval::Instant;
 
@@ -21,11 +22,15 @@ pub async fn mark_armed(
     partition: i32,
     armed: &[(Instant, Instant)],
 ) -> Result<(), StoreError> {
-    let client = pool.get().await?;
-    let statement = client.prepare_cached(sql!("mark_armed")).await?;
-    let (due, until): (Vec<Instant>, Vec<Instant>) = armed.iter().copied().unzip();
-    client.execute(&statement, &[&partition, &due, &until]).await?;
-    Ok(())
+    bounded("marking wake-ups", async {
+        let session = Session::take(pool).await?;
+        let statement = session.client().prepare_cached(sql!("mark_armed")).await?;
+        let (due, until): (Vec<Instant>, Vec<Instant>) = armed.iter().copied().unzip();
+        session.client().execute(&statement, &[&partition, &due, &until]).await?;
+        session.finish();
+        Ok(())
+    })
+    .await
 }
 
 /// What a sweep found.
@@ -45,7 +50,20 @@ pub async fn sweep(
     partitions: i32,
     interval_seconds: f64,
 ) -> Result<Swept, StoreError> {
-    let client = pool.get().await?;
+    bounded("a sweep", async {
+        let session = Session::take(pool).await?;
+        let swept = sweep_on(session.client(), partitions, interval_seconds).await?;
+        session.finish();
+        Ok(swept)
+    })
+    .await
+}
+
+async fn sweep_on(
+    client: &ClientWrapper,
+    partitions: i32,
+    interval_seconds: f64,
+) -> Result<Swept, StoreError> {
     let claim = client.prepare_cached(sql!("claim_sweep")).await?;
     let claimed: Vec<i32> = client
         .query(&claim, &[&partitions, &interval_seconds])

@@ -94,7 +94,7 @@ async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result
 
 /// A connection of its own: pooled ones do not hand out notifications.
 async fn connect(context: &Arc<Context>, nudged: Arc<Notify>) -> Result<Client, StoreError> {
-    let settings = pool::settings(&context.settings.database_url)?;
+    let settings = pool::settings(&context.settings.database_url)?.writable();
     let (client, mut connection) = settings.connect().await?;
     let context = context.clone();
     tokio::spawn(async move {

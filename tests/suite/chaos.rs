@@ -1,4 +1,4 @@
-//! A short storm: workers die and freeze, connections break in the middle of whatever they carry,
+//! Short storms: workers die, stop and freeze, connections break in the middle of whatever they carry,
 //! commands and wake-ups come several times. `./dev chaos` is the long one, which breaks the engines
 //! too; here they are everybody's.
 
@@ -8,20 +8,20 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-const FAULTS: &str = "tcp-reset,cut-at-byte,cut-mid-commit,lost-acks,lost-confirms,kill,freeze,\
-                      duplicates,wake-ups,malformed,poison";
+/// Each is brought about at least once, or the run fails.
+const FAULTS: &str = "tcp-reset,cut-at-byte,cut-mid-commit,lost-acks,lost-confirms,kill,stop,freeze,\
+                      duplicates,too-soon,id-reused,wake-ups,malformed,poison";
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
 #[tokio::test]
-#[ignore = "takes a minute; ./dev test -- --ignored chaos::"]
 async fn a_short_storm_breaks_no_promise() {
     let programs = Path::new(env!("CARGO_BIN_EXE_holdfast")).parent().expect("a directory");
     let harness = programs.join("examples/soak");
     assert!(harness.is_file(), "build it first: cargo build --example soak");
     let logs = tempfile::tempdir().expect("a directory");
     let run = Command::new(harness)
-        .args(["--chaos", "--brief", "--minutes", "0.2", "--terminals", "6", "--workers", "2"])
+        .args(["--chaos", "--brief", "--minutes", "0.7", "--terminals", "6", "--workers", "2"])
         .args(["--seed", "1", "--only", FAULTS, "--logs"])
         .arg(logs.path())
         .kill_on_drop(true)

@@ -28,8 +28,9 @@ mod replicas;
 mod retention;
 mod ring;
 mod rules;
-mod sabotage;
 
+mod sabotage;
+mod standby;
 mod states;
 mod support;
 mod tls;

@@ -3,6 +3,7 @@
 //! `./dev` has left the programs that start them in its state directory. Whatever is started there
 //! inherits the variable by which `./dev` finds and ends it.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -26,6 +27,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
+/// The engines' logs.
+pub const BROKER_LOG: &str = "rabbitmq.log";
+pub const DATABASE_LOG: &str = "postgres.log";
+
 pub struct Engines {
     state: PathBuf,
 }
@@ -45,18 +50,81 @@ impl Engines {
     }
 
     pub async fn start_database(&self, installation: &Installation) -> Result<()> {
+        self.await_database(installation, Instant::now()).await
+    }
+
+    /// Waits until it is there; starts it if it does not run at `next_try` or later.
+    async fn await_database(
+        &self,
+        installation: &Installation,
+        mut next_try: Instant,
+    ) -> Result<()> {
         let until = Instant::now() + PATIENCE;
-        let mut next_try = Instant::now();
         // Orphans of a killed server keep the next one from starting for a moment.
         while installation.database().await.is_err() {
             if self.pid("pgdata/postmaster.pid").is_err() && Instant::now() >= next_try {
-                self.start("postgres", "postgres.log")?;
+                self.start("postgres", &[], DATABASE_LOG)?;
                 next_try = Instant::now() + RETRY_AFTER;
             }
             if Instant::now() > until {
                 bail!("the database does not come up again");
             }
             sleep(LOOK_INTERVAL).await;
+        }
+        Ok(())
+    }
+
+    /// Starts the database, whose clock then is what a file says ([`set_clock`](Self::set_clock)).
+    pub async fn start_database_with_clock(&self, installation: &Installation) -> Result<()> {
+        std::env::var("HOLDFAST_FAKETIME").context("there is no libfaketime")?;
+        self.set_clock("+0")?;
+        self.start("postgres-with-clock", &[], DATABASE_LOG)?;
+        self.await_database(installation, Instant::now() + RETRY_AFTER).await
+    }
+
+    /// Sets the clock of a database that was started for it, while it runs: it notices within a second.
+    pub fn set_clock(&self, offset: &str) -> Result<()> {
+        // Never seen half written.
+        let new = self.clock_file().with_extension("new");
+        std::fs::write(&new, offset)?;
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o644))?;
+        std::fs::rename(&new, self.clock_file()).context("the clock's file")
+    }
+
+    /// Whether the database that runs was started for it.
+    pub fn has_clock(&self) -> bool {
+        let maps = self.pid("pgdata/postmaster.pid").map(|pid| format!("/proc/{pid}/maps"));
+        let maps = maps.and_then(|path| Ok(std::fs::read_to_string(path)?)).unwrap_or_default();
+        maps.contains("libfaketime")
+    }
+
+    fn clock_file(&self) -> PathBuf {
+        self.state.join("clock")
+    }
+
+    /// Copies the database's server at a port, and starts the copy, which follows it; returns its port.
+    pub async fn start_standby(&self, of: u16) -> Result<u16> {
+        // Free now, and nobody else is told so by the system soon.
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let dir = self.state.join(format!("standby-{port}"));
+        let dir = dir.to_str().context("a path in UTF-8")?;
+        self.start("standby", &[dir, &of.to_string(), &port.to_string()], "standby.log")?;
+        Ok(port)
+    }
+
+    /// Stops and removes all former standbys but the one at a port: servers take room.
+    pub async fn retire_standbys(&self, but: u16) -> Result<()> {
+        let but = format!("standby-{but}");
+        for entry in std::fs::read_dir(&self.state)?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !name.starts_with("standby-") || name == but {
+                continue;
+            }
+            if let Ok(pid) = self.pid(&format!("{name}/postmaster.pid")) {
+                kill(pid, Signal::SIGQUIT).ok();
+                gone(pid).await?;
+            }
+            std::fs::remove_dir_all(entry.path()).with_context(|| format!("removing {name}"))?;
         }
         Ok(())
     }
@@ -95,7 +163,7 @@ impl Engines {
     }
 
     pub fn start_broker(&self) -> Result<()> {
-        self.start("rabbitmq-server", "rabbitmq-console.log")
+        self.start("rabbitmq-server", &[], "rabbitmq-console.log")
     }
 
     pub fn signal_broker(&self, signal: Signal) -> Result<()> {
@@ -130,6 +198,12 @@ impl Engines {
         Ok(text)
     }
 
+    /// How often an engine has noted something.
+    pub fn lines_in_log(&self, log: &str, what: &str) -> usize {
+        let log = std::fs::read(self.state.join("log").join(log)).unwrap_or_default();
+        String::from_utf8_lossy(&log).lines().filter(|line| line.contains(what)).count()
+    }
+
     /// The process in a pid file, if it runs.
     fn pid(&self, file: &str) -> Result<Pid> {
         let text = std::fs::read_to_string(self.state.join(file)).context(file.to_owned())?;
@@ -141,10 +215,11 @@ impl Engines {
         Ok(pid)
     }
 
-    fn start(&self, program: &str, log: &str) -> Result<()> {
+    fn start(&self, program: &str, arguments: &[&str], log: &str) -> Result<()> {
         let log = self.state.join("log").join(log);
         let log = std::fs::File::options().append(true).create(true).open(log)?;
         let child = Command::new(self.state.join(program))
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -3,7 +3,9 @@
 use anyhow::Result;
 use futures::future::BoxFuture;
 
-use super::{Chaos, on_broker, on_database, on_links, on_messages, on_places, on_workers};
+use super::{
+    Chaos, failover, on_broker, on_database, on_links, on_messages, on_places, on_workers,
+};
 use crate::pick::Pick;
 
 /// Faults of one lane come one after the other; lanes go on side by side.
@@ -71,6 +73,7 @@ faults! {
     Workers 4 "freeze" on_workers::freeze, "SIGSTOP for some seconds";
     Workers 3 "frozen-owner" on_workers::frozen_owner, "SIGSTOP until others have taken over";
     Workers 2 "churn" on_workers::churn, "workers come and go every second";
+    Workers 0 "wrong-clock" on_workers::wrong_clock, "an hour off, either way, or ten times as fast";
     Broker 2 "broker-restart" on_broker::restart, "stop_app, start_app";
     Broker 2 "broker-kill" on_broker::kill, "SIGKILL, and a new start";
     Broker 2 "broker-freeze" on_broker::freeze, "SIGSTOP for up to half a minute";
@@ -95,7 +98,10 @@ faults! {
     Database 2 "connections-exhausted" on_database::exhausted, "no session is left";
     Database 2 "disk-full" on_database::disk_full, "nothing more can be written";
     Database 2 "read-only" on_database::read_only, "as on a standby";
+    Database 0 "failover" failover::failover, "a synchronous standby takes over, and the old server stays";
+    Database 0 "clock-back" on_database::clock_back, "by five minutes, while it runs";
     Messages 4 "duplicates" on_messages::duplicates, "commands come again, shuffled";
+    Messages 0 "id-reused" on_messages::reuse_ids, "ids that were used, for other commands";
     Messages 2 "too-soon" on_messages::too_soon, "changes of what does not exist yet";
     Messages 2 "malformed" on_messages::malformed, "what no decoder takes";
     Messages 2 "flood" on_messages::flood, "one terminal asks without end";

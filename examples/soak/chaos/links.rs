@@ -20,6 +20,8 @@ pub struct Links {
     pub to_database: Vec<Arc<Link>>,
     pub terminals: Vec<Arc<Link>>,
     pub biller: Arc<Link>,
+    /// From operators to the database.
+    pub operators: Arc<Link>,
 }
 
 impl Links {
@@ -40,6 +42,7 @@ impl Links {
             to_database: Vec::new(),
             terminals: Vec::new(),
             biller: Link::open("biller to broker".to_owned(), broker, seed()).await?,
+            operators: Link::open("operators to database".to_owned(), database, seed()).await?,
         };
         for place in 0..workers {
             let name = format!("worker place {place} to broker");
@@ -79,6 +82,13 @@ impl Links {
         match pick.chance(30) {
             true => kind.clone(),
             false => vec![kind[pick.index(kind.len())].clone()],
+        }
+    }
+
+    /// All ways to the database lead to another one from now on.
+    pub fn move_database(&self, port: u16) {
+        for link in self.to_database.iter().chain([&self.operators]) {
+            link.lead_to((Ipv4Addr::LOCALHOST, port).into());
         }
     }
 

@@ -5,6 +5,7 @@
 //! processes in [`engines`]. In the end all of it is healed.
 
 mod engines;
+mod failover;
 pub mod faults;
 mod links;
 pub mod matrix;
@@ -94,11 +95,15 @@ impl Chaos {
         healed
     }
 
-    /// One fault after the other.
+    /// One fault after the other: first those that were asked for by name, each until it has hit
+    /// something, then whatever is drawn.
     async fn follow(&self, faults: Vec<&'static Fault>, mut pick: Pick) {
         if faults.is_empty() {
             return;
         }
+        let mut wanted = faults.clone();
+        wanted.retain(|fault| self.timeline.is_wanted(fault));
+        pick.shuffle(&mut wanted);
         loop {
             self.hold(pick.millis(500, 4_000)).await;
             if self.stop.is_cancelled() {
@@ -106,9 +111,12 @@ impl Chaos {
             }
             let options: Vec<_> =
                 faults.iter().map(|fault| (fault.weight.max(1), *fault)).collect();
-            let fault = pick.weighted(&options);
+            let fault = wanted.pop().unwrap_or_else(|| pick.weighted(&options));
             let began = self.timeline.begin(fault.name);
             let told = (fault.inject)(self, &mut pick).await;
+            if told.is_err() && !wanted.is_empty() {
+                wanted.insert(0, fault);
+            }
             self.timeline.end(began, fault, told, &self.setting.history);
         }
     }

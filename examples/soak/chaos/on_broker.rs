@@ -8,9 +8,16 @@ use holdfast::broker::topology::{BILLING_QUEUE, partition_queue, reply_queue};
 use lapin::options::{QueueDeleteOptions, QueuePurgeOptions};
 use nix::sys::signal::Signal;
 
-use super::Chaos;
+use super::engines::BROKER_LOG;
+use super::{Chaos, Engines};
 use crate::installation::SHAPE;
 use crate::pick::Pick;
+
+/// For terminals to find out that their connection is gone.
+const NOTICED_WITHIN: Duration = Duration::from_secs(2);
+
+/// In the broker's log, for each consumer that it gives up.
+const TIMED_OUT: &str = "timed out waiting for";
 
 /// As `.dev` sets them.
 const DISK_LIMIT: &str = "200MB";
@@ -62,23 +69,37 @@ pub async fn disk_alarm(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let (engines, duration) = (chaos.engines()?, pick.millis(3_000, 15_000));
     engines.control(&["set_disk_free_limit", "900GB"]).await?;
     chaos.hold(duration).await;
+    let blocked = blocked(engines).await;
     engines.control(&["set_disk_free_limit", DISK_LIMIT]).await?;
-    Ok(format!("for {:.1} s", duration.as_secs_f64()))
+    Ok(format!("{} connections blocked for {:.1} s", blocked?, duration.as_secs_f64()))
+}
+
+/// How many connections may not publish at the moment; an error if all may.
+async fn blocked(engines: &Engines) -> Result<usize> {
+    let states = engines.control(&["list_connections", "--silent", "state"]).await?;
+    let blocked = states.lines().filter(|state| state.starts_with("block")).count();
+    anyhow::ensure!(blocked > 0, "nobody is blocked");
+    Ok(blocked)
 }
 
 pub async fn memory_alarm(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let (engines, duration) = (chaos.engines()?, pick.millis(3_000, 15_000));
     engines.control(&["set_vm_memory_high_watermark", "0.00001"]).await?;
     chaos.hold(duration).await;
+    let blocked = blocked(engines).await;
     let [kind, limit] = MEMORY_LIMIT;
     engines.control(&["set_vm_memory_high_watermark", kind, limit]).await?;
-    Ok(format!("for {:.1} s", duration.as_secs_f64()))
+    Ok(format!("{} connections blocked for {:.1} s", blocked?, duration.as_secs_f64()))
 }
 
 /// The broker closes every connection of the vhost.
 pub async fn close_connections(chaos: &Chaos, _: &mut Pick) -> Result<String> {
+    let before = chaos.setting.tally.losses.get();
     close_all(chaos).await?;
-    Ok("all of them".to_owned())
+    chaos.hold(NOTICED_WITHIN).await;
+    let noticed = chaos.setting.tally.losses.get() - before;
+    anyhow::ensure!(noticed > 0, "no terminal has noticed");
+    Ok(format!("terminals lost {noticed} connections"))
 }
 
 async fn close_all(chaos: &Chaos) -> Result<()> {
@@ -92,6 +113,7 @@ async fn close_all(chaos: &Chaos) -> Result<()> {
 pub async fn ack_timeout(chaos: &Chaos, _: &mut Pick) -> Result<String> {
     let engines = chaos.engines()?;
     let database = chaos.installation.database().await?;
+    let before = engines.lines_in_log(BROKER_LOG, TIMED_OUT);
     engines.control(&["eval", &ack_timeout_setting(10_000)]).await?;
     // Channels know the limit of the time when they were opened.
     close_all(chaos).await?;
@@ -100,7 +122,9 @@ pub async fn ack_timeout(chaos: &Chaos, _: &mut Pick) -> Result<String> {
     database.batch_execute("rollback").await?;
     engines.control(&["eval", &ack_timeout_setting(1_800_000)]).await?;
     close_all(chaos).await?;
-    Ok("10 s, for 85 s".to_owned())
+    let given_up = engines.lines_in_log(BROKER_LOG, TIMED_OUT) - before;
+    anyhow::ensure!(given_up > 0, "the broker has given nobody up");
+    Ok(format!("of 10 s, for 85 s: {given_up} consumers given up"))
 }
 
 fn ack_timeout_setting(millis: u32) -> String {
@@ -111,29 +135,31 @@ fn ack_timeout_setting(millis: u32) -> String {
 pub async fn delete_reply_queue(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let terminal = &chaos.terminals[pick.index(chaos.terminals.len())];
     terminal.rob();
-    delete(chaos, &reply_queue(&terminal.id)).await?;
+    let lost = delete(chaos, &reply_queue(&terminal.id)).await?;
     chaos.hold(pick.millis(200, 6_000)).await;
     chaos.installation.restore(std::slice::from_ref(&terminal.id)).await?;
-    Ok(format!("of {}", terminal.id))
+    Ok(format!("of {}, with {lost} answers", terminal.id))
 }
 
 /// A queue that a worker consumes is deleted, with the commands in it, and comes back later.
 pub async fn delete_partition(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let partition = partition_queue(i32::try_from(pick.index(SHAPE.partitions as usize))?);
-    delete(chaos, &partition).await?;
+    let lost = delete(chaos, &partition).await?;
     let wiped = chaos.ground.clock.now();
     chaos.hold(pick.millis(200, 3_000)).await;
     chaos.installation.restore(&[]).await?;
     chaos.ground.wiped.lock().expect("no panics").push(wiped);
-    Ok(partition)
+    Ok(format!("{partition}, with {lost} messages"))
 }
 
-async fn delete(chaos: &Chaos, queue: &str) -> Result<()> {
+/// Returns how many messages were in it.
+async fn delete(chaos: &Chaos, queue: &str) -> Result<u32> {
     let amqp = chaos.installation.amqp().await?;
     let channel = amqp.create_channel().await?;
     let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default());
-    deleted.await.with_context(|| format!("deleting {queue}"))?;
-    amqp.close(200, "done".into()).await.context("closing")
+    let lost = deleted.await.with_context(|| format!("deleting {queue}"))?;
+    amqp.close(200, "done".into()).await.context("closing")?;
+    Ok(lost)
 }
 
 /// Every wake-up that is on its way is thrown away.
@@ -146,6 +172,7 @@ pub async fn purge_ladder(chaos: &Chaos, _: &mut Pick) -> Result<String> {
         purged += channel.queue_purge(name.as_str().into(), QueuePurgeOptions::default()).await?;
     }
     amqp.close(200, "done".into()).await?;
+    anyhow::ensure!(purged > 0, "none was on its way");
     Ok(format!("{purged} wake-ups"))
 }
 
@@ -153,14 +180,28 @@ pub async fn purge_ladder(chaos: &Chaos, _: &mut Pick) -> Result<String> {
 pub async fn full_billing_queue(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     chaos.biller.sleep(true);
     let full = full(chaos, pick, BILLING_QUEUE).await;
+    let waiting = waiting_events(chaos).await;
     chaos.biller.sleep(false);
-    full
+    Ok(format!("{}: {} events wait in the database", full?, waiting?))
+}
+
+/// Otherwise they are told at once; an error if there are none.
+async fn waiting_events(chaos: &Chaos) -> Result<i64> {
+    let query = "select count(*) from outbox o join announcements a on a.id = o.announcement_id
+                 where a.kind = 'event' and a.created_at < clock_timestamp() - interval '1 s'";
+    let waiting = chaos.installation.database().await?.query_one(query, &[]).await?.get(0);
+    anyhow::ensure!(waiting > 0, "no event was refused");
+    Ok(waiting)
 }
 
 /// No command gets into a partition, and no wake-up.
 pub async fn full_partition(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let partition = partition_queue(i32::try_from(pick.index(SHAPE.partitions as usize))?);
-    full(chaos, pick, &partition).await
+    let before = chaos.setting.tally.refused.get();
+    let full = full(chaos, pick, &partition).await?;
+    let refused = chaos.setting.tally.refused.get() - before;
+    anyhow::ensure!(refused > 0, "{partition}: no command was refused");
+    Ok(format!("{full}: {refused} commands refused"))
 }
 
 async fn full(chaos: &Chaos, pick: &mut Pick, queue: &str) -> Result<String> {

@@ -1,14 +1,23 @@
 //! Faults of the database.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use chrono::{DateTime, TimeDelta, Utc};
 use nix::sys::signal::Signal;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
 use super::Chaos;
+use super::engines::DATABASE_LOG;
 use crate::pick::Pick;
+
+/// For a server to notice that its clock was set.
+const CLOCK_SET_WITHIN: Duration = Duration::from_secs(3);
+
+/// For the server's counters to tell what has happened.
+const COUNTED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Sessions opened at most, to leave nobody else any.
 const SESSIONS_MAX: usize = 500;
@@ -65,6 +74,7 @@ pub async fn terminate(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     victims.truncate(if pick.chance(40) { victims.len() } else { 2 });
     let query = "select pg_terminate_backend(pid) from unnest($1::int[]) as pid";
     database.execute(query, &[&victims]).await?;
+    anyhow::ensure!(!victims.is_empty(), "nobody is connected");
     Ok(format!("{} sessions", victims.len()))
 }
 
@@ -86,8 +96,13 @@ pub async fn lock_hog(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
         )
         .await?;
     chaos.hold(duration).await;
+    let waits = "select count(*) from pg_stat_activity
+                 where pg_backend_pid() = any (pg_blocking_pids(pid))";
+    let waiting: i64 = database.query_one(waits, &[]).await?.get(0);
     database.batch_execute("rollback").await?;
-    Ok(format!("10 servers and 2 users for {:.1} s", duration.as_secs_f64()))
+    anyhow::ensure!(waiting > 0, "nobody waits for them");
+    let lasted = duration.as_secs_f64();
+    Ok(format!("10 servers and 2 users for {lasted:.1} s, and {waiting} sessions wait"))
 }
 
 /// Somebody locks in the wrong order, again and again.
@@ -97,6 +112,7 @@ pub async fn deadlocks(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     database.batch_execute("set deadlock_timeout = '3s'").await?;
     let until = Instant::now() + pick.millis(4_000, 10_000);
     let mut turns = 0;
+    let before = found_deadlocks(&database).await?;
     while Instant::now() < until && !chaos.stop.is_cancelled() {
         let turn = "begin; select id from users order by id desc for no key update;
                     select pg_sleep(0.05);
@@ -107,24 +123,37 @@ pub async fn deadlocks(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
         turns += 1;
         chaos.hold(pick.millis(50, 300)).await;
     }
-    Ok(format!("{turns} times everything in reverse"))
+    // Sessions count a second late.
+    chaos.hold(COUNTED_WITHIN).await;
+    let found = found_deadlocks(&chaos.installation.database().await?).await? - before;
+    anyhow::ensure!(found > 0, "{turns} times everything in reverse: nobody was in the way");
+    Ok(format!("{turns} times everything in reverse: {found} deadlocks"))
+}
+
+async fn found_deadlocks(database: &Client) -> Result<i64> {
+    let query = "select deadlocks from pg_stat_database where datname = current_database()";
+    Ok(database.query_one(query, &[]).await?.get(0))
 }
 
 /// Nobody gets a new session, and those that there are end.
 pub async fn exhausted(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let first = chaos.installation.database().await?;
-    let mut taken = Vec::new();
+    let (mut taken, mut refused) = (Vec::new(), false);
     for _ in 0..2 {
         while taken.len() < SESSIONS_MAX && !chaos.stop.is_cancelled() {
             match chaos.installation.database().await {
                 Ok(session) => taken.push(session),
-                Err(_) => break,
+                Err(_) => {
+                    refused = true;
+                    break;
+                }
             }
         }
         let victims = sessions_of_workers(&first).await?;
         let query = "select pg_terminate_backend(pid) from unnest($1::int[]) as pid";
         first.execute(query, &[&victims]).await?;
     }
+    anyhow::ensure!(refused || chaos.stop.is_cancelled(), "there are more than {SESSIONS_MAX}");
     let duration = pick.millis(2_000, 8_000);
     chaos.hold(duration).await;
     Ok(format!("{} sessions taken for {:.1} s", taken.len(), duration.as_secs_f64()))
@@ -142,13 +171,17 @@ async fn sessions_of_workers(database: &Client) -> Result<Vec<i32>> {
 pub async fn disk_full(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let ballast = chaos.engines()?.ballast().context("its disk is not one of its own")?;
     let file = ballast.clone();
+    let before = chaos.engines()?.lines_in_log(DATABASE_LOG, NO_ROOM);
     let filled = tokio::task::spawn_blocking(move || fill(&file)).await;
     let duration = pick.millis(2_000, 8_000);
     chaos.hold(duration).await;
     std::fs::remove_file(&ballast).context("making room again")?;
     // What could not be written may have brought it down.
     chaos.engines()?.start_database(&chaos.installation).await?;
-    Ok(format!("{} MB more for {:.1} s", filled? >> 20, duration.as_secs_f64()))
+    let failed = chaos.engines()?.lines_in_log(DATABASE_LOG, NO_ROOM) - before;
+    anyhow::ensure!(failed > 0, "nobody wanted to write");
+    let (size, lasted) = (filled? >> 20, duration.as_secs_f64());
+    Ok(format!("{size} MB more for {lasted:.1} s: {failed} writes failed"))
 }
 
 /// Writes until there is no more room; returns how much.
@@ -165,16 +198,60 @@ fn fill(file: &std::path::Path) -> usize {
     written
 }
 
+/// In the database's log.
+const NO_ROOM: &str = "No space left on device";
+const READ_ONLY: &str = "in a read-only transaction";
+
 /// As when connected to a standby.
 pub async fn read_only(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let database = chaos.installation.database().await?;
+    let before = chaos.engines()?.lines_in_log(DATABASE_LOG, READ_ONLY);
     database.batch_execute("set default_transaction_read_only = off").await?;
     database.batch_execute("alter system set default_transaction_read_only = on").await?;
     database.batch_execute("select pg_reload_conf()").await?;
     let duration = pick.millis(2_000, 10_000);
     chaos.hold(duration).await;
     writable(&database).await?;
-    Ok(format!("for {:.1} s", duration.as_secs_f64()))
+    let refused = chaos.engines()?.lines_in_log(DATABASE_LOG, READ_ONLY) - before;
+    anyhow::ensure!(refused > 0, "nobody wanted to write");
+    Ok(format!("for {:.1} s: {refused} statements refused", duration.as_secs_f64()))
+}
+
+/// The database's clock is set back by five minutes, while it runs, and later is right again.
+pub async fn clock_back(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let engines = chaos.engines()?;
+    if !engines.has_clock() {
+        engines.stop_database(Signal::SIGINT).await?;
+        engines.start_database_with_clock(&chaos.installation).await?;
+        chaos.hold(pick.millis(3_000, 6_000)).await;
+    }
+    chaos.ground.set_back.store(true, Ordering::Relaxed);
+    engines.set_clock(FIVE_MINUTES_BACK)?;
+    let back = clock_is(chaos, TimeDelta::minutes(-5)).await;
+    let duration = pick.millis(8_000, 20_000);
+    chaos.hold(duration).await;
+    engines.set_clock("+0")?;
+    clock_is(chaos, TimeDelta::zero()).await?;
+    Ok(format!("by {} s for {:.1} s", -back?.num_seconds(), duration.as_secs_f64()))
+}
+
+/// As libfaketime understands it.
+const FIVE_MINUTES_BACK: &str = "-300";
+
+/// Waits until a session's clock is so far from ours, and returns how far it is.
+async fn clock_is(chaos: &Chaos, wanted: TimeDelta) -> Result<TimeDelta> {
+    let until = Instant::now() + CLOCK_SET_WITHIN;
+    loop {
+        let database = chaos.installation.database().await?;
+        let theirs: DateTime<Utc> =
+            database.query_one("select clock_timestamp()", &[]).await?.get(0);
+        let offset = theirs - chaos.ground.clock.now();
+        if (offset - wanted).abs() < TimeDelta::seconds(1) {
+            return Ok(offset);
+        }
+        anyhow::ensure!(Instant::now() < until, "its clock is off by {offset}, not {wanted}");
+        sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// Takes back what [`read_only`] did.

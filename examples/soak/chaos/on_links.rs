@@ -6,13 +6,14 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Chaos;
-use super::proxy::{Link, Weather};
+use super::proxy::{Harm, Link, Weather};
 use crate::pick::Pick;
 
 pub async fn reset(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let links = chaos.links.some(pick);
+    let before = harm(&links);
     links.iter().for_each(|link| link.reset());
-    Ok(named(&links))
+    Ok(format!("{}: {}", named(&links), harmed(&links, before)?))
 }
 
 /// Nothing gets through, and nobody is told; afterwards it all arrives late, or never.
@@ -66,6 +67,7 @@ pub async fn refuse(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let weather = Weather { closed: true, ..Weather::default() };
     links.iter().for_each(|link| link.set(weather.clone()));
     links.iter().for_each(|link| link.reset());
+    // Those who were there come back at once, and are refused.
     storm(chaos, pick, links, weather, (2_000, 15_000)).await
 }
 
@@ -80,13 +82,15 @@ pub async fn lost_confirms(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
 }
 
 async fn lost(chaos: &Chaos, pick: &mut Pick, weather: Weather) -> Result<String> {
-    let link = one(&chaos.links.to_broker, pick);
-    link.set(weather);
+    let links = vec![one(&chaos.links.to_broker, pick)];
+    let before = harm(&links);
+    links[0].set(weather);
     chaos.hold(pick.millis(200, 4_000)).await;
     // What was held is dropped with the connections.
-    link.reset();
-    link.set(Weather::default());
-    Ok(link.name.clone())
+    links[0].reset();
+    links[0].set(Weather::default());
+    anyhow::ensure!(harm(&links).pieces > before.pieces, "{}: nothing was said", links[0].name);
+    Ok(format!("{}: {}", links[0].name, harmed(&links, before)?))
 }
 
 /// An owner of partitions loses the database and keeps the broker, or the other way round.
@@ -111,16 +115,43 @@ async fn storm(
     weather: Weather,
     (from, through): (u64, u64),
 ) -> Result<String> {
+    let before = harm(&links);
     links.iter().for_each(|link| link.set(weather.clone()));
     let duration = pick.millis(from, through);
     chaos.hold(duration).await;
+    let harmed = harmed(&links, before);
     let broken = pick.chance(40);
     if broken {
         links.iter().for_each(|link| link.reset());
     }
     links.iter().for_each(|link| link.set(Weather::default()));
     let then = if broken { ", then reset" } else { "" };
-    Ok(format!("{}: {weather} for {}{then}", named(&links), seconds(duration)))
+    Ok(format!("{}: {weather} for {}{then}; {}", named(&links), seconds(duration), harmed?))
+}
+
+fn harm(links: &[Arc<Link>]) -> Harm {
+    links.iter().map(|link| link.harm()).fold(Harm::default(), |sum, harm| Harm {
+        broken: sum.broken + harm.broken,
+        refused: sum.refused + harm.refused,
+        pieces: sum.pieces + harm.pieces,
+    })
+}
+
+/// What has been done to whom since then; an error if nobody has noticed anything.
+fn harmed(links: &[Arc<Link>], before: Harm) -> Result<String> {
+    let now = harm(links);
+    let counts = [
+        (now.broken - before.broken, "connections broken"),
+        (now.refused - before.refused, "refused"),
+        (now.pieces - before.pieces, "pieces of data hit"),
+    ];
+    let counts: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    anyhow::ensure!(!counts.is_empty(), "{}: nobody was on the way", named(links));
+    Ok(counts.join(", "))
 }
 
 fn seconds(duration: Duration) -> String {

@@ -36,8 +36,36 @@ pub async fn duplicates(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     intents.extend(again);
     pick.shuffle(&mut intents);
     let count = intents.len();
+    anyhow::ensure!(count > 0, "{} has sent nothing yet", terminal.id);
     send(&terminal, intents).await?;
     Ok(format!("{count} commands of {}", terminal.id))
+}
+
+/// Ids that were used for one command are used for another.
+pub async fn reuse_ids(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let terminal = chaos.terminals[pick.index(chaos.terminals.len())].clone();
+    let mut intents: Vec<Intent> = {
+        let record = terminal.record();
+        // Once each, and only ids that are known to be taken.
+        let free = |id: &String| !record.reused.contains_key(id);
+        let taken = |id: &String| record.answer_to(id).is_some();
+        let ids = record.sent.iter().filter(|(_, sent)| sent.intent.reservation.is_some());
+        let ids = ids.filter(|(id, _)| free(id) && taken(id));
+        ids.map(|(id, sent)| otherwise(id, &sent.intent)).collect()
+    };
+    anyhow::ensure!(!intents.is_empty(), "{} has changed nothing yet", terminal.id);
+    intents.sort_unstable_by(|a, b| a.command.message_id.cmp(&b.command.message_id));
+    pick.shuffle(&mut intents);
+    intents.truncate(BURST);
+    let count = intents.len();
+    send(&terminal, intents).await?;
+    Ok(format!("{count} of {}", terminal.id))
+}
+
+/// Another command under the id of a reconfirmation or a withdrawal.
+fn otherwise(id: &str, intent: &Intent) -> Intent {
+    let server = intent.command.server.as_deref().unwrap_or_default();
+    unasked(Command::withdraw(id, server, Uuid::nil()), &[crate::record::MISMATCH])
 }
 
 /// Reservations are reconfirmed and given back before they exist.
@@ -127,6 +155,7 @@ pub async fn wake_ups(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
             ..by_hand(DUE_EXCHANGE, &Uuid::new_v4().to_string(), wake_up::encode(wake).into_bytes())
         })
         .collect();
+    anyhow::ensure!(!messages.is_empty(), "there is no deadline yet");
     publish(chaos, &messages).await?;
     Ok(format!("{} for {} deadlines", messages.len(), rows.len()))
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::Chaos;
+use super::swarm::{WRONG_CLOCKS, clock};
 use crate::pick::Pick;
 use crate::siege::Blow;
+use crate::workers::Environment;
 
 pub async fn kill(chaos: &Chaos, _: &mut Pick) -> Result<String> {
     chaos.siege.lock().await.blow(Blow::Kill).await
@@ -60,8 +62,40 @@ async fn frozen(chaos: &Chaos, pick: &mut Pick, duration: Duration) -> Result<St
         siege.workers.freeze(victim)?
     };
     chaos.hold(duration).await;
+    let told = taken_over(chaos).await;
     chaos.siege.lock().await.workers.thaw()?;
-    Ok(format!("{name} for {:.1} s", duration.as_secs_f64()))
+    Ok(format!("{name} for {:.1} s{}", duration.as_secs_f64(), told.unwrap_or_default()))
+}
+
+/// What others consume at the moment.
+async fn taken_over(chaos: &Chaos) -> Result<String> {
+    let query = "select count(distinct partition), count(distinct id) from workers, unnest(partitions) as partition
+                 where heartbeat_at > clock_timestamp() - interval '5 s'";
+    let row = chaos.installation.database().await?.query_one(query, &[]).await?;
+    let (partitions, workers): (i64, i64) = (row.get(0), row.get(1));
+    Ok(format!("; {partitions} partitions are consumed by {workers} workers"))
+}
+
+/// One is replaced by one whose clock is wrong, which later is replaced in turn.
+pub async fn wrong_clock(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let how = pick.weighted(&WRONG_CLOCKS);
+    let variables = clock(how).context("there is no libfaketime")?;
+    let duration = pick.millis(8_000, 20_000);
+    let name = replace_with(chaos, Some(variables)).await?;
+    chaos.hold(duration).await;
+    replace_with(chaos, None).await?;
+    Ok(format!("{name}: {how} for {:.1} s", duration.as_secs_f64()))
+}
+
+/// Whoever is in the first place is killed, and comes back with other variables beside its own.
+async fn replace_with(chaos: &Chaos, variables: Option<Environment>) -> Result<String> {
+    let mut siege = chaos.siege.lock().await;
+    siege.workers.vary(0, variables.unwrap_or_default());
+    siege.workers.kill_in_place(0)?;
+    while siege.workers.count() < siege.workers.places() {
+        siege.workers.start()?;
+    }
+    siege.workers.name_in_place(0).context("there is no worker")
 }
 
 /// Workers come and go every second.

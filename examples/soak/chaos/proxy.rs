@@ -2,8 +2,8 @@
 //! drawn from a seed.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -39,6 +39,20 @@ pub struct Weather {
     pub cut_after: Option<u64>,
 }
 
+impl Weather {
+    fn holds(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Up => self.hold_up,
+            Direction::Down => self.hold_down,
+        }
+    }
+
+    /// Whether what goes that way does not arrive as it should.
+    fn harms(&self, direction: Direction) -> bool {
+        self.holds(direction) || self.latency.is_some() || self.rate.is_some() || self.sliced
+    }
+}
+
 /// From those who connected, or to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
@@ -53,6 +67,17 @@ enum End {
     Cut,
 }
 
+/// What a way has done to those who went along it, since it was opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Harm {
+    /// Connections broken.
+    pub broken: u64,
+    /// Connections refused.
+    pub refused: u64,
+    /// Pieces of data that came late, in bits, or never.
+    pub pieces: u64,
+}
+
 /// One way to an engine, with a port of its own.
 pub struct Link {
     pub name: String,
@@ -61,6 +86,9 @@ pub struct Link {
     /// Counts resets of everything that is connected.
     resets: watch::Sender<u64>,
     connections: AtomicU64,
+    /// Where new connections lead.
+    engine: Mutex<SocketAddr>,
+    harm: Mutex<Harm>,
     seed: u64,
 }
 
@@ -75,9 +103,11 @@ impl Link {
             weather: watch::Sender::new(Weather::default()),
             resets: watch::Sender::new(0),
             connections: AtomicU64::new(0),
+            engine: Mutex::new(engine),
+            harm: Mutex::default(),
             seed,
         });
-        tokio::spawn(link.clone().listen(listener, engine));
+        tokio::spawn(link.clone().listen(listener));
         Ok(link)
     }
 
@@ -85,25 +115,43 @@ impl Link {
         self.weather.send_replace(weather);
     }
 
+    /// New connections lead to another engine; the old ones stay where they are.
+    pub fn lead_to(&self, engine: SocketAddr) {
+        *self.engine.lock().expect("no panics") = engine;
+    }
+
+    pub fn harm(&self) -> Harm {
+        *self.harm.lock().expect("no panics")
+    }
+
+    fn harmed(&self, harm: impl FnOnce(&mut Harm)) {
+        harm(&mut self.harm.lock().expect("no panics"));
+    }
+
     /// Breaks every connection.
     pub fn reset(&self) {
+        self.harmed(|harm| harm.broken += self.resets.receiver_count() as u64);
         self.resets.send_modify(|count| *count += 1);
     }
 
-    async fn listen(self: Arc<Self>, listener: TcpListener, engine: SocketAddr) {
+    async fn listen(self: Arc<Self>, listener: TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((client, _)) => drop(tokio::spawn(self.clone().serve(client, engine))),
+                Ok((client, _)) => drop(tokio::spawn(self.clone().serve(client))),
                 Err(_) => sleep(Duration::from_millis(50)).await,
             }
         }
     }
 
-    async fn serve(self: Arc<Self>, mut client: TcpStream, engine: SocketAddr) {
+    async fn serve(self: Arc<Self>, mut client: TcpStream) {
+        let engine = *self.engine.lock().expect("no panics");
         let mut resets = self.resets.subscribe();
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
         let closed = self.weather.borrow().closed;
         let server = if closed { None } else { TcpStream::connect(engine).await.ok() };
+        if closed {
+            self.harmed(|harm| harm.refused += 1);
+        }
         let Some(mut server) = server else {
             client.set_zero_linger().ok();
             return;
@@ -149,6 +197,9 @@ impl Link {
                 }
             };
             let Some(count @ 1..) = read.ok() else { break };
+            if weather.borrow().harms(direction) {
+                self.harmed(|harm| harm.pieces += 1);
+            }
             open_way(&mut weather, direction).await;
             let now = weather.borrow().clone();
             let left = now.cut_after.map(|limit| limit.saturating_sub(passed));
@@ -157,6 +208,7 @@ impl Link {
                 break;
             }
             if fits < count {
+                self.harmed(|harm| harm.broken += 1);
                 return End::Cut;
             }
             passed += count as u64;
@@ -169,11 +221,7 @@ impl Link {
 /// Waits while the way is held: what has been read meanwhile arrives afterwards, as it would after a
 /// cable was plugged in again.
 async fn open_way(weather: &mut watch::Receiver<Weather>, direction: Direction) {
-    let open = |now: &Weather| match direction {
-        Direction::Up => !now.hold_up,
-        Direction::Down => !now.hold_down,
-    };
-    weather.wait_for(open).await.ok();
+    weather.wait_for(|now| !now.holds(direction)).await.ok();
 }
 
 async fn forward(

@@ -38,7 +38,7 @@ impl Swarm {
         let settings = vec![
             ("HOLDFAST_BATCH_MAX", pick.weighted(&[(60, 256), (20, 32), (20, 4)]).to_string()),
             ("HOLDFAST_SWEEP_INTERVAL_SECONDS", pick.number(2, 8).to_string()),
-            ("HOLDFAST_LADDER", pick.weighted(&[(85, "on"), (15, "off")]).to_owned()),
+            ("HOLDFAST_LADDER", ladder(pick.weighted(&[(85, "on"), (15, "off")]), only)),
         ];
         let workers = pick.index(3) + 2;
         Ok(Self { faults, workers, settings, wrong_clock: wrong_clock(&mut pick) })
@@ -56,19 +56,31 @@ impl Swarm {
     }
 }
 
+/// An hour ahead or behind, or ten times as fast.
+pub const WRONG_CLOCKS: [(u32, &str); 3] = [(40, "+3600s"), (40, "-3600s"), (20, "+0 x10")];
+
 /// In every other run, if there is a library for it.
 fn wrong_clock(pick: &mut Pick) -> Option<(usize, Environment)> {
-    // An hour ahead or behind, or ten times as fast.
-    let how = pick.weighted(&[(40, "+3600s"), (40, "-3600s"), (20, "+0 x10")]);
+    let how = pick.weighted(&WRONG_CLOCKS);
     let wrong = pick.chance(50);
-    let library = std::env::var("HOLDFAST_FAKETIME").ok().filter(|_| wrong)?;
-    let variables = vec![
+    Some((0, clock(how).filter(|_| wrong)?))
+}
+
+/// With a clock that is off; `None` if there is no library for it.
+pub fn clock(how: &str) -> Option<Environment> {
+    let library = std::env::var("HOLDFAST_FAKETIME").ok()?;
+    Some(vec![
         ("LD_PRELOAD", library),
         ("FAKETIME", how.to_owned()),
         // Or nothing would wait as long as it should, which is no matter of clocks.
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-    ];
-    Some((0, variables))
+    ])
+}
+
+/// Without it there is nothing to purge.
+fn ladder(drawn: &str, only: &[String]) -> String {
+    let needed = only.iter().any(|name| name == "ladder-purged");
+    if needed { "on" } else { drawn }.to_owned()
 }
 
 fn named(names: &[String]) -> Result<Vec<&'static Fault>> {

@@ -16,11 +16,13 @@ pub struct Timeline {
     counts: Mutex<BTreeMap<&'static str, (usize, usize)>>,
     /// What lasts at the moment.
     current: Mutex<Vec<&'static str>>,
+    /// Faults that were asked for by name.
+    wanted: Vec<String>,
 }
 
 impl Timeline {
-    pub fn new(began: Instant) -> Self {
-        Self { began, counts: Mutex::default(), current: Mutex::default() }
+    pub fn new(began: Instant, wanted: Vec<String>) -> Self {
+        Self { began, counts: Mutex::default(), current: Mutex::default(), wanted }
     }
 
     pub fn begin(&self, name: &'static str) -> Instant {
@@ -59,6 +61,17 @@ impl Timeline {
     /// How many were brought about.
     pub fn done(&self) -> usize {
         self.counts.lock().expect("no panics").values().map(|(done, _)| done).sum()
+    }
+
+    pub fn is_wanted(&self, fault: &Fault) -> bool {
+        self.wanted.iter().any(|name| name == fault.name)
+    }
+
+    /// Faults that were asked for and never brought about.
+    pub fn missing(&self) -> Vec<String> {
+        let counts = self.counts.lock().expect("no panics");
+        let done = |name: &String| counts.get(name.as_str()).is_some_and(|(done, _)| *done > 0);
+        self.wanted.iter().filter(|name| !done(name)).cloned().collect()
     }
 
     pub fn print(&self) {

@@ -189,6 +189,7 @@ fn besieged(seen: &Seen<'_>, ledger: &Ledger, tally: &Tally) -> Check {
     if seen.ground.chaos {
         let mut check = Check::new("faults were brought about");
         check.checked = seen.timeline.done();
+        check.wrong.extend(seen.timeline.missing());
         return check;
     }
     let mut check = Check::new("workers were killed and stopped, and bills came again");

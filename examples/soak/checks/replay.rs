@@ -2,6 +2,7 @@
 //! finds what was refused wrongly.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
 use holdfast::domain::interval::Interval;
@@ -23,6 +24,9 @@ use crate::record::Sent;
 /// A transaction can have its place in the order, and not be committed, for so long. Until then a
 /// request on another server does not see that it gives the same user something back.
 const IN_FLIGHT: i64 = 35 * SECOND;
+
+/// By so much the database's clock may have been set back, and ahead again.
+const SET_BACK: i64 = 300 * SECOND;
 
 /// What happened at one place of the order.
 enum Event<'a> {
@@ -68,6 +72,8 @@ struct Replay {
     tally: Tally,
     /// By terminal and message id.
     commands: HashMap<(String, String), Command>,
+    /// For so long, by the database's clock, a change may not have been seen.
+    in_flight: i64,
 }
 
 impl Replay {
@@ -101,7 +107,9 @@ impl Replay {
             rows: Vec::new(),
             memos: HashMap::new(),
         };
-        Self { truth, tally: Tally::default(), commands }
+        let set_back = seen.ground.set_back.load(Ordering::Relaxed);
+        let in_flight = if set_back { IN_FLIGHT + SET_BACK } else { IN_FLIGHT };
+        Self { truth, tally: Tally::default(), commands, in_flight }
     }
 
     /// Returns what is wrong with how a command was decided.
@@ -179,17 +187,17 @@ impl Replay {
     /// Whether an answer is right if nothing is known of what its user was given on other servers
     /// lately. Where another reason refuses a request, its user is not locked.
     fn right_before(&self, command: &Command, answer: &Answer, user: &UserId) -> bool {
-        let mut replay =
-            Replay { truth: self.truth.clone(), tally: Tally::default(), commands: HashMap::new() };
+        let mut truth = self.truth.clone();
         let server = command.server.as_ref();
-        replay.truth.rows.retain(|row| row.user != *user || !self.taken_lately(row, server));
-        replay.truth.memos.remove(&(command.terminal.clone(), command.message_id.clone()));
-        replay.judge(command).is_ok_and(|expected| differs(answer, &expected).is_none())
+        truth.rows.retain(|row| row.user != *user || !self.taken_lately(row, server));
+        truth.memos.remove(&(command.terminal.clone(), command.message_id.clone()));
+        let said = truth.judge(&[Step::Command(command.clone())], &[], &mut Tally::default());
+        matches!(said.said.last(), Some(Said::Decided(other)) if differs(answer, other).is_none())
     }
 
     /// A row as it looks to those who do not see what was changed on it lately.
     fn not_given_back(&self, row: &Row, server: Option<&ServerId>) -> Row {
-        let lately = |at: Option<i64>| at.is_some_and(|at| at >= self.truth.now - IN_FLIGHT);
+        let lately = |at: Option<i64>| at.is_some_and(|at| at >= self.truth.now - self.in_flight);
         // On the same server whoever gives back is waited for.
         let unseen =
             Some(&row.server) != server && (lately(row.settled_at) || lately(row.reconfirmed_at));
@@ -201,7 +209,7 @@ impl Replay {
 
     /// Whether a row may not have been seen by a request on another server that was accepted.
     fn taken_lately(&self, row: &Row, server: Option<&ServerId>) -> bool {
-        Some(&row.server) != server && row.held_at >= self.truth.now - IN_FLIGHT
+        Some(&row.server) != server && row.held_at >= self.truth.now - self.in_flight
     }
 
     /// Returns what is wrong with a change.

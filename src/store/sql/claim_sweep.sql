@@ -4,4 +4,5 @@ insert into sweeps (partition, swept_at)
 select partition, clock_timestamp() from generate_series(0, $1::integer - 1) as partition
 on conflict (partition) do update set swept_at = excluded.swept_at
     where sweeps.swept_at < clock_timestamp() - make_interval(secs => $2::double precision)
+       or sweeps.swept_at > clock_timestamp() -- the clock was set back
 returning partition
