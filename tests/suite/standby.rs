@@ -40,6 +40,6 @@ async fn a_connection_to_one_is_refused() {
     stack.execute(&format!("alter database {database} set {setting} = on"), &[]).await;
     assert!(pool.get().await.is_err(), "new sessions may not write");
     stack.execute(&format!("alter database {database} reset {setting}"), &[]).await;
-    pool.get().await.expect("they may again");
+    drop(pool.get().await.expect("they may again"));
     stack.finish().await;
 }
