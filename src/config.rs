@@ -10,7 +10,7 @@
 //! | `DATABASE_URL`, `DATABASE_URL_FILE` (secret) | `--database-url`, `--database-url-file` | |
 //! | `AMQP_URL`, `AMQP_URL_FILE` (secret) | `--amqp-url`, `--amqp-url-file` | |
 //! | `RABBITMQ_MANAGEMENT_URL`, `RABBITMQ_MANAGEMENT_URL_FILE` (secret) | `--rabbitmq-management-url`, `--rabbitmq-management-url-file` | |
-//! | `RUST_LOG` | `--log-filter` | `info` for a worker, otherwise `warn,lapin=off` |
+//! | `RUST_LOG` | `--log-filter` | `info,lapin=off` for a worker, otherwise `warn,lapin=off` |
 //! | `HOLDFAST_LOG_FORMAT` | `--log-format` | `text` |
 //! | `HOLDFAST_BATCH_MAX` | `--batch-max` | 256 |
 //! | `HOLDFAST_DRAIN_GRACE_SECONDS` | `--drain-grace-seconds` | 20 |

@@ -26,8 +26,8 @@ pub struct Flags {
     /// File with that URL [env: RABBITMQ_MANAGEMENT_URL_FILE]
     #[arg(long, global = true, hide_short_help = true, value_name = "PATH")]
     rabbitmq_management_url_file: Option<String>,
-    /// What to log, such as debug or info,holdfast=debug; default info for a worker, otherwise
-    /// warn,lapin=off [env: RUST_LOG]
+    /// What to log, such as debug or info,holdfast=debug; default info,lapin=off for a worker,
+    /// otherwise warn,lapin=off [env: RUST_LOG]
     #[arg(long, global = true, hide_short_help = true, value_name = "FILTER")]
     log_filter: Option<String>,
     /// How to log: text (default) or json [env: HOLDFAST_LOG_FORMAT]

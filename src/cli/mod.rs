@@ -179,10 +179,11 @@ impl Command {
     }
 
     /// What it logs unless told otherwise: a worker has only its log, a command has its output. What
-    /// the broker's client library has to say is in a command's own errors.
+    /// the broker's client library has to say is in our own errors; of a lock that two workers try
+    /// for, as they do when they start together, it speaks as of an error.
     fn log_default(&self) -> &'static str {
         match self {
-            Command::Worker(_) => "info",
+            Command::Worker(_) => "info,lapin=off",
             _ => "warn,lapin=off",
         }
     }
