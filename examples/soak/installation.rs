@@ -35,9 +35,10 @@ const AT_ONCE: usize = 8;
 /// Told apart from what else is drawn from the seed.
 const PURPOSE: u64 = u64::MAX / 2;
 
-/// Every so many users have a quota, or a number of holds, that gets used up.
+/// Every so many users have a quota, or a number of holds, that gets used up, in a short run too: most
+/// lives take a few seconds of it.
 const SMALL_EVERY: usize = 8;
-const SMALL_QUOTA_SECONDS: i64 = 300;
+const SMALL_QUOTA_SECONDS: i64 = 50;
 const SMALL_HOLDS: i32 = 25;
 
 pub struct Installation {
