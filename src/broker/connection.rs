@@ -13,6 +13,7 @@ use url::Url;
 
 use super::screened::{Screened, ScreeningReactor};
 use super::{BrokerError, bounded};
+use crate::message::envelope::BODY_LEN_MAX;
 use crate::tls;
 
 /// Heartbeat, in seconds, when the URL does not say one. A half-open peer is noticed after two;
@@ -120,20 +121,31 @@ impl Endpoint {
 
     /// Connects; `name` is what operators see in the broker's list of connections.
     pub async fn connect(&self, name: &str) -> Result<Connection, BrokerError> {
-        self.connect_with(self.uri.clone(), name).await
+        self.connect_with(self.uri.clone(), name, None).await
     }
 
     /// The same for a connection that does not consume.
     pub async fn connect_to_publish(&self, name: &str) -> Result<Connection, BrokerError> {
         let mut uri = self.uri.clone();
         uri.query.frame_max.get_or_insert(PUBLISHING_FRAME_MAX);
-        self.connect_with(uri, name).await
+        self.connect_with(uri, name, None).await
     }
 
-    async fn connect_with(&self, uri: AMQPUri, name: &str) -> Result<Connection, BrokerError> {
+    /// The same for a connection that consumes commands: of a body that is too long for one, as much
+    /// arrives as shows that it is, and of many headers those that are read.
+    pub async fn connect_for_commands(&self, name: &str) -> Result<Connection, BrokerError> {
+        self.connect_with(self.uri.clone(), name, Some(BODY_LEN_MAX + 1)).await
+    }
+
+    async fn connect_with(
+        &self,
+        uri: AMQPUri,
+        name: &str,
+        body_len_max: Option<usize>,
+    ) -> Result<Connection, BrokerError> {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        bounded(format!("connecting to {}", self.shown), connect(uri, self.tls.clone(), properties))
-            .await
+        let connecting = connect(uri, self.tls.clone(), properties, body_len_max);
+        bounded(format!("connecting to {}", self.shown), connecting).await
     }
 }
 
@@ -142,6 +154,7 @@ async fn connect(
     uri: AMQPUri,
     tls: Option<Arc<ClientConfig>>,
     properties: ConnectionProperties,
+    body_len_max: Option<usize>,
 ) -> lapin::Result<Connection> {
     let tokio = Runtime::tokio_current();
     let reactor = ScreeningReactor(tokio.clone());
@@ -154,7 +167,11 @@ async fn connect(
             Some(trust) => stream.into_rustls(&RustlsConnector::from(trust.clone()), &host).await?,
             None => stream,
         };
-        Ok(AsyncTcpStream::Plain(Screened::new(stream)))
+        let screened = match body_len_max {
+            Some(len_max) => Screened::cutting(stream, len_max),
+            None => Screened::new(stream),
+        };
+        Ok(AsyncTcpStream::Plain(screened))
     };
     Connection::connector(uri, runtime, open, properties).await
 }

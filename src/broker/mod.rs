@@ -5,10 +5,12 @@
 
 pub mod accounts;
 pub mod asyncapi;
+pub mod bodies;
 pub mod canary;
 pub mod connection;
 pub mod consumer;
 pub mod delay;
+pub mod headers;
 pub mod management;
 pub mod publisher;
 pub mod removal;

@@ -13,13 +13,18 @@
 //! - properties that cannot be read at all are left out, and with them the account: a dead letter.
 
 const METHOD: u8 = 1;
-const HEADER: u8 = 2;
+/// Kind of a content header.
+pub const HEADER: u8 = 2;
+/// Kind of a part of a body.
+pub const BODY: u8 = 3;
 /// Kind, channel and length.
 pub const HEAD_LEN: usize = 7;
 /// The octet behind a frame's payload.
-const TAIL_LEN: usize = 1;
+pub const TAIL_LEN: usize = 1;
 /// Class, weight and the body's size: what stands before the property flags.
-const CONTENT_LEN: usize = 12;
+pub const CONTENT_LEN: usize = 12;
+/// Where in a content header the body's size stands.
+pub const SIZE_AT: usize = 4;
 /// Frames with properties are as long as the broker's `frame_max` at most, 128 KiB unless set
 /// higher. Above this one they pass unseen, so that a broken stream cannot ask for more memory.
 const SCREENED_MAX: usize = 16 << 20;
@@ -109,7 +114,7 @@ fn properties(payload: &mut [u8]) -> Option<()> {
 }
 
 /// What is left of a payload.
-struct Walk<'a>(&'a mut [u8]);
+pub(super) struct Walk<'a>(pub(super) &'a mut [u8]);
 
 impl<'a> Walk<'a> {
     fn take(&mut self, len: usize) -> Option<&'a mut [u8]> {
@@ -125,7 +130,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A short string.
-    fn text(&mut self) -> Option<()> {
+    pub(super) fn text(&mut self) -> Option<()> {
         let len = self.take(1)?[0];
         to_utf8(self.take(usize::from(len))?);
         Some(())
@@ -140,7 +145,8 @@ impl<'a> Walk<'a> {
         Some(())
     }
 
-    fn value(&mut self) -> Option<()> {
+    /// A header's value, its kind first.
+    pub(super) fn value(&mut self) -> Option<()> {
         let kind = self.take(1)?;
         match kind[0] {
             b'V' => {}

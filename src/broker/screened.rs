@@ -1,4 +1,5 @@
-//! A connection's stream of bytes, screened while it is read; see [`screen`](super::screen).
+//! A connection's stream of bytes, screened while it is read; see [`screen`], [`bodies`](super::bodies)
+//! and [`headers`].
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
@@ -13,7 +14,12 @@ use futures::Stream;
 use futures::io::{AsyncRead, AsyncWrite};
 use lapin::AsyncTcpStream;
 
-use super::screen::{self, Frame};
+use super::bodies::{Bodies, Plan};
+use super::headers;
+use super::screen::{self, BODY, Frame};
+
+/// How much room is made at a time for the rest of a frame: its length is no more than a claim.
+const READ_LEN_MAX: usize = 16 << 10;
 
 /// What a connection is made of without any screening.
 pub type Plain = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
@@ -22,8 +28,10 @@ pub type Plain = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 /// everything else as it comes.
 pub struct Screened<S> {
     stream: S,
-    /// How much of what comes next passes unseen.
-    passing: usize,
+    /// What is to be done with what comes next, before anything is looked at again.
+    plan: Plan,
+    /// Cuts bodies, if they and headers are to be cut.
+    bodies: Option<Bodies>,
     /// A frame that was not complete when it was met.
     held: Vec<u8>,
     /// How much of the held frame has been given out, once it is complete.
@@ -33,7 +41,12 @@ pub struct Screened<S> {
 impl<S> Screened<S> {
     /// Screens what is read from `stream`.
     pub fn new(stream: S) -> Self {
-        Self { stream, passing: 0, held: Vec::new(), given: None }
+        Self { stream, plan: Plan::default(), bodies: None, held: Vec::new(), given: None }
+    }
+
+    /// The same, and cuts bodies to `len_max`, and headers to those that are read.
+    pub fn cutting(stream: S, len_max: usize) -> Self {
+        Self { bodies: Some(Bodies::cut_to(len_max)), ..Self::new(stream) }
     }
 
     /// Mends what has arrived, keeps back a frame that is not complete, and returns how many bytes
@@ -41,16 +54,16 @@ impl<S> Screened<S> {
     fn screen(&mut self, arrived: &mut [u8]) -> usize {
         let (mut at, mut len) = (0, arrived.len());
         loop {
-            let passed = self.passing.min(len - at);
-            self.passing -= passed;
-            at += passed;
+            (at, len) = self.plan.apply(arrived, at, len);
             if at == len {
                 return at;
             }
             match screen::look(&arrived[at..len]) {
-                Frame::Opaque(frame) => self.passing = frame,
+                Frame::Opaque(frame) => {
+                    self.plan = plan(&mut self.bodies, &mut arrived[at..len], frame);
+                }
                 Frame::Whole(frame) => {
-                    let kept = screen::mend(&mut arrived[at..at + frame]);
+                    let kept = mend(&mut self.bodies, &mut arrived[at..at + frame]);
                     if kept < frame {
                         arrived.copy_within(at + frame..len, at + kept);
                         len -= frame - kept;
@@ -79,14 +92,31 @@ impl<S> Screened<S> {
     }
 }
 
+/// Mends a whole frame and returns its new length.
+fn mend(bodies: &mut Option<Bodies>, frame: &mut [u8]) -> usize {
+    let kept = screen::mend(frame);
+    let Some(bodies) = bodies else { return kept };
+    bodies.announce(&mut frame[..kept]);
+    headers::thin(&mut frame[..kept])
+}
+
+/// What becomes of a frame of length `frame` that begins with `head`.
+fn plan(bodies: &mut Option<Bodies>, head: &mut [u8], frame: usize) -> Plan {
+    match bodies {
+        Some(bodies) if head[0] == BODY => bodies.plan(head),
+        _ => Plan::pass(frame),
+    }
+}
+
 impl<S: AsyncRead + Unpin> Screened<S> {
-    /// Reads more of the held frame, not a byte beyond it. Ready with `false` at the stream's end.
+    /// Reads more of the held frame, not a byte beyond it, until it can be given out or is left out.
+    /// Ready with `false` at the stream's end.
     fn poll_complete(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
             match screen::look(&self.held) {
                 Frame::Missing(missing) => {
                     let at = self.held.len();
-                    self.held.resize(at + missing, 0);
+                    self.held.resize(at + missing.min(READ_LEN_MAX), 0);
                     let read = Pin::new(&mut self.stream).poll_read(cx, &mut self.held[at..]);
                     let arrived = if let Poll::Ready(Ok(arrived)) = &read { *arrived } else { 0 };
                     self.held.truncate(at + arrived);
@@ -95,13 +125,18 @@ impl<S: AsyncRead + Unpin> Screened<S> {
                     }
                     continue;
                 }
-                Frame::Opaque(frame) => self.passing = frame - self.held.len(),
+                Frame::Opaque(frame) => {
+                    let len = self.held.len();
+                    self.plan = plan(&mut self.bodies, &mut self.held, frame);
+                    let (kept, _) = self.plan.apply(&mut self.held, 0, len);
+                    self.held.truncate(kept);
+                }
                 Frame::Whole(_) => {
-                    let kept = screen::mend(&mut self.held);
+                    let kept = mend(&mut self.bodies, &mut self.held);
                     self.held.truncate(kept);
                 }
             }
-            self.given = Some(0);
+            self.given = (!self.held.is_empty()).then_some(0);
             return Poll::Ready(Ok(true));
         }
     }
@@ -284,9 +319,74 @@ mod tests {
             let portion = rng.random_range(1..len);
             let portions = noisy.chunks(portion).map(<[u8]>::to_vec).collect();
             let mut given = Vec::new();
-            block_on(Screened::new(Portions(portions)).read_to_end(&mut given)).unwrap();
+            block_on(Screened::cutting(Portions(portions), 4).read_to_end(&mut given)).unwrap();
             assert!(given.len() <= len);
         }
+    }
+
+    /// A message with a body of so many octets in frames of so many.
+    fn message(len: usize, frame_len: usize, channel: u8) -> Vec<u8> {
+        let body: Vec<u8> = (0..len).map(|n| n as u8).collect();
+        let size = (len as u64).to_be_bytes();
+        let header = frame(2, &[&[0, 60, 0, 0], &size[..], &[0, 0]].concat());
+        let parts = body.chunks(frame_len).flat_map(|part| frame(3, part));
+        let mut message: Vec<u8> = header.into_iter().chain(parts).collect();
+        let mut at = 0;
+        while at < message.len() {
+            message[at + 2] = channel;
+            let payload = u32::from_be_bytes(message[at + 3..at + 7].try_into().unwrap());
+            at += 8 + payload as usize;
+        }
+        message
+    }
+
+    #[test]
+    fn a_long_body_is_cut_and_its_frames_add_up() {
+        const CUT: usize = 20;
+        for (len, frame_len, given_len) in [
+            (0, 7, 0),
+            (20, 7, 20),
+            (21, 7, 20),
+            (21, 21, 20),
+            (22, 21, 20),
+            (27, 20, 20),
+            (40, 20, 20),
+            (400, 7, 20),
+            (400, 1, 20),
+        ] {
+            let heartbeat = frame(8, b"");
+            let sent = [message(len, frame_len, 1), heartbeat.clone(), message(5, 9, 1)].concat();
+            let cut = message(given_len, frame_len, 1);
+            let expected = [cut, heartbeat, message(5, 9, 1)].concat();
+            for portion in 1..sent.len() + 1 {
+                let portions = sent.chunks(portion).map(<[u8]>::to_vec).collect();
+                let mut given = Vec::new();
+                let mut screened = Screened::cutting(Portions(portions), CUT);
+                block_on(screened.read_to_end(&mut given)).unwrap();
+                assert!(given == expected, "{len} in {frame_len}, portions of {portion}");
+            }
+        }
+    }
+
+    #[test]
+    fn bodies_on_several_channels_are_cut_apart() {
+        let parts = |message: Vec<u8>| -> (Vec<u8>, Vec<Vec<u8>>) {
+            let (header, body) = message.split_at(22);
+            (header.to_vec(), body.chunks(18).map(<[u8]>::to_vec).collect())
+        };
+        let weave = |one: Vec<u8>, two: Vec<u8>| -> Vec<u8> {
+            let ((header_1, one), (header_2, two)) = (parts(one), parts(two));
+            let mut stream = [header_1, header_2].concat();
+            for n in 0..one.len().max(two.len()) {
+                stream.extend(one.get(n).into_iter().chain(two.get(n)).flatten());
+            }
+            stream
+        };
+        let sent = weave(message(95, 10, 1), message(40, 10, 2));
+        let mut given = Vec::new();
+        let mut screened = Screened::cutting(Portions(vec![sent]), 20);
+        block_on(screened.read_to_end(&mut given)).unwrap();
+        assert_eq!(given, weave(message(20, 10, 1), message(20, 10, 2)));
     }
 
     #[test]

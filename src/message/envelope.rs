@@ -14,7 +14,7 @@ pub const MESSAGE_ID_LEN_MAX: usize = 128;
 pub const WAKE_UP_TYPE: &str = "wake_up";
 
 /// Headers that the broker itself adds on redelivery.
-const BROKER_HEADERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
+pub const BROKER_HEADERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 
 /// A message as it came out of a partition queue. What was not set is `None`.
 #[derive(Debug, Clone, Default)]
@@ -94,13 +94,7 @@ impl Received {
         if let Some(property) = self.forbidden_properties.first() {
             return Err(Refusal::of_field(Code::ForbiddenHeader, *property));
         }
-        let forbidden = |name: &&String| {
-            let lower = name.to_ascii_lowercase();
-            lower == "cc"
-                || lower == "bcc"
-                || (lower.starts_with("x-") && !BROKER_HEADERS.contains(&lower.as_str()))
-        };
-        match self.header_names.iter().find(forbidden) {
+        match self.header_names.iter().find(|name| is_forbidden_header(name)) {
             Some(name) => Err(Refusal::of_field(
                 Code::ForbiddenHeader,
                 format!("headers.{}", printable(name)),
@@ -141,6 +135,14 @@ impl Received {
     pub fn usable_message_id(&self) -> Option<&str> {
         self.message_id.as_deref().filter(|id| is_message_id(id))
     }
+}
+
+/// Whether terminals may not set a header: it would steer the broker, or looks as if it did.
+pub fn is_forbidden_header(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    lower == "cc"
+        || lower == "bcc"
+        || (lower.starts_with("x-") && !BROKER_HEADERS.contains(&lower.as_str()))
 }
 
 fn is_message_id(id: &str) -> bool {

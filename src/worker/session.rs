@@ -43,9 +43,9 @@ pub struct Connections {
 impl Connections {
     async fn open(context: &Context) -> Result<Self, BrokerError> {
         let broker = &context.settings.broker;
-        let consume = broker.connect(&format!("holdfast {} consume", context.id)).await?;
-        let publish =
-            broker.connect_to_publish(&format!("holdfast {} publish", context.id)).await?;
+        let name = |purpose: &str| format!("holdfast {} {purpose}", context.id);
+        let consume = broker.connect_for_commands(&name("consume")).await?;
+        let publish = broker.connect_to_publish(&name("publish")).await?;
         Ok(Self { consume, publish })
     }
 

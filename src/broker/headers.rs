@@ -1,0 +1,162 @@
+//! Leaves out headers that nobody here reads, where there are many.
+//!
+//! The client library takes a hundred bytes for a header that is five on the wire, and the broker
+//! passes on as many as fit into a frame: a prefetch window full of those is gigabytes.
+
+use std::ops::Range;
+
+use super::screen::{CONTENT_LEN, HEAD_LEN, HEADER, TAIL_LEN, Walk};
+use crate::message::envelope::{BROKER_HEADERS, is_forbidden_header};
+
+/// Content headers that are no longer pass as they are: with all that a terminal has reason to set,
+/// one has a few hundred bytes.
+const PLAIN_LEN_MAX: usize = 1_024;
+
+/// The values that are read are shorter; longer ones are as wrong when they are cut.
+const VALUE_LEN_MAX: usize = 256;
+
+/// Headers that are read, beside those that the broker sets and those that are forbidden.
+const READ: [&str; 2] = ["server", "traceparent"];
+
+/// Thins the headers of a whole, readable content header in place and returns its new length.
+pub fn thin(frame: &mut [u8]) -> usize {
+    if frame[0] != HEADER || frame.len() <= PLAIN_LEN_MAX {
+        return frame.len();
+    }
+    let Some(table) = table(frame) else { return frame.len() };
+    let Some(kept) = kept(&frame[table.clone()]) else { return frame.len() };
+    let end = table.start + kept.len();
+    let len = frame.len() - (table.len() - kept.len());
+    frame[table.start - 4..table.start].copy_from_slice(&(kept.len() as u32).to_be_bytes());
+    frame[table.start..end].copy_from_slice(&kept);
+    frame.copy_within(table.end.., end);
+    let payload = (len - HEAD_LEN - TAIL_LEN) as u32;
+    frame[3..HEAD_LEN].copy_from_slice(&payload.to_be_bytes());
+    len
+}
+
+/// Where the headers stand, if there are any: behind the content's type and encoding.
+fn table(frame: &[u8]) -> Option<Range<usize>> {
+    let mut at = HEAD_LEN + CONTENT_LEN;
+    let flags = u16::from_be_bytes(frame.get(at..at + 2)?.try_into().ok()?);
+    at += 2;
+    for bit in [15, 14] {
+        if flags & (1 << bit) != 0 {
+            at += 1 + usize::from(*frame.get(at)?);
+        }
+    }
+    if flags & (1 << 13) == 0 {
+        return None;
+    }
+    let len = u32::from_be_bytes(frame.get(at..at + 4)?.try_into().ok()?) as usize;
+    let table = at + 4..at + 4 + len;
+    (table.end < frame.len()).then_some(table)
+}
+
+/// The entries that matter: what is read, and one of those that are forbidden.
+fn kept(table: &[u8]) -> Option<Vec<u8>> {
+    let mut walked = table.to_vec();
+    let mut walk = Walk(&mut walked);
+    let mut kept = Vec::new();
+    let mut forbidden = false;
+    while !walk.0.is_empty() {
+        let start = table.len() - walk.0.len();
+        walk.text()?;
+        let value = table.len() - walk.0.len();
+        walk.value()?;
+        let end = table.len() - walk.0.len();
+        let name = std::str::from_utf8(&table[start + 1..value]).ok()?;
+        let another = is_forbidden_header(name) && !std::mem::replace(&mut forbidden, true);
+        if another || READ.contains(&name) || BROKER_HEADERS.contains(&name) {
+            kept.extend_from_slice(&table[start..value]);
+            push_value(&mut kept, &table[value..end]);
+        }
+    }
+    Some(kept)
+}
+
+/// Adds a value, cut if it is a long one.
+fn push_value(kept: &mut Vec<u8>, value: &[u8]) {
+    match value {
+        [kind @ (b'S' | b'x'), _, _, _, _, bytes @ ..] if bytes.len() > VALUE_LEN_MAX => {
+            // Not within a letter: what was a text still is one.
+            let inside = |at: &usize| bytes[*at] & 0xc0 == 0x80;
+            let len = (1..=VALUE_LEN_MAX).rev().find(|at| !inside(at)).unwrap_or(VALUE_LEN_MAX);
+            kept.push(*kind);
+            kept.extend_from_slice(&(len as u32).to_be_bytes());
+            kept.extend_from_slice(&bytes[..len]);
+        }
+        _ => kept.extend_from_slice(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn long(bytes: &[u8]) -> Vec<u8> {
+        [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
+    }
+
+    fn entry(name: &str, value: &[u8]) -> Vec<u8> {
+        [&[name.len() as u8], name.as_bytes(), b"S", &long(value)[..]].concat()
+    }
+
+    /// A content header with content type, headers and a correlation id.
+    fn frame(entries: &[Vec<u8>]) -> Vec<u8> {
+        let flags = (1u16 << 15 | 1 << 13 | 1 << 10).to_be_bytes();
+        let table = long(&entries.concat());
+        let properties = [&b"\x04json"[..], &table, b"\x02id"].concat();
+        let payload = [&[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9], &flags[..], &properties].concat();
+        [&[2, 0, 1], &long(&payload)[..], &[0xce]].concat()
+    }
+
+    fn thinned(mut frame: Vec<u8>) -> Vec<u8> {
+        let len = thin(&mut frame);
+        frame.truncate(len);
+        frame
+    }
+
+    #[test]
+    fn few_headers_stay_as_they_are() {
+        let few = frame(&[entry("server", b"cam"), entry("note", &[b'n'; 900])]);
+        assert_eq!(thinned(few.clone()), few);
+    }
+
+    #[test]
+    fn of_many_headers_those_stay_that_matter() {
+        let many = (0..1_000).map(|n| entry(&format!("h{n}"), b"v"));
+        let forbidden = (0..1_000).map(|n| entry(&format!("X-{n}"), b"v"));
+        let matter = [
+            entry("server", b"cam"),
+            entry("traceparent", b"00"),
+            entry("x-delivery-count", b"1"),
+            entry("X-0", b"v"),
+        ];
+        let sent: Vec<Vec<u8>> = many.chain(matter[..3].to_vec()).chain(forbidden).collect();
+        assert_eq!(thinned(frame(&sent)), frame(&matter));
+        let doubled = vec![entry("server", b"cam"); 200];
+        assert_eq!(thinned(frame(&doubled)), frame(&doubled));
+    }
+
+    #[test]
+    fn long_values_are_cut_where_a_letter_ends() {
+        for (sent, kept) in [
+            ("c".repeat(100_000), "c".repeat(256)),
+            (format!("c{}", "é".repeat(50_000)), format!("c{}", "é".repeat(127))),
+        ] {
+            let sent = frame(&[entry("server", sent.as_bytes())]);
+            assert_eq!(thinned(sent), frame(&[entry("server", kept.as_bytes())]));
+        }
+        let note = [entry("note", &[b'n'; 100_000]), entry("server", b"cam")];
+        assert_eq!(thinned(frame(&note)), frame(&note[1..]));
+    }
+
+    #[test]
+    fn what_has_no_headers_stays_as_it_is() {
+        let mut bare = frame(&[]);
+        bare[HEAD_LEN + CONTENT_LEN..][..2].fill(0);
+        bare.resize(2_000, 0);
+        assert_eq!(thinned(bare.clone()), bare);
+    }
+}
