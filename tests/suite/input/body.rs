@@ -126,6 +126,10 @@ fn fields(terminal: &str) -> Vec<Case> {
     }
     for (name, more, field) in [
         ("an unknown field", r#""user":"bob""#, "user"),
+        ("another's name", r#""terminal":"bob""#, "terminal"),
+        ("another's account", r#""user_id":"bob""#, "user_id"),
+        ("a version", r#""version":2"#, "version"),
+        ("a kind", r#""type":"withdraw""#, "type"),
         ("an unknown object", r#""policy":{"capacity":9}"#, "policy"),
         ("an unknown null", r#""note":null"#, "note"),
         ("another case", r#""Server":"cam""#, "Server"),

@@ -66,6 +66,8 @@ fn publications(terminal: &str, bystander: &str) -> Vec<(String, Message, u16)> 
         (EVENTS_EXCHANGE, "reservation.confirmed.cam".to_owned()),
         (DEAD, String::new()),
         ("amq.topic", format!("{terminal}.request")),
+        ("reservation.commands.v0", format!("{terminal}.request")),
+        ("reservation.commands.v2", format!("{terminal}.request")),
     ] {
         let message = good().with(wake_up).with(|m| {
             exchange.clone_into(&mut m.exchange);

@@ -218,6 +218,7 @@ fn harmless(terminal: &str, bystander: &str) -> Vec<Case> {
         format!("reservation.replies.v1.{bystander}"),
         bystander.to_owned(),
         "billing.entries.v1".to_owned(),
+        "amq.gen-JzTY20BRgKO-HjmUJj0wLg".to_owned(),
     ] {
         let message = good().with(|m| m.reply_to = Some(target.clone()));
         cases.push(accepted(format!("reply to {target}"), message));

@@ -105,6 +105,7 @@ async fn a_property_that_is_not_utf_8_harms_nobody_else() {
         (Err("unsupported_content"), Properties { content_type: b"application/js\xffn", ..good() }),
         (Err("inconsistent_message"), Properties { kind: b"reque\xff\xff", ..good() }),
         (Err("invalid_message_id"), Properties { message_id: b"\xff\xff", ..good() }),
+        (Err("invalid_message_id"), Properties { message_id: b"\xed\xa0\x80", ..good() }),
         (Err("invalid_message_id"), Properties { message_id: &too_long, ..good() }),
     ];
     let mut frames = Frames::connect(&terminal.endpoint);
