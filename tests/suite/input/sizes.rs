@@ -46,6 +46,8 @@ async fn long_bodies_are_refused_and_take_no_memory() {
     }
     let worker = stack.worker();
     other.accepted(&server, window(90_000, 60)).await;
+    let told = async || terminal.first_answers().len() >= sent.len();
+    facts::until("as many are answered", told).await;
     let answers = terminal.first_answers();
     assert_eq!(answers.keys().cloned().collect::<HashSet<_>>(), sent, "each has its answer");
     for answer in answers.values() {
