@@ -76,13 +76,11 @@ struct Entry {
 fn spent() -> Result<Spent> {
     let processes = processes()?;
     let ours = processes.get(&std::process::id()).context("our own process")?;
-    let all = tree(&processes, std::process::id());
-    Ok(Spent {
-        broker: engine("rabbitmq/pid").map(|pid| tree(&processes, pid)),
-        database: engine("pgdata/postmaster.pid").map(|pid| tree(&processes, pid)),
-        workers: all - ours.own,
-        load: ours.own,
-    })
+    let engines = [engine("rabbitmq/pid"), engine("pgdata/postmaster.pid")];
+    // An engine that a scenario has started again is below us, and no worker.
+    let all = tree(&processes, std::process::id(), &engines.map(|pid| pid.unwrap_or(0)));
+    let [broker, database] = engines.map(|pid| Some(tree(&processes, pid?, &[])));
+    Ok(Spent { broker, database, workers: all - ours.own, load: ours.own })
 }
 
 /// The process of an engine that `./dev` has started.
@@ -113,11 +111,15 @@ fn entry(pid: u32) -> Option<Entry> {
     })
 }
 
-/// Processor seconds of a process and all below it, ended ones included.
-fn tree(processes: &HashMap<u32, Entry>, root: u32) -> f64 {
+/// Processor seconds of a process and all below it, ended ones included, but for those `without`
+/// and what is below them.
+fn tree(processes: &HashMap<u32, Entry>, root: u32, without: &[u32]) -> f64 {
     let below = |pid: u32| {
         let mut at = pid;
         loop {
+            if without.contains(&at) {
+                return false;
+            }
             if at == root {
                 return true;
             }

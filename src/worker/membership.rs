@@ -43,12 +43,15 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut last_beat = Instant::now();
-    let mut failures = 0;
+    let mut failures: u32 = 0;
     while !stop.is_cancelled() {
         let outcome = connected(&context, &member, &owned, &stop, &mut last_beat).await;
         if let Err(error) = outcome {
             failures += 1;
-            warn!(%error, failures, "no heartbeat");
+            // Of an outage, a line now and then says as much as one per try.
+            if failures.is_power_of_two() {
+                warn!(%error, failures, "no heartbeat");
+            }
         } else {
             failures = 0;
         }

@@ -6,9 +6,10 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
@@ -28,6 +29,15 @@ use crate::message::decode::{Decoded, decode};
 use crate::message::envelope::{DeadReason, Received};
 use crate::store::error::StoreError;
 use crate::store::{self, batch};
+
+/// Least time from the start of one batch to that of the next. A batch costs the broker and the
+/// database much the same whatever is in it; without a pace, a worker that is done at once (with
+/// refusals, say) wears both out with batches of a handful, at everybody's expense.
+const PACE: Duration = Duration::from_millis(20);
+
+/// Batches of fewer messages are not paced: who sends one thing after the other would be held up, and
+/// little gained.
+const PACED_MIN: usize = 4;
 
 /// Why a pipeline ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -92,12 +102,17 @@ impl Pipeline {
         consumer: &mut QueueConsumer,
         handled: mpsc::Sender<Handled>,
     ) -> Result<(), PipelineError> {
+        let mut not_before = Instant::now();
         loop {
             let deliveries = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(()),
-                deliveries = consumer.collect(self.context.settings.batch_max) => deliveries?,
+                deliveries = async {
+                    sleep_until(not_before.into()).await;
+                    consumer.collect(self.context.settings.batch_max).await
+                } => deliveries?,
             };
+            not_before = Instant::now() + pace(deliveries.len(), self.context.settings.batch_max);
             crash_point!("delivered");
             let tags: Vec<u64> = deliveries.iter().map(|delivery| delivery.delivery_tag).collect();
             let messages: Vec<Received> = deliveries.into_iter().map(received).collect();
@@ -302,6 +317,12 @@ impl Pipeline {
     }
 }
 
+/// How long after the start of a batch the next one may begin. After a full one there is no need to
+/// wait for more.
+fn pace(messages: usize, batch_max: usize) -> Duration {
+    if (PACED_MIN..batch_max).contains(&messages) { PACE } else { Duration::ZERO }
+}
+
 /// Hands a group over. Suspects are waited for until they are acknowledged, so that whoever comes next
 /// is not blamed with them.
 async fn hand_over(
@@ -316,4 +337,21 @@ async fn hand_over(
         acknowledged.await.map_err(|_| PipelineError::AnnounceEnded)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_batches_that_may_grow_are_paced() {
+        for (messages, paced) in [(1, false), (3, false), (4, true), (99, true), (100, false)] {
+            assert_eq!(
+                pace(messages, 100),
+                if paced { PACE } else { Duration::ZERO },
+                "{messages}"
+            );
+        }
+        assert_eq!(pace(1, 1), Duration::ZERO);
+    }
 }

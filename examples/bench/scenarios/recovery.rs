@@ -94,10 +94,12 @@ async fn recovered(answers: &Answers, before: Pace, back: Instant) -> Option<Dur
     None
 }
 
-/// The rate in the first seconds, for people.
+/// The rate in the first seconds, as far as they have passed, for people.
 fn course(answers: &Answers, back: Instant) -> String {
     let second = Duration::from_secs(1);
-    let rates = (0..10).map(|n| format!("{:.0}", answers.pace(back + second * n, second).rate));
+    let passed = back.elapsed().as_secs().min(10);
+    let rates = (0..u32::try_from(passed).unwrap_or(10))
+        .map(|n| format!("{:.0}", answers.pace(back + second * n, second).rate));
     let rates: Vec<String> = rates.collect();
     format!("recovery: answers second by second: {}", rates.join(", "))
 }

@@ -165,7 +165,10 @@ pub async fn latency(bench: &Bench, report: &Report) -> Result<Findings> {
         let load = Load::start(rig.terminals().await?, script, true, false);
         load.at_rate(rate, bench.scale.warm_up).await;
         load.forget_latencies();
+        let meter = Meter::start()?;
         load.at_rate(rate, bench.scale.measured).await;
+        let cost = meter.stop(rate * bench.scale.measured.as_secs_f64())?;
+        findings.costs.push((if echoed { "echo at half load" } else { "half load" }, cost));
         let latencies = load.finish().await?;
         for (name, part) in names.into_iter().zip([0.50, 0.99]) {
             findings.figures.push((name, percentile(&latencies, part).as_secs_f64() * 1_000.0));
