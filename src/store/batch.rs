@@ -1,5 +1,6 @@
 //! One transaction per batch: load, decide, save, commit.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use deadpool_postgres::{ClientWrapper, Pool};
@@ -46,8 +47,8 @@ pub struct Committed<T> {
 ///
 /// Users are not locked while the batch is decided: batches of other partitions may reserve for the
 /// same ones meanwhile, and the guard judges all of them when they are written. Where a user's limit
-/// decides, because it refuses a request or the guard does, the batch is decided once more, with its
-/// users locked. So nobody is refused because of what is not so, and nobody gets more than allowed.
+/// decides, because it refuses a request or the guard does, the batch is decided once more, with all
+/// its users locked. So nobody is refused because of what is not so, and nobody gets more than allowed.
 pub async fn run<T>(
     pool: &Pool,
     partition: i32,
@@ -86,7 +87,7 @@ async fn run_unbounded<T>(
         client.batch_execute("rollback").await?;
         None
     } else {
-        match write(client, partition, decided, &render).await {
+        match write(client, partition, &decided, &render).await {
             Err(error) if error.is_user_limit() => None,
             committed => Some(committed?),
         }
@@ -94,8 +95,10 @@ async fn run_unbounded<T>(
     let committed = match committed {
         Some(committed) => committed,
         None => {
-            let decided = load_and_decide(client, partition, steps, Users::Locked).await?;
-            write(client, partition, decided, &render).await?
+            let users = users_of(&decided);
+            let locked = Users::Locked(&users);
+            let decided = load_and_decide(client, partition, steps, locked).await?;
+            write(client, partition, &decided, &render).await?
         }
     };
     crash_point!("committed");
@@ -107,7 +110,7 @@ async fn load_and_decide(
     client: &ClientWrapper,
     partition: i32,
     steps: &[Step],
-    users: Users,
+    users: Users<'_>,
 ) -> Result<Decided, StoreError> {
     let mut world = load(client, partition, steps, users).await?;
     crash_point!("loaded");
@@ -123,14 +126,21 @@ fn limits_decide(verdicts: &[Verdict]) -> bool {
     })
 }
 
+/// Whose use a batch may change, as it was decided.
+fn users_of(decided: &Decided) -> Vec<String> {
+    let users: BTreeSet<&str> =
+        decided.world.reservations.values().map(|reservation| reservation.user.as_str()).collect();
+    users.into_iter().map(str::to_owned).collect()
+}
+
 async fn write<T>(
     client: &ClientWrapper,
     partition: i32,
-    decided: Decided,
+    decided: &Decided,
     render: impl Fn(&Decided) -> (Rendered, T),
 ) -> Result<Committed<T>, StoreError> {
-    let (Rendered { commands, announcements }, rendered) = render(&decided);
-    let Decided { world, effects, .. } = &decided;
+    let (Rendered { commands, announcements }, rendered) = render(decided);
+    let Decided { world, effects, .. } = decided;
     let save = Save { partition, world, effects, commands, announcements };
     let Saved { unarmed, announced } = save_and_commit(client, save).await?;
     Ok(Committed { now: decided.world.now, rendered, unarmed, announced })

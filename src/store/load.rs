@@ -35,17 +35,19 @@ const RESERVATION_SECONDS_MAX: i64 = 2_678_400;
 /// answer can tell of.
 const CALENDAR_MAX: i64 = 1_000;
 
-/// Whether the users who request something are locked before their use is read.
+/// Whether a batch's users are locked before their use is read.
 ///
 /// Users are what batches of different partitions share. Locked early, they are held while the worker
 /// decides, and batches wait for each other's round trips; so that is only done where it matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Users {
+#[derive(Debug, Clone, Copy)]
+pub enum Users<'a> {
     /// Read as they are. The guard locks them when reservations are written, and refuses what does
     /// not fit then.
     Unlocked,
-    /// Locked first: what is refused for want of quota or holds is refused by what is so.
-    Locked,
+    /// Locked first, those who request something and those named: what is refused for want of quota or
+    /// holds is refused by what is so. Named are those whose use the batch changes otherwise: locked
+    /// later, when it is written, two batches could wait for each other.
+    Locked(&'a [String]),
 }
 
 /// What the steps of a batch name.
@@ -176,7 +178,7 @@ pub async fn load(
     client: &ClientWrapper,
     partition: i32,
     steps: &[Step],
-    users: Users,
+    users: Users<'_>,
 ) -> Result<World, StoreError> {
     let mut needs = Needs::of(steps);
     let windows = needs.merged_windows();
@@ -199,10 +201,6 @@ pub async fn load(
     let (pages, asked) = (&needs.pages, &needs.calendars);
     let (lists, calendars) = (!pages.0.is_empty(), !asked.0.is_empty());
     let changes = !reservations.is_empty() || ripe.is_some();
-    let users = match users {
-        Users::Unlocked => &statements.load_users,
-        Users::Locked => &statements.lock_users,
-    };
     let (_, servers, reservations, holds, known, terminals, closures, used, booked, clock, queried) =
         futures::try_join!(
             async { client.batch_execute("begin").await.map_err(StoreError::from) },
@@ -216,7 +214,14 @@ pub async fn load(
                 SETTLE_MAX
             ),
             ask!(changes, &statements.lock_reservations, reservations, partition, ripe, SETTLE_MAX),
-            ask!(asks, users, requesting),
+            async {
+                match users {
+                    Users::Unlocked => ask!(asks, &statements.load_users, requesting).await,
+                    Users::Locked(named) => {
+                        ask!(true, &statements.lock_users, requesting, named).await
+                    }
+                }
+            },
             ask!(!named.0.is_empty(), &statements.load_known, named.0, named.1),
             ask!(!terminals.is_empty(), &statements.load_terminals, terminals),
             ask!(asks, &statements.load_closures, windows.0, windows.1, windows.2),

@@ -5,6 +5,7 @@
 //! for everybody it waits behind the first; with any other each holds what the other one wants.
 
 use holdfast::domain::world::{Action, Step};
+use holdfast::message::answer::Answer;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
@@ -78,6 +79,37 @@ async fn users_are_locked_in_one_order() {
     let words = words(&halfway(&arena, hold, jobs).await);
     assert_eq!(words[..3], ["accepted"; 3]);
     assert_eq!(words[3..], ["quota_exceeded"; 2]);
+    arena.finish().await;
+}
+
+/// Where limits decide, also those whose use a batch changes in another way than by a request.
+#[tokio::test(flavor = "multi_thread")]
+async fn users_refused_and_given_back_are_locked_in_one_order() {
+    let arena = Arena::new(0).await;
+    let mut servers = Vec::new();
+    for id in ["of-a", "of-e", "cam", "mic"] {
+        servers.push(arena.database.server(id, 9, 0).await);
+    }
+    let [of_a, of_e, cam, mic] = &servers[..] else { unreachable!() };
+    let mut terminals = Vec::new();
+    for id in ["a", "c", "e"] {
+        terminals.push(arena.database.user(id, Some(3_600)).await);
+    }
+    let [a, c, e] = &terminals[..] else { unreachable!() };
+    let mut given_back = Vec::new();
+    for (terminal, server) in [(a, of_a), (e, of_e)] {
+        let held = arena.alone(0, &[request(terminal, "held", server, 1)]).await;
+        let [Answer::Accepted { reservation, .. }] = &held[..] else { panic!("{held:?}") };
+        let withdraw = Action::Withdraw(reservation.id);
+        given_back.push(command(terminal, "back", Some(server), withdraw));
+    }
+    let [of_a, of_e] = given_back.try_into().expect("two");
+    let first = vec![request(a, "more", cam, 2), request(c, "more", cam, 2), of_e];
+    let second = vec![request(e, "more", mic, 2), of_a];
+    let hold = "select from users where id = 'c' for no key update";
+    let jobs = [batch(&arena, 0, first), batch(&arena, 1, second)];
+    let words = words(&halfway(&arena, hold, jobs).await);
+    assert_eq!(words, ["quota_exceeded", "accepted", "withdrawn", "accepted", "withdrawn"]);
     arena.finish().await;
 }
 
