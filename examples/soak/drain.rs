@@ -21,6 +21,9 @@ const PATIENCE_BRIEF: Duration = Duration::from_secs(120);
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Tries to ask again for one answer: what goes to a connection that broke unnoticed is lost with it.
+const ASK_TRIES_MAX: usize = 5;
+
 /// Waits until nothing is left to do, and returns what still is when patience is at its end. That is
 /// no verdict: the checks are.
 pub async fn wait(
@@ -123,7 +126,13 @@ pub async fn ask_again(terminals: &[Arc<Terminal>], ground: &Ground) -> Result<u
     let wiped = !ground.wiped.lock().expect("no panics").is_empty();
     for terminal in terminals.iter().filter(|terminal| wiped || terminal.was_robbed()) {
         for intent in unanswered(terminal, ground) {
-            terminal.send(&intent).await?;
+            let before = terminal.record().sendings(&intent);
+            for _ in 0..ASK_TRIES_MAX {
+                terminal.send(&intent).await?;
+                if terminal.record().sendings(&intent) > before {
+                    break;
+                }
+            }
             asked += 1;
         }
     }

@@ -120,6 +120,13 @@ impl Record {
         sent.confirmed_at.get_or_insert(now);
     }
 
+    /// How often the broker has confirmed a command.
+    pub fn sendings(&self, intent: &Intent) -> usize {
+        let books = [&self.sent, &self.reused];
+        let sent = books.into_iter().filter_map(|book| book.get(&intent.command.message_id));
+        sent.filter(|sent| sent.intent.command == intent.command).map(|sent| sent.sendings).sum()
+    }
+
     pub fn take(&mut self, reply: Reply, now: Instant) {
         if let Some(id) = reply.correlation_id.clone() {
             if let Err(error) = reply.answer() {
