@@ -11,7 +11,7 @@ use super::pool::{Session, bounded};
 use super::sql;
 use crate::domain::world::Digest;
 
-/// How many attempts at each message did not end well.
+/// How many attempts at each message ended with the worker.
 pub async fn attempts(
     pool: &Pool,
     partition: i32,
@@ -35,6 +35,16 @@ pub async fn count_attempt(
     fingerprints: &[Digest],
 ) -> Result<(), StoreError> {
     change(pool, "counting an attempt", sql!("count_attempt"), partition, fingerprints).await
+}
+
+/// Takes an attempt at each back, which interrupted it but killed nobody.
+pub async fn take_back(
+    pool: &Pool,
+    partition: i32,
+    fingerprints: &[Digest],
+) -> Result<(), StoreError> {
+    let statement = sql!("uncount_attempt");
+    change(pool, "taking an attempt back", statement, partition, fingerprints).await
 }
 
 /// Clears messages that were processed or set aside.

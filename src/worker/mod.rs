@@ -58,6 +58,8 @@ pub struct Context {
     pub terminal_rate_max: AtomicU32,
     /// Wakes the relay when something is to be announced.
     pub announced: Notify,
+    /// Attempts at suspects that are to be taken back.
+    pub survived: suspects::Survived,
     /// This worker's id.
     pub id: Uuid,
 }
@@ -112,6 +114,7 @@ async fn prepare(settings: Settings) -> Result<Context> {
         clock: Clock::default(),
         terminal_rate_max: AtomicU32::new(0),
         announced: Notify::new(),
+        survived: suspects::Survived::default(),
         id: Uuid::now_v7(),
     })
 }

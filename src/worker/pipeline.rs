@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
@@ -38,6 +38,9 @@ const PACE: Duration = Duration::from_millis(20);
 /// Batches of fewer messages are not paced: who sends one thing after the other would be held up, and
 /// little gained.
 const PACED_MIN: usize = 4;
+
+/// For taking attempts back when a pipeline ends: letting go must not wait for a database that is away.
+const TAKE_BACK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a pipeline ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +84,7 @@ pub async fn run(
     let pipeline = Pipeline { context, partition, stop, shedding: Mutex::default() };
     let decided = pipeline.decide_batches(&mut consumer, handled_tx).await;
     let announced = announcing.await.unwrap_or(Err(PipelineError::AnnounceEnded));
+    pipeline.take_back().await;
     let closed = consumer.close().await;
     match (decided, announced) {
         (_, Err(error)) => Err(error),
@@ -122,11 +126,21 @@ impl Pipeline {
                 if suspects::is_suspect(&messages[0]) {
                     self.try_suspects(messages, tags, &handled).await?;
                 } else {
-                    let mut batch = Handled::through(tags);
-                    self.decide(messages, &mut batch).await?;
-                    hand_over(&handled, batch).await?;
+                    let batch = Handled::through(tags);
+                    self.decide_and_hand_over(messages, batch, &handled).await?;
                 }
             }
+        }
+    }
+
+    /// Takes back what we have survived, before others get the messages. If the database does not
+    /// answer, that is done when we next meet suspects.
+    async fn take_back(&self) {
+        let taken = self.context.survived.take_back(&self.context.pool, self.partition);
+        match timeout(TAKE_BACK_TIMEOUT, taken).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(partition = self.partition, %error, "nothing is taken back"),
+            Err(_) => debug!(partition = self.partition, "nothing is taken back in time"),
         }
     }
 
@@ -138,20 +152,33 @@ impl Pipeline {
         handled: &mpsc::Sender<Handled>,
     ) -> Result<(), PipelineError> {
         let (pool, partition) = (&self.context.pool, self.partition);
+        self.context.survived.take_back(pool, partition).await?;
         let fingerprints: Vec<Digest> = messages.iter().map(suspects::fingerprint).collect();
         let attempts = store::suspects::attempts(pool, partition, &fingerprints).await?;
         for range in suspects::tries(&attempts) {
             let mut batch = Handled::through(&tags[range.clone()]);
             batch.suspects = fingerprints[range.clone()].to_vec();
+            let messages = &messages[range.clone()];
             if suspects::is_to_blame(attempts[range.start]) {
-                self.set_aside(&messages[range.start], &mut batch);
+                self.set_aside(&messages[0], &mut batch);
+                hand_over(handled, batch).await?;
             } else {
                 store::suspects::count_attempt(pool, partition, &batch.suspects).await?;
-                self.decide(&messages[range], &mut batch).await?;
+                let tried = self.decide_and_hand_over(messages, batch, handled).await;
+                tried.inspect_err(|_| self.context.survived.note(partition, messages))?;
             }
-            hand_over(handled, batch).await?;
         }
         Ok(())
+    }
+
+    async fn decide_and_hand_over(
+        &self,
+        messages: &[Received],
+        mut batch: Handled,
+        handled: &mpsc::Sender<Handled>,
+    ) -> Result<(), PipelineError> {
+        self.decide(messages, &mut batch).await?;
+        hand_over(handled, batch).await
     }
 
     async fn decide(

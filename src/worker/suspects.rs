@@ -2,20 +2,30 @@
 //!
 //! Most have only been in the hands of workers that came and went, hundreds at a time. So they are
 //! tried together first. What is interrupted is tried in fewer and fewer at a time, and what was
-//! alone when it was interrupted is to blame.
+//! alone when it was interrupted, again and again, is to blame. Interrupted means that the worker died:
+//! attempts that it survived, because it was told to stop or lost a connection, are taken back.
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use deadpool_postgres::Pool;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::world::Digest;
 use crate::message::envelope::Received;
+use crate::store::{self, error::StoreError};
 
 /// Delivered this often before, a message is suspect.
 const DELIVERIES: u64 = 2;
 
-/// How many suspects are tried at a time, by how often they were tried before.
-const TOGETHER: [usize; 4] = [usize::MAX, 16, 1, 1];
+/// How many suspects are tried at a time, by how often they were tried before. Alone more than once or
+/// twice: where everything breaks all the time, chance also hits one message twice.
+const TOGETHER: [usize; 6] = [usize::MAX, 16, 1, 1, 1, 1];
+
+/// Delivered this often before, a message is no longer spared what its worker survived: it may be what
+/// breaks the connections.
+const SPARED_DELIVERIES_MAX: u64 = 100;
 
 /// Consecutive messages of a batch that are suspect or are not.
 pub fn groups(messages: &[Received]) -> Vec<Range<usize>> {
@@ -38,6 +48,32 @@ pub fn tries(attempts: &[i32]) -> Vec<Range<usize>> {
 /// Whether a message was tried as often as any is.
 pub fn is_to_blame(attempts: i32) -> bool {
     usize::try_from(attempts).unwrap_or_default() >= TOGETHER.len()
+}
+
+/// Attempts that were counted and that we have survived, by partition: at most one batch's each.
+#[derive(Default)]
+pub struct Survived(Mutex<HashMap<i32, Vec<Digest>>>);
+
+impl Survived {
+    /// Notes that an attempt at these has come to nothing without killing us.
+    pub fn note(&self, partition: i32, messages: &[Received]) {
+        let spared = messages.iter().filter(|m| m.delivery_count < SPARED_DELIVERIES_MAX);
+        self.lock().insert(partition, spared.map(fingerprint).collect());
+    }
+
+    /// Takes back what was noted of a partition. It stays noted if the database cannot be reached.
+    pub async fn take_back(&self, pool: &Pool, partition: i32) -> Result<(), StoreError> {
+        let noted = self.lock().get(&partition).cloned().unwrap_or_default();
+        if !noted.is_empty() {
+            store::suspects::take_back(pool, partition, &noted).await?;
+            self.lock().remove(&partition);
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<i32, Vec<Digest>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Neighbours of the same kind, at most so many together.
@@ -89,6 +125,14 @@ mod tests {
         assert_eq!(tries(&[1; 20]), [0..16, 16..20]);
         assert_eq!(tries(&[0, 0, 1, 2, 2, 0]), [0..2, 2..3, 3..4, 4..5, 5..6]);
         assert_eq!(tries(&[9, 9]), [0..1, 1..2]);
-        assert!(!is_to_blame(3) && is_to_blame(4));
+        assert!(!is_to_blame(5) && is_to_blame(6));
+    }
+
+    #[test]
+    fn what_breaks_everything_is_not_spared_for_ever() {
+        let survived = Survived::default();
+        let delivered = |delivery_count| Received { delivery_count, ..Received::default() };
+        survived.note(3, &[delivered(99), delivered(100)]);
+        assert_eq!(survived.lock()[&3].len(), 1);
     }
 }

@@ -1,12 +1,12 @@
 //! A worker killed between any two steps: same answers, one charge, one event.
 
-use holdfast::broker::topology::{BILLING_QUEUE, DEAD};
+use holdfast::broker::topology::{BILLING_QUEUE, DEAD, partition_queue};
 use holdfast::client::Command;
 use holdfast::message::answer::Answer;
 
-use crate::support::facts;
 use crate::support::stack::Stack;
 use crate::support::terminal::{code, new_id, window};
+use crate::support::{engines, facts};
 
 /// A worker that kills itself the first time it comes by `point`.
 fn killed_at(point: &str) -> String {
@@ -168,4 +168,56 @@ async fn a_message_that_kills_its_worker_is_set_aside_alone() {
     }
     facts::until("it is kept", async || stack.depth(DEAD).await.0 == 1).await;
     stack.finish().await;
+}
+
+/// A worker loses the broker with the same message in hand, again and again: it lives, so the message
+/// is not what it dies of.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_not_blamed_for_what_its_worker_survives() {
+    let mut stack = Stack::new().await;
+    let mut terminal = stack.terminal("ann").await;
+    stack.server("cam", &[]).await;
+    let account = engines::create_account(&stack.named("lonely"), &stack.vhost).await;
+    let url = engines::amqp_url(account.account(), account.password(), &stack.vhost);
+    let _worker = stack.worker_with(&[("AMQP_URL", url.as_str())]);
+    let mut holder = hold_server(&stack).await;
+    let wanted = window(7_200, 600);
+    let command = Command::request(new_id(), "cam", wanted.0, wanted.1);
+    terminal.client.send_all(std::slice::from_ref(&command)).await.expect("sent");
+    for interruptions in 0..4 {
+        until_waiting(&stack, 1).await;
+        // Of the first two deliveries nothing is counted yet.
+        let attempts: i64 = stack.ask("select coalesce(sum(attempts), 0) from suspects", &[]).await;
+        assert_eq!(attempts, i64::from(interruptions >= 2), "{interruptions}");
+        engines::close_connections_of(account.account()).await;
+        let queue = partition_queue(0);
+        facts::until("it is lost", async || stack.depth(&queue).await.1 == 0).await;
+        // The next attempt shall wait, too.
+        let (next, ()) = tokio::join!(hold_server(&stack), async {
+            until_waiting(&stack, 2).await;
+            holder.batch_execute("rollback").await.expect("let go");
+        });
+        holder = next;
+    }
+    until_waiting(&stack, 1).await;
+    holder.batch_execute("rollback").await.expect("let go");
+    let answer = terminal.reply_to(&command.message_id).await.answer();
+    assert!(matches!(answer, Ok(Answer::Accepted { .. })), "{answer:?}");
+    assert_eq!(stack.ask::<i64>("select count(*) from suspects", &[]).await, 0);
+    stack.finish().await;
+    engines::drop_account(account.account()).await;
+}
+
+/// A session that holds the server, so that whoever decides about it waits.
+async fn hold_server(stack: &Stack) -> tokio_postgres::Client {
+    let session = engines::connect(&stack.database_url).await;
+    let hold = "begin; select from servers for no key update";
+    session.batch_execute(hold).await.expect("held in the end");
+    session
+}
+
+async fn until_waiting(stack: &Stack, sessions: i64) {
+    let waiting = "select count(*) from pg_stat_activity
+                   where datname = current_database() and wait_event_type = 'Lock'";
+    facts::until("sessions wait", async || stack.ask::<i64>(waiting, &[]).await == sessions).await;
 }

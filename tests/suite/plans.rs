@@ -213,6 +213,7 @@ fn every_statement_is_looked_at() {
         "prune_suspects",
         "load_suspects",
         "count_attempt",
+        "uncount_attempt",
         "clear_suspects",
         // Inserts read nothing.
         "insert_announcements",

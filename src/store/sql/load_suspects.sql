@@ -1,4 +1,4 @@
--- How often each of $2 was attempted in vain, in that order. $1 partition
+-- How often each of $2 was attempted without an end, in that order. $1 partition
 select coalesce(found.attempts, 0)
 from unnest($2::bytea[]) with ordinality as wanted (fingerprint, place)
 left join lateral (
