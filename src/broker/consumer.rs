@@ -5,6 +5,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, Consumer};
+use tokio::runtime::Handle;
 
 use super::{BrokerError, bounded};
 use crate::message::envelope::{Received, is_traceparent};
@@ -28,6 +29,7 @@ impl QueueConsumer {
         prefetch: u16,
     ) -> Result<Self, BrokerError> {
         let channel = bounded("opening a channel", connection.create_channel()).await?;
+        let unclaimed = Unclaimed(Some(channel.clone()));
         let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
         bounded("setting the prefetch window", qos).await?;
         let consumer = bounded(
@@ -40,6 +42,7 @@ impl QueueConsumer {
             ),
         )
         .await?;
+        unclaimed.claim();
         Ok(Self { queue: queue.to_owned(), channel, consumer })
     }
 
@@ -78,6 +81,28 @@ impl QueueConsumer {
     pub async fn close(self) -> Result<(), BrokerError> {
         let work = self.channel.close(200, "letting go".into());
         bounded(format!("letting go of {}", self.queue), work).await
+    }
+}
+
+/// Closes its channel, unless it is claimed. Whoever loses patience while nothing passes may have become
+/// a consumer all the same, and the one that a queue obeys: nobody would read what the broker sends it,
+/// and the next one would wait behind it for as long as the connection lasts.
+struct Unclaimed(Option<Channel>);
+
+impl Unclaimed {
+    fn claim(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        let (Some(channel), Ok(runtime)) = (self.0.take(), Handle::try_current()) else { return };
+        // The broker comes to it after whatever is on its way.
+        runtime.spawn(async move {
+            let closing = channel.close(200, "given up".into());
+            bounded("giving up a channel", closing).await
+        });
     }
 }
 

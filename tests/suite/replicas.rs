@@ -2,8 +2,11 @@
 
 use std::time::Instant;
 
+use holdfast::broker::consumer::QueueConsumer;
+use holdfast::broker::topology::partition_queue;
 use holdfast::client::Command;
 use holdfast::message::answer::Answer;
+use tokio::task::yield_now;
 
 use crate::support::facts;
 use crate::support::stack::Stack;
@@ -82,12 +85,50 @@ async fn a_stopped_worker_leaves_nothing_behind() {
     assert!(shares(&stack).await.is_empty(), "its row is gone");
     // The engines notice a moment after the process has ended.
     for partition in 0..4 {
-        let queue = holdfast::broker::topology::partition_queue(partition);
+        let queue = partition_queue(partition);
         facts::until("acknowledged and let go", async || stack.depth(&queue).await == (0, 0)).await;
     }
     let sessions = "select count(*) from pg_stat_activity
         where datname = current_database() and application_name = 'holdfast'";
     facts::until("its sessions are gone", async || stack.ask::<i64>(sessions, &[]).await == 0)
         .await;
+    stack.finish().await;
+}
+
+/// Consumes for a moment.
+async fn visit(stack: &Stack, queue: &str) {
+    let consumer = QueueConsumer::open(&stack.amqp, queue, 1).await.expect("a consumer");
+    consumer.close().await.expect("let go");
+}
+
+/// As when nothing passes for a while: what is asked for in vain may be granted later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_was_given_up_holds_no_queue() {
+    let stack = Stack::with_partitions(1).await;
+    let queue = partition_queue(0);
+    let mut enough = 0;
+    let counting = async {
+        loop {
+            enough += 1;
+            yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = visit(&stack, &queue) => {}
+        () = counting => {}
+    }
+    // Given up at every moment of its beginning.
+    for round in 0..200 {
+        let patience = async {
+            for _ in 0..enough / 4 + enough * round / 200 {
+                yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = visit(&stack, &queue) => {}
+            () = patience => {}
+        }
+    }
+    facts::until("nobody consumes", async || stack.depth(&queue).await.1 == 0).await;
     stack.finish().await;
 }

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::sync::Mutex;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::biller::Biller;
@@ -44,6 +44,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Told apart from what else is drawn from the seed; one each for the lanes.
 const PURPOSE: u64 = u64::MAX / 16;
+
+/// For what is missing on the broker to be put back: a single try may be too slow where much else
+/// goes on.
+const RESTORED_WITHIN: Duration = Duration::from_secs(120);
 
 /// A program that panics ends with this.
 const PANICKED: i32 = 101;
@@ -171,6 +175,13 @@ impl Chaos {
             engines.broker_up(&self.installation).await?;
         }
         let ids: Vec<String> = self.terminals.iter().map(|terminal| terminal.id.clone()).collect();
-        self.installation.restore(&ids).await
+        let until = Instant::now() + RESTORED_WITHIN;
+        loop {
+            match self.installation.restore(&ids).await {
+                Err(error) if Instant::now() < until => println!("not healed yet: {error:#}"),
+                restored => return restored,
+            }
+            sleep(LOOK_INTERVAL).await;
+        }
     }
 }

@@ -144,12 +144,12 @@ pub async fn delete_reply_queue(chaos: &Chaos, pick: &mut Pick) -> Result<String
 /// A queue that a worker consumes is deleted, with the commands in it, and comes back later.
 pub async fn delete_partition(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let partition = partition_queue(i32::try_from(pick.index(SHAPE.partitions as usize))?);
-    let lost = delete(chaos, &partition).await?;
-    let wiped = chaos.ground.clock.now();
+    let lost = delete(chaos, &partition).await;
+    // Whatever comes of the rest, it may be gone.
+    chaos.ground.wiped.lock().expect("no panics").push(chaos.ground.clock.now());
     chaos.hold(pick.millis(200, 3_000)).await;
     chaos.installation.restore(&[]).await?;
-    chaos.ground.wiped.lock().expect("no panics").push(wiped);
-    Ok(format!("{partition}, with {lost} messages"))
+    Ok(format!("{partition}, with {} messages", lost?))
 }
 
 /// Returns how many messages were in it.

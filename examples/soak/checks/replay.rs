@@ -25,6 +25,9 @@ use crate::record::Sent;
 /// request on another server does not see that it gives the same user something back.
 const IN_FLIGHT: i64 = 35 * SECOND;
 
+/// The low bits of a place in the order count within a batch; the rest is the batch's.
+const PLACE_BITS: u32 = 16;
+
 /// By so much the database's clock may have been set back, and ahead again.
 const SET_BACK: i64 = 300 * SECOND;
 
@@ -38,7 +41,8 @@ enum Event<'a> {
 pub fn decided_again(seen: &Seen<'_>) -> Check {
     let mut check = Check::new("a naive model decides everything as it was decided");
     let mut replay = Replay::new(seen);
-    for event in events(seen) {
+    for (seq, event) in events(seen) {
+        check.wrong.extend(replay.reach(seq));
         let (name, wrong) = match event {
             Event::Command { terminal, id, decided } => {
                 (format!("{terminal} {id}"), replay.command(terminal, id, decided))
@@ -47,6 +51,7 @@ pub fn decided_again(seen: &Seen<'_>) -> Check {
         };
         check.that(wrong.is_none(), || format!("{name}: {}", wrong.unwrap_or_default()));
     }
+    check.wrong.extend(replay.reach(i64::MAX));
     for row in &replay.truth.rows {
         let stored = seen.facts.reservations.get(&row.id);
         let stored = stored.map(|known| (known.state.as_str(), known.cancel_reason.as_deref()));
@@ -57,14 +62,14 @@ pub fn decided_again(seen: &Seen<'_>) -> Check {
     check
 }
 
-fn events<'a>(seen: &'a Seen<'_>) -> Vec<Event<'a>> {
+fn events<'a>(seen: &'a Seen<'_>) -> Vec<(i64, Event<'a>)> {
     let decided = seen.facts.decided.iter();
     let commands = decided
         .map(|((terminal, id), decided)| (decided.seq, Event::Command { terminal, id, decided }));
     let changes = seen.facts.changes.iter().map(|change| (change.seq, Event::Change(change)));
     let mut events: Vec<_> = commands.chain(changes).collect();
     events.sort_by_key(|(seq, _)| *seq);
-    events.into_iter().map(|(_, event)| event).collect()
+    events
 }
 
 struct Replay {
@@ -74,6 +79,10 @@ struct Replay {
     commands: HashMap<(String, String), Command>,
     /// For so long, by the database's clock, a change may not have been seen.
     in_flight: i64,
+    /// The batch that is being looked at.
+    batch: i64,
+    /// Users who were granted something in it that must fit once it is over.
+    to_fit: Vec<UserId>,
 }
 
 impl Replay {
@@ -109,7 +118,29 @@ impl Replay {
         };
         let set_back = seen.ground.set_back.load(Ordering::Relaxed);
         let in_flight = if set_back { IN_FLIGHT + SET_BACK } else { IN_FLIGHT };
-        Self { truth, tally: Tally::default(), commands, in_flight }
+        let (tally, to_fit) = (Tally::default(), Vec::new());
+        Self { truth, tally, commands, in_flight, batch: 0, to_fit }
+    }
+
+    /// The order goes on at that place. Returns what is wrong with the batch that is over.
+    fn reach(&mut self, seq: i64) -> Vec<String> {
+        let batch = seq >> PLACE_BITS;
+        if batch == self.batch {
+            return Vec::new();
+        }
+        let over = std::mem::replace(&mut self.batch, batch);
+        let users = std::mem::take(&mut self.to_fit).into_iter();
+        users
+            .filter(|user| !self.is_within_limits(user))
+            .map(|user| format!("{user} has more than allowed once batch {over} is over"))
+            .collect()
+    }
+
+    fn is_within_limits(&self, user: &UserId) -> bool {
+        let (rows, person) = (&self.truth.rows, self.truth.person(user));
+        let used = |period: &Span| sums::used(rows, user, *period, SECOND);
+        self.truth.holds(user) <= person.max_holds
+            && self.truth.periods.iter().all(|period| used(period) <= person.limit)
     }
 
     /// Returns what is wrong with how a command was decided.
@@ -130,7 +161,15 @@ impl Replay {
         if expected.kind == "accepted" && answer.outcome() != "accepted" {
             self.truth.rows.pop();
         }
-        (!self.excused(&command, &answer, &expected)).then_some(wrong)
+        if self.excused(&command, &answer, &expected) {
+            return None;
+        }
+        let Some(row) = self.granted_unseen(&command, &answer, &expected) else {
+            return Some(wrong);
+        };
+        self.to_fit.push(row.user.clone());
+        self.truth.rows.push(row);
+        None
     }
 
     fn judge(&mut self, command: &Command) -> Result<Box<Expected>, String> {
@@ -165,6 +204,7 @@ impl Replay {
                 // Its user is not locked while it is decided.
                 views.fewest = seen.cloned().collect();
                 expected.kind == "accepted"
+                    && differs(answer, &using(expected, quota)).is_none()
                     && quota.iter().map(own).all(|own| views.allow(&own, span))
             }
             Answer::Refused { code, quota, .. } if code == "quota_exceeded" => {
@@ -187,12 +227,51 @@ impl Replay {
     /// Whether an answer is right if nothing is known of what its user was given on other servers
     /// lately. Where another reason refuses a request, its user is not locked.
     fn right_before(&self, command: &Command, answer: &Answer, user: &UserId) -> bool {
+        self.judge_before(command, user).is_some_and(|other| differs(answer, &other).is_none())
+    }
+
+    fn judge_before(&self, command: &Command, user: &UserId) -> Option<Box<Expected>> {
         let mut truth = self.truth.clone();
         let server = command.server.as_ref();
         truth.rows.retain(|row| row.user != *user || !self.taken_lately(row, server));
         truth.memos.remove(&(command.terminal.clone(), command.message_id.clone()));
-        let said = truth.judge(&[Step::Command(command.clone())], &[], &mut Tally::default());
-        matches!(said.said.last(), Some(Said::Decided(other)) if differs(answer, other).is_none())
+        let steps = [Step::Command(command.clone())];
+        match truth.judge(&steps, &[], &mut Tally::default()).said.pop() {
+            Some(Said::Decided(answer)) => Some(answer),
+            _ => None,
+        }
+    }
+
+    /// The reservation of a request that was accepted although its user has reached a limit: what made
+    /// it so was granted on another server at that very moment, and the same batch gives enough of it
+    /// back. Nobody ever sees more than the limit then, since a batch is written as a whole, which is to
+    /// be looked at once it is over.
+    fn granted_unseen(
+        &self,
+        command: &Command,
+        answer: &Answer,
+        expected: &Expected,
+    ) -> Option<Row> {
+        let (Answer::Accepted { quota, .. }, Action::Request { interval, .. }) =
+            (answer, &command.action)
+        else {
+            return None;
+        };
+        let user = &self.truth.desk(&command.terminal)?.user;
+        let before = self.judge_before(command, user)?;
+        let rows = self.truth.rows.iter().filter(|row| row.user == *user);
+        let server = command.server.as_ref();
+        let seen = rows.clone().filter(|row| !self.taken_lately(row, server));
+        let kept = rows.clone().map(|row| self.not_given_back(row, server));
+        let person = self.truth.person(user);
+        let views = Views { person, fewest: seen.cloned().collect(), kept: kept.collect() };
+        let span = (micros(interval.start), micros(interval.end));
+        let fits = |r: &QuotaReceipt| r.requested_seconds <= r.limit_seconds - r.used_seconds;
+        let right = ["too_many_holds", "quota_exceeded"].contains(&expected.code)
+            && before.kind == "accepted"
+            && differs(answer, &using(&before, quota)).is_none()
+            && quota.iter().all(|receipt| views.allow(receipt, span) && fits(receipt));
+        before.row.filter(|_| right)
     }
 
     /// A row as it looks to those who do not see what was changed on it lately.
@@ -241,6 +320,15 @@ impl Replay {
             && (happened.2 == expected.2 || change.actor == "operator");
         (!same).then(|| format!("{happened:?}, must be {expected:?}"))
     }
+}
+
+/// An answer that shows as used what these receipts do, and is otherwise the same.
+fn using(expected: &Expected, quota: &[QuotaReceipt]) -> Expected {
+    let mut other = expected.clone();
+    for (line, receipt) in other.receipts.iter_mut().zip(quota) {
+        line.used = receipt.used_seconds;
+    }
+    other
 }
 
 /// A user's reservations, as they were and as they may have looked.
