@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use chrono::{DateTime, Timelike, Utc};
+use chrono::{DateTime, Datelike, Timelike, Utc};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use uuid::Uuid;
@@ -15,6 +15,9 @@ use crate::domain::world::Refusal;
 
 /// Nanoseconds; the library would cut off what is finer.
 const FRACTION_DIGITS_MAX: usize = 9;
+
+/// The years that RFC 3339 can write.
+const YEARS: RangeInclusive<i32> = 0..=9_999;
 
 /// The fields of one JSON object that have not been taken yet.
 pub struct Fields(Vec<(String, Value)>);
@@ -108,7 +111,9 @@ impl Fields {
         if leap_second || !plain || text.as_bytes().get(10) != Some(&b'T') {
             return Err(wrong());
         }
-        Ok(parsed.with_timezone(&Utc))
+        // An offset can lead out of the years that an answer could repeat.
+        let instant = parsed.with_timezone(&Utc);
+        if YEARS.contains(&instant.year()) { Ok(instant) } else { Err(wrong()) }
     }
 
     /// The fields `start_at` and `end_at` as a non-empty interval.
@@ -139,5 +144,35 @@ impl<'de> Deserialize<'de> for Object {
             }
         }
         deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instant(text: &str) -> Result<Instant, Refusal> {
+        Fields::parse(format!(r#"{{"at":"{text}"}}"#).as_bytes()).unwrap().instant("at")
+    }
+
+    #[test]
+    fn an_offset_does_not_lead_out_of_the_years_that_can_be_written() {
+        for good in [
+            "0000-01-01T00:00:00Z",
+            "0000-01-01T23:59:59+23:59",
+            "9999-12-31T23:59:59.999999999Z",
+            "9999-12-31T00:00:00-23:59",
+        ] {
+            let read = instant(good).unwrap();
+            assert_eq!(instant(&read.to_rfc3339()), Ok(read), "{good}");
+        }
+        for bad in [
+            "0000-01-01T00:00:00+00:01",
+            "0000-01-01T23:58:59+23:59",
+            "9999-12-31T23:59:59-00:01",
+            "9999-12-31T23:59:59-23:59",
+        ] {
+            assert_eq!(instant(bad).unwrap_err().code, Code::InvalidTimestamp, "{bad}");
+        }
     }
 }

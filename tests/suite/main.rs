@@ -9,6 +9,7 @@ mod crash;
 mod deadlines;
 mod docker;
 mod flood;
+mod fuzzed;
 mod guard;
 mod input;
 mod invariants;

@@ -3,18 +3,15 @@
 use std::collections::HashMap;
 
 use holdfast::client::Command;
-use holdfast::domain::world::{Action, Step};
-use holdfast::message::answer::Answer;
-use holdfast::message::decode::{Decoded, decode};
 use holdfast::message::envelope::Received;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use uuid::Uuid;
 
+use crate::fuzzed::targets::decode::{WORKER, check};
 use crate::support::terminal::window;
 
-const WORKER: &str = "worker";
 const ROUNDS: usize = 20_000;
 
 /// Pieces that have meant trouble to somebody.
@@ -127,40 +124,6 @@ fn mutate(rng: &mut StdRng, received: &mut Received) {
     }
 }
 
-/// What the decoder lets through is what it says: checked with other means than its own.
-fn assert_sound(received: &Received, step: &Step) {
-    let Step::Command(command) = step else {
-        assert_eq!(received.user_id.as_deref(), Some(WORKER));
-        assert_eq!(received.kind.as_deref(), Some("wake_up"));
-        return;
-    };
-    assert_eq!(received.user_id.as_deref(), Some(command.terminal.as_str()));
-    assert_eq!(received.message_id.as_deref(), Some(command.message_id.as_str()));
-    let (word, fields) = match &command.action {
-        Action::Request { interval, .. } => {
-            assert!(interval.start < interval.end);
-            ("request", 3)
-        }
-        Action::Reconfirm(_) => ("reconfirm", 1),
-        Action::Withdraw(_) => ("withdraw", 1),
-        Action::Show(_) => ("show", 1),
-        Action::List { after, limit } => {
-            assert!((1..=50).contains(limit));
-            let body: serde_json::Value = serde_json::from_slice(&received.body).expect("JSON");
-            assert_eq!(body.get("after").is_some(), after.is_some());
-            ("list", body.as_object().expect("an object").len().min(2))
-        }
-        Action::Availability { window, .. } => {
-            assert!(window.start < window.end && window.seconds() <= 31 * 86_400);
-            ("availability", 3)
-        }
-    };
-    assert_eq!(received.routing_key, format!("{}.{word}", command.terminal));
-    let body: serde_json::Value = serde_json::from_slice(&received.body).expect("JSON");
-    assert_eq!(body.as_object().expect("an object").len(), fields);
-    assert!(received.forbidden_properties.is_empty());
-}
-
 #[test]
 fn the_decoder_takes_anything_and_lets_only_commands_through() {
     let seed = 7;
@@ -172,23 +135,8 @@ fn the_decoder_takes_anything_and_lets_only_commands_through() {
             mutate(&mut rng, &mut received);
         }
         // Shown by a panic, together with what caused it.
-        let outcome = std::panic::catch_unwind(|| decode(&received, WORKER));
-        let decoded = outcome.unwrap_or_else(|_| panic!("round {round} of {seed}: {received:?}"));
-        let word = match &decoded {
-            Decoded::Step(step) => {
-                assert_sound(&received, step);
-                "a step"
-            }
-            Decoded::Refused { terminal, refusal } => {
-                assert_eq!(received.user_id.as_deref(), Some(terminal.as_str()));
-                let answer = Answer::refused(refusal, None).to_json();
-                assert!(answer.len() < 1_000, "{answer}");
-                let named = refusal.field.as_deref().unwrap_or_default();
-                assert!(named.bytes().all(|b| b.is_ascii_graphic()), "{named:?}");
-                refusal.code.as_str()
-            }
-            Decoded::Dead(reason) => reason.as_str(),
-        };
+        let outcome = std::panic::catch_unwind(|| check(&received));
+        let word = outcome.unwrap_or_else(|_| panic!("round {round} of {seed}: {received:?}"));
         *outcomes.entry(word).or_default() += 1;
     }
     // Every outcome that the decoder has but these two, which no mutation of a body brings about.

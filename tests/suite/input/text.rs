@@ -20,7 +20,7 @@ fn request(terminal: &str, server: &str, start: &str, end: &str) -> Message {
 }
 
 /// PostgreSQL or a lenient parser would take most of these.
-const TIMESTAMPS: [&str; 48] = [
+const TIMESTAMPS: [&str; 50] = [
     "",
     " ",
     "now",
@@ -69,6 +69,8 @@ const TIMESTAMPS: [&str; 48] = [
     "10000-01-01T00:00:00Z",
     "+10000-01-01T00:00:00Z",
     "-0001-01-01T00:00:00Z",
+    "9999-12-31T23:59:59-23:59",
+    "0000-01-01T00:00:00+23:59",
     "２０３１-05-01T18:00:00Z",
 ];
 

@@ -1,0 +1,322 @@
+//! The screening of what the broker sends.
+
+use std::collections::HashMap;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::executor::block_on;
+use futures::io::{AsyncRead, AsyncReadExt};
+use holdfast::broker::consumer;
+use holdfast::broker::screened::Screened;
+use holdfast::message::envelope::Received;
+use lapin::message::Delivery;
+use lapin::protocol::basic::{self, AMQPMethod};
+use lapin::protocol::{AMQPClass, parse_class};
+use lapin::types::{AMQPValue, FieldTable};
+
+use super::decode;
+
+type Properties = basic::AMQPProperties;
+
+const METHOD: u8 = 1;
+const HEADER: u8 = 2;
+const BODY: u8 = 3;
+const HEAD_LEN: usize = 7;
+/// Class, weight, size and flags: no content header is shorter.
+const HEADER_LEN_MIN: usize = 14;
+/// More than a reader asks for and a held frame may ask for, together.
+const READ_LEN_MAX: usize = 16 << 10;
+
+/// More tables in tables than anybody sends on purpose.
+const NESTED_MAX: usize = 64;
+
+/// Cuts of bodies are this many octets long for each that the first octet of an input counts.
+const CUT_STEP: usize = 4;
+
+/// Two octets, how bodies are cut (0: they are not) and how the bytes arrive, and then the stream.
+pub fn run(input: &[u8]) {
+    let [cut, slicing, stream @ ..] = input else { return };
+    let cut = (*cut > 0).then(|| usize::from(*cut) * CUT_STEP);
+    let given = screened(stream, cut, Slicing::NONE);
+    assert_eq!(screened(stream, cut, Slicing::drawn(*slicing)), given, "it matters how it arrives");
+    assert!(given.len() <= stream.len(), "it grows");
+    assert_eq!(screened(&given, cut, Slicing::NONE), given, "it is not done at once");
+    match cut {
+        None => check_each(stream, &given),
+        Some(len_max) => check_bodies(stream, &given, len_max as u64),
+    }
+    check_readable(&given);
+}
+
+/// How the bytes arrive, and how much room there is for them.
+#[derive(Clone, Copy)]
+struct Slicing {
+    state: u64,
+    /// The most that arrives at a time, and the most that is asked for.
+    len_max: usize,
+}
+
+impl Slicing {
+    const NONE: Self = Self { state: 0, len_max: usize::MAX };
+
+    fn drawn(seed: u8) -> Self {
+        let state = 0x9e37_79b9_7f4a_7c15 ^ u64::from(seed);
+        Self { state, len_max: 1 << (seed % 11) }
+    }
+
+    /// Between 0, which means not yet, and `len_max`.
+    fn next(&mut self) -> usize {
+        if self.state == 0 {
+            return self.len_max;
+        }
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        usize::try_from(self.state >> 32).expect("64 bits") % (self.len_max + 1)
+    }
+}
+
+/// Gives out its bytes in portions, and makes its reader wait at times.
+struct Portions<'a> {
+    bytes: &'a [u8],
+    slicing: Slicing,
+    room_max: usize,
+}
+
+impl AsyncRead for Portions<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        assert!(buffer.len() <= self.room_max, "room for {} at once", buffer.len());
+        let len = self.slicing.next().min(buffer.len()).min(self.bytes.len());
+        if len == 0 && !self.bytes.is_empty() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let (portion, rest) = self.bytes.split_at(len);
+        buffer[..len].copy_from_slice(portion);
+        self.bytes = rest;
+        Poll::Ready(Ok(len))
+    }
+}
+
+/// What the screening gives out of a stream.
+fn screened(bytes: &[u8], cut: Option<usize>, slicing: Slicing) -> Vec<u8> {
+    let mut room = slicing;
+    let mut buffer = vec![0; room.len_max.min(4 * READ_LEN_MAX)];
+    let portions = Portions { bytes, slicing, room_max: buffer.len().max(READ_LEN_MAX) };
+    let mut screened = match cut {
+        Some(len_max) => Screened::cutting(portions, len_max),
+        None => Screened::new(portions),
+    };
+    let mut given = Vec::new();
+    loop {
+        let room = room.next().clamp(1, buffer.len());
+        match block_on(screened.read(&mut buffer[..room])).expect("no error") {
+            0 => return given,
+            len => given.extend_from_slice(&buffer[..len]),
+        }
+    }
+}
+
+/// Whole frames, with the octet behind each, and what is left.
+struct Frames<'a>(&'a [u8]);
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let [kind, _, _, a, b, c, d, ..] = self.0 else { return None };
+        let len = HEAD_LEN + u32::from_be_bytes([*a, *b, *c, *d]) as usize + 1;
+        if *kind == b'A' || len > self.0.len() {
+            return None;
+        }
+        let (frame, rest) = self.0.split_at(len);
+        self.0 = rest;
+        Some(frame)
+    }
+}
+
+fn payload(frame: &[u8]) -> &[u8] {
+    &frame[HEAD_LEN..frame.len() - 1]
+}
+
+/// Without cuts, each frame is screened as if it were alone, and what needs no mending stays.
+fn check_each(stream: &[u8], given: &[u8]) {
+    let mut frames = Frames(stream);
+    let mut apart = Vec::new();
+    for frame in &mut frames {
+        let alone = screened(frame, None, Slicing::NONE);
+        check_mended(frame, &alone);
+        apart.extend(alone);
+    }
+    apart.extend(screened(frames.0, None, Slicing::NONE));
+    assert_eq!(apart, given, "one frame changes another");
+}
+
+/// A frame is mended only where it has to be.
+fn check_mended(frame: &[u8], mended: &[u8]) {
+    if frame == mended {
+        return;
+    }
+    // Deep nesting takes the client library more stack than there is; that is why it is mended.
+    let shallow = frame.iter().filter(|b| matches!(b, b'A' | b'F')).count() < NESTED_MAX;
+    let before = if shallow { properties(frame) } else { None };
+    if let ([kept @ .., 0, 0], HEADER) = (payload(mended), frame[0])
+        && kept.len() == HEADER_LEN_MIN - 2
+    {
+        assert!(before.is_none() && payload(frame).starts_with(kept), "left out: {frame:?}");
+        return;
+    }
+    assert_eq!(mended.len(), frame.len(), "{frame:?} became {mended:?}");
+    for (old, new) in frame.iter().zip(mended).filter(|(old, new)| old != new) {
+        let allowed = matches!((old, new), (0x80.., b'?') | (b'A' | b'F', b'x'));
+        assert!(allowed, "{frame:?} became {mended:?}");
+    }
+    match frame[0] {
+        METHOD => assert!(method(frame).is_none(), "{frame:?}"),
+        _ => {
+            let after = properties(mended).expect("it is readable");
+            before.iter().for_each(|before| check_opaque(before, &after));
+        }
+    }
+}
+
+/// Properties that could be read stay, but for what is nested.
+fn check_opaque(before: &Properties, after: &Properties) {
+    let apart = |properties: &Properties| {
+        let headers = properties.headers().clone().unwrap_or_default();
+        (format!("{:?}", properties.clone().with_headers(FieldTable::default())), headers)
+    };
+    let ((before, nested), (after, opaque)) = (apart(before), apart(after));
+    assert_eq!(before, after);
+    assert_eq!(nested.inner().len(), opaque.inner().len());
+    for ((name, old), (_, new)) in nested.inner().iter().zip(opaque.inner()) {
+        match (old, new) {
+            (AMQPValue::FieldArray(_) | AMQPValue::FieldTable(_), AMQPValue::ByteArray(_)) => {}
+            _ => assert_eq!(format!("{old:?}"), format!("{new:?}"), "{name}"),
+        }
+    }
+}
+
+/// What the client library reads in a method's frame.
+fn method(frame: &[u8]) -> Option<AMQPClass> {
+    let (rest, class) = parse_class(payload(frame)).ok()?;
+    rest.is_empty().then_some(class)
+}
+
+/// What the client library reads in a content header's frame.
+fn properties(frame: &[u8]) -> Option<Properties> {
+    let properties = payload(frame).get(HEADER_LEN_MIN - 2..)?;
+    // Flags that are of no property tell that there are more flags, which it does not know.
+    if properties.get(1)? & 0b11 != 0 {
+        return None;
+    }
+    let (rest, read) = basic::parse_properties(properties).ok()?;
+    rest.is_empty().then_some(read)
+}
+
+/// The client library reads every message that is given out, and the decoder what it has read.
+fn check_readable(given: &[u8]) {
+    let mut key = String::new();
+    let mut message = None;
+    for frame in Frames(given) {
+        match frame[0] {
+            METHOD if is_delivery(payload(frame)) => match method(frame) {
+                Some(AMQPClass::Basic(AMQPMethod::Deliver(deliver))) => {
+                    key = deliver.routing_key.to_string();
+                }
+                Some(AMQPClass::Basic(AMQPMethod::GetOk(_))) => {}
+                other => panic!("{frame:?} is read as {other:?}"),
+            },
+            HEADER if payload(frame).len() >= HEADER_LEN_MIN => {
+                let read = properties(frame).unwrap_or_else(|| panic!("not read: {frame:?}"));
+                message = Some(read);
+            }
+            BODY => {
+                if let Some(properties) = message.take() {
+                    decode::check(&received(&key, properties, payload(frame)));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn received(key: &str, properties: Properties, body: &[u8]) -> Received {
+    let mut delivery = Delivery::mock(1, "".into(), key.into(), true, body.to_vec());
+    delivery.properties = properties;
+    consumer::received(delivery)
+}
+
+/// Whether a method is a delivery whose parts are as long as they say.
+fn is_delivery(payload: &[u8]) -> bool {
+    let text = |rest: &[u8]| -> Option<usize> {
+        let len = 1 + usize::from(*rest.first()?);
+        (len <= rest.len()).then_some(len)
+    };
+    let sound = |texts_before: usize, behind: usize| -> Option<bool> {
+        let mut at = 4;
+        for _ in 0..texts_before {
+            at += text(payload.get(at..)?)?;
+        }
+        at += 9;
+        for _ in 0..2 {
+            at += text(payload.get(at..)?)?;
+        }
+        Some(at + behind == payload.len())
+    };
+    match payload {
+        [0, 60, 0, 60, ..] => sound(1, 0),
+        [0, 60, 0, 71, ..] => sound(0, 4),
+        _ => None,
+    }
+    .unwrap_or(false)
+}
+
+/// A body as it is announced, and how much of it came.
+#[derive(Debug, PartialEq, Eq)]
+struct Carried {
+    announced: u64,
+    came: u64,
+}
+
+/// The bodies in a stream, in the order of their announcements; `None` if more comes than is
+/// announced, or a header is cut so short that it announces nothing.
+fn bodies(stream: &[u8]) -> Option<Vec<Carried>> {
+    let mut bodies: Vec<Carried> = Vec::new();
+    let mut last = HashMap::new();
+    for frame in Frames(stream) {
+        let channel = [frame[1], frame[2]];
+        match frame[0] {
+            HEADER => {
+                let size = payload(frame).get(4..12)?.try_into().expect("eight");
+                last.insert(channel, bodies.len());
+                bodies.push(Carried { announced: u64::from_be_bytes(size), came: 0 });
+            }
+            BODY => {
+                let body = &mut bodies[*last.get(&channel)?];
+                body.came += payload(frame).len() as u64;
+                if body.came > body.announced {
+                    return None;
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(bodies)
+}
+
+/// Bodies that are longer than `len_max` are as long in all that is given out, if they are whole.
+fn check_bodies(stream: &[u8], given: &[u8], len_max: u64) {
+    let Some(sent) = bodies(stream) else { return };
+    let cut = |body: Carried| Carried {
+        announced: body.announced.min(len_max),
+        came: body.came.min(len_max),
+    };
+    let expected: Vec<Carried> = sent.into_iter().map(cut).collect();
+    assert_eq!(bodies(given).expect("no more than is announced"), expected);
+}

@@ -1,0 +1,70 @@
+//! What is fuzzed (`./dev fuzz`), with the inputs that fuzzing has found so far.
+
+#[path = "../../fuzz/src/lib.rs"]
+pub mod targets;
+
+use std::collections::HashSet;
+use std::fs;
+use std::panic::catch_unwind;
+use std::path::Path;
+
+use holdfast::domain::refusal::Code;
+use targets::{decode, frames, replies};
+
+const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus");
+const INPUTS_MIN: usize = 50;
+const INPUTS_MAX: usize = 300;
+const INPUT_LEN_MAX: usize = 4_096;
+
+/// Name and bytes of every input of a target.
+fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
+    let files = fs::read_dir(Path::new(CORPUS).join(target)).expect("a corpus");
+    let mut inputs: Vec<(String, Vec<u8>)> = files
+        .map(|file| {
+            let path = file.expect("a file").path();
+            (path.display().to_string(), fs::read(&path).expect("an input"))
+        })
+        .collect();
+    inputs.sort();
+    let count = inputs.len();
+    assert!((INPUTS_MIN..=INPUTS_MAX).contains(&count), "{target}: {count} inputs");
+    for (name, input) in &inputs {
+        assert!(input.len() <= INPUT_LEN_MAX, "{name} is a long one");
+    }
+    inputs
+}
+
+/// A panic of the target names the input that brings it about.
+fn run_all(target: &str, run: fn(&[u8])) {
+    for (name, input) in corpus(target) {
+        assert!(catch_unwind(|| run(&input)).is_ok(), "found by {name}");
+    }
+}
+
+#[test]
+fn commands_that_were_found_by_fuzzing_are_decoded_or_refused() {
+    run_all("decode", decode::run);
+}
+
+#[test]
+fn frames_that_were_found_by_fuzzing_are_made_readable() {
+    run_all("frames", frames::run);
+}
+
+#[test]
+fn replies_that_were_found_by_fuzzing_are_kept() {
+    run_all("replies", replies::run);
+}
+
+#[test]
+fn the_corpus_reaches_every_outcome_of_the_decoder() {
+    let inputs = corpus("decode");
+    let reached: HashSet<&str> =
+        inputs.iter().map(|(_, input)| decode::check(&decode::read(input))).collect();
+    let of_decoding = Code::ALL.iter().take_while(|code| **code != Code::RateLimited);
+    // Inputs are shorter than a body that is too long.
+    let codes = of_decoding.filter(|code| **code != Code::BodyTooLarge).map(|code| code.as_str());
+    for outcome in codes.chain(["a step", "unauthenticated", "invalid_wake_up"]) {
+        assert!(reached.contains(outcome), "{outcome} is not reached");
+    }
+}
