@@ -97,8 +97,8 @@ async fn users_refused_and_given_back_are_locked_in_one_order() {
     }
     let [a, c, e] = &terminals[..] else { unreachable!() };
     let mut given_back = Vec::new();
-    for (terminal, server) in [(a, of_a), (e, of_e)] {
-        let held = arena.alone(0, &[request(terminal, "held", server, 1)]).await;
+    for (partition, terminal, server) in [(1, a, of_a), (0, e, of_e)] {
+        let held = arena.alone(partition, &[request(terminal, "held", server, 1)]).await;
         let [Answer::Accepted { reservation, .. }] = &held[..] else { panic!("{held:?}") };
         let withdraw = Action::Withdraw(reservation.id);
         given_back.push(command(terminal, "back", Some(server), withdraw));
