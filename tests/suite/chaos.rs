@@ -15,7 +15,6 @@ const FAULTS: &str = "tcp-reset,cut-at-byte,cut-mid-commit,lost-acks,lost-confir
 const PATIENCE: Duration = Duration::from_secs(300);
 
 #[tokio::test]
-#[ignore = "takes two minutes; ./dev test -- --ignored chaos::"]
 async fn a_short_storm_breaks_no_promise() {
     let programs = Path::new(env!("CARGO_BIN_EXE_holdfast")).parent().expect("a directory");
     let harness = programs.join("examples/soak");

@@ -149,6 +149,8 @@ pub async fn delete_partition(chaos: &Chaos, pick: &mut Pick) -> Result<String> 
     chaos.ground.wiped.lock().expect("no panics").push(chaos.ground.clock.now());
     chaos.hold(pick.millis(200, 3_000)).await;
     chaos.installation.restore(&[]).await?;
+    // Until now, commands may have been told that they went to the wrong partition.
+    chaos.ground.wiped.lock().expect("no panics").push(chaos.ground.clock.now());
     Ok(format!("{partition}, with {} messages", lost?))
 }
 
