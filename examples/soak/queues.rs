@@ -5,9 +5,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use holdfast::broker::delay::level_name;
 use holdfast::broker::topology::{BILLING_QUEUE, DEAD, partition_queue};
-use lapin::Connection;
+use holdfast::message::envelope::WAKE_UP_TYPE;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::AMQPValue;
+use lapin::{BasicProperties, Connection};
 use tokio::time::timeout;
 
 use crate::installation::SHAPE;
@@ -58,16 +59,34 @@ async fn look(connection: &Connection, names: &[String]) -> Result<Vec<(String, 
     .context("looking at the queues")?
 }
 
-/// Takes all dead letters, and returns the ids of the messages that became them.
-pub async fn dead_letters(connection: &Connection) -> Result<Vec<String>> {
+/// A message that nobody takes.
+pub struct DeadLetter {
+    /// Of the message that became it.
+    pub id: String,
+    /// The broker itself put it there, because the wake-up's partition was not there.
+    pub lost_wake_up: bool,
+}
+
+/// Takes all dead letters.
+pub async fn dead_letters(connection: &Connection) -> Result<Vec<DeadLetter>> {
     let channel = connection.create_channel().await?;
-    let mut ids = Vec::new();
+    let mut letters = Vec::new();
     while let Some(letter) = channel.basic_get(DEAD.into(), Default::default()).await? {
-        let headers = letter.delivery.properties.headers().clone().unwrap_or_default();
-        let id = headers.inner().get("original-id").and_then(text);
-        ids.push(id.unwrap_or_else(|| "without an id".to_owned()));
+        letters.push(dead_letter(&letter.delivery.properties));
     }
-    Ok(ids)
+    Ok(letters)
+}
+
+/// A worker tells of the message that it sets aside; the broker leaves it as it is.
+fn dead_letter(properties: &BasicProperties) -> DeadLetter {
+    let told =
+        properties.headers().as_ref().and_then(|h| h.inner().get("original-id")).and_then(text);
+    let own = || properties.message_id().as_ref().map(ToString::to_string);
+    let by_broker = properties.kind().as_ref().is_some_and(|kind| kind.as_str() == WAKE_UP_TYPE);
+    DeadLetter {
+        id: told.or_else(own).unwrap_or_else(|| "without an id".to_owned()),
+        lost_wake_up: by_broker,
+    }
 }
 
 fn text(value: &AMQPValue) -> Option<String> {

@@ -147,6 +147,9 @@ pub async fn delete_partition(chaos: &Chaos, pick: &mut Pick) -> Result<String> 
     let lost = delete(chaos, &partition).await;
     // Whatever comes of the rest, it may be gone.
     chaos.ground.wiped.lock().expect("no panics").push(chaos.ground.clock.now());
+    for confirmed in chaos.ground.poison.lock().expect("no panics").values_mut() {
+        *confirmed = false; // it may have been in the queue
+    }
     chaos.hold(pick.millis(200, 3_000)).await;
     chaos.installation.restore(&[]).await?;
     // Until now, commands may have been told that they went to the wrong partition.

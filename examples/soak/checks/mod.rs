@@ -37,6 +37,7 @@ use crate::biller::Ledger;
 use crate::chaos::timeline::Timeline;
 use crate::facts::Facts;
 use crate::life::Ground;
+use crate::queues::DeadLetter;
 use crate::tally::Tally;
 use crate::terminal::Terminal;
 
@@ -96,8 +97,7 @@ pub struct Seen<'a> {
     pub terminals: &'a [Arc<Terminal>],
     pub ground: &'a Ground,
     pub left: &'a Left,
-    /// Message ids of dead letters.
-    pub dead: &'a [String],
+    pub dead: &'a [DeadLetter],
     pub timeline: &'a Timeline,
     /// Of the workers' broker account.
     pub password: &'a str,
