@@ -107,11 +107,7 @@ impl Siege {
                     self.kill_one()?;
                 }
             }
-            Blow::KillAll => {
-                while self.workers.count() > 0 {
-                    self.kill_one()?;
-                }
-            }
+            Blow::KillAll => self.kill_all()?,
             Blow::Stop => {
                 let victim = self.pick.index(self.workers.count());
                 self.workers.stop(victim).await?;
@@ -128,6 +124,14 @@ impl Siege {
         Ok(())
     }
 
+    /// Nobody works until [`Siege::restore`].
+    pub fn kill_all(&mut self) -> Result<()> {
+        while self.workers.count() > 0 {
+            self.kill_one()?;
+        }
+        Ok(())
+    }
+
     fn kill_one(&mut self) -> Result<()> {
         let victim = self.pick.index(self.workers.count());
         self.workers.kill(victim)?;
@@ -136,7 +140,7 @@ impl Siege {
     }
 
     /// The next worker comes soon, or too soon: both are to be tried.
-    async fn restore(&mut self) -> Result<()> {
+    pub async fn restore(&mut self) -> Result<()> {
         while self.workers.count() < self.workers.places() {
             sleep(self.pick.weighted(&[
                 (40, Duration::ZERO),

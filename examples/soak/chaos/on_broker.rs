@@ -199,14 +199,19 @@ async fn waiting_events(chaos: &Chaos) -> Result<i64> {
     Ok(waiting)
 }
 
-/// No command gets into a partition, and no wake-up.
+/// No command gets into a partition, and no wake-up. Nobody works meanwhile: what a worker has in hand
+/// does not count, and so it would make room for what comes.
 pub async fn full_partition(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let partition = partition_queue(i32::try_from(pick.index(SHAPE.partitions as usize))?);
     let before = chaos.setting.tally.refused.get();
-    let full = full(chaos, pick, &partition).await?;
+    let mut siege = chaos.siege.lock().await;
+    let killed = siege.kill_all();
+    let full = full(chaos, pick, &partition).await;
+    siege.restore().await?;
+    killed?;
     let refused = chaos.setting.tally.refused.get() - before;
     anyhow::ensure!(refused > 0, "{partition}: no command was refused");
-    Ok(format!("{full}: {refused} commands refused"))
+    Ok(format!("{}: {refused} commands refused", full?))
 }
 
 async fn full(chaos: &Chaos, pick: &mut Pick, queue: &str) -> Result<String> {
