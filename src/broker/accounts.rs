@@ -18,6 +18,12 @@ use crate::domain::id::TerminalId;
 /// Length of generated passwords; 32 alphanumerics are 190 bits.
 const PASSWORD_LEN: usize = 32;
 
+/// Connections that a terminal's account may have at once. Each costs the broker memory and a file; a
+/// client needs two, and one that comes back may leave some behind for a while.
+pub const TERMINAL_CONNECTIONS_MAX: u32 = 32;
+/// Channels of all these together: four each.
+pub const TERMINAL_CHANNELS_MAX: u32 = 4 * TERMINAL_CONNECTIONS_MAX;
+
 /// A grant that matches no name.
 const NOTHING: &str = "^$";
 
@@ -87,6 +93,8 @@ impl Accounts {
         }
         self.declare_reply_queue(name).await?;
         let password = self.create_account(name).await?;
+        self.limit(name, "max-connections", TERMINAL_CONNECTIONS_MAX).await?;
+        self.limit(name, "max-channels", TERMINAL_CHANNELS_MAX).await?;
         self.grant_terminal(name).await?;
         Ok(password)
     }
@@ -124,6 +132,13 @@ impl Accounts {
         let created = self.management.put(&["users", name], &account).await;
         created.context("creating the broker account")?;
         Ok(password)
+    }
+
+    /// Past it, the broker closes the connection that asks for one more, with 530.
+    async fn limit(&self, account: &str, of: &str, most: u32) -> Result<()> {
+        let path = ["user-limits", account, of];
+        let limited = self.management.put(&path, &json!({ "value": most })).await;
+        limited.with_context(|| format!("setting the account's limit {of}"))
     }
 
     async fn declare_reply_queue(&self, terminal: &str) -> Result<()> {

@@ -1,5 +1,7 @@
 //! What the broker itself refuses a terminal, so that no worker ever sees it.
 
+use holdfast::broker::BrokerError;
+use holdfast::broker::accounts::{TERMINAL_CHANNELS_MAX, TERMINAL_CONNECTIONS_MAX};
 use holdfast::broker::delay;
 use holdfast::broker::ring::PARTITIONS_EXCHANGE;
 use holdfast::broker::topology::{
@@ -18,6 +20,7 @@ use crate::support::terminal::window;
 
 const ACCESS_REFUSED: u16 = 403;
 const PRECONDITION_FAILED: u16 = 406;
+const NOT_ALLOWED: u16 = 530;
 
 fn publications(terminal: &str, bystander: &str) -> Vec<(String, Message, u16)> {
     let good = || Message::request(terminal);
@@ -147,5 +150,38 @@ async fn a_terminal_may_publish_its_own_commands_and_nothing_else() {
         assert!(stack.drain(queue).await.is_empty(), "{queue}");
     }
     assert!(!worker.log().contains("dead letter"));
+    stack.finish().await;
+}
+
+/// However many connections one terminal opens, there is room for the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_may_have_so_many_connections_and_channels_and_no_more() {
+    let mut stack = Stack::new().await;
+    // They have connections open already.
+    let (hog, mut other) = (stack.terminal("ann").await, stack.terminal("bob").await);
+    let server = stack.server("cam", &[]).await;
+    let worker = stack.worker();
+    let mut connections = Vec::new();
+    let refused = loop {
+        match hog.endpoint.connect("one more").await {
+            Ok(connection) => connections.push(connection),
+            Err(BrokerError::Amqp { source, .. }) => break source,
+            Err(error) => panic!("{error}"),
+        }
+        assert!(connections.len() < TERMINAL_CONNECTIONS_MAX as usize, "there is no limit");
+    };
+    assert_eq!(code_of(&refused), NOT_ALLOWED, "{refused}");
+    let last = connections.pop().expect("some are allowed");
+    let mut channels = Vec::new();
+    let refused = loop {
+        match last.create_channel().await {
+            Ok(channel) => channels.push(channel),
+            Err(error) => break error,
+        }
+        assert!(channels.len() < TERMINAL_CHANNELS_MAX as usize, "there is no limit");
+    };
+    assert_eq!(code_of(&refused), NOT_ALLOWED, "{refused}");
+    other.accepted(&server, window(86_400, 60)).await;
+    drop(worker);
     stack.finish().await;
 }
