@@ -61,6 +61,7 @@ async fn echo(mut consumer: QueueConsumer, mut publisher: Publisher) -> Result<(
                 user_id: None,
                 headers: vec![("controller-time", "2031-05-01T12:00:00.000Z".to_owned())],
                 body: body.clone(),
+                persistent: true,
             }
         });
         if out.send((answers.collect(), last)).await.is_err() {

@@ -11,8 +11,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Most commands that a terminal publishes at once.
+/// Most commands that a terminal publishes at once, before it waits for their confirms.
 const PUBLISH_MAX: usize = 64;
+
+/// The same for one that floods: it hardly waits at all.
+const FLOOD_PUBLISH_MAX: usize = 2_048;
 
 /// How long the last answers may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -61,6 +64,21 @@ impl Load {
         timed: bool,
         closed: bool,
     ) -> Self {
+        Self::publishing(PUBLISH_MAX, terminals, script, timed, closed)
+    }
+
+    /// The same for terminals that have no regard for anybody; their answers are not timed.
+    pub fn flooding(terminals: Vec<(TerminalClient, Replies)>, script: Arc<dyn Script>) -> Self {
+        Self::publishing(FLOOD_PUBLISH_MAX, terminals, script, false, false)
+    }
+
+    fn publishing(
+        at_once_max: usize,
+        terminals: Vec<(TerminalClient, Replies)>,
+        script: Arc<dyn Script>,
+        timed: bool,
+        closed: bool,
+    ) -> Self {
         let mut load = Self {
             counts: Arc::default(),
             tasks: JoinSet::new(),
@@ -72,7 +90,7 @@ impl Load {
         };
         for (index, (client, replies)) in terminals.into_iter().enumerate() {
             let (sender, todo) = mpsc::unbounded_channel();
-            load.tasks.spawn(send(client, todo));
+            load.tasks.spawn(send(client, todo, at_once_max));
             let reader = Reader {
                 terminal: index,
                 counts: load.counts.clone(),
@@ -178,9 +196,10 @@ impl Load {
 async fn send(
     mut client: TerminalClient,
     mut todo: mpsc::UnboundedReceiver<Command>,
+    at_once_max: usize,
 ) -> Result<()> {
     let mut batch = Vec::new();
-    while todo.recv_many(&mut batch, PUBLISH_MAX).await > 0 {
+    while todo.recv_many(&mut batch, at_once_max).await > 0 {
         client.send_all(&batch).await.context("sending")?;
         batch.clear();
     }

@@ -56,6 +56,7 @@ pub async fn fly(connection: &Connection, levels: u32) -> Result<Flight, BrokerE
         user_id: None,
         headers: Vec::new(),
         body: b"{}".to_vec(),
+        persistent: true,
     };
     let sent = Instant::now();
     let fates = Publisher::open(connection).await?.publish(&[canary]).await?;

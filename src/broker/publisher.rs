@@ -14,8 +14,9 @@ use super::{BrokerError, bounded};
 /// held them up for half a minute.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Persistent.
-const DELIVERY_MODE: u8 = 2;
+/// Delivery modes.
+const TRANSIENT: u8 = 1;
+const PERSISTENT: u8 = 2;
 
 /// A message to publish.
 #[derive(Debug, Clone)]
@@ -39,6 +40,9 @@ pub struct Outgoing {
     pub headers: Vec<(&'static str, String)>,
     /// Body.
     pub body: Vec<u8>,
+    /// Whether a durable classic queue keeps it when the broker restarts, and confirms it only once it
+    /// is on disk. A quorum queue does so in any case.
+    pub persistent: bool,
 }
 
 /// What became of a published message.
@@ -66,7 +70,7 @@ impl Publisher {
         Ok(Self { channel })
     }
 
-    /// Publishes everything, mandatory and persistent, and waits for all confirms. After an error
+    /// Publishes everything, mandatory, and waits for all confirms. After an error
     /// the outcome of each is unknown.
     pub async fn publish(&mut self, batch: &[Outgoing]) -> Result<Vec<Fate>, BrokerError> {
         tokio::time::timeout(CONFIRM_TIMEOUT, self.publish_unbounded(batch))
@@ -124,7 +128,7 @@ fn properties(message: &Outgoing) -> Result<BasicProperties, BrokerError> {
         headers.insert((*name).into(), AMQPValue::LongString(value.as_str().into()));
     }
     let mut properties = BasicProperties::default()
-        .with_delivery_mode(DELIVERY_MODE)
+        .with_delivery_mode(if message.persistent { PERSISTENT } else { TRANSIENT })
         .with_content_type(message.content_type.into())
         .with_message_id(short("message id", &message.message_id)?)
         .with_type(short("type", &message.type_name)?)

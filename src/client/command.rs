@@ -91,6 +91,7 @@ impl Command {
             user_id: Some(account.to_owned()),
             headers: self.server.iter().map(|server| ("server", server.clone())).collect(),
             body: self.body.clone(),
+            persistent: true,
         }
     }
 }

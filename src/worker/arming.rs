@@ -43,5 +43,6 @@ fn message(context: &Context, partition: i32, wake_up: &WakeUp, units: u32) -> O
         user_id: Some(context.settings.broker.account().to_owned()),
         headers: Vec::new(),
         body: body.into_bytes(),
+        persistent: true,
     }
 }

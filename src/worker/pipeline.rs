@@ -23,6 +23,7 @@ use crate::broker::consumer::{QueueConsumer, received};
 use crate::broker::publisher::Publisher;
 use crate::broker::topology::{PREFETCH, partition_queue};
 use crate::crash_point;
+use crate::domain::id::TerminalId;
 use crate::domain::refusal::Code;
 use crate::domain::world::{Command, Digest, Refusal, Step};
 use crate::message::decode::{Decoded, decode};
@@ -198,7 +199,7 @@ impl Pipeline {
                 Decoded::Step(Step::Command(command)) if self.sheds(&command, message) => {
                     let refusal = Refusal::plain(Code::RateLimited);
                     let id = Some(command.message_id.as_str());
-                    self.answer(refused(command.terminal.as_str(), id, &refusal), message, batch);
+                    self.turn_away(&command.terminal, id, &refusal, message, batch);
                 }
                 Decoded::Step(step) => {
                     steps.push(step);
@@ -206,7 +207,7 @@ impl Pipeline {
                 }
                 Decoded::Refused { terminal, refusal } => {
                     let id = message.usable_message_id();
-                    self.answer(refused(terminal.as_str(), id, &refusal), message, batch);
+                    self.turn_away(&terminal, id, &refusal, message, batch);
                 }
                 Decoded::Dead(reason) => self.bury(message, reason, batch),
             }
@@ -324,6 +325,22 @@ impl Pipeline {
     fn answer(&self, reply: super::render::Reply, origin: &Received, batch: &mut Handled) {
         let now = self.context.clock.now();
         batch.outgoing.push(outgoing_reply(reply, origin.traceparent.as_deref(), now));
+    }
+
+    /// Refuses what the database is not asked about. The answer is not persistent: sending the message
+    /// again brings it again, and the broker confirms it without waiting for its disk. So a flood of
+    /// such messages does not hold up what is behind it.
+    fn turn_away(
+        &self,
+        terminal: &TerminalId,
+        message_id: Option<&str>,
+        refusal: &Refusal,
+        origin: &Received,
+        batch: &mut Handled,
+    ) {
+        let reply = refused(terminal.as_str(), message_id, refusal);
+        self.answer(reply, origin, batch);
+        batch.outgoing.last_mut().expect("it was just added").persistent = false;
     }
 
     fn bury(&self, message: &Received, reason: DeadReason, batch: &mut Handled) {

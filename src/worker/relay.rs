@@ -112,5 +112,6 @@ pub(super) fn outgoing(context: &Context, pending: &Pending) -> Outgoing {
         user_id: None,
         headers,
         body: pending.body.clone().into_bytes(),
+        persistent: true,
     }
 }

@@ -174,6 +174,7 @@ pub fn outgoing_reply(reply: Reply, traceparent: Option<&str>, now: Instant) -> 
         user_id: None,
         headers,
         body: reply.body.into_bytes(),
+        persistent: true,
     }
 }
 
@@ -199,5 +200,6 @@ pub fn outgoing_dead(received: &Received, reason: DeadReason, partition: i32) ->
         user_id: None,
         headers,
         body,
+        persistent: true,
     }
 }

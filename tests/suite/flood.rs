@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use holdfast::client::Command;
+use holdfast::broker::topology::reply_queue;
+use holdfast::client::{Command, TerminalClient};
 use holdfast::message::answer::Answer;
 use holdfast::message::command::Kind;
 
@@ -58,6 +59,46 @@ async fn a_flood_is_shed_and_the_others_are_served() {
     flooder.client.send_all(std::slice::from_ref(*again)).await.expect("published");
     let reply = flooder.nth_reply_to(&again.message_id, 2).await;
     assert!(matches!(reply.answer(), Ok(Answer::Accepted { .. })), "{reply:?}");
+    assert!(worker.stop().await.success());
+    stack.finish().await;
+}
+
+/// What is not written to disk is confirmed at once, so that such answers do not hold up others.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_refusals_without_a_decision_are_not_kept_on_disk() {
+    let mut stack = Stack::new().await;
+    let server = stack.server("cam", &[]).await;
+    let account = stack.terminal_account("ann").await;
+    stack.execute("update policy set terminal_rate_max = 1", &[]).await;
+    let mut worker = stack.worker();
+    let mut client = TerminalClient::connect(&account).await.expect("connected");
+    let (start, end) = window(86_400, 60);
+    let server = server.as_str();
+    let mut commands = vec![
+        Command::request(new_id(), server, start, end),
+        Command::request(new_id(), "nowhere", start, end),
+    ];
+    commands.extend((0..8).map(|_| Command::request(new_id(), server, start, end)));
+    let mut malformed = Command::request(new_id(), server, start, end);
+    malformed.body = b"{".to_vec();
+    commands.push(malformed);
+    client.send_all(&commands).await.expect("published");
+    let queue = reply_queue(client.account());
+    let all = async || stack.depth(&queue).await.0 as usize == commands.len();
+    facts::until("all is answered", all).await;
+    let mut codes = Vec::new();
+    for answer in stack.drain(&queue).await {
+        let told: Answer = serde_json::from_slice(&answer.data).expect("an answer");
+        let code = code(&told).map(str::to_owned);
+        let turned_away = matches!(code.as_deref(), Some("rate_limited" | "invalid_json"));
+        let mode = if turned_away { 1 } else { 2 };
+        assert_eq!(answer.properties.delivery_mode(), &Some(mode), "{code:?}");
+        codes.push(code);
+    }
+    for code in ["rate_limited", "invalid_json", "unknown_server"] {
+        assert!(codes.contains(&Some(code.to_owned())), "{code}: {codes:?}");
+    }
+    assert!(codes.contains(&None), "one is accepted: {codes:?}");
     assert!(worker.stop().await.success());
     stack.finish().await;
 }

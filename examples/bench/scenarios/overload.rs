@@ -105,7 +105,7 @@ async fn set_up(bench: &Bench, rate: f64) -> Result<Stage<'_>> {
     let flooder = terminals.split_off(OTHERS);
     let script = Arc::new(Requests::over(SERVERS));
     let others = Load::start(terminals, script.clone(), true, false);
-    let flooder = Load::start(flooder, script, false, false);
+    let flooder = Load::flooding(flooder, script);
     let looks = rig.broker.create_channel().await?;
     Ok(Stage { rig, worker, others, flooder, rate, looks })
 }

@@ -200,6 +200,7 @@ fn by_hand(exchange: &str, id: &str, body: Vec<u8>) -> Outgoing {
         user_id: None,
         headers: Vec::new(),
         body,
+        persistent: true,
     }
 }
 

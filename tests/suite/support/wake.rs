@@ -23,6 +23,7 @@ impl Stack {
             user_id: Some(self.broker.account().to_owned()),
             headers: Vec::new(),
             body: wake_up::encode(&wake_up).into_bytes(),
+            persistent: true,
         };
         let mut publisher = Publisher::open(&self.amqp).await.expect("a channel");
         let fates = publisher.publish(&[message]).await.expect("published");
