@@ -10,7 +10,7 @@ use crate::biller::Biller;
 use crate::installation::Installation;
 use crate::life::Ground;
 use crate::queues;
-use crate::record::Intent;
+use crate::record::{Intent, Sent};
 use crate::terminal::Terminal;
 
 /// The last deadline is a minute away at most; then the sweep and the relay may have to help.
@@ -60,8 +60,7 @@ async fn left_to_do(
     let row = installation.database().await?.query_one(query, &[]).await?;
     let (unsettled, outbox, entries): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
     let unbilled = usize::try_from(entries)?.saturating_sub(biller.ledger().entries.len());
-    let unanswered: usize =
-        terminals.iter().map(|terminal| unanswered(terminal, ground).len()).sum();
+    let unanswered: usize = terminals.iter().map(|terminal| unanswered(terminal, ground)).sum();
     let mut left: Vec<String> = [
         (usize::try_from(unsettled)?, "reservations are not settled"),
         (usize::try_from(outbox)?, "announcements are in the outbox"),
@@ -80,11 +79,17 @@ async fn left_to_do(
     Ok(left)
 }
 
-/// Commands that still wait for an answer.
-fn unanswered(terminal: &Terminal, ground: &Ground) -> Vec<Intent> {
+/// How many commands still wait for an answer.
+fn unanswered(terminal: &Terminal, ground: &Ground) -> usize {
+    terminal.record().unanswered(|sent| ground.due(terminal, sent)).len()
+}
+
+/// Commands that wait for an answer which may never come.
+fn lost(terminal: &Terminal, ground: &Ground) -> Vec<Intent> {
     let record = terminal.record();
-    let unanswered = record.unanswered(|sent| ground.due(terminal, sent));
-    unanswered.into_iter().map(|(sent, _)| sent.intent.clone()).collect()
+    let unanswered = record.unanswered(|sent| ground.due(terminal, sent)).into_iter();
+    let lost = unanswered.filter(|(sent, _)| ground.may_be_lost(terminal, sent));
+    lost.map(|(sent, _)| sent.intent.clone()).collect()
 }
 
 /// How long it takes until every command that the broker has confirmed by now is answered, its repeats
@@ -94,11 +99,10 @@ pub async fn recover(terminals: &[Arc<Terminal>], ground: &Ground) -> Option<Dur
     let waiting: Vec<Vec<(String, usize)>> = terminals
         .iter()
         .map(|terminal| {
-            // What was taken away does not come by waiting.
-            let robbed =
-                terminal.was_robbed() || !ground.wiped.lock().expect("no panics").is_empty();
             let record = terminal.record();
-            let unanswered = record.unanswered(|sent| if robbed { 0 } else { sent.sendings });
+            // What was taken away does not come by waiting.
+            let lost = |sent: &Sent| ground.may_be_lost(terminal, sent);
+            let unanswered = record.unanswered(|sent| if lost(sent) { 0 } else { sent.sendings });
             // What is due grows when a command is sent again; these are about what is due now.
             let due = unanswered
                 .iter()
@@ -122,12 +126,12 @@ pub async fn recover(terminals: &[Arc<Terminal>], ground: &Ground) -> Option<Dur
     Some(began.elapsed())
 }
 
-/// Asks again for answers that were taken away with their queue, or with the command's.
+/// Asks again for answers that were taken away with their queue, with the command's, or with the
+/// broker.
 pub async fn ask_again(terminals: &[Arc<Terminal>], ground: &Ground) -> Result<usize> {
     let mut asked = 0;
-    let wiped = !ground.wiped.lock().expect("no panics").is_empty();
-    for terminal in terminals.iter().filter(|terminal| wiped || terminal.was_robbed()) {
-        for intent in unanswered(terminal, ground) {
+    for terminal in terminals {
+        for intent in lost(terminal, ground) {
             let before = terminal.record().sendings(&intent);
             for _ in 0..ASK_TRIES_MAX {
                 terminal.send(&intent).await?;

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::pick::Pick;
 use crate::plan::{Afterwards, Copies, Course, Operator, Plan, Query, Trespass};
-use crate::record::{Intent, Sent};
+use crate::record::{Intent, MALFORMED, Sent};
 use crate::servers::{Clock, Server};
 use crate::tally::Tally;
 use crate::terminal::Terminal;
@@ -63,6 +63,8 @@ pub struct Ground {
     pub cancelled: Mutex<Vec<Uuid>>,
     /// When queues were deleted with commands in them.
     pub wiped: Mutex<Vec<Instant>>,
+    /// And has lost what was not persistent.
+    pub broker_restarted: AtomicBool,
     /// Messages that must become dead letters, by id, and whether the broker has confirmed them.
     pub poison: Mutex<HashMap<String, bool>>,
     /// The database's clock was set back for a while.
@@ -80,13 +82,21 @@ impl Ground {
     }
 
     /// How many of a command's sendings must have been answered: all that the broker confirmed, but
-    /// for those that were deleted with a queue, or their answers were. Asked again, one remains.
+    /// for those that may be lost. Asked again, one remains.
     pub fn due(&self, terminal: &Terminal, sent: &Sent) -> usize {
-        let wiped = self.wiped.lock().expect("no panics").iter().any(|at| sent.first_at <= *at);
-        match wiped || terminal.was_robbed() {
+        match self.may_be_lost(terminal, sent) {
             true => sent.sendings.min(1),
             false => sent.sendings,
         }
+    }
+
+    /// Whether a command was deleted with a queue, or its answers were, or they went with the broker.
+    pub fn may_be_lost(&self, terminal: &Terminal, sent: &Sent) -> bool {
+        let wiped = self.wiped.lock().expect("no panics").iter().any(|at| sent.first_at <= *at);
+        // Such answers are not persistent.
+        let turned_away = terminal.has_flooded() || sent.intent.allowed.contains(&MALFORMED);
+        let restarted = self.broker_restarted.load(Ordering::Relaxed);
+        wiped || terminal.was_robbed() || turned_away && restarted
     }
 
     /// Cancels a reservation, if it still can be.

@@ -14,6 +14,12 @@ pub const MISMATCH: &str = "idempotency_mismatch";
 /// The code of the refusal that decides nothing: while a partition is gone, others get its commands.
 const MISROUTED: &str = "misrouted";
 
+/// The same, to a terminal that sends too much.
+pub const RATE_LIMITED: &str = "rate_limited";
+
+/// The code for what is not even a command.
+pub const MALFORMED: &str = "invalid_json";
+
 /// A command as it is meant.
 #[derive(Debug, Clone)]
 pub struct Intent {
@@ -185,5 +191,5 @@ pub fn is_query(kind: Kind) -> bool {
 }
 
 fn decides(answer: &Answer) -> bool {
-    ![MISMATCH, MISROUTED].contains(&answer.outcome())
+    ![MISMATCH, MISROUTED, RATE_LIMITED].contains(&answer.outcome())
 }

@@ -123,6 +123,7 @@ impl Stage {
             known: Default::default(),
             cancelled: Default::default(),
             wiped: Default::default(),
+            broker_restarted: Default::default(),
             poison: Default::default(),
             set_back: Default::default(),
             chaos: args.chaos,
@@ -331,7 +332,7 @@ impl Stage {
         // Nobody else asks for what was lost with a queue.
         let asked = drain::ask_again(&self.terminals, &self.ground).await?;
         if asked > 0 {
-            println!("asked again for {asked} answers that were lost with a queue");
+            println!("asked again for {asked} answers that were lost with a queue or the broker");
         }
         let left = drain::wait(&self.installation, &self.terminals, &self.biller, &self.ground);
         let left = left.await;

@@ -47,6 +47,7 @@ pub struct Terminal {
     pub user: String,
     /// Its reply queue was taken away once, with whatever was in it.
     robbed: AtomicBool,
+    flooded: AtomicBool,
     record: Arc<Mutex<Record>>,
     heard: Arc<Notify>,
     jobs: mpsc::Sender<Job>,
@@ -82,6 +83,7 @@ impl Terminal {
             id: desk.id.clone(),
             user,
             robbed: AtomicBool::new(false),
+            flooded: AtomicBool::new(false),
             record: desk.record.clone(),
             heard: desk.heard.clone(),
             jobs,
@@ -107,6 +109,15 @@ impl Terminal {
 
     pub fn was_robbed(&self) -> bool {
         self.robbed.load(Ordering::Relaxed)
+    }
+
+    /// From now on, any of its commands may be shed.
+    pub fn floods(&self) {
+        self.flooded.store(true, Ordering::Relaxed);
+    }
+
+    pub fn has_flooded(&self) -> bool {
+        self.flooded.load(Ordering::Relaxed)
     }
 
     /// Sends a command; when this returns, the publisher confirm is held. A patient terminal may also

@@ -1,5 +1,6 @@
 //! Faults of the broker, and of what is on it.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -25,6 +26,7 @@ const MEMORY_LIMIT: [&str; 2] = ["absolute", "2GB"];
 
 pub async fn restart(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let engines = chaos.engines()?;
+    chaos.ground.broker_restarted.store(true, Ordering::Relaxed);
     engines.control(&["stop_app"]).await?;
     chaos.hold(pick.millis(0, 5_000)).await;
     engines.control(&["start_app"]).await?;
@@ -34,6 +36,7 @@ pub async fn restart(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
 
 pub async fn kill(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let engines = chaos.engines()?;
+    chaos.ground.broker_restarted.store(true, Ordering::Relaxed);
     engines.kill_broker().await?;
     chaos.hold(pick.millis(0, 5_000)).await;
     engines.start_broker()?;

@@ -1,6 +1,8 @@
 //! Messages that nobody needs: repeats, wake-ups by hand, and what is not a command at all.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use holdfast::broker::delay::{DUE_EXCHANGE, partition_word};
 use holdfast::broker::publisher::{Fate, Outgoing, Publisher};
@@ -9,16 +11,34 @@ use holdfast::client::Command;
 use holdfast::domain::world::{Trigger, WakeUp};
 use holdfast::message::wake_up;
 use serde_json::json;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::Chaos;
 use crate::pick::Pick;
-use crate::record::Intent;
+use crate::record::{Heard, Intent, MALFORMED, RATE_LIMITED, Record};
+use crate::terminal::Terminal;
 
 /// Commands of a burst.
 const BURST: usize = 20;
 
-const FLOOD: usize = 500;
+/// Commands of a flood, several times what is let through at once.
+const FLOOD: usize = 2_000;
+
+/// Per second and partition, with twice as many at once: far more than anybody else sends.
+const FLOOD_LIMIT: i32 = 100;
+
+/// Workers look at the limit every two seconds.
+const LIMIT_KNOWN_WITHIN: Duration = Duration::from_secs(3);
+
+/// For the first refusal.
+const SHED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Floods, if nothing of them is shed: the broker may be away.
+const FLOODS_MAX: usize = 4;
+
+/// Tries to lift the limit, a second each: the database may be away.
+const LIFT_TRIES_MAX: usize = 60;
 
 /// Commands of one terminal are sent again, shuffled, some of them several times.
 pub async fn duplicates(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
@@ -88,7 +108,7 @@ pub async fn malformed(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let bodies: [&[u8]; 6] =
         [b"", b"{", b"[]", b"\xff\xfe", b"{\"reservation\":1}", b"{\"a\":1,\"a\":2}"];
     let allowed: &[&str] = &[
-        "invalid_json",
+        MALFORMED,
         "invalid_encoding",
         "invalid_type",
         "unknown_field",
@@ -105,22 +125,62 @@ pub async fn malformed(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("{} messages of {}", bodies.len(), terminal.id))
 }
 
-/// One terminal asks, and asks, and asks.
+/// One terminal asks, and asks, and asks. There is a limit, past which it is turned away.
 pub async fn flood(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let terminal = chaos.terminals[pick.index(chaos.terminals.len())].clone();
-    let show = |_| {
-        let command = Command::show(format!("flood-{}", Uuid::new_v4()), Uuid::nil());
-        unasked(command, &["unknown_reservation", "rate_limited"])
+    limit(chaos, Some(FLOOD_LIMIT)).await?;
+    chaos.hold(LIMIT_KNOWN_WITHIN).await;
+    let mut shed = Ok(0);
+    for _ in 0..FLOODS_MAX {
+        shed = flood_once(&terminal).await;
+        if shed.is_ok() || chaos.stop.is_cancelled() {
+            break;
+        }
+    }
+    lift_limit(chaos).await?;
+    Ok(format!("{FLOOD} queries of {}, of which {} were shed so far", terminal.id, shed?))
+}
+
+/// Returns how much of it is shed by the time that something is.
+async fn flood_once(terminal: &Terminal) -> Result<usize> {
+    let ids: Vec<String> = (0..FLOOD).map(|_| format!("flood-{}", Uuid::new_v4())).collect();
+    let show = |id: &String| {
+        let command = Command::show(id.clone(), Uuid::nil());
+        unasked(command, &["unknown_reservation"])
     };
-    send(&terminal, (0..FLOOD).map(show).collect()).await?;
-    Ok(format!("{FLOOD} queries of {}", terminal.id))
+    terminal.floods();
+    send(terminal, ids.iter().map(show).collect()).await?;
+    let is_shed = |record: &Record, id: &String| {
+        let mut answers = record.answers.get(id).into_iter().flatten().filter_map(Heard::answer);
+        answers.any(|answer| answer.outcome() == RATE_LIMITED)
+    };
+    let shed = terminal.found(SHED_WITHIN, |record| {
+        Some(ids.iter().filter(|id| is_shed(record, id)).count()).filter(|shed| *shed > 0)
+    });
+    shed.await.context("nothing was shed")
+}
+
+async fn limit(chaos: &Chaos, most: Option<i32>) -> Result<()> {
+    let database = chaos.installation.database().await?;
+    database.execute("update policy set terminal_rate_max = $1", &[&most]).await?;
+    Ok(())
+}
+
+async fn lift_limit(chaos: &Chaos) -> Result<()> {
+    for _ in 1..LIFT_TRIES_MAX {
+        if limit(chaos, None).await.is_ok() {
+            return Ok(());
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    limit(chaos, None).await
 }
 
 fn unasked(command: Command, allowed: &'static [&'static str]) -> Intent {
     Intent { command, reservation: None, allowed }
 }
 
-async fn send(terminal: &crate::terminal::Terminal, intents: Vec<Intent>) -> Result<()> {
+async fn send(terminal: &Terminal, intents: Vec<Intent>) -> Result<()> {
     let sendings = intents.iter().map(|intent| terminal.send(intent));
     futures::future::try_join_all(sendings).await.map(drop)
 }
