@@ -1,6 +1,6 @@
 //! Terminals by the hundred: accounts and reply queues in two imports instead of a call each.
 //!
-//! Each has what `holdfast terminal create` gives it (`src/broker/accounts.rs`).
+//! Each has what `holdfast terminal add` gives it (`src/broker/accounts.rs`), but for the limits.
 
 use holdfast::broker::topology::{
     COMMANDS_EXCHANGE, REPLIES_EXCHANGE, REPLY_LEN_MAX, REPLY_TTL_MS, reply_queue,

@@ -63,8 +63,8 @@ pub struct Ground {
     pub cancelled: Mutex<Vec<Uuid>>,
     /// When queues were deleted with commands in them.
     pub wiped: Mutex<Vec<Instant>>,
-    /// And has lost what was not persistent.
-    pub broker_restarted: AtomicBool,
+    /// When the broker lost what was not persistent: before and after each restart.
+    pub restarts: Mutex<Vec<Instant>>,
     /// Messages that must become dead letters, by id, and whether the broker has confirmed them.
     pub poison: Mutex<HashMap<String, bool>>,
     /// The database's clock was set back for a while.
@@ -93,10 +93,20 @@ impl Ground {
     /// Whether a command was deleted with a queue, or its answers were, or they went with the broker.
     pub fn may_be_lost(&self, terminal: &Terminal, sent: &Sent) -> bool {
         let wiped = self.wiped.lock().expect("no panics").iter().any(|at| sent.first_at <= *at);
-        // Such answers are not persistent.
-        let turned_away = terminal.has_flooded() || sent.intent.allowed.contains(&MALFORMED);
-        let restarted = self.broker_restarted.load(Ordering::Relaxed);
-        wiped || terminal.was_robbed() || turned_away && restarted
+        wiped || terminal.was_robbed() || self.lost_with_broker(terminal, sent)
+    }
+
+    /// Whether a refusal without a decision, which is not persistent, may have gone with the broker.
+    fn lost_with_broker(&self, terminal: &Terminal, sent: &Sent) -> bool {
+        let malformed = sent.intent.allowed.contains(&MALFORMED);
+        let restarts = self.restarts.lock().expect("no panics");
+        let mut since = restarts.iter().filter(|at| sent.first_at <= **at);
+        since.any(|at| malformed || terminal.may_have_been_shed(sent, *at))
+    }
+
+    /// Notes that the broker is about to restart, or has done so.
+    pub fn broker_restarts(&self) {
+        self.restarts.lock().expect("no panics").push(self.clock.now());
     }
 
     /// Cancels a reservation, if it still can be.

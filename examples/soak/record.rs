@@ -15,7 +15,7 @@ pub const MISMATCH: &str = "idempotency_mismatch";
 const MISROUTED: &str = "misrouted";
 
 /// The same, to a terminal that sends too much.
-pub const RATE_LIMITED: &str = "rate_limited";
+const RATE_LIMITED: &str = "rate_limited";
 
 /// The code for what is not even a command.
 pub const MALFORMED: &str = "invalid_json";
@@ -84,6 +84,11 @@ impl Heard {
     /// Whether it says what became of the command.
     pub fn is_decision(&self) -> bool {
         self.answer().is_none_or(|answer| decides(&answer))
+    }
+
+    /// A refusal that comes before any look at what the command is.
+    pub fn is_shed(&self) -> bool {
+        self.answer().is_some_and(|answer| answer.outcome() == RATE_LIMITED)
     }
 
     /// A refusal that decides nothing, and leaves the stored answer as it is.
@@ -172,8 +177,9 @@ impl Record {
             for (id, sent) in book {
                 let heard = self.answers.get(id).into_iter().flatten();
                 let of_it = heard.filter(|heard| {
-                    // Queries tell other things each time, and their ids are not used twice.
-                    heard.is_mismatch() == mismatch
+                    // Queries tell other things each time, and their ids are not used twice. What
+                    // is shed is shed whatever it is.
+                    heard.is_mismatch() == mismatch || heard.is_shed()
                 });
                 let answers = of_it.map(|heard| heard.times).sum();
                 if answers < due(sent) {

@@ -123,7 +123,7 @@ impl Stage {
             known: Default::default(),
             cancelled: Default::default(),
             wiped: Default::default(),
-            broker_restarted: Default::default(),
+            restarts: Default::default(),
             poison: Default::default(),
             set_back: Default::default(),
             chaos: args.chaos,

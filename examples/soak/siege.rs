@@ -71,9 +71,6 @@ impl Siege {
         let before = self.workers.count();
         let struck = self.hit(blow).await;
         let gone = before - self.workers.count();
-        if self.workers.count() == 0 {
-            self.tally.blackouts.add();
-        }
         self.restore().await?;
         struck.map(|()| format!("{gone} of {before} workers"))
     }
@@ -141,6 +138,9 @@ impl Siege {
 
     /// The next worker comes soon, or too soon: both are to be tried.
     pub async fn restore(&mut self) -> Result<()> {
+        if self.workers.count() == 0 {
+            self.tally.blackouts.add();
+        }
         while self.workers.count() < self.workers.places() {
             sleep(self.pick.weighted(&[
                 (40, Duration::ZERO),

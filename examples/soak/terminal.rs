@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::history::{History, text};
 use crate::pick::Pick;
-use crate::record::{Intent, Record};
+use crate::record::{Intent, Record, Sent};
 use crate::servers::Clock;
 use crate::tally::Tally;
 
@@ -47,7 +47,8 @@ pub struct Terminal {
     pub user: String,
     /// Its reply queue was taken away once, with whatever was in it.
     robbed: AtomicBool,
-    flooded: AtomicBool,
+    /// When it began to send too much, and until when it may have been shed for it.
+    floods: Mutex<Vec<(Instant, Option<Instant>)>>,
     record: Arc<Mutex<Record>>,
     heard: Arc<Notify>,
     jobs: mpsc::Sender<Job>,
@@ -83,7 +84,7 @@ impl Terminal {
             id: desk.id.clone(),
             user,
             robbed: AtomicBool::new(false),
-            flooded: AtomicBool::new(false),
+            floods: Mutex::default(),
             record: desk.record.clone(),
             heard: desk.heard.clone(),
             jobs,
@@ -112,12 +113,28 @@ impl Terminal {
     }
 
     /// From now on, any of its commands may be shed.
-    pub fn floods(&self) {
-        self.flooded.store(true, Ordering::Relaxed);
+    pub fn begin_flood(&self, now: Instant) {
+        self.floods.lock().expect("no panics").push((now, None));
+    }
+
+    /// The limit is lifted; every worker will know by then.
+    pub fn end_flood(&self, known: Instant) {
+        if let Some((_, until)) = self.floods.lock().expect("no panics").last_mut() {
+            *until = Some(known);
+        }
     }
 
     pub fn has_flooded(&self) -> bool {
-        self.flooded.load(Ordering::Relaxed)
+        !self.floods.lock().expect("no panics").is_empty()
+    }
+
+    /// Whether a command may have been shed before `at`.
+    pub fn may_have_been_shed(&self, sent: &Sent, at: Instant) -> bool {
+        self.floods.lock().expect("no panics").iter().any(|(from, until)| {
+            let again = sent.sendings > 1;
+            let during = until.is_none_or(|until| sent.first_at <= until);
+            during && (again || sent.first_at >= *from) && at >= *from
+        })
     }
 
     /// Sends a command; when this returns, the publisher confirm is held. A patient terminal may also

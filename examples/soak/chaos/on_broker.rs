@@ -1,6 +1,5 @@
 //! Faults of the broker, and of what is on it.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -26,21 +25,23 @@ const MEMORY_LIMIT: [&str; 2] = ["absolute", "2GB"];
 
 pub async fn restart(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let engines = chaos.engines()?;
-    chaos.ground.broker_restarted.store(true, Ordering::Relaxed);
+    chaos.ground.broker_restarts();
     engines.control(&["stop_app"]).await?;
     chaos.hold(pick.millis(0, 5_000)).await;
     engines.control(&["start_app"]).await?;
     engines.broker_up(&chaos.installation).await?;
+    chaos.ground.broker_restarts();
     Ok(format!("in order; {}", ring(chaos).await?))
 }
 
 pub async fn kill(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let engines = chaos.engines()?;
-    chaos.ground.broker_restarted.store(true, Ordering::Relaxed);
+    chaos.ground.broker_restarts();
     engines.kill_broker().await?;
     chaos.hold(pick.millis(0, 5_000)).await;
     engines.start_broker()?;
     engines.broker_up(&chaos.installation).await?;
+    chaos.ground.broker_restarts();
     Ok(format!("SIGKILL, and started again; {}", ring(chaos).await?))
 }
 

@@ -11,12 +11,12 @@ use holdfast::client::Command;
 use holdfast::domain::world::{Trigger, WakeUp};
 use holdfast::message::wake_up;
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::Chaos;
 use crate::pick::Pick;
-use crate::record::{Heard, Intent, MALFORMED, RATE_LIMITED, Record};
+use crate::record::{Heard, Intent, MALFORMED, Record};
 use crate::terminal::Terminal;
 
 /// Commands of a burst.
@@ -31,8 +31,14 @@ const FLOOD_LIMIT: i32 = 100;
 /// Workers look at the limit every two seconds.
 const LIMIT_KNOWN_WITHIN: Duration = Duration::from_secs(3);
 
+/// The same for one that is frozen for as long as any is.
+const LIFTED_EVERYWHERE_WITHIN: TimeDelta = TimeDelta::seconds(60);
+
+/// For a look into the database: one that has been given up may never answer.
+const LIMIT_SET_WITHIN: Duration = Duration::from_secs(5);
+
 /// For the first refusal.
-const SHED_WITHIN: Duration = Duration::from_secs(10);
+const SHED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Floods, if nothing of them is shed: the broker may be away.
 const FLOODS_MAX: usize = 4;
@@ -128,9 +134,9 @@ pub async fn malformed(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
 /// One terminal asks, and asks, and asks. There is a limit, past which it is turned away.
 pub async fn flood(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let terminal = chaos.terminals[pick.index(chaos.terminals.len())].clone();
-    limit(chaos, Some(FLOOD_LIMIT)).await?;
+    terminal.begin_flood(chaos.ground.clock.now());
+    let mut shed = limit(chaos, Some(FLOOD_LIMIT)).await.map(|()| 0);
     chaos.hold(LIMIT_KNOWN_WITHIN).await;
-    let mut shed = Ok(0);
     for _ in 0..FLOODS_MAX {
         shed = flood_once(&terminal).await;
         if shed.is_ok() || chaos.stop.is_cancelled() {
@@ -138,6 +144,7 @@ pub async fn flood(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
         }
     }
     lift_limit(chaos).await?;
+    terminal.end_flood(chaos.ground.clock.now() + LIFTED_EVERYWHERE_WITHIN);
     Ok(format!("{FLOOD} queries of {}, of which {} were shed so far", terminal.id, shed?))
 }
 
@@ -148,11 +155,9 @@ async fn flood_once(terminal: &Terminal) -> Result<usize> {
         let command = Command::show(id.clone(), Uuid::nil());
         unasked(command, &["unknown_reservation"])
     };
-    terminal.floods();
     send(terminal, ids.iter().map(show).collect()).await?;
     let is_shed = |record: &Record, id: &String| {
-        let mut answers = record.answers.get(id).into_iter().flatten().filter_map(Heard::answer);
-        answers.any(|answer| answer.outcome() == RATE_LIMITED)
+        record.answers.get(id).into_iter().flatten().any(Heard::is_shed)
     };
     let shed = terminal.found(SHED_WITHIN, |record| {
         Some(ids.iter().filter(|id| is_shed(record, id)).count()).filter(|shed| *shed > 0)
@@ -161,9 +166,12 @@ async fn flood_once(terminal: &Terminal) -> Result<usize> {
 }
 
 async fn limit(chaos: &Chaos, most: Option<i32>) -> Result<()> {
-    let database = chaos.installation.database().await?;
-    database.execute("update policy set terminal_rate_max = $1", &[&most]).await?;
-    Ok(())
+    let setting = async {
+        let database = chaos.installation.database().await?;
+        database.execute("update policy set terminal_rate_max = $1", &[&most]).await?;
+        Ok(())
+    };
+    timeout(LIMIT_SET_WITHIN, setting).await.context("the limit cannot be set")?
 }
 
 async fn lift_limit(chaos: &Chaos) -> Result<()> {
