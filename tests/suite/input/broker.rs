@@ -11,10 +11,11 @@ use lapin::options::{
     BasicConsumeOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions,
     QueueDeleteOptions, QueuePurgeOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use lapin::{Channel, Connection};
 
-use super::message::{Message, code_of};
+use super::message::{Message, code_of, text};
+use crate::support::facts;
 use crate::support::stack::Stack;
 use crate::support::terminal::window;
 
@@ -183,6 +184,32 @@ async fn a_terminal_may_have_so_many_connections_and_channels_and_no_more() {
     };
     assert_eq!(code_of(&refused), NOT_ALLOWED, "{refused}");
     other.accepted(&server, window(86_400, 60)).await;
+    drop(worker);
+    stack.finish().await;
+}
+
+/// From version 4 on, the broker looks at these keys too.
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_for_others_reach_nobody() {
+    let mut stack = Stack::new().await;
+    stack.server("cam", &[]).await;
+    let (terminal, bystander) = (stack.terminal("ann").await, stack.terminal("bob").await);
+    let worker = stack.worker();
+    let connection = terminal.endpoint.connect("raw").await.expect("the broker");
+    let mut taken = 0;
+    for header in ["CC", "BCC"] {
+        for key in [format!("{}.request", bystander.id()), reply_queue(bystander.id())] {
+            let mut keys = FieldArray::default();
+            keys.push(text(&key));
+            let message = Message::request(terminal.id());
+            match message.header(header, AMQPValue::FieldArray(keys)).publish(&connection).await {
+                Ok(()) => taken += 1,
+                Err(code) => assert_eq!(code, ACCESS_REFUSED, "{header} {key}"),
+            }
+        }
+    }
+    facts::until("answers", async || terminal.replies().len() == taken).await;
+    assert!(bystander.replies().is_empty());
     drop(worker);
     stack.finish().await;
 }

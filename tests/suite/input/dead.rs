@@ -31,7 +31,9 @@ fn wake_up(account: &str, body: &str) -> Message {
 fn of_terminal(terminal: &str) -> Vec<Letter> {
     let nobody = || Message::request(terminal).with(|m| m.user_id = None);
     let letter = |name, message| Letter { name, message, reason: "unauthenticated" };
-    let mut death = FieldArray::default();
+    // With a key that it may use, or RabbitMQ 4 refuses it.
+    let [mut copy, mut death] = [(); 2].map(|()| FieldArray::default());
+    copy.push(text(&format!("{terminal}.copy")));
     death.push(text(DEAD));
     vec![
         letter("no account", nobody()),
@@ -47,7 +49,7 @@ fn of_terminal(terminal: &str) -> Vec<Letter> {
         letter(
             "no account, and headers that steer the broker",
             nobody()
-                .header("CC", AMQPValue::FieldArray(death.clone()))
+                .header("CC", AMQPValue::FieldArray(copy))
                 .header("x-death", AMQPValue::FieldArray(death)),
         ),
         letter("no account, and a large body", nobody().with(|m| m.body = vec![0xff; 1 << 20])),

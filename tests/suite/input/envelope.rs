@@ -22,7 +22,7 @@ fn forbidden(terminal: &str) -> Vec<Case> {
     let good = || Message::request(terminal);
     let keys = || {
         let mut keys = FieldArray::default();
-        keys.push(text("somebody.request"));
+        keys.push(text(&format!("{terminal}.request")));
         AMQPValue::FieldArray(keys)
     };
     let mut cases = vec![
@@ -201,7 +201,7 @@ fn servers(terminal: &str) -> Vec<Case> {
 fn harmless(terminal: &str, bystander: &str) -> Vec<Case> {
     let good = || Message::request(terminal);
     let mut keys = FieldArray::default();
-    keys.push(text(&format!("{bystander}.request")));
+    keys.push(text(&format!("{terminal}.request")));
     let mut cases = vec![
         // The broker takes this one off; there is nowhere else it could send the message.
         accepted("BCC", good().header("BCC", AMQPValue::FieldArray(keys))),
