@@ -6,7 +6,7 @@
 # `caught by: CHECK | TEXT`, all of which must be broken (with a finding that has the text), and with
 # a line `run: ARGS` for the soak.
 
-readonly SABOTAGES=examples/soak/sabotage
+readonly SABOTAGES=lab/sabotage
 
 # header KEY PATCH: the values of its lines `KEY: VALUE`.
 header() { sed -n "/^diff /q; s/^$1: //p" "$2"; }
@@ -17,7 +17,7 @@ build_sabotaged() {
   local tree=target/sabotage/source
   rm -rf "$tree"
   mkdir -p "$tree"
-  cp -R Cargo.toml Cargo.lock src schema "$tree"
+  cp -R Cargo.toml Cargo.lock src schema lab "$tree"
   # The ceiling: inside a repository, git would look for the files from its top.
   GIT_CEILING_DIRECTORIES=$HERE/target/sabotage git -C "$tree" apply "$HERE/$1" || return
   CARGO_INCREMENTAL=1 run_child cargo build --locked --quiet --bin holdfast --manifest-path "$tree/Cargo.toml" \
@@ -29,7 +29,7 @@ play() {
   local program=$1 dir=$2 code=0
   shift 2
   mkdir "$dir"
-  run_child target/debug/examples/soak --logs "$dir" --program "$program" "$@" >"$dir/told.txt" 2>&1 || code=$?
+  run_child target/debug/soak --logs "$dir" --program "$program" "$@" >"$dir/told.txt" 2>&1 || code=$?
   return "$code"
 }
 
@@ -64,7 +64,7 @@ cmd_sabotage() {
   need_rust
   prepare_engines
   say "building a worker without bugs"
-  run_child cargo build --locked --bin holdfast --example soak
+  run_child cargo build --locked --workspace --bin holdfast --bin soak
   logs=$(mktemp -d "${TMPDIR:-/tmp}/holdfast-sabotage.XXXXXX")
   bring_up durable
   # The control: what is demanded of a broken worker means something only if a sound one ends green.

@@ -1,7 +1,6 @@
 //! The integration tests, one target so that they link once. Each module holds one subject; run
 //! them with `./dev test`, which starts the engines.
 
-mod chaos;
 mod cli;
 mod clients;
 mod contract;
@@ -29,8 +28,6 @@ mod replicas;
 mod retention;
 mod ring;
 mod rules;
-
-mod sabotage;
 mod standby;
 mod states;
 mod support;

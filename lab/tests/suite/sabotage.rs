@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// File name and text of every patch.
 fn patches() -> Vec<(String, String)> {
-    let files = fs::read_dir(Path::new(ROOT).join("examples/soak/sabotage")).expect("patches");
+    let files = fs::read_dir(Path::new(ROOT).join("lab/sabotage")).expect("patches");
     let mut patches: Vec<(String, String)> = files
         .map(|file| {
             let path = file.expect("a file").path();
@@ -38,7 +38,7 @@ fn the_patches_apply() {
 
 #[test]
 fn the_patches_name_checks_that_exist() {
-    let files = fs::read_dir(Path::new(ROOT).join("examples/soak/checks")).expect("the checks");
+    let files = fs::read_dir(Path::new(ROOT).join("lab/src/soak/checks")).expect("the checks");
     let checks: String = files
         .map(|file| fs::read_to_string(file.expect("a file").path()).expect("a text"))
         .collect();

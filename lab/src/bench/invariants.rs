@@ -7,7 +7,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use crate::site::connect;
 
-const INVARIANTS: &str = include_str!("../../schema/invariants.sql");
+const INVARIANTS: &str = include_str!("../../../schema/invariants.sql");
 
 /// A query that takes longer than this is named.
 const SLOW: Duration = Duration::from_secs(10);

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::installation::Installation;
 use crate::servers;
 
-const INVARIANTS: &str = include_str!("../../schema/invariants.sql");
+const INVARIANTS: &str = include_str!("../../../schema/invariants.sql");
 
 const CHANGES: &str = "select reservation_id, seq, from_state, to_state, reason, actor, at
     from history where actor <> 'terminal' order by seq";

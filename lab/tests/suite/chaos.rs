@@ -2,7 +2,6 @@
 //! commands and wake-ups come several times. `./dev chaos` is the long one, which breaks the engines
 //! too; here they are everybody's.
 
-use std::path::Path;
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -18,9 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 async fn a_short_storm_breaks_no_promise() {
     let programs = Path::new(env!("CARGO_BIN_EXE_holdfast")).parent().expect("a directory");
     let harness = programs.join("examples/soak");
-    assert!(harness.is_file(), "build it first: cargo build --example soak");
+    assert!(harness.is_file(), "build it first: cargo build --package holdfast-lab --bin soak");
     let logs = tempfile::tempdir().expect("a directory");
-    let run = Command::new(harness)
+    let run = Command::new(env!("CARGO_BIN_EXE_soak"))
         .args(["--chaos", "--brief", "--minutes", "0.7", "--terminals", "6", "--workers", "2"])
         .args(["--seed", "1", "--only", FAULTS, "--logs"])
         .arg(logs.path())

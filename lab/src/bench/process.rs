@@ -4,25 +4,21 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use holdfast_lab::program;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Where the programs are.
+/// The programs that are measured.
 pub struct Programs {
     pub holdfast: PathBuf,
+    /// This one, which also plays the echo.
     pub bench: PathBuf,
 }
 
 impl Programs {
-    /// Cargo puts examples into a directory beside the binaries.
-    pub fn beside_ourselves() -> Result<Self> {
-        let bench = std::env::current_exe().context("our own path")?;
-        let binaries = bench.parent().and_then(|examples| examples.parent());
-        let holdfast = binaries.context("not in a build directory")?.join("holdfast");
-        if !holdfast.exists() {
-            bail!("{} is missing: run `./dev bench`, which builds it", holdfast.display());
-        }
-        Ok(Self { holdfast, bench })
+    pub fn find() -> Result<Self> {
+        let bench = std::env::current_exe().context("the path of the running program")?;
+        Ok(Self { holdfast: program::beside_ourselves()?, bench })
     }
 }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::words::Window;
 
-const INVARIANTS: &str = include_str!("../../schema/invariants.sql");
+const INVARIANTS: &str = include_str!("../../../schema/invariants.sql");
 
 pub struct Database(Client);
 

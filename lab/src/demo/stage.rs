@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use holdfast::broker::connection::Endpoint;
 use holdfast::domain::id::ServerId;
+use holdfast_lab::program;
 use lapin::Connection;
 use uuid::Uuid;
 
@@ -73,7 +74,7 @@ impl Stage {
             variable("AMQP_URL")?.parse().map_err(|error| anyhow!("AMQP_URL: {error}"))?;
         let suffix = Uuid::new_v4().simple().to_string()[..6].to_owned();
         let timeline = Arc::new(Timeline::new(&suffix));
-        let operator = Operator { binary: binary()?, timeline: timeline.clone() };
+        let operator = Operator { binary: program::beside_ourselves()?, timeline: timeline.clone() };
         let dir = state_dir()?;
         print(&format!(
             "All ids of this run end in -{suffix}, which is left out below; times are UTC.\n\
@@ -158,15 +159,6 @@ fn is_shared(live: &[LiveWorker], workers: usize, partitions: i32) -> bool {
 fn variable(name: &str) -> Result<String> {
     let value = std::env::var(name).ok().filter(|value| !value.is_empty());
     value.with_context(|| format!("{name} is not set; run this with `./dev demo`"))
-}
-
-/// `holdfast`, which was built beside this example.
-fn binary() -> Result<PathBuf> {
-    let own = std::env::current_exe().context("where am I?")?;
-    let dir = own.parent().and_then(|examples| examples.parent()).context("where am I?")?;
-    let binary = dir.join("holdfast");
-    let built = binary.is_file();
-    built.then_some(binary).context("there is no `holdfast` beside the example; build it first")
 }
 
 /// Where logs and pid files go.

@@ -100,7 +100,7 @@ async fn main() -> ExitCode {
 async fn bench(cli: &Cli) -> Result<Ended> {
     let began = Instant::now();
     let scale = if cli.quick { Scale::quick() } else { Scale::full() };
-    let (programs, site) = (Programs::beside_ourselves()?, Site::set_up().await?);
+    let (programs, site) = (Programs::find()?, Site::set_up().await?);
     let mut report = Report::new(cli.quick, Setting::of(&site).await?);
     let bench = Bench { site, programs, scale, profile: cli.profile };
     let outcome = tokio::select! {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use holdfast::store::pool;
+use holdfast_lab::program;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -405,16 +406,7 @@ async fn open_links(
 
 /// The program under test.
 fn program(args: &Args) -> Result<PathBuf> {
-    args.program.clone().map_or_else(program_beside, Ok)
-}
-
-/// `holdfast`, which was built beside this example.
-fn program_beside() -> Result<PathBuf> {
-    let own = std::env::current_exe().context("where am I?")?;
-    let dir = own.parent().and_then(|examples| examples.parent()).context("where am I?")?;
-    let program = dir.join("holdfast");
-    let built = program.is_file();
-    built.then_some(program).context("there is no `holdfast` beside the example; build it first")
+    args.program.clone().map_or_else(program::beside_ourselves, Ok)
 }
 
 /// What stands in queues in which nothing may be any more, who still reads them, and how many were

@@ -1,0 +1,3 @@
+//! What the programs that exercise Holdfast share.
+
+pub mod program;

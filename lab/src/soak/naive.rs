@@ -1,0 +1,20 @@
+//! The rules once more, as the tests have them: written as naively as they can be read, and knowing
+//! nothing of the product. Used to decide everything again.
+
+// The tests use more of it.
+#![allow(dead_code)]
+
+#[path = "../../../tests/suite/model/edges.rs"]
+mod edges;
+#[path = "../../../tests/suite/model/request.rs"]
+mod request;
+#[path = "../../../tests/suite/model/rules.rs"]
+mod rules;
+#[path = "../../../tests/suite/model/said.rs"]
+pub mod said;
+#[path = "../../../tests/suite/model/sums.rs"]
+pub mod sums;
+#[path = "../../../tests/suite/model/tally.rs"]
+pub mod tally;
+#[path = "../../../tests/suite/model/truth.rs"]
+pub mod truth;
