@@ -106,15 +106,15 @@ where (r.state = 'cancelled') <> (k.id is not null) or k.charge_id <> c.id;
 
 -- I11 one event per billing entry, under its id
 select 'I11 billing entry without event', b.id::text
-from billing_entries b left join announcements a on a.id = b.id and a.kind = 'event'
+from billing_entries b left join outbox_messages a on a.id = b.id and a.kind = 'event'
 where a.id is null
   and b.created_at > now() - make_interval(secs => (select reservations_kept_seconds from policy));
 
 select 'I11 billing event without entry', a.id::text
-from announcements a left join billing_entries b on b.id = a.id
+from outbox_messages a left join billing_entries b on b.id = a.id
 where a.kind = 'event' and a.type in ('reservation.confirmed', 'reservation.credited') and b.id is null;
 select 'I11 two events of one kind', type || ' of ' || (body::jsonb ->> 'subject')
-from announcements
+from outbox_messages
 where kind = 'event'
 group by type, body::jsonb ->> 'subject'
 having count(*) > 1;
@@ -127,18 +127,18 @@ select 'I13 outstanding', id::text from reservations
 where state in ('held', 'reconfirmed') and deadline_at < clock_timestamp() - interval '60 s';
 
 -- I14 nothing waits for long to be told
-select 'I14 not told', o.announcement_id::text
-from outbox o join announcements a on a.id = o.announcement_id
+select 'I14 not told', o.message_id::text
+from outbox o join outbox_messages a on a.id = o.message_id
 where a.created_at < clock_timestamp() - interval '60 s';
 
 -- I15 accepted: exactly one reservation; refused: none
 select 'I15 accepted without reservation', q.terminal_id || ' ' || q.message_id
-from requests q
+from processed_commands q
 where q.kind = 'request' and (q.outcome = 'accepted') <> exists (
     select from reservations r where r.terminal_id = q.terminal_id and r.message_id = q.message_id);
 select 'I15 reservation that nobody asked for', r.id::text
 from reservations r
-where not exists (select from requests q where q.terminal_id = r.terminal_id
+where not exists (select from processed_commands q where q.terminal_id = r.terminal_id
     and q.message_id = r.message_id and q.kind = 'request' and q.outcome = 'accepted')
   and r.held_at > now() - make_interval(secs => (select answers_kept_seconds from policy));
 

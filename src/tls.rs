@@ -19,7 +19,7 @@ pub fn client_config(authorities: Option<&str>) -> io::Result<Arc<ClientConfig>>
 }
 
 /// Trust in nobody: for connections without TLS, where a library wants to be told all the same.
-pub fn nobody() -> io::Result<Arc<ClientConfig>> {
+pub fn no_tls() -> io::Result<Arc<ClientConfig>> {
     trusting(RootCertStore::empty())
 }
 

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Datelike};
 use holdfast::client::Command as Rendered;
-use holdfast::domain::interval::{Instant, Interval};
+use holdfast::domain::interval::{Interval, Timestamp};
 use holdfast::domain::refusal::{Code, Retry};
-use holdfast::domain::world::{Action, Command, Refusal, Step, WakeUp};
+use holdfast::domain::snapshot::{Action, Command, Refusal, Step, WakeUp};
 use holdfast::message::answer::Answer;
 use holdfast::message::decode::{Decoded, decode};
 use holdfast::message::envelope::{BODY_LEN_MAX, DeadReason, MESSAGE_ID_LEN_MAX, Received};
@@ -133,7 +133,8 @@ fn check_interval(body: &Value, interval: &Interval) {
         assert_eq!(DateTime::parse_from_rfc3339(text).expect("a timestamp"), read, "{text}");
         assert!((0..=9_999).contains(&read.year()), "{text}");
         // PostgreSQL, which keeps microseconds in 64 bits, has it too.
-        let micros: Instant = DateTime::from_timestamp_micros(read.timestamp_micros()).expect("it");
+        let micros: Timestamp =
+            DateTime::from_timestamp_micros(read.timestamp_micros()).expect("it");
         assert!(micros <= read);
     }
 }

@@ -1,4 +1,4 @@
-//! The screening of what the broker sends.
+//! The sanitizing of what the broker sends.
 
 use std::collections::HashMap;
 use std::io;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use futures::executor::block_on;
 use futures::io::{AsyncRead, AsyncReadExt};
 use holdfast::broker::consumer;
-use holdfast::broker::screened::Screened;
+use holdfast::broker::sanitize::Sanitized;
 use holdfast::message::envelope::Received;
 use lapin::message::Delivery;
 use lapin::protocol::basic::{self, AMQPMethod};
@@ -38,10 +38,14 @@ const CUT_STEP: usize = 4;
 pub fn run(input: &[u8]) {
     let [cut, slicing, stream @ ..] = input else { return };
     let cut = (*cut > 0).then(|| usize::from(*cut) * CUT_STEP);
-    let given = screened(stream, cut, Slicing::NONE);
-    assert_eq!(screened(stream, cut, Slicing::drawn(*slicing)), given, "it matters how it arrives");
+    let given = sanitized(stream, cut, Slicing::NONE);
+    assert_eq!(
+        sanitized(stream, cut, Slicing::drawn(*slicing)),
+        given,
+        "it matters how it arrives"
+    );
     assert!(given.len() <= stream.len(), "it grows");
-    assert_eq!(screened(&given, cut, Slicing::NONE), given, "it is not done at once");
+    assert_eq!(sanitized(&given, cut, Slicing::NONE), given, "it is not done at once");
     match cut {
         None => check_each(stream, &given),
         Some(len_max) => check_bodies(stream, &given, len_max as u64),
@@ -103,19 +107,19 @@ impl AsyncRead for Portions<'_> {
     }
 }
 
-/// What the screening gives out of a stream.
-fn screened(bytes: &[u8], cut: Option<usize>, slicing: Slicing) -> Vec<u8> {
+/// What the sanitizing gives out of a stream.
+fn sanitized(bytes: &[u8], cut: Option<usize>, slicing: Slicing) -> Vec<u8> {
     let mut room = slicing;
     let mut buffer = vec![0; room.len_max.min(4 * READ_LEN_MAX)];
     let portions = Portions { bytes, slicing, room_max: buffer.len().max(READ_LEN_MAX) };
-    let mut screened = match cut {
-        Some(len_max) => Screened::cutting(portions, len_max),
-        None => Screened::new(portions),
+    let mut sanitized = match cut {
+        Some(len_max) => Sanitized::cutting(portions, len_max),
+        None => Sanitized::new(portions),
     };
     let mut given = Vec::new();
     loop {
         let room = room.next().clamp(1, buffer.len());
-        match block_on(screened.read(&mut buffer[..room])).expect("no error") {
+        match block_on(sanitized.read(&mut buffer[..room])).expect("no error") {
             0 => return given,
             len => given.extend_from_slice(&buffer[..len]),
         }
@@ -144,42 +148,42 @@ fn payload(frame: &[u8]) -> &[u8] {
     &frame[HEAD_LEN..frame.len() - 1]
 }
 
-/// Without cuts, each frame is screened as if it were alone, and what needs no mending stays.
+/// Without cuts, each frame is sanitized as if it were alone, and what needs no sanitizing stays.
 fn check_each(stream: &[u8], given: &[u8]) {
     let mut frames = Frames(stream);
     let mut apart = Vec::new();
     for frame in &mut frames {
-        let alone = screened(frame, None, Slicing::NONE);
+        let alone = sanitized(frame, None, Slicing::NONE);
         check_mended(frame, &alone);
         apart.extend(alone);
     }
-    apart.extend(screened(frames.0, None, Slicing::NONE));
+    apart.extend(sanitized(frames.0, None, Slicing::NONE));
     assert_eq!(apart, given, "one frame changes another");
 }
 
-/// A frame is mended only where it has to be.
-fn check_mended(frame: &[u8], mended: &[u8]) {
-    if frame == mended {
+/// A frame is sanitized only where it has to be.
+fn check_mended(frame: &[u8], sanitized: &[u8]) {
+    if frame == sanitized {
         return;
     }
-    // Deep nesting takes the client library more stack than there is; that is why it is mended.
+    // Deep nesting takes the client library more stack than there is; that is why it is sanitized.
     let shallow = frame.iter().filter(|b| matches!(b, b'A' | b'F')).count() < NESTED_MAX;
     let before = if shallow { properties(frame) } else { None };
-    if let ([kept @ .., 0, 0], HEADER) = (payload(mended), frame[0])
+    if let ([kept @ .., 0, 0], HEADER) = (payload(sanitized), frame[0])
         && kept.len() == HEADER_LEN_MIN - 2
     {
         assert!(before.is_none() && payload(frame).starts_with(kept), "left out: {frame:?}");
         return;
     }
-    assert_eq!(mended.len(), frame.len(), "{frame:?} became {mended:?}");
-    for (old, new) in frame.iter().zip(mended).filter(|(old, new)| old != new) {
+    assert_eq!(sanitized.len(), frame.len(), "{frame:?} became {sanitized:?}");
+    for (old, new) in frame.iter().zip(sanitized).filter(|(old, new)| old != new) {
         let allowed = matches!((old, new), (0x80.., b'?') | (b'A' | b'F', b'x'));
-        assert!(allowed, "{frame:?} became {mended:?}");
+        assert!(allowed, "{frame:?} became {sanitized:?}");
     }
     match frame[0] {
         METHOD => assert!(method(frame).is_none(), "{frame:?}"),
         _ => {
-            let after = properties(mended).expect("it is readable");
+            let after = properties(sanitized).expect("it is readable");
             before.iter().for_each(|before| check_opaque(before, &after));
         }
     }

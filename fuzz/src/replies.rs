@@ -15,7 +15,7 @@ pub fn run(input: &[u8]) {
         correlation_id: None,
         message_id: String::new(),
         type_name: String::new(),
-        controller_time: None,
+        sent_at: None,
         body: input.to_vec(),
     };
     let answer = reply.answer().ok().map(|answer| check_answer(input, &answer));

@@ -124,7 +124,7 @@ create index reservations_to_remind on reservations (partition, remind_at, id)
 create index reservations_by_user on reservations (user_id, id);
 
 -- One row per decided command: the answer is kept byte for byte and sent again on a repeat.
-create table requests (
+create table processed_commands (
     terminal_id    text not null,
     message_id     text not null,
     kind           text not null,
@@ -139,7 +139,7 @@ create table requests (
     primary key (terminal_id, message_id)
 );
 -- For pruning. Rows come in order of time, so a block range index will do: it costs decisions nothing.
-create index requests_by_age on requests using brin (decided_at) with (autosummarize = on);
+create index processed_commands_by_age on processed_commands using brin (decided_at) with (autosummarize = on);
 
 -- Places in the decision order, given out in blocks: a batch draws one block under its locks and
 -- numbers its decisions inside it.
@@ -182,7 +182,7 @@ create table billing_entries (
 
 -- What is told to others: events to the world, notices to a terminal. Kept, so that an event can be
 -- replayed with the same id, time and bytes.
-create table announcements (
+create table outbox_messages (
     id          uuid primary key,               -- message id; of an event also its CloudEvents id
     kind        text not null check (kind in ('event', 'notice')),
     type        text not null,
@@ -191,26 +191,26 @@ create table announcements (
     body        text not null,
     created_at  timestamptz not null
 );
-create index announcements_by_age on announcements using brin (created_at) with (autosummarize = on);
+create index outbox_messages_by_age on outbox_messages using brin (created_at) with (autosummarize = on);
 
 -- Pointers to what has yet to be announced; the relay publishes and deletes them.
 create table outbox (
     seq             bigint generated always as identity primary key,
-    announcement_id uuid not null,              -- pruning leaves what is pointed to
+    message_id uuid not null,              -- pruning leaves what is pointed to
     retry_at        timestamptz not null default '-infinity',
     attempts        integer not null default 0
 );
 create index outbox_ready on outbox (retry_at, seq);
 
--- Instants that need a wake-up. armed_until is null until the broker has confirmed one.
-create table wake_ups (
+-- Instants that need a wake-up. scheduled_until is null until the broker has confirmed one.
+create table timers (
     partition   integer not null,
     due_at      timestamptz not null,
-    armed_until timestamptz,
+    scheduled_until timestamptz,
     created_at  timestamptz not null default clock_timestamp(),
     primary key (partition, due_at)
 );
-create index wake_ups_unarmed on wake_ups (created_at) where armed_until is null;
+create index timers_unscheduled on timers (created_at) where scheduled_until is null;
 
 -- When each partition was last swept, by whichever replica.
 create table sweeps (
@@ -229,7 +229,7 @@ create table workers (
 );
 
 -- Messages that a worker may have crashed on, counted before each lone attempt.
-create table suspects (
+create table delivery_attempts (
     partition  integer not null,
     fingerprint bytea not null,                 -- SHA-256 over sender, message id and body
     attempts   integer not null default 0,
@@ -239,5 +239,5 @@ create table suspects (
 
 -- Hot small tables: keep them tidy, since every batch touches them.
 alter table outbox set (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 5000);
-alter table wake_ups set (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 1000);
+alter table timers set (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 1000);
 alter table workers set (fillfactor = 50);

@@ -129,7 +129,7 @@ impl Parts<'_> {
             self.schemas.insert(name.clone(), variant.clone());
             let payload = reference(&format!("components/schemas/{name}"));
             let mut message = self.message(&name, kind, group, payload);
-            message["headers"] = json!({ "type": "object", "properties": { "controller-time": {
+            message["headers"] = json!({ "type": "object", "properties": { "sent-at": {
                 "type": "string", "format": "date-time", "description": "When it was sent.",
             } } });
             message["summary"] = variant["description"].clone();

@@ -11,7 +11,7 @@ use lapin::{Connection, ConnectionProperties};
 use rustls::ClientConfig;
 use url::Url;
 
-use super::screened::{Screened, ScreeningReactor};
+use super::sanitize::{Sanitized, SanitizingReactor};
 use super::{BrokerError, bounded};
 use crate::message::envelope::BODY_LEN_MAX;
 use crate::tls;
@@ -157,7 +157,7 @@ async fn connect(
     body_len_max: Option<usize>,
 ) -> lapin::Result<Connection> {
     let tokio = Runtime::tokio_current();
-    let reactor = ScreeningReactor(tokio.clone());
+    let reactor = SanitizingReactor(tokio.clone());
     let runtime = Runtime::new(RuntimeParts::new(Tokio::current(), reactor));
     let open = async move |uri: AMQPUri, _| {
         let host = uri.authority.host;
@@ -167,11 +167,11 @@ async fn connect(
             Some(trust) => stream.into_rustls(&RustlsConnector::from(trust.clone()), &host).await?,
             None => stream,
         };
-        let screened = match body_len_max {
-            Some(len_max) => Screened::cutting(stream, len_max),
-            None => Screened::new(stream),
+        let sanitized = match body_len_max {
+            Some(len_max) => Sanitized::cutting(stream, len_max),
+            None => Sanitized::new(stream),
         };
-        Ok(AsyncTcpStream::Plain(screened))
+        Ok(AsyncTcpStream::Plain(sanitized))
     };
     Connection::connector(uri, runtime, open, properties).await
 }

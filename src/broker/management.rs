@@ -45,7 +45,7 @@ impl FromStr for Address {
         let tls = match (url.scheme(), authorities) {
             ("https", authorities) => tls::client_config(authorities.as_deref()),
             (_, Some(_)) => return Err("cacertfile needs the scheme https".to_owned()),
-            (_, None) => tls::nobody(),
+            (_, None) => tls::no_tls(),
         };
         let account =
             url.password().map(|password| (tls::decoded(url.username()), tls::decoded(password)));

@@ -5,19 +5,16 @@
 
 pub mod accounts;
 pub mod asyncapi;
-pub mod bodies;
-pub mod canary;
 pub mod connection;
 pub mod consumer;
 pub mod delay;
-pub mod headers;
+pub mod delay_probe;
 pub mod management;
 pub mod publisher;
 pub mod removal;
 pub mod reply_queues;
 pub mod ring;
-pub mod screen;
-pub mod screened;
+pub mod sanitize;
 pub mod temporary;
 pub mod topology;
 

@@ -15,7 +15,7 @@ use super::view;
 use super::when::When;
 use crate::client::{Command as Sent, Reply, TerminalClient};
 use crate::domain::id::ServerId;
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 use crate::message::answer::Answer;
 use crate::message::command::PAGE_MAX;
 use crate::message::envelope::MESSAGE_ID_LEN_MAX;
@@ -112,7 +112,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    fn resolve(self) -> Result<(Instant, Instant)> {
+    fn resolve(self) -> Result<(Timestamp, Timestamp)> {
         let now = Utc::now();
         let start = self.start.resolve(now).context("the start is beyond the calendar")?;
         let end = self.end.resolve(now).context("the end is beyond the calendar")?;

@@ -7,7 +7,7 @@ use chrono::SecondsFormat;
 use serde::Serialize;
 
 use super::exit::CliError;
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 
 /// Where results go. Hints and errors go to standard error instead.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +35,7 @@ impl Output {
 }
 
 /// An instant for people: RFC 3339, so that it can be typed in again.
-pub fn time(instant: Instant) -> String {
+pub fn time(instant: Timestamp) -> String {
     instant.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 

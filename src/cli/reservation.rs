@@ -12,7 +12,7 @@ use super::Context;
 use super::exit::{CliError, refuse};
 use super::output::{fields, money, table, time};
 use crate::domain::reservation::{CancelReason, Reservation, State};
-use crate::domain::world::Cancellation;
+use crate::domain::snapshot::Cancellation;
 use crate::message::answer::ReservationView;
 use crate::store::cancellation::{Cancelled, cancel};
 use crate::store::pool;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Context;
 use super::exit::{CliError, refuse};
-use crate::broker::canary::{self, Flight};
+use crate::broker::delay_probe::{self, Probe};
 use crate::broker::reply_queues;
 use crate::broker::ring::{self, PARTITIONS_EXCHANGE};
 use crate::broker::topology::{self, Shape};
@@ -133,14 +133,14 @@ async fn verify(context: &Context) -> Result<()> {
         let message = format!("missing on the broker: {}", missing.len());
         return Err(CliError::CheckFailed(message).into());
     }
-    let took = match canary::fly(&connection, shape.delay_levels).await? {
-        Flight::Arrived(after) => after.as_millis(),
-        Flight::Early { after, due } => {
+    let took = match delay_probe::send(&connection, shape.delay_levels).await? {
+        Probe::Arrived(after) => after.as_millis(),
+        Probe::Early { after, due } => {
             let message =
                 format!("the delay ladder is early: {after:?} instead of at least {due:?}");
             return Err(CliError::CheckFailed(message).into());
         }
-        Flight::Lost => {
+        Probe::Lost => {
             let message = "no message came through the delay ladder in time; check the arguments of \
                            its queues (reservation.delay.v1.*). Until it works, deadlines are \
                            settled late, by the sweep";
@@ -148,7 +148,7 @@ async fn verify(context: &Context) -> Result<()> {
         }
     };
     let value = json!({ "missing": missing, "canary_ms": took });
-    context
-        .output
-        .print(&value, || format!("complete; the delay ladder's canary arrived after {took} ms"))
+    context.output.print(&value, || {
+        format!("complete; the delay ladder's delay_probe arrived after {took} ms")
+    })
 }

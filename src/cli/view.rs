@@ -1,7 +1,7 @@
 //! Answers to terminals as text for people.
 
 use super::output::{fields, table, time};
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 use crate::message::answer::{FreePlaces, QuotaReceipt, ReservationView, ServerView};
 
 /// A reservation, one line per field.
@@ -64,7 +64,7 @@ pub(super) fn page(reservations: &[ReservationView], next: Option<uuid::Uuid>) -
 }
 
 /// A server's free places over time, until `end_at`.
-pub(super) fn availability(server: &ServerView, end_at: Instant, free: &[FreePlaces]) -> String {
+pub(super) fn availability(server: &ServerView, end_at: Timestamp, free: &[FreePlaces]) -> String {
     let price = &server.price_per_hour;
     let open = if server.open { "yes" } else { "no, it takes no new reservations" };
     let head = fields(&[

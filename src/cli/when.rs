@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 
 const MINUTE_SECONDS: i64 = 60;
 
@@ -12,14 +12,14 @@ const MINUTE_SECONDS: i64 = 60;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// As it is.
-    At(Instant),
+    At(Timestamp),
     /// This long from now, rounded up to a full minute, since most servers have such a grid.
     In(TimeDelta),
 }
 
 impl When {
     /// The instant meant, if it is `now`. `None` beyond the calendar.
-    pub fn resolve(self, now: Instant) -> Option<Instant> {
+    pub fn resolve(self, now: Timestamp) -> Option<Timestamp> {
         let wait = match self {
             When::At(instant) => return Some(instant),
             When::In(wait) => wait,
@@ -68,7 +68,7 @@ fn parse_wait(text: &str) -> Option<TimeDelta> {
 mod tests {
     use super::*;
 
-    fn at(text: &str) -> Instant {
+    fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::broker::publisher::Outgoing;
 use crate::broker::topology::COMMANDS_EXCHANGE;
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 use crate::message::command::{AvailabilityBody, Kind, ListBody, RequestBody, ReservationBody};
 
 /// A command to send. The fields are free, so that a test can also send what is wrong.
@@ -26,8 +26,8 @@ impl Command {
     pub fn request(
         message_id: impl Into<String>,
         server: &str,
-        start_at: Instant,
-        end_at: Instant,
+        start_at: Timestamp,
+        end_at: Timestamp,
     ) -> Self {
         let body = RequestBody { server: server.to_owned(), start_at, end_at };
         Self::new(Kind::Request, Some(server), message_id, &body)
@@ -58,8 +58,8 @@ impl Command {
     pub fn availability(
         message_id: impl Into<String>,
         server: &str,
-        start_at: Instant,
-        end_at: Instant,
+        start_at: Timestamp,
+        end_at: Timestamp,
     ) -> Self {
         let body = AvailabilityBody { server: server.to_owned(), start_at, end_at };
         Self::new(Kind::Availability, None, message_id, &body)

@@ -21,7 +21,7 @@ use crate::broker::connection::Endpoint;
 use crate::broker::publisher::{Fate, Outgoing, Publisher};
 use crate::broker::{BrokerError, bounded};
 use crate::domain::id::ServerId;
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 use mailbox::Mailbox;
 
 /// A failed operation of a terminal.
@@ -95,8 +95,8 @@ impl TerminalClient {
     pub async fn request(
         &mut self,
         server: &ServerId,
-        start_at: Instant,
-        end_at: Instant,
+        start_at: Timestamp,
+        end_at: Timestamp,
     ) -> Result<String, ClientError> {
         let command = Command::request(new_id(), server.as_str(), start_at, end_at);
         self.send(&command).await?;

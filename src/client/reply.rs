@@ -5,12 +5,12 @@ use lapin::message::Delivery;
 use lapin::types::ShortString;
 
 use crate::broker::consumer::header_text;
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 use crate::message::answer::{Answer, Notice};
 
 /// The header with the sender's time, fresh at each sending: a terminal sees by it how wrong its
 /// own clock is.
-const CONTROLLER_TIME: &str = "controller-time";
+const SENT_AT: &str = "sent-at";
 
 /// An answer (with a correlation id) or a notice (without).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Reply {
     /// The property `type`, such as `reservation.accepted`; empty if it was not set.
     pub type_name: String,
     /// When it was sent, by Holdfast's clock.
-    pub controller_time: Option<Instant>,
+    pub sent_at: Option<Timestamp>,
     /// The body as it came.
     pub body: Vec<u8>,
 }
@@ -42,10 +42,10 @@ impl Reply {
     pub(super) fn from_delivery(delivery: Delivery) -> Self {
         let properties = &delivery.properties;
         let owned = |text: &Option<ShortString>| text.as_ref().map(|text| text.as_str().to_owned());
-        let controller_time = properties
+        let sent_at = properties
             .headers()
             .as_ref()
-            .and_then(|headers| headers.inner().get(CONTROLLER_TIME))
+            .and_then(|headers| headers.inner().get(SENT_AT))
             .and_then(header_text)
             .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
             .map(|time| time.with_timezone(&Utc));
@@ -53,7 +53,7 @@ impl Reply {
             correlation_id: owned(properties.correlation_id()),
             message_id: owned(properties.message_id()).unwrap_or_default(),
             type_name: owned(properties.kind()).unwrap_or_default(),
-            controller_time,
+            sent_at,
             body: delivery.data,
         }
     }

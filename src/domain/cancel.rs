@@ -2,14 +2,14 @@
 
 use super::refusal::Code;
 use super::reservation::{CancelReason, State};
-use super::world::{Cancellation, Cause, Effects, Refusal, Transition, World};
+use super::snapshot::{Cancellation, Cause, Changes, Refusal, Snapshot, Transition};
 
 /// Cancels a live reservation, whatever its state. A confirmed one is owed a credit, which is
 /// written with its transition.
 pub fn by_operator(
-    world: &mut World,
+    world: &mut Snapshot,
     wish: &Cancellation,
-    effects: &mut Effects,
+    effects: &mut Changes,
 ) -> Result<(), Refusal> {
     let id = wish.reservation;
     let reservation =

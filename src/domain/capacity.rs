@@ -1,6 +1,6 @@
 //! How many reservations overlap (R3).
 
-use super::interval::{Instant, Interval};
+use super::interval::{Interval, Timestamp};
 
 /// The largest number of `booked` intervals that overlap at one instant of `window`.
 ///
@@ -9,7 +9,7 @@ use super::interval::{Instant, Interval};
 /// need one place, not two.
 pub fn peak_depth(window: &Interval, booked: impl Iterator<Item = Interval>) -> usize {
     // At one instant ends (-1) sort before starts (+1): intervals are half-open.
-    let mut steps: Vec<(Instant, i32)> = Vec::new();
+    let mut steps: Vec<(Timestamp, i32)> = Vec::new();
     for interval in booked.filter(|b| b.overlaps(window)) {
         steps.push((interval.start.max(window.start), 1));
         steps.push((interval.end, -1));

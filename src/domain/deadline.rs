@@ -1,45 +1,45 @@
 //! Legs of a wake-up's way to its instant.
 //!
-//! A wake-up names one instant, `due_at`. Long delays go in legs, each computed anew from the
+//! A wake-up names one instant, `due_at`. Long delays go in hops, each computed anew from the
 //! absolute instant, so that drift between the broker's clock and the database's does not add up.
 
-use super::interval::Instant;
+use super::interval::Timestamp;
 use chrono::TimeDelta;
 
 /// The delay ladder's unit.
 pub const DELAY_UNIT: TimeDelta = TimeDelta::milliseconds(100);
 
-/// The last leg is at most this long: over one hour, 250 ms absorb a drift of 70 parts per million.
-pub const LAST_LEG_MAX: TimeDelta = TimeDelta::hours(1);
+/// The last hop is at most this long: over one hour, 250 ms absorb a drift of 70 parts per million.
+pub const LAST_HOP_MAX: TimeDelta = TimeDelta::hours(1);
 
-/// The last leg aims this far past the instant, so that clock drift cannot make it early.
-pub const LAST_LEG_MARGIN: TimeDelta = TimeDelta::milliseconds(250);
+/// The last hop aims this far past the instant, so that clock drift cannot make it early.
+pub const LAST_HOP_MARGIN: TimeDelta = TimeDelta::milliseconds(250);
 
-/// An intermediate leg stops this far before the instant, to leave the rest to a short last leg.
+/// An intermediate hop stops this far before the instant, to leave the rest to a short last hop.
 const APPROACH: TimeDelta = TimeDelta::minutes(30);
 
-/// One leg through the delay ladder.
+/// One hop through the delay ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Leg {
+pub struct Hop {
     /// How long to wait, in [`DELAY_UNIT`]s. Zero goes straight to the partition.
     pub units: u32,
-    /// When the leg ends. Before the instant: an intermediate leg, which never settles anything.
-    pub armed_until: Instant,
+    /// When the hop ends. Before the instant: an intermediate hop, which never settles anything.
+    pub scheduled_until: Timestamp,
 }
 
-/// The next leg from `now` (the database's clock) towards `due_at`, on a ladder whose longest
+/// The next hop from `now` (the database's clock) towards `due_at`, on a ladder whose longest
 /// delay is `longest`.
-pub fn next_leg(now: Instant, due_at: Instant, longest: TimeDelta) -> Leg {
+pub fn next_hop(now: Timestamp, due_at: Timestamp, longest: TimeDelta) -> Hop {
     let remaining = (due_at - now).max(TimeDelta::zero());
-    let last = remaining + LAST_LEG_MARGIN;
-    if remaining <= LAST_LEG_MAX && last <= longest {
+    let last = remaining + LAST_HOP_MARGIN;
+    if remaining <= LAST_HOP_MAX && last <= longest {
         let units = ceil_units(last);
-        return Leg { units, armed_until: due_at + LAST_LEG_MARGIN };
+        return Hop { units, scheduled_until: due_at + LAST_HOP_MARGIN };
     }
     let approach = APPROACH.min(longest / 2);
     let units = floor_units((remaining - approach).min(longest)).max(1);
-    let armed_until = now + DELAY_UNIT * i32::try_from(units).unwrap_or(i32::MAX);
-    Leg { units, armed_until: armed_until.min(due_at - TimeDelta::milliseconds(1)) }
+    let scheduled_until = now + DELAY_UNIT * i32::try_from(units).unwrap_or(i32::MAX);
+    Hop { units, scheduled_until: scheduled_until.min(due_at - TimeDelta::milliseconds(1)) }
 }
 
 fn floor_units(delay: TimeDelta) -> u32 {
@@ -56,15 +56,15 @@ mod tests {
     use super::*;
     use chrono::DateTime;
 
-    fn at(ms: i64) -> Instant {
+    fn at(ms: i64) -> Timestamp {
         DateTime::from_timestamp_millis(ms).unwrap()
     }
 
     #[test]
     fn a_near_instant_is_one_leg_that_ends_past_it() {
-        let leg = next_leg(at(0), at(10_000), TimeDelta::days(19));
-        assert_eq!(leg.units, 103); // 10.25 s, rounded up
-        assert_eq!(leg.armed_until, at(10_250));
+        let hop = next_hop(at(0), at(10_000), TimeDelta::days(19));
+        assert_eq!(hop.units, 103); // 10.25 s, rounded up
+        assert_eq!(hop.scheduled_until, at(10_250));
     }
 
     #[test]
@@ -72,19 +72,19 @@ mod tests {
         let longest = TimeDelta::days(19);
         let due = at(0) + TimeDelta::days(60);
         let mut now = at(0);
-        let mut legs = 0;
+        let mut hops = 0;
         loop {
-            let leg = next_leg(now, due, longest);
-            legs += 1;
-            assert!(legs < 10, "it must arrive");
-            if leg.armed_until >= due {
-                assert!(due - now <= LAST_LEG_MAX);
+            let hop = next_hop(now, due, longest);
+            hops += 1;
+            assert!(hops < 10, "it must arrive");
+            if hop.scheduled_until >= due {
+                assert!(due - now <= LAST_HOP_MAX);
                 break;
             }
-            assert!(leg.armed_until > now);
-            now = leg.armed_until;
+            assert!(hop.scheduled_until > now);
+            now = hop.scheduled_until;
         }
-        assert_eq!(legs, 5); // three longest rungs, the approach, the last leg
+        assert_eq!(hops, 5); // three longest rungs, the approach, the last hop
     }
 
     #[test]
@@ -94,19 +94,19 @@ mod tests {
         let mut now = at(0);
         let mut ends = Vec::new();
         while ends.last().is_none_or(|end| *end < due) {
-            let leg = next_leg(now, due, longest);
-            assert!(DELAY_UNIT * i32::try_from(leg.units).unwrap() <= longest);
-            now = leg.armed_until;
+            let hop = next_hop(now, due, longest);
+            assert!(DELAY_UNIT * i32::try_from(hop.units).unwrap() <= longest);
+            now = hop.scheduled_until;
             ends.push(now);
             assert!(ends.len() < 30, "it must arrive");
         }
-        assert_eq!(ends.last(), Some(&(due + LAST_LEG_MARGIN)));
+        assert_eq!(ends.last(), Some(&(due + LAST_HOP_MARGIN)));
     }
 
     #[test]
     fn a_passed_instant_is_due_at_once() {
-        let leg = next_leg(at(50_000), at(10_000), TimeDelta::days(19));
-        assert!(leg.units <= 3);
-        assert_eq!(leg.armed_until, at(10_250));
+        let hop = next_hop(at(50_000), at(10_000), TimeDelta::days(19));
+        assert!(hop.units <= 3);
+        assert_eq!(hop.scheduled_until, at(10_250));
     }
 }

@@ -14,22 +14,22 @@ use super::refusal::Code;
 use super::reservation::{CancelReason, Reservation, State};
 use super::server::{LateBooking, Server};
 use super::settle;
-use super::world::{
-    Action, Booked, Cause, Command, Decision, Effects, Known, Refusal, Step, Terminal, Transition,
-    Verdict, World,
+use super::snapshot::{
+    Action, Booked, Cause, Changes, Command, Decision, Known, Outcome, Refusal, Snapshot, Step,
+    Terminal, Transition,
 };
 
 /// Decides every step in order. Returns one verdict per step and what changes; `world` holds the
 /// reservations as they are afterwards.
-pub fn decide(world: &mut World, steps: &[Step]) -> (Vec<Verdict>, Effects) {
-    let mut effects = Effects::default();
+pub fn decide(world: &mut Snapshot, steps: &[Step]) -> (Vec<Outcome>, Changes) {
+    let mut effects = Changes::default();
     let verdicts = steps
         .iter()
         .enumerate()
         .map(|(index, step)| match step {
             Step::Command(command) => decide_command(world, index, command, &mut effects),
-            Step::WakeUp(wake_up) => Verdict::WakeUp(settle::wake_up(world, wake_up, &mut effects)),
-            Step::Cancel(wish) => Verdict::Cancel(cancel::by_operator(world, wish, &mut effects)),
+            Step::WakeUp(wake_up) => Outcome::WakeUp(settle::wake_up(world, wake_up, &mut effects)),
+            Step::Cancel(wish) => Outcome::Cancel(cancel::by_operator(world, wish, &mut effects)),
         })
         .collect();
     mark_reminded(world, &mut effects);
@@ -37,7 +37,7 @@ pub fn decide(world: &mut World, steps: &[Step]) -> (Vec<Verdict>, Effects) {
 }
 
 /// Reminds of what is still only held after the whole batch.
-fn mark_reminded(world: &mut World, effects: &mut Effects) {
+fn mark_reminded(world: &mut Snapshot, effects: &mut Changes) {
     effects.reminders.retain(|id| world.reservations[id].state == State::Held);
     for id in &effects.reminders {
         let reservation = world.reservations.get_mut(id).expect("collected from there");
@@ -47,31 +47,31 @@ fn mark_reminded(world: &mut World, effects: &mut Effects) {
 }
 
 fn decide_command(
-    world: &mut World,
+    world: &mut Snapshot,
     index: usize,
     command: &Command,
-    effects: &mut Effects,
-) -> Verdict {
+    effects: &mut Changes,
+) -> Outcome {
     let Some(terminal) = world.terminals.get(&command.terminal).cloned() else {
-        return Verdict::UnknownTerminal;
+        return Outcome::UnknownTerminal;
     };
     if !terminal.enabled {
-        return Verdict::Undecided(Refusal::plain(Code::TerminalDisabled));
+        return Outcome::Undecided(Refusal::plain(Code::TerminalDisabled));
     }
     if command.action.is_query() {
         // A query changes nothing and takes no place in the order.
         let answer = query::answer(world, index, &terminal, &command.action, effects);
-        return Verdict::Answered(answer.unwrap_or_else(Decision::Refused));
+        return Outcome::Answered(answer.unwrap_or_else(Decision::Refused));
     }
     let key = (command.terminal.clone(), command.message_id.clone());
     match world.known.get(&key) {
         Some(Known::Stored(stored)) if stored.digest == command.digest => {
-            return Verdict::Replay(stored.clone());
+            return Outcome::Replay(stored.clone());
         }
         Some(Known::InBatch { step, digest }) if *digest == command.digest => {
-            return Verdict::RepeatOf(*step);
+            return Outcome::RepeatOf(*step);
         }
-        Some(_) => return Verdict::Undecided(Refusal::plain(Code::IdempotencyMismatch)),
+        Some(_) => return Outcome::Undecided(Refusal::plain(Code::IdempotencyMismatch)),
         None => {}
     }
     let order = effects.next_order();
@@ -79,18 +79,18 @@ fn decide_command(
     if let Decision::Refused(refusal) = &decision
         && matches!(refusal.code, Code::InconsistentMessage | Code::Misrouted)
     {
-        return Verdict::Undecided(refusal.clone());
+        return Outcome::Undecided(refusal.clone());
     }
     world.known.insert(key, Known::InBatch { step: index, digest: command.digest });
-    Verdict::Decided { decision, order }
+    Outcome::Decided { decision, order }
 }
 
 fn act(
-    world: &mut World,
+    world: &mut Snapshot,
     terminal: &Terminal,
     command: &Command,
     order: u32,
-    effects: &mut Effects,
+    effects: &mut Changes,
 ) -> Decision {
     let result = match &command.action {
         Action::Request { candidate, interval } => {
@@ -107,7 +107,7 @@ fn act(
 
 /// Unknown and foreign reservations get the same answer, so that nobody can probe for ids.
 pub(super) fn find<'a>(
-    world: &'a World,
+    world: &'a Snapshot,
     terminal: &Terminal,
     id: Uuid,
 ) -> Result<&'a Reservation, Refusal> {
@@ -121,7 +121,7 @@ pub(super) fn find<'a>(
 /// Finds the reservation that a command changes and checks that the command came through the
 /// partition of the reservation's server: only there does it stand in line with the deadline.
 fn find_to_change(
-    world: &World,
+    world: &Snapshot,
     terminal: &Terminal,
     command: &Command,
     id: Uuid,
@@ -146,12 +146,12 @@ fn find_to_change(
 /// Reconfirms without looking at the clock: until the deadline's wake-up is read, everything that
 /// stands before it in the queue is in time (R9).
 fn reconfirm(
-    world: &mut World,
+    world: &mut Snapshot,
     terminal: &Terminal,
     command: &Command,
     id: Uuid,
     order: u32,
-    effects: &mut Effects,
+    effects: &mut Changes,
 ) -> Result<Decision, Refusal> {
     let from = find_to_change(world, terminal, command, id)?;
     let now = world.now;
@@ -171,12 +171,12 @@ fn reconfirm(
 }
 
 fn withdraw(
-    world: &mut World,
+    world: &mut Snapshot,
     terminal: &Terminal,
     command: &Command,
     id: Uuid,
     order: u32,
-    effects: &mut Effects,
+    effects: &mut Changes,
 ) -> Result<Decision, Refusal> {
     let from = find_to_change(world, terminal, command, id)?;
     effects.transitions.push(by_terminal(command, id, Some(from), State::Cancelled, order));
@@ -185,12 +185,12 @@ fn withdraw(
 }
 
 fn request(
-    world: &mut World,
+    world: &mut Snapshot,
     terminal: &Terminal,
     command: &Command,
     (candidate, interval): (Uuid, &Interval),
     order: u32,
-    effects: &mut Effects,
+    effects: &mut Changes,
 ) -> Result<Decision, Refusal> {
     let named = command.server.as_ref().and_then(|id| world.servers.get(id));
     let server = named.ok_or_else(|| Refusal::plain(Code::UnknownServer))?.clone();
@@ -230,7 +230,7 @@ fn request(
 /// The broker picks the partition by the header `server`. With the header set twice it may read
 /// another one than we do; a server's commands must all stand in one queue. The fault can also be
 /// the broker's, for example while a partition's queue is gone: so the same message may come again.
-fn check_partition(world: &World, server: &Server) -> Result<(), Refusal> {
+fn check_partition(world: &Snapshot, server: &Server) -> Result<(), Refusal> {
     if server.partition.is_some_and(|partition| partition != world.partition) {
         return Err(Refusal::of_field(Code::Misrouted, "headers.server"));
     }
@@ -238,7 +238,7 @@ fn check_partition(world: &World, server: &Server) -> Result<(), Refusal> {
 }
 
 /// The checks against the server's policy, in the documented order.
-fn check_policy(world: &World, server: &Server, interval: &Interval) -> Result<(), Refusal> {
+fn check_policy(world: &Snapshot, server: &Server, interval: &Interval) -> Result<(), Refusal> {
     let seconds = interval.seconds();
     let horizon = world.now + TimeDelta::seconds(server.horizon_seconds);
     let checks = [
@@ -256,7 +256,7 @@ fn check_policy(world: &World, server: &Server, interval: &Interval) -> Result<(
     }
 }
 
-fn check_capacity(world: &World, server: &Server, interval: &Interval) -> Result<(), Refusal> {
+fn check_capacity(world: &Snapshot, server: &Server, interval: &Interval) -> Result<(), Refusal> {
     let busy = interval.with_gap(server.gap_seconds);
     let booked = world.booked.get(&server.id).into_iter().flatten().map(|booked| booked.busy);
     if peak_depth(&busy, booked) >= server.capacity {
@@ -266,7 +266,7 @@ fn check_capacity(world: &World, server: &Server, interval: &Interval) -> Result
 }
 
 fn hold(
-    world: &World,
+    world: &Snapshot,
     terminal: &Terminal,
     command: &Command,
     id: Uuid,
@@ -311,7 +311,7 @@ fn by_terminal(
     Transition { reservation, from, to, cause, order }
 }
 
-impl World {
+impl Snapshot {
     /// Takes capacity, quota and, for a hold, a place among the user's holds.
     fn book(&mut self, reservation: &Reservation) {
         let booked = Booked { id: reservation.id, busy: reservation.busy() };

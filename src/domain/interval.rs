@@ -3,20 +3,20 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// An instant in UTC. PostgreSQL keeps microseconds; nothing here is finer than a second.
-pub type Instant = DateTime<Utc>;
+pub type Timestamp = DateTime<Utc>;
 
 /// `[start, end)`: touching intervals do not overlap (R1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Interval {
     /// First instant inside.
-    pub start: Instant,
+    pub start: Timestamp,
     /// First instant after.
-    pub end: Instant,
+    pub end: Timestamp,
 }
 
 impl Interval {
     /// `None` for an empty or inverted interval.
-    pub fn new(start: Instant, end: Instant) -> Option<Self> {
+    pub fn new(start: Timestamp, end: Timestamp) -> Option<Self> {
         (start < end).then_some(Self { start, end })
     }
 
@@ -44,7 +44,8 @@ impl Interval {
 
     /// Whether both ends lie on a grid of `slot_seconds` counted from the Unix epoch.
     pub fn on_grid(&self, slot_seconds: i64) -> bool {
-        let on = |t: Instant| t.timestamp_subsec_nanos() == 0 && t.timestamp() % slot_seconds == 0;
+        let on =
+            |t: Timestamp| t.timestamp_subsec_nanos() == 0 && t.timestamp() % slot_seconds == 0;
         on(self.start) && on(self.end)
     }
 }
@@ -53,7 +54,7 @@ impl Interval {
 mod tests {
     use super::*;
 
-    fn at(second: i64) -> Instant {
+    fn at(second: i64) -> Timestamp {
         DateTime::from_timestamp(second, 0).unwrap()
     }
 

@@ -15,5 +15,5 @@ pub mod refusal;
 pub mod reservation;
 pub mod server;
 pub mod settle;
+pub mod snapshot;
 pub mod tariff;
-pub mod world;

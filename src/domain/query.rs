@@ -13,8 +13,8 @@ use super::id::ServerId;
 use super::interval::Interval;
 use super::refusal::Code;
 use super::reservation::Reservation;
-use super::world::{
-    Action, Availability, Booked, Decision, Effects, Listed, Refusal, Terminal, World,
+use super::snapshot::{
+    Action, Availability, Booked, Changes, Decision, Listed, Refusal, Snapshot, Terminal,
 };
 
 /// Most spans in one answer: some 40 kB. What is told then ends earlier, and can be asked on.
@@ -22,11 +22,11 @@ pub const SPANS_MAX: usize = 500;
 
 /// Answers the query of step `index`.
 pub fn answer(
-    world: &World,
+    world: &Snapshot,
     index: usize,
     terminal: &Terminal,
     query: &Action,
-    effects: &Effects,
+    effects: &Changes,
 ) -> Result<Decision, Refusal> {
     match query {
         Action::List { after, limit } => Ok(list(world, index, terminal, *after, *limit, effects)),
@@ -39,18 +39,18 @@ pub fn answer(
 }
 
 /// Reservations that this batch made.
-fn made<'a>(world: &'a World, effects: &'a Effects) -> impl Iterator<Item = &'a Reservation> {
+fn made<'a>(world: &'a Snapshot, effects: &'a Changes) -> impl Iterator<Item = &'a Reservation> {
     let new = effects.transitions.iter().filter(|transition| transition.from.is_none());
     new.map(|transition| &world.reservations[&transition.reservation])
 }
 
 fn list(
-    world: &World,
+    world: &Snapshot,
     index: usize,
     terminal: &Terminal,
     after: Option<Uuid>,
     limit: usize,
-    effects: &Effects,
+    effects: &Changes,
 ) -> Decision {
     let mut page = world.pages.get(&index).cloned().unwrap_or_default();
     for listed in &mut page {
@@ -79,11 +79,11 @@ fn list(
 }
 
 fn availability(
-    world: &World,
+    world: &Snapshot,
     index: usize,
     server: &ServerId,
     window: &Interval,
-    effects: &Effects,
+    effects: &Changes,
 ) -> Result<Availability, Refusal> {
     let unknown = || Refusal::plain(Code::UnknownServer);
     let calendar = world.calendars.get(&index).ok_or_else(unknown)?;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::id::UserId;
-use super::interval::{Instant, Interval};
+use super::interval::{Interval, Timestamp};
 
 /// A user's use of one calendar period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Receipt {
 /// The use of every period that a batch touches, kept up to date while the batch is decided.
 #[derive(Debug, Clone, Default)]
 pub struct QuotaLedger {
-    periods: HashMap<UserId, HashMap<Instant, PeriodUse>>,
+    periods: HashMap<UserId, HashMap<Timestamp, PeriodUse>>,
 }
 
 impl QuotaLedger {

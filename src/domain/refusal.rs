@@ -178,7 +178,7 @@ codes! {
         "The reservation has been cancelled; `reason` says why.",
         "Ask for a new reservation.";
     // Last resort.
-    InternalPoison, "internal_poison", Never,
+    InternalError, "internal_error", Never,
         "The message could not be decided and has been set aside for the operators.",
         "Report it to the operators with its message id.";
 }

@@ -17,7 +17,7 @@ use std::fmt;
 use uuid::Uuid;
 
 use super::id::{ServerId, TerminalId, UserId};
-use super::interval::{Instant, Interval};
+use super::interval::{Interval, Timestamp};
 
 /// Where a reservation is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,13 +116,13 @@ pub struct Reservation {
     /// The reserved time.
     pub interval: Interval,
     /// End of the reserved time plus the turn-around gap in force when it was accepted.
-    pub busy_until: Instant,
+    pub busy_until: Timestamp,
     /// When it is settled.
-    pub deadline_at: Instant,
+    pub deadline_at: Timestamp,
     /// When its terminal is to be reminded to reconfirm; `None` if never, or once it was (R12).
-    pub remind_at: Option<Instant>,
+    pub remind_at: Option<Timestamp>,
     /// When it was reminded.
-    pub reminded_at: Option<Instant>,
+    pub reminded_at: Option<Timestamp>,
     /// Its state.
     pub state: State,
     /// Why it was cancelled; set exactly when it is.
@@ -134,11 +134,11 @@ pub struct Reservation {
     /// The tariff version that was quoted.
     pub tariff_version: i32,
     /// When it was accepted.
-    pub held_at: Instant,
+    pub held_at: Timestamp,
     /// When it was first reconfirmed.
-    pub reconfirmed_at: Option<Instant>,
+    pub reconfirmed_at: Option<Timestamp>,
     /// When it was confirmed or cancelled, whichever was last.
-    pub settled_at: Option<Instant>,
+    pub settled_at: Option<Timestamp>,
 }
 
 impl Reservation {

@@ -1,22 +1,22 @@
 //! Settling at the deadline (R10), and the reminder before it (R12).
 
-use super::interval::Instant;
+use super::interval::Timestamp;
 use super::reservation::{CancelReason, State};
-use super::world::{Cause, Effects, Transition, WakeUp, WakeUpVerdict, World};
+use super::snapshot::{Cause, Changes, Snapshot, Transition, WakeUp, WakeUpOutcome};
 
 /// Handles one wake-up.
 ///
 /// It settles only what has its deadline at or before its own instant, never everything that is
 /// due by now: behind this wake-up in the queue there may be reconfirmations that are in time for
 /// later deadlines, even if those have passed meanwhile (R9).
-pub fn wake_up(world: &mut World, wake_up: &WakeUp, effects: &mut Effects) -> WakeUpVerdict {
+pub fn wake_up(world: &mut Snapshot, wake_up: &WakeUp, effects: &mut Changes) -> WakeUpOutcome {
     if world.now < wake_up.due_at {
-        return WakeUpVerdict::Rearm;
+        return WakeUpOutcome::Reschedule;
     }
-    if wake_up.armed_until < wake_up.due_at {
-        // An intermediate leg was put into the queue before the instant: reconfirmations behind
+    if wake_up.scheduled_until < wake_up.due_at {
+        // An intermediate hop was put into the queue before the instant: reconfirmations behind
         // it may still be in time, however late it is read.
-        return WakeUpVerdict::ToTail;
+        return WakeUpOutcome::ToTail;
     }
     let due: Vec<_> = world
         .due
@@ -32,13 +32,13 @@ pub fn wake_up(world: &mut World, wake_up: &WakeUp, effects: &mut Effects) -> Wa
     }
     remind(world, wake_up, effects);
     if world.due_complete_before.is_some_and(|complete| complete <= wake_up.due_at) {
-        return WakeUpVerdict::ToTail;
+        return WakeUpOutcome::ToTail;
     }
     effects.finished = effects.finished.max(Some(wake_up.due_at));
-    WakeUpVerdict::Finished
+    WakeUpOutcome::Finished
 }
 
-fn settle(world: &mut World, id: uuid::Uuid, wake_up: &WakeUp, effects: &mut Effects) {
+fn settle(world: &mut Snapshot, id: uuid::Uuid, wake_up: &WakeUp, effects: &mut Changes) {
     let now = world.now;
     let order = effects.next_order();
     let reservation = world.reservations.get_mut(&id).expect("due reservations are loaded");
@@ -65,7 +65,7 @@ fn settle(world: &mut World, id: uuid::Uuid, wake_up: &WakeUp, effects: &mut Eff
 
 /// Notes the reminders of holds that can still be reconfirmed in time. Whether they are still holds
 /// at the end of the batch is looked at there.
-fn remind(world: &World, wake_up: &WakeUp, effects: &mut Effects) {
+fn remind(world: &Snapshot, wake_up: &WakeUp, effects: &mut Changes) {
     let due = world.to_remind.iter().filter(|id| {
         let reservation = &world.reservations[id];
         reservation.state == State::Held
@@ -75,6 +75,6 @@ fn remind(world: &World, wake_up: &WakeUp, effects: &mut Effects) {
     effects.reminders.extend(due);
 }
 
-fn lateness_ms(deadline_at: Instant, now: Instant) -> i64 {
+fn lateness_ms(deadline_at: Timestamp, now: Timestamp) -> i64 {
     (now - deadline_at).num_milliseconds()
 }

@@ -6,12 +6,12 @@ use uuid::Uuid;
 
 use super::{deterministic_id, schema};
 use crate::domain::capacity::FreeSpan;
-use crate::domain::interval::{Instant, Interval};
+use crate::domain::interval::{Interval, Timestamp};
 use crate::domain::quota::Receipt;
 use crate::domain::refusal::Retry;
 use crate::domain::reservation::Reservation;
 use crate::domain::server::Server;
-use crate::domain::world::{Availability, Decision, Refusal};
+use crate::domain::snapshot::{Availability, Decision, Refusal};
 
 /// How long a terminal should wait before it sends an undecided message again.
 const RETRY_AFTER_MS: u64 = 5_000;
@@ -28,7 +28,7 @@ pub enum Answer {
         /// One receipt per quota period that it touches.
         quota: Vec<QuotaReceipt>,
         /// When it was decided, by the database's clock.
-        decided_at: Instant,
+        decided_at: Timestamp,
     },
     /// To `reconfirm`: the reservation will be confirmed and billed at its deadline.
     #[serde(rename = "reservation.reconfirmed")]
@@ -36,7 +36,7 @@ pub enum Answer {
         /// The reservation.
         reservation: ReservationView,
         /// When it was decided, by the database's clock.
-        decided_at: Instant,
+        decided_at: Timestamp,
     },
     /// To `withdraw`: cancelled, free of charge.
     #[serde(rename = "reservation.withdrawn")]
@@ -44,7 +44,7 @@ pub enum Answer {
         /// The reservation.
         reservation: ReservationView,
         /// When it was decided, by the database's clock.
-        decided_at: Instant,
+        decided_at: Timestamp,
     },
     /// To `show`: the reservation as it is.
     #[serde(rename = "reservation.shown")]
@@ -52,7 +52,7 @@ pub enum Answer {
         /// The reservation.
         reservation: ReservationView,
         /// When it was read, by the database's clock.
-        decided_at: Instant,
+        decided_at: Timestamp,
     },
     /// To `list`: a page of the user's reservations, newest first.
     #[serde(rename = "reservation.listed")]
@@ -64,7 +64,7 @@ pub enum Answer {
         #[schemars(with = "Uuid")]
         next: Option<Uuid>,
         /// When it was read, by the database's clock.
-        decided_at: Instant,
+        decided_at: Timestamp,
     },
     /// To `availability`: a server's free places over time, and what its time costs. What is free
     /// can be taken by others before a request for it arrives.
@@ -73,14 +73,14 @@ pub enum Answer {
         /// The server.
         server: ServerView,
         /// First instant that is told.
-        start_at: Instant,
+        start_at: Timestamp,
         /// First instant that is not told. Before the end that was asked for, if there was too much
         /// to tell: ask again from here.
-        end_at: Instant,
+        end_at: Timestamp,
         /// Free places, without gaps and in order of time.
         free: Vec<FreePlaces>,
         /// When it was read, by the database's clock.
-        decided_at: Instant,
+        decided_at: Timestamp,
     },
     /// To any command: nothing changed.
     #[serde(rename = "reservation.refused")]
@@ -110,8 +110,8 @@ pub enum Answer {
         reason: Option<String>,
         /// When it was decided, by the database's clock; missing when it was refused before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schemars(with = "Instant")]
-        decided_at: Option<Instant>,
+        #[schemars(with = "Timestamp")]
+        decided_at: Option<Timestamp>,
     },
 }
 
@@ -144,9 +144,9 @@ pub struct ServerView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FreePlaces {
     /// First instant.
-    pub start_at: Instant,
+    pub start_at: Timestamp,
     /// First instant after it.
-    pub end_at: Instant,
+    pub end_at: Timestamp,
     /// Reservations that fit all through it; 0 during maintenance.
     pub places: u64,
 }
@@ -196,21 +196,21 @@ pub struct ReservationView {
     #[schemars(schema_with = "schema::states")]
     pub state: String,
     /// First instant of the reserved time.
-    pub start_at: Instant,
+    pub start_at: Timestamp,
     /// First instant after the reserved time.
-    pub end_at: Instant,
+    pub end_at: Timestamp,
     /// When it is settled. A reconfirmation must reach the broker before.
-    pub deadline_at: Instant,
+    pub deadline_at: Timestamp,
     /// What it costs if it is confirmed.
     pub price: Price,
     /// When it was first reconfirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Instant")]
-    pub reconfirmed_at: Option<Instant>,
+    #[schemars(with = "Timestamp")]
+    pub reconfirmed_at: Option<Timestamp>,
     /// When it was confirmed or cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Instant")]
-    pub settled_at: Option<Instant>,
+    #[schemars(with = "Timestamp")]
+    pub settled_at: Option<Timestamp>,
     /// `not_reconfirmed`, `withdrawn` or `operator`; set exactly when it is cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::cancel_reasons")]
@@ -245,9 +245,9 @@ pub struct Connection {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QuotaReceipt {
     /// First instant of the period.
-    pub period_start: Instant,
+    pub period_start: Timestamp,
     /// First instant after the period.
-    pub period_end: Instant,
+    pub period_end: Timestamp,
     /// Seconds that may be reserved in the period.
     pub limit_seconds: i64,
     /// Seconds that were reserved before this request.
@@ -325,7 +325,7 @@ impl Answer {
     /// The answer to a decision made at `decided_at`. `connection_url` finds a server's URL.
     pub fn to_decision<'a>(
         decision: &'a Decision,
-        decided_at: Instant,
+        decided_at: Timestamp,
         connection_url: impl Fn(&'a Reservation) -> Option<&'a str>,
     ) -> Self {
         let view = |reservation: &'a Reservation| {
@@ -359,7 +359,7 @@ impl Answer {
         }
     }
 
-    fn available(availability: &Availability, decided_at: Instant) -> Self {
+    fn available(availability: &Availability, decided_at: Timestamp) -> Self {
         Answer::Availability {
             server: ServerView::from(&availability.server),
             start_at: availability.window.start,
@@ -370,7 +370,7 @@ impl Answer {
     }
 
     /// A refusal; `decided_at` is missing when nothing was decided.
-    pub fn refused(refusal: &Refusal, decided_at: Option<Instant>) -> Self {
+    pub fn refused(refusal: &Refusal, decided_at: Option<Timestamp>) -> Self {
         let code = refusal.code;
         Answer::Refused {
             code: code.as_str().to_owned(),

@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::fields::Fields;
 use crate::domain::id::ServerId;
-use crate::domain::interval::{Instant, Interval};
+use crate::domain::interval::{Interval, Timestamp};
 use crate::domain::refusal::Code;
-use crate::domain::world::{Action, Refusal};
+use crate::domain::snapshot::{Action, Refusal};
 
 /// The last word of a command's routing key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,9 +70,9 @@ pub struct RequestBody {
     #[schemars(regex(pattern = r"^[a-z0-9-]{1,64}$"))]
     pub server: String,
     /// First instant of the reserved time, RFC 3339 with offset.
-    pub start_at: Instant,
+    pub start_at: Timestamp,
     /// First instant after the reserved time, RFC 3339 with offset.
-    pub end_at: Instant,
+    pub end_at: Timestamp,
 }
 
 /// Body of `<terminal>.reconfirm`, `<terminal>.withdraw` and `<terminal>.show`: names a reservation.
@@ -114,9 +114,9 @@ pub struct AvailabilityBody {
     #[schemars(regex(pattern = r"^[a-z0-9-]{1,64}$"))]
     pub server: String,
     /// First instant of the window, RFC 3339 with offset.
-    pub start_at: Instant,
+    pub start_at: Timestamp,
     /// First instant after the window, RFC 3339 with offset.
-    pub end_at: Instant,
+    pub end_at: Timestamp,
 }
 
 /// Reads the body of a command of `kind`; `server` is the header of that name.

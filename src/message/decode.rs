@@ -7,7 +7,7 @@ use super::envelope::{DeadReason, Received, WAKE_UP_TYPE};
 use super::wake_up;
 use crate::domain::id::{ServerId, TerminalId};
 use crate::domain::refusal::Code;
-use crate::domain::world::{Command, Digest, Refusal, Step};
+use crate::domain::snapshot::{Command, Digest, Refusal, Step};
 
 /// What a message turned out to be.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use crate::domain::id::TerminalId;
 use crate::domain::refusal::Code;
-use crate::domain::world::Refusal;
+use crate::domain::snapshot::Refusal;
 
 /// Bodies are refused above this size; the longest command needs a few hundred bytes.
 pub const BODY_LEN_MAX: usize = 16 * 1024;
@@ -57,7 +57,7 @@ pub enum DeadReason {
     /// A wake-up that cannot be read.
     InvalidWakeUp,
     /// It could not be decided, alone and repeatedly.
-    InternalPoison,
+    InternalError,
 }
 
 impl DeadReason {
@@ -67,7 +67,7 @@ impl DeadReason {
             DeadReason::Unauthenticated => "unauthenticated",
             DeadReason::UnknownTerminal => "unknown_terminal",
             DeadReason::InvalidWakeUp => "invalid_wake_up",
-            DeadReason::InternalPoison => "internal_poison",
+            DeadReason::InternalError => "internal_error",
         }
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{deterministic_id, schema};
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 use crate::domain::reservation::Reservation;
 
 /// The events' content type.
@@ -31,7 +31,7 @@ pub struct CloudEvent<T> {
     /// The reservation's id.
     pub subject: Uuid,
     /// When it happened, by the database's clock.
-    pub time: Instant,
+    pub time: Timestamp,
     /// Always `application/json`.
     #[schemars(extend("const" = "application/json"))]
     pub datacontenttype: String,
@@ -62,11 +62,11 @@ pub struct ConfirmedData {
     #[schemars(regex(pattern = "^[A-Z]{3}$"))]
     pub currency: String,
     /// First instant of the reserved time.
-    pub period_start: Instant,
+    pub period_start: Timestamp,
     /// First instant after the reserved time.
-    pub period_end: Instant,
+    pub period_end: Timestamp,
     /// When it was confirmed.
-    pub confirmed_at: Instant,
+    pub confirmed_at: Timestamp,
     /// The message id of the request.
     pub request_id: String,
     /// The tariff version that was quoted.
@@ -98,11 +98,11 @@ pub struct CreditedData {
     #[schemars(regex(pattern = "^[A-Z]{3}$"))]
     pub currency: String,
     /// First instant of the time that was reserved.
-    pub period_start: Instant,
+    pub period_start: Timestamp,
     /// First instant after it.
-    pub period_end: Instant,
+    pub period_end: Timestamp,
     /// When it was credited.
-    pub credited_at: Instant,
+    pub credited_at: Timestamp,
     /// The message id of the request.
     pub request_id: String,
     /// The tariff version that was quoted.
@@ -126,11 +126,11 @@ pub struct CancelledData {
     #[schemars(schema_with = "schema::cancel_reasons")]
     pub reason: String,
     /// First instant of the time that is free again.
-    pub period_start: Instant,
+    pub period_start: Timestamp,
     /// First instant after it.
-    pub period_end: Instant,
+    pub period_end: Timestamp,
     /// When it was cancelled.
-    pub cancelled_at: Instant,
+    pub cancelled_at: Timestamp,
     /// The message id of the request.
     pub request_id: String,
 }
@@ -154,7 +154,7 @@ pub fn charge_id(reservation: Uuid) -> Uuid {
 }
 
 /// The event of a confirmation at `at`.
-pub fn confirmed(reservation: &Reservation, at: Instant) -> CloudEvent<ConfirmedData> {
+pub fn confirmed(reservation: &Reservation, at: Timestamp) -> CloudEvent<ConfirmedData> {
     let data = ConfirmedData {
         reservation: reservation.id,
         user: reservation.user.to_string(),
@@ -174,7 +174,7 @@ pub fn confirmed(reservation: &Reservation, at: Instant) -> CloudEvent<Confirmed
 }
 
 /// The event of a credit at `at`.
-pub fn credited(reservation: &Reservation, note: &str, at: Instant) -> CloudEvent<CreditedData> {
+pub fn credited(reservation: &Reservation, note: &str, at: Timestamp) -> CloudEvent<CreditedData> {
     let data = CreditedData {
         reservation: reservation.id,
         charge: charge_id(reservation.id),
@@ -196,7 +196,7 @@ pub fn credited(reservation: &Reservation, note: &str, at: Instant) -> CloudEven
 }
 
 /// The event of a cancellation at `at`.
-pub fn cancelled(reservation: &Reservation, at: Instant) -> CloudEvent<CancelledData> {
+pub fn cancelled(reservation: &Reservation, at: Timestamp) -> CloudEvent<CancelledData> {
     let reason = reservation.cancel_reason.map_or("", |reason| reason.as_str());
     let data = CancelledData {
         reservation: reservation.id,
@@ -213,7 +213,7 @@ pub fn cancelled(reservation: &Reservation, at: Instant) -> CloudEvent<Cancelled
     envelope(id, CANCELLED, reservation.id, at, data)
 }
 
-fn envelope<T>(id: Uuid, kind: &str, subject: Uuid, at: Instant, data: T) -> CloudEvent<T> {
+fn envelope<T>(id: Uuid, kind: &str, subject: Uuid, at: Timestamp, data: T) -> CloudEvent<T> {
     CloudEvent {
         specversion: "1.0".to_owned(),
         id,

@@ -9,9 +9,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::envelope::printable;
-use crate::domain::interval::{Instant, Interval};
+use crate::domain::interval::{Interval, Timestamp};
 use crate::domain::refusal::Code;
-use crate::domain::world::Refusal;
+use crate::domain::snapshot::Refusal;
 
 /// Nanoseconds; the library would cut off what is finer.
 const FRACTION_DIGITS_MAX: usize = 9;
@@ -100,7 +100,7 @@ impl Fields {
     ///
     /// PostgreSQL would take `infinity` and `epoch`, roll over `:60` and silently map local times
     /// that a change of clocks skips or doubles; none of that gets past here.
-    pub fn instant(&mut self, name: &str) -> Result<Instant, Refusal> {
+    pub fn instant(&mut self, name: &str) -> Result<Timestamp, Refusal> {
         let text = self.text(name)?;
         let wrong = || Refusal::of_field(Code::InvalidTimestamp, name);
         let parsed = DateTime::parse_from_rfc3339(&text).map_err(|_| wrong())?;
@@ -151,7 +151,7 @@ impl<'de> Deserialize<'de> for Object {
 mod tests {
     use super::*;
 
-    fn instant(text: &str) -> Result<Instant, Refusal> {
+    fn instant(text: &str) -> Result<Timestamp, Refusal> {
         Fields::parse(format!(r#"{{"at":"{text}"}}"#).as_bytes()).unwrap().instant("at")
     }
 

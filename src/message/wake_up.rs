@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::interval::Instant;
-use crate::domain::world::{Trigger, WakeUp};
+use crate::domain::interval::Timestamp;
+use crate::domain::snapshot::{Trigger, WakeUp};
 
 /// Body of a wake-up. Internal: not part of the contract with terminals.
 #[derive(Debug, Serialize, Deserialize)]
 struct WakeUpBody {
-    due_at: Instant,
-    armed_until: Instant,
+    due_at: Timestamp,
+    scheduled_until: Timestamp,
     trigger: TriggerWord,
 }
 
@@ -26,16 +26,17 @@ pub fn encode(wake_up: &WakeUp) -> String {
         Trigger::Message => TriggerWord::Message,
         Trigger::Sweep => TriggerWord::Sweep,
     };
-    let body = WakeUpBody { due_at: wake_up.due_at, armed_until: wake_up.armed_until, trigger };
+    let body =
+        WakeUpBody { due_at: wake_up.due_at, scheduled_until: wake_up.scheduled_until, trigger };
     serde_json::to_string(&body).expect("a wake-up always serializes")
 }
 
 /// Reads a wake-up's body; `None` if it is none.
 pub fn decode(body: &[u8]) -> Option<WakeUp> {
-    let WakeUpBody { due_at, armed_until, trigger } = serde_json::from_slice(body).ok()?;
+    let WakeUpBody { due_at, scheduled_until, trigger } = serde_json::from_slice(body).ok()?;
     let trigger = match trigger {
         TriggerWord::Message => Trigger::Message,
         TriggerWord::Sweep => Trigger::Sweep,
     };
-    Some(WakeUp { due_at, armed_until, trigger })
+    Some(WakeUp { due_at, scheduled_until, trigger })
 }

@@ -1,7 +1,7 @@
 //! From what a batch changed to what is told: events to the world, notices to terminals.
 
 use crate::domain::reservation::{Reservation, State};
-use crate::domain::world::{Cause, Effects, Transition, World};
+use crate::domain::snapshot::{Cause, Changes, Snapshot, Transition};
 use crate::message::answer::{Notice, ReservationView};
 use crate::message::event;
 
@@ -9,7 +9,7 @@ use super::save::Announcement;
 
 /// Reminders, one event per settled or cancelled reservation and per credit, and one notice to its
 /// terminal unless that terminal itself has just been told by an answer.
-pub fn announcements(world: &World, effects: &Effects) -> Vec<Announcement> {
+pub fn announcements(world: &Snapshot, effects: &Changes) -> Vec<Announcement> {
     let mut announcements: Vec<Announcement> = Vec::new();
     for id in &effects.reminders {
         let reservation = &world.reservations[id];
@@ -37,19 +37,19 @@ fn told_by_answer(transition: &Transition, reservation: &Reservation) -> bool {
     matches!(&transition.cause, Cause::Terminal { terminal, .. } if *terminal == reservation.terminal)
 }
 
-fn confirmed_event(world: &World, reservation: &Reservation) -> Announcement {
+fn confirmed_event(world: &Snapshot, reservation: &Reservation) -> Announcement {
     let event = event::confirmed(reservation, world.now);
     announced_event(event.id, event::CONFIRMED, reservation, true, &event)
 }
 
-fn cancelled_event(world: &World, reservation: &Reservation) -> Announcement {
+fn cancelled_event(world: &Snapshot, reservation: &Reservation) -> Announcement {
     let event = event::cancelled(reservation, world.now);
     announced_event(event.id, event::CANCELLED, reservation, false, &event)
 }
 
 /// What was billed is taken back.
 fn credited_event(
-    world: &World,
+    world: &Snapshot,
     reservation: &Reservation,
     transition: &Transition,
 ) -> Option<Announcement> {
@@ -77,12 +77,12 @@ fn announced_event(
     }
 }
 
-fn view(world: &World, reservation: &Reservation) -> ReservationView {
+fn view(world: &Snapshot, reservation: &Reservation) -> ReservationView {
     let server = world.servers.get(&reservation.server);
     ReservationView::new(reservation, server.map(|server| server.connection_url.as_str()))
 }
 
-fn notice(world: &World, reservation: &Reservation, transition: &Transition) -> Announcement {
+fn notice(world: &Snapshot, reservation: &Reservation, transition: &Transition) -> Announcement {
     let view = view(world, reservation);
     let notice = match transition.to {
         State::Confirmed => {

@@ -12,9 +12,9 @@ use super::pool::Session;
 use super::save::{Save, Saved, save_and_commit};
 use crate::crash_point;
 use crate::domain::decide::decide;
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 use crate::domain::refusal::Code;
-use crate::domain::world::{Decision, Effects, Step, Verdict, World};
+use crate::domain::snapshot::{Changes, Decision, Outcome, Snapshot, Step};
 
 /// A batch takes milliseconds; past this the connection is given up and the batch tried again.
 /// Longer than the sessions' `statement_timeout`, so that the server usually ends a stuck one first.
@@ -23,21 +23,21 @@ const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// A decided batch, before it is written.
 pub struct Decided {
     /// Reservations and servers as they are afterwards.
-    pub world: World,
+    pub world: Snapshot,
     /// One per step.
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Vec<Outcome>,
     /// What changes.
-    pub effects: Effects,
+    pub effects: Changes,
 }
 
 /// A batch that is committed.
 pub struct Committed<T> {
     /// When it was decided, by the database's clock.
-    pub now: Instant,
+    pub now: Timestamp,
     /// What the caller made of the decisions.
     pub rendered: T,
     /// Instants that need a wake-up which nobody has armed yet.
-    pub unarmed: Vec<Instant>,
+    pub unscheduled: Vec<Timestamp>,
     /// Events and notices to tell; the relay tells those that stay in the outbox.
     pub announced: Vec<Pending>,
 }
@@ -119,9 +119,9 @@ async fn load_and_decide(
 }
 
 /// Whether something is refused for what its user has in use.
-fn limits_decide(verdicts: &[Verdict]) -> bool {
+fn limits_decide(verdicts: &[Outcome]) -> bool {
     verdicts.iter().any(|verdict| {
-        matches!(verdict, Verdict::Decided { decision: Decision::Refused(refusal), .. }
+        matches!(verdict, Outcome::Decided { decision: Decision::Refused(refusal), .. }
             if matches!(refusal.code, Code::QuotaExceeded | Code::TooManyHolds))
     })
 }
@@ -142,6 +142,6 @@ async fn write<T>(
     let (Rendered { commands, announcements }, rendered) = render(decided);
     let Decided { world, effects, .. } = decided;
     let save = Save { partition, world, effects, commands, announcements };
-    let Saved { unarmed, announced } = save_and_commit(client, save).await?;
-    Ok(Committed { now: decided.world.now, rendered, unarmed, announced })
+    let Saved { unscheduled, announced } = save_and_commit(client, save).await?;
+    Ok(Committed { now: decided.world.now, rendered, unscheduled, announced })
 }

@@ -12,7 +12,7 @@ use super::error::StoreError;
 use super::pool::{Session, bounded};
 use super::save::NO_PARTITION;
 use crate::domain::reservation::Reservation;
-use crate::domain::world::{Cancellation, Refusal, Step, Transition, Verdict};
+use crate::domain::snapshot::{Cancellation, Outcome, Refusal, Step, Transition};
 
 /// The channel on which workers learn that somebody else has written announcements.
 pub const CHANNEL: &str = "holdfast_outbox";
@@ -60,7 +60,7 @@ async fn cancel_once(
     let steps = [Step::Cancel(wish)];
     let committed = batch::run(pool, NO_PARTITION, &steps, |decided| {
         let outcome = match decided.verdicts.first() {
-            Some(Verdict::Cancel(Err(refusal))) => Err(refusal.clone()),
+            Some(Outcome::Cancel(Err(refusal))) => Err(refusal.clone()),
             _ => Ok(Cancelled {
                 reservation: decided.world.reservations[&id].clone(),
                 credited: decided.effects.transitions.iter().any(Transition::is_credit),

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::error::StoreError;
 use crate::domain::id::ServerId;
-use crate::domain::interval::{Instant, Interval};
+use crate::domain::interval::{Interval, Timestamp};
 
 /// A maintenance window.
 #[derive(Debug, Serialize)]
@@ -16,9 +16,9 @@ pub struct Closure {
     /// The server's id.
     pub server: String,
     /// First instant inside.
-    pub start_at: Instant,
+    pub start_at: Timestamp,
     /// First instant after.
-    pub end_at: Instant,
+    pub end_at: Timestamp,
     /// For people.
     pub reason: String,
 }
@@ -33,9 +33,9 @@ pub struct Touched {
     /// `held`, `reconfirmed` or `confirmed`.
     pub state: String,
     /// First instant of the reserved time.
-    pub start_at: Instant,
+    pub start_at: Timestamp,
     /// First instant after it.
-    pub end_at: Instant,
+    pub end_at: Timestamp,
 }
 
 fn read(row: &Row) -> Closure {

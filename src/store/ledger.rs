@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::error::StoreError;
 use crate::domain::id::UserId;
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 
 /// A charge or a credit.
 #[derive(Debug, Clone, Serialize)]
@@ -31,7 +31,7 @@ pub struct Entry {
     /// ISO 4217 code.
     pub currency: String,
     /// When it was decided, by the database's clock.
-    pub created_at: Instant,
+    pub created_at: Timestamp,
 }
 
 fn read(row: &Row) -> Entry {
@@ -52,8 +52,8 @@ fn read(row: &Row) -> Entry {
 /// The entries of `[from, to)` in order of time, of one user or of all.
 pub async fn load_ledger(
     client: &Client,
-    from: Instant,
-    to: Instant,
+    from: Timestamp,
+    to: Timestamp,
     user: Option<&UserId>,
 ) -> Result<Vec<Entry>, StoreError> {
     let rows = client

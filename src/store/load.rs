@@ -13,14 +13,14 @@ use uuid::Uuid;
 use super::error::StoreError;
 use super::statements;
 use crate::domain::id::{ServerId, TerminalId, UserId};
-use crate::domain::interval::{Instant, Interval};
+use crate::domain::interval::{Interval, Timestamp};
 use crate::domain::quota::{PeriodUse, QuotaLedger};
 use crate::domain::reservation::{CancelReason, Reservation, State};
 use crate::domain::server::{LateBooking, Server};
-use crate::domain::tariff::Tariff;
-use crate::domain::world::{
-    Action, Booked, Calendar, Command, HoldUse, Known, Listed, Step, Stored, Terminal, World,
+use crate::domain::snapshot::{
+    Action, Booked, Calendar, Command, HoldUse, Known, Listed, Snapshot, Step, Stored, Terminal,
 };
+use crate::domain::tariff::Tariff;
 
 /// Most reservations that one batch settles; the rest waits for a fresh wake-up, so that commands
 /// in between wait for little: with four partitions and 100 000 reservations at once, on a machine of
@@ -58,11 +58,11 @@ struct Needs {
     servers: BTreeSet<String>,
     reservations: BTreeSet<Uuid>,
     keys: (Vec<String>, Vec<String>),
-    quota: (Vec<String>, Vec<Instant>, Vec<Instant>),
+    quota: (Vec<String>, Vec<Timestamp>, Vec<Timestamp>),
     windows: HashMap<String, Vec<Interval>>,
     pages: (Vec<i32>, Vec<String>, Vec<Option<Uuid>>, Vec<i64>),
-    calendars: (Vec<i32>, Vec<String>, Vec<Instant>, Vec<Instant>),
-    ripe: Option<Instant>,
+    calendars: (Vec<i32>, Vec<String>, Vec<Timestamp>, Vec<Timestamp>),
+    due: Option<Timestamp>,
 }
 
 impl Needs {
@@ -70,8 +70,8 @@ impl Needs {
         let mut needs = Self::default();
         for (index, step) in (0..).zip(steps) {
             match step {
-                Step::WakeUp(wake_up) if wake_up.armed_until >= wake_up.due_at => {
-                    needs.ripe = needs.ripe.max(Some(wake_up.due_at));
+                Step::WakeUp(wake_up) if wake_up.scheduled_until >= wake_up.due_at => {
+                    needs.due = needs.due.max(Some(wake_up.due_at));
                 }
                 Step::WakeUp(_) => {}
                 Step::Command(command) => needs.add(index, command),
@@ -122,7 +122,7 @@ impl Needs {
 
     /// Requested times side by side, overlapping ones of a server merged, so that a popular hour
     /// is read once and not once per request.
-    fn merged_windows(&mut self) -> (Vec<String>, Vec<Instant>, Vec<Instant>) {
+    fn merged_windows(&mut self) -> (Vec<String>, Vec<Timestamp>, Vec<Timestamp>) {
         let mut columns = (Vec::new(), Vec::new(), Vec::new());
         for (server, windows) in &mut self.windows {
             windows.sort_unstable();
@@ -179,15 +179,15 @@ pub async fn load(
     partition: i32,
     steps: &[Step],
     users: Users<'_>,
-) -> Result<World, StoreError> {
+) -> Result<Snapshot, StoreError> {
     let mut needs = Needs::of(steps);
     let windows = needs.merged_windows();
     let terminals: Vec<&String> = needs.terminals.iter().collect();
     let requesting: Vec<&String> = needs.requesting.iter().collect();
     let servers: Vec<&String> = needs.servers.iter().collect();
     let reservations: Vec<Uuid> = needs.reservations.iter().copied().collect();
-    let (ripe, quota) = (needs.ripe, &needs.quota);
-    let touches = !servers.is_empty() || !reservations.is_empty() || ripe.is_some();
+    let (due, quota) = (needs.due, &needs.quota);
+    let touches = !servers.is_empty() || !reservations.is_empty() || due.is_some();
     let asks = !requesting.is_empty();
 
     let statements = Statements::prepare(client).await?;
@@ -200,7 +200,7 @@ pub async fn load(
     let named = (&needs.keys.0, &needs.keys.1);
     let (pages, asked) = (&needs.pages, &needs.calendars);
     let (lists, calendars) = (!pages.0.is_empty(), !asked.0.is_empty());
-    let changes = !reservations.is_empty() || ripe.is_some();
+    let changes = !reservations.is_empty() || due.is_some();
     let (_, servers, reservations, holds, known, terminals, closures, used, booked, clock, queried) =
         futures::try_join!(
             async { client.batch_execute("begin").await.map_err(StoreError::from) },
@@ -210,10 +210,10 @@ pub async fn load(
                 servers,
                 reservations,
                 partition,
-                ripe,
+                due,
                 SETTLE_MAX
             ),
-            ask!(changes, &statements.lock_reservations, reservations, partition, ripe, SETTLE_MAX),
+            ask!(changes, &statements.lock_reservations, reservations, partition, due, SETTLE_MAX),
             async {
                 match users {
                     Users::Unlocked => ask!(asks, &statements.load_users, requesting).await,
@@ -250,7 +250,7 @@ pub async fn load(
     if clock.try_get(1)? {
         return Err(StoreError::ReadOnly);
     }
-    let mut world = World {
+    let mut world = Snapshot {
         now: clock.try_get(0)?,
         partition,
         terminals: HashMap::new(),
@@ -267,7 +267,7 @@ pub async fn load(
         known: HashMap::new(),
     };
     read_registry(&mut world, &servers, &closures, &terminals)?;
-    read_reservations(&mut world, &reservations, partition, ripe)?;
+    read_reservations(&mut world, &reservations, partition, due)?;
     read_use(&mut world, &holds, &used, &booked)?;
     read_known(&mut world, &known)?;
     let (pages, servers, closures, booked) = queried;
@@ -289,7 +289,7 @@ fn interval(row: &Row, start: &str, end: &str) -> Result<Interval, StoreError> {
 }
 
 fn read_registry(
-    world: &mut World,
+    world: &mut Snapshot,
     servers: &[Row],
     closures: &[Row],
     terminals: &[Row],
@@ -344,19 +344,19 @@ pub(super) fn read_server(row: &Row) -> Result<Server, StoreError> {
 }
 
 fn read_reservations(
-    world: &mut World,
+    world: &mut Snapshot,
     rows: &[Row],
     partition: i32,
-    ripe: Option<Instant>,
+    due: Option<Timestamp>,
 ) -> Result<(), StoreError> {
     let mut incomplete = world.due_complete_before;
-    let mut leave_from = |deadline: Instant| {
+    let mut leave_from = |deadline: Timestamp| {
         incomplete = Some(incomplete.map_or(deadline, |earlier| earlier.min(deadline)));
     };
     for row in rows {
         let reservation = read_reservation(row)?;
-        let due = ripe.is_some_and(|ripe| reservation.deadline_at <= ripe);
-        if due
+        let settles = due.is_some_and(|due| reservation.deadline_at <= due);
+        if settles
             && reservation.state.is_unsettled()
             && row.try_get::<_, i32>("partition")? == partition
         {
@@ -372,7 +372,7 @@ fn read_reservations(
         if picked >= SETTLE_MAX {
             leave_from(row.try_get("picked_until")?);
         }
-        if ripe.is_some() && reservation.remind_at.is_some_and(|at| Some(at) <= ripe) {
+        if due.is_some() && reservation.remind_at.is_some_and(|at| Some(at) <= due) {
             world.to_remind.push(reservation.id);
         }
         let reminded: i64 = row.try_get("reminded_count")?;
@@ -424,7 +424,7 @@ pub(super) fn read_reservation(row: &Row) -> Result<Reservation, StoreError> {
 }
 
 fn read_use(
-    world: &mut World,
+    world: &mut Snapshot,
     holds: &[Row],
     used: &[Row],
     booked: &[Row],
@@ -454,7 +454,7 @@ fn read_use(
     Ok(())
 }
 
-fn read_pages(world: &mut World, rows: &[Row]) -> Result<(), StoreError> {
+fn read_pages(world: &mut Snapshot, rows: &[Row]) -> Result<(), StoreError> {
     for row in rows {
         let listed = Listed {
             reservation: read_reservation(row)?,
@@ -472,7 +472,7 @@ fn step(row: &Row) -> Result<usize, StoreError> {
 }
 
 fn read_calendars(
-    world: &mut World,
+    world: &mut Snapshot,
     needs: &Needs,
     servers: &[Row],
     closures: &[Row],
@@ -507,7 +507,7 @@ fn read_calendars(
     Ok(())
 }
 
-fn read_known(world: &mut World, rows: &[Row]) -> Result<(), StoreError> {
+fn read_known(world: &mut Snapshot, rows: &[Row]) -> Result<(), StoreError> {
     for row in rows {
         let digest: &[u8] = row.try_get("digest")?;
         let stored = Stored {

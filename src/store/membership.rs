@@ -13,7 +13,7 @@ pub const CHANNEL: &str = "holdfast_workers";
 pub const DEAD_AFTER_SECONDS: f64 = 5.0;
 
 /// Rows of workers silent for this long are removed.
-const BURY_AFTER_SECONDS: f64 = 3_600.0;
+const PRUNE_AFTER_SECONDS: f64 = 3_600.0;
 
 /// This worker, as others see it.
 pub struct Member {
@@ -29,7 +29,7 @@ pub struct Member {
 pub async fn join(client: &Client) -> Result<(), StoreError> {
     let announced = super::cancellation::CHANNEL;
     client.batch_execute(&format!("listen {CHANNEL}; listen {announced}")).await?;
-    client.execute(sql!("bury"), &[&BURY_AFTER_SECONDS]).await?;
+    client.execute(sql!("prune_workers"), &[&PRUNE_AFTER_SECONDS]).await?;
     Ok(())
 }
 
@@ -55,7 +55,7 @@ pub async fn beat(
         )
         .await?;
     if rows.iter().any(|row| row.get("joined")) {
-        nudge(client).await?;
+        notify(client).await?;
     }
     Ok(Pulse {
         live: rows.iter().map(|row| row.get("id")).collect(),
@@ -66,9 +66,9 @@ pub async fn beat(
 /// Says that this worker leaves, and nudges the others to take over.
 pub async fn leave(client: &Client, id: Uuid) -> Result<(), StoreError> {
     client.execute("delete from workers where id = $1", &[&id]).await?;
-    nudge(client).await
+    notify(client).await
 }
 
-async fn nudge(client: &Client) -> Result<(), StoreError> {
+async fn notify(client: &Client) -> Result<(), StoreError> {
     Ok(client.batch_execute(&format!("notify {CHANNEL}")).await?)
 }

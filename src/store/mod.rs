@@ -11,6 +11,7 @@ pub mod announce;
 pub mod batch;
 pub mod cancellation;
 pub mod closures;
+pub mod delivery_attempts;
 pub mod error;
 pub mod ledger;
 pub mod load;
@@ -26,10 +27,9 @@ pub mod retention;
 pub mod roles;
 pub mod save;
 pub mod servers;
-pub mod suspects;
 pub mod terminals;
+pub mod timers;
 pub mod users;
-pub mod wake_ups;
 
 /// The text of the statement `sql/<name>.sql`.
 macro_rules! sql {

@@ -89,7 +89,7 @@ pub fn unlimited(url: &str) -> Result<Settings, StoreError> {
     let mode = tls::take_option(&mut url, "sslmode");
     let authorities = tls::take_option(&mut url, "sslrootcert");
     let (mode, trust) = match (mode.as_deref(), authorities) {
-        (None | Some("disable"), None) => (SslMode::Disable, tls::nobody()),
+        (None | Some("disable"), None) => (SslMode::Disable, tls::no_tls()),
         (None | Some("disable"), Some(_)) => {
             return Err(StoreError::Url("sslrootcert needs sslmode=verify-full".to_owned()));
         }

@@ -6,14 +6,14 @@ use uuid::Uuid;
 
 use super::error::StoreError;
 use super::load::read_reservation;
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 use crate::domain::reservation::Reservation;
 
 /// One line of a reservation's history.
 #[derive(Debug, Clone, Serialize)]
 pub struct HistoryLine {
     /// When, by the database's clock.
-    pub at: Instant,
+    pub at: Timestamp,
     /// The state before; `None` for a new reservation.
     pub from_state: Option<String>,
     /// The state after.

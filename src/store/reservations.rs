@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::error::StoreError;
 use super::load::read_reservation;
 use crate::domain::id::{ServerId, UserId};
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 use crate::domain::reservation::{Reservation, State};
 
 /// Which reservations to list; `None` and an empty list mean any.
@@ -19,9 +19,9 @@ pub struct Filter {
     /// In one of these states.
     pub states: Vec<State>,
     /// Ending after this instant.
-    pub from: Option<Instant>,
+    pub from: Option<Timestamp>,
     /// Starting before this instant.
-    pub to: Option<Instant>,
+    pub to: Option<Timestamp>,
 }
 
 /// A page of reservations.
@@ -53,7 +53,7 @@ pub async fn load_page(
     after: Option<Uuid>,
     limit: i64,
 ) -> Result<Option<Page>, StoreError> {
-    let mut start: Option<Instant> = None;
+    let mut start: Option<Timestamp> = None;
     if let Some(after) = after {
         let statement = "select start_at from reservations where id = $1";
         let Some(row) = client.query_opt(statement, &[&after]).await? else { return Ok(None) };

@@ -17,10 +17,10 @@ const SETTINGS: &str = "begin; set local lock_timeout = '100ms'";
 
 /// What a step deletes from, in this order: an answer is forgotten before its reservation.
 const TABLES: [(&str, &str); 4] = [
-    ("answers", sql!("prune_requests")),
-    ("announcements", sql!("prune_announcements")),
+    ("answers", sql!("prune_processed_commands")),
+    ("outbox_messages", sql!("prune_outbox_messages")),
     ("reservations", sql!("prune_reservations")),
-    ("suspects", sql!("prune_suspects")),
+    ("delivery_attempts", sql!("prune_attempts")),
 ];
 
 /// What one step did.

@@ -11,9 +11,9 @@ use super::error::StoreError;
 use super::outbox::{GRACE_SECONDS, Pending};
 use super::statements;
 use crate::crash_point;
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 use crate::domain::reservation::{Reservation, State};
-use crate::domain::world::{Cause, Digest, Effects, Transition, World};
+use crate::domain::snapshot::{Cause, Changes, Digest, Snapshot, Transition};
 use crate::message::event::{charge_id, credit_id};
 
 /// A decided command with its answer.
@@ -65,9 +65,9 @@ pub struct Save<'a> {
     /// The partition that decided.
     pub partition: i32,
     /// Reservations as they are now.
-    pub world: &'a World,
+    pub world: &'a Snapshot,
     /// What changed.
-    pub effects: &'a Effects,
+    pub effects: &'a Changes,
     /// Decided commands.
     pub commands: Vec<DecidedCommand>,
     /// What to announce.
@@ -95,16 +95,16 @@ statements!(
     draw_block,
     insert_history,
     insert_billing_entries,
-    insert_announcements,
-    insert_wake_ups,
-    delete_wake_ups,
-    insert_requests,
+    insert_outbox_messages,
+    insert_timers,
+    delete_timers,
+    insert_processed_commands,
 );
 
 /// What is to be done about what was written.
 pub struct Saved {
     /// Instants that are new and need a wake-up.
-    pub unarmed: Vec<Instant>,
+    pub unscheduled: Vec<Timestamp>,
     /// What is to be told.
     pub announced: Vec<Pending>,
 }
@@ -120,14 +120,14 @@ pub async fn save_and_commit(
     save.commands.sort_by(|a, b| (&a.terminal, &a.message_id).cmp(&(&b.terminal, &b.message_id)));
     let statements = Statements::prepare(client).await?;
     let finished = save.effects.finished;
-    let delete_wake_ups = async {
-        let statement = &statements.delete_wake_ups;
+    let delete_timers = async {
+        let statement = &statements.delete_timers;
         execute(client, finished.is_some(), statement, &[&save.partition, &finished]).await
     };
     let numbered = !save.effects.transitions.is_empty() || !save.commands.is_empty();
-    let (pointers, _, _, _, _, _, _, _, _, unarmed, _, _, ()) = futures::try_join!(
+    let (pointers, _, _, _, _, _, _, _, _, unscheduled, _, _, ()) = futures::try_join!(
         // What nobody waits for comes before the locks on users, who are shared with other batches.
-        insert_announcements(client, &statements, &save),
+        insert_outbox_messages(client, &statements, &save),
         lock_use(client, &statements, &save),
         update_servers(client, &statements, &save),
         // Before what is new: the guard judges statement by statement, and a batch may give to one what
@@ -139,9 +139,9 @@ pub async fn save_and_commit(
         execute(client, numbered, &statements.draw_block, &[]),
         insert_history(client, &statements, &save),
         insert_billing_entries(client, &statements, &save),
-        insert_wake_ups(client, &statements, &save),
-        delete_wake_ups,
-        insert_requests(client, &statements, &save),
+        insert_timers(client, &statements, &save),
+        delete_timers,
+        insert_processed_commands(client, &statements, &save),
         async {
             crash_point!("saved");
             Ok(client.batch_execute("commit").await?)
@@ -155,19 +155,19 @@ pub async fn save_and_commit(
             Some(Pending::new(*seq, announcement))
         })
         .collect();
-    Ok(Saved { unarmed, announced })
+    Ok(Saved { unscheduled, announced })
 }
 
-async fn insert_wake_ups(
+async fn insert_timers(
     client: &ClientWrapper,
     statements: &Statements,
     save: &Save<'_>,
-) -> Result<Vec<Instant>, StoreError> {
-    let wake_ups: Vec<Instant> = save.effects.wake_ups.iter().copied().collect();
+) -> Result<Vec<Timestamp>, StoreError> {
+    let wake_ups: Vec<Timestamp> = save.effects.wake_ups.iter().copied().collect();
     if wake_ups.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = client.query(&statements.insert_wake_ups, &[&save.partition, &wake_ups]).await?;
+    let rows = client.query(&statements.insert_timers, &[&save.partition, &wake_ups]).await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
@@ -223,7 +223,7 @@ async fn insert_reservations(
     let column =
         |f: fn(&Reservation) -> String| -> Vec<String> { new.iter().map(|r| f(r)).collect() };
     let instants =
-        |f: fn(&Reservation) -> Instant| -> Vec<Instant> { new.iter().map(|r| f(r)).collect() };
+        |f: fn(&Reservation) -> Timestamp| -> Vec<Timestamp> { new.iter().map(|r| f(r)).collect() };
     execute(
         client,
         !new.is_empty(),
@@ -243,8 +243,8 @@ async fn insert_reservations(
             &column(|r| r.currency.clone()),
             &new.iter().map(|r| r.tariff_version).collect::<Vec<i32>>(),
             &instants(|r| r.held_at),
-            &new.iter().map(|r| r.settled_at).collect::<Vec<Option<Instant>>>(),
-            &new.iter().map(|r| r.remind_at).collect::<Vec<Option<Instant>>>(),
+            &new.iter().map(|r| r.settled_at).collect::<Vec<Option<Timestamp>>>(),
+            &new.iter().map(|r| r.remind_at).collect::<Vec<Option<Timestamp>>>(),
             &save.partition,
         ],
     )
@@ -295,7 +295,7 @@ async fn update_reminded(
     execute(client, !reminded.is_empty(), statement, &[&reminded, &save.world.now]).await
 }
 
-async fn insert_requests(
+async fn insert_processed_commands(
     client: &ClientWrapper,
     statements: &Statements,
     save: &Save<'_>,
@@ -305,7 +305,7 @@ async fn insert_requests(
     execute(
         client,
         !rows.is_empty(),
-        &statements.insert_requests,
+        &statements.insert_processed_commands,
         &[
             &rows.iter().map(|row| row.terminal.as_str()).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.message_id.as_str()).collect::<Vec<_>>(),
@@ -411,7 +411,7 @@ async fn insert_billing_entries(
 }
 
 /// Returns the places in the outbox, by id.
-async fn insert_announcements(
+async fn insert_outbox_messages(
     client: &ClientWrapper,
     statements: &Statements,
     save: &Save<'_>,
@@ -423,7 +423,7 @@ async fn insert_announcements(
     let grace = if save.partition == NO_PARTITION { 0.0 } else { GRACE_SECONDS };
     let pointers = client
         .query(
-            &statements.insert_announcements,
+            &statements.insert_outbox_messages,
             &[
                 &rows.iter().map(|row| row.id).collect::<Vec<_>>(),
                 &rows.iter().map(|row| row.kind).collect::<Vec<_>>(),

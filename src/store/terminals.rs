@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 
 use super::error::StoreError;
 use crate::domain::id::{TerminalId, UserId};
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 
 /// A registered terminal.
 #[derive(Debug, Serialize)]
@@ -17,7 +17,7 @@ pub struct TerminalLine {
     /// Whether its commands are decided.
     pub enabled: bool,
     /// When it was added.
-    pub created_at: Instant,
+    pub created_at: Timestamp,
 }
 
 /// Terminals by id, of one user or of all.

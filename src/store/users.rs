@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 
 use super::error::StoreError;
 use crate::domain::id::UserId;
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 
 /// A user and what it uses at the moment.
 #[derive(Debug, Serialize)]
@@ -17,9 +17,9 @@ pub struct UserLine {
     /// Its own limit of unreconfirmed reservations; `None`: the policy's default.
     pub holds_max: Option<i32>,
     /// First instant of the quota period that now is in.
-    pub period_start: Instant,
+    pub period_start: Timestamp,
     /// First instant after that period.
-    pub period_end: Instant,
+    pub period_end: Timestamp,
     /// Seconds that may be reserved in a period.
     pub limit_seconds: i64,
     /// Seconds that are reserved in the period that now is in.

@@ -11,18 +11,18 @@ use super::{Context, relay};
 use crate::broker::consumer::Acknowledger;
 use crate::broker::publisher::{Fate, Outgoing, Publisher};
 use crate::crash_point;
-use crate::domain::interval::Instant;
-use crate::domain::world::Digest;
+use crate::domain::interval::Timestamp;
+use crate::domain::snapshot::Digest;
 use crate::left_undone;
 use crate::store::outbox::{self, Pending, RELAY_BATCH_MAX};
-use crate::store::{suspects, wake_ups};
+use crate::store::{delivery_attempts, timers};
 
 /// Tries of a message that the broker refuses, for example because a terminal's queue is full. The
 /// decision is stored: sending the same id again brings the answer.
 const REFUSED_TRIES_MAX: usize = 3;
 
-/// A wake-up to send, its instant, and the end of its leg.
-pub type Arming = (Outgoing, Instant, Instant);
+/// A wake-up to send, its instant, and the end of its hop.
+pub type Arming = (Outgoing, Timestamp, Timestamp);
 
 /// A batch that is committed.
 #[derive(Default)]
@@ -30,7 +30,7 @@ pub struct Handled {
     /// Answers, dead letters and wake-ups to the tail.
     pub outgoing: Vec<Outgoing>,
     /// Wake-ups that take the place of those that were delivered.
-    pub rearmed: Vec<Arming>,
+    pub rescheduled: Vec<Arming>,
     /// What nothing has to wait for.
     pub aside: Aside,
     /// Suspects among its messages, to be cleared once they have not killed us.
@@ -86,11 +86,11 @@ async fn answer_all(
     while let Some(batch) = handled.recv().await {
         crash_point!("publishing");
         publish(&mut publisher, batch.outgoing).await?;
-        arm(context, partition, &mut publisher, batch.rearmed).await?;
+        arm(context, partition, &mut publisher, batch.rescheduled).await?;
         crash_point!("confirmed");
         // Only now: a message may also be one that cannot be answered.
         if !batch.suspects.is_empty() {
-            suspects::clear(&context.pool, partition, &batch.suspects).await?;
+            delivery_attempts::clear(&context.pool, partition, &batch.suspects).await?;
         }
         acknowledger.ack_through(batch.ack_through).await?;
         crash_point!("acknowledged");
@@ -127,13 +127,13 @@ async fn arm(
     if armed.is_empty() {
         return Ok(());
     }
-    let (messages, legs): (Vec<Outgoing>, Vec<(Instant, Instant)>) =
+    let (messages, hops): (Vec<Outgoing>, Vec<(Timestamp, Timestamp)>) =
         armed.into_iter().map(|(message, due_at, until)| (message, (due_at, until))).unzip();
     let fates = publish(publisher, messages).await?;
-    let taken = legs.into_iter().zip(fates).filter(|(_, fate)| *fate == Fate::Routed);
-    let sent: Vec<(Instant, Instant)> = taken.map(|(leg, _)| leg).collect();
+    let taken = hops.into_iter().zip(fates).filter(|(_, fate)| *fate == Fate::Routed);
+    let sent: Vec<(Timestamp, Timestamp)> = taken.map(|(hop, _)| hop).collect();
     if !sent.is_empty()
-        && let Err(error) = wake_ups::mark_armed(&context.pool, partition, &sent).await
+        && let Err(error) = timers::mark_scheduled(&context.pool, partition, &sent).await
     {
         // The sweep arms them once more, which does no harm.
         warn!(%error, partition, "wake-ups are armed but not marked so");

@@ -5,23 +5,23 @@ use std::time::Instant as Monotonic;
 
 use chrono::{TimeDelta, Utc};
 
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 
 /// Remembers the database's clock and carries it forward. Good for telling terminals the time;
 /// nothing is decided by it.
 ///
 /// Until it is told the time it falls back to this machine's.
 #[derive(Default)]
-pub struct Clock(Mutex<Option<(Instant, Monotonic)>>);
+pub struct Clock(Mutex<Option<(Timestamp, Monotonic)>>);
 
 impl Clock {
     /// Tells it the database's time.
-    pub fn set(&self, now: Instant) {
+    pub fn set(&self, now: Timestamp) {
         *self.0.lock().expect("nothing panics while holding it") = Some((now, Monotonic::now()));
     }
 
     /// The database's time now.
-    pub fn now(&self) -> Instant {
+    pub fn now(&self) -> Timestamp {
         match *self.0.lock().expect("nothing panics while holding it") {
             Some((then, at)) => then + TimeDelta::from_std(at.elapsed()).unwrap_or_default(),
             None => Utc::now(),

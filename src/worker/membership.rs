@@ -73,8 +73,8 @@ async fn connected(
     stop: &CancellationToken,
     last_beat: &mut Instant,
 ) -> Result<(), StoreError> {
-    let nudged = Arc::new(Notify::new());
-    let client = bounded(connect(context, nudged.clone())).await?;
+    let notified = Arc::new(Notify::new());
+    let client = bounded(connect(context, notified.clone())).await?;
     bounded(membership::join(&client)).await?;
     loop {
         let ours = owned.borrow().clone();
@@ -85,7 +85,7 @@ async fn connected(
         publish(owned, self::owned(context.shape.partitions, &pulse.live, member.id));
         tokio::select! {
             () = stop.cancelled() => return bounded(membership::leave(&client, member.id)).await,
-            () = nudged.notified() => {}
+            () = notified.notified() => {}
             () = tokio::time::sleep(BEAT_INTERVAL) => {}
         }
     }
@@ -96,7 +96,7 @@ async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result
 }
 
 /// A connection of its own: pooled ones do not hand out notifications.
-async fn connect(context: &Arc<Context>, nudged: Arc<Notify>) -> Result<Client, StoreError> {
+async fn connect(context: &Arc<Context>, notified: Arc<Notify>) -> Result<Client, StoreError> {
     let settings = pool::settings(&context.settings.database_url)?.writable();
     let (client, mut connection) = settings.connect().await?;
     let context = context.clone();
@@ -107,7 +107,7 @@ async fn connect(context: &Arc<Context>, nudged: Arc<Notify>) -> Result<Client, 
                 AsyncMessage::Notification(about) if about.channel() == cancellation::CHANNEL => {
                     context.announced.notify_one();
                 }
-                AsyncMessage::Notification(_) => nudged.notify_one(),
+                AsyncMessage::Notification(_) => notified.notify_one(),
                 _ => {}
             }
         }

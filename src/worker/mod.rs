@@ -10,19 +10,19 @@
 //! still commits.
 
 pub mod announce;
-pub mod arming;
 pub mod backoff;
 pub mod clock;
+pub mod isolation;
 pub mod membership;
 pub mod pipeline;
+pub mod rate_limit;
 pub mod recoverability;
 pub mod relay;
 pub mod render;
 pub mod retention;
+pub mod schedule;
 pub mod session;
 pub mod settings;
-pub mod shedding;
-pub mod suspects;
 pub mod sweep;
 
 use std::sync::Arc;
@@ -59,7 +59,7 @@ pub struct Context {
     /// Wakes the relay when something is to be announced.
     pub announced: Notify,
     /// Attempts at suspects that are to be taken back.
-    pub survived: suspects::Survived,
+    pub survived: isolation::Survived,
     /// This worker's id.
     pub id: Uuid,
 }
@@ -114,7 +114,7 @@ async fn prepare(settings: Settings) -> Result<Context> {
         clock: Clock::default(),
         terminal_rate_max: AtomicU32::new(0),
         announced: Notify::new(),
-        survived: suspects::Survived::default(),
+        survived: isolation::Survived::default(),
         id: Uuid::now_v7(),
     })
 }

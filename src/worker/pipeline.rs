@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::announce::{self, Arming, Handled};
+use super::rate_limit::RateLimit;
 use super::recoverability::{Action, judge};
 use super::render::{Reaction, outgoing_dead, outgoing_reply, refused, render};
-use super::shedding::Shedding;
-use super::{Context, arming, backoff, suspects};
+use super::{Context, backoff, isolation, schedule};
 use crate::broker::BrokerError;
 use crate::broker::consumer::{QueueConsumer, received};
 use crate::broker::publisher::Publisher;
@@ -25,7 +25,7 @@ use crate::broker::topology::{PREFETCH, partition_queue};
 use crate::crash_point;
 use crate::domain::id::TerminalId;
 use crate::domain::refusal::Code;
-use crate::domain::world::{Command, Digest, Refusal, Step};
+use crate::domain::snapshot::{Command, Digest, Refusal, Step};
 use crate::message::decode::{Decoded, decode};
 use crate::message::envelope::{DeadReason, Received};
 use crate::store::error::StoreError;
@@ -98,7 +98,7 @@ struct Pipeline {
     context: Arc<Context>,
     partition: i32,
     stop: CancellationToken,
-    shedding: Mutex<Shedding>,
+    shedding: Mutex<RateLimit>,
 }
 
 impl Pipeline {
@@ -122,9 +122,9 @@ impl Pipeline {
             let tags: Vec<u64> = deliveries.iter().map(|delivery| delivery.delivery_tag).collect();
             let messages: Vec<Received> = deliveries.into_iter().map(received).collect();
             debug!(partition = self.partition, messages = messages.len(), "batch");
-            for group in suspects::groups(&messages) {
+            for group in isolation::groups(&messages) {
                 let (messages, tags) = (&messages[group.clone()], &tags[group]);
-                if suspects::is_suspect(&messages[0]) {
+                if isolation::is_suspect(&messages[0]) {
                     self.try_suspects(messages, tags, &handled).await?;
                 } else {
                     let batch = Handled::through(tags);
@@ -154,17 +154,17 @@ impl Pipeline {
     ) -> Result<(), PipelineError> {
         let (pool, partition) = (&self.context.pool, self.partition);
         self.context.survived.take_back(pool, partition).await?;
-        let fingerprints: Vec<Digest> = messages.iter().map(suspects::fingerprint).collect();
-        let attempts = store::suspects::attempts(pool, partition, &fingerprints).await?;
-        for range in suspects::tries(&attempts) {
+        let fingerprints: Vec<Digest> = messages.iter().map(isolation::fingerprint).collect();
+        let attempts = store::delivery_attempts::attempts(pool, partition, &fingerprints).await?;
+        for range in isolation::tries(&attempts) {
             let mut batch = Handled::through(&tags[range.clone()]);
             batch.suspects = fingerprints[range.clone()].to_vec();
             let messages = &messages[range.clone()];
-            if suspects::is_to_blame(attempts[range.start]) {
-                self.set_aside(&messages[0], &mut batch);
+            if isolation::is_to_blame(attempts[range.start]) {
+                self.park(&messages[0], &mut batch);
                 hand_over(handled, batch).await?;
             } else {
-                store::suspects::count_attempt(pool, partition, &batch.suspects).await?;
+                store::delivery_attempts::count_attempt(pool, partition, &batch.suspects).await?;
                 let tried = self.decide_and_hand_over(messages, batch, handled).await;
                 tried.inspect_err(|_| self.context.survived.note(partition, messages))?;
             }
@@ -271,7 +271,7 @@ impl Pipeline {
                 ranges.push(middle..range.end);
                 ranges.push(range.start..middle);
             }
-            Action::SetAside => self.set_aside(origin, batch),
+            Action::Park => self.park(origin, batch),
         }
         Ok(false)
     }
@@ -292,10 +292,10 @@ impl Pipeline {
             match reaction {
                 Reaction::Answer(reply) => self.answer(reply, origin, batch),
                 Reaction::Dead(reason) => self.bury(origin, reason, batch),
-                Reaction::Rearm(wake_up) => {
-                    batch.rearmed.extend(self.arming(wake_up.due_at, committed.now));
+                Reaction::Reschedule(wake_up) => {
+                    batch.rescheduled.extend(self.arming(wake_up.due_at, committed.now));
                 }
-                Reaction::ToTail(wake_up) => batch.outgoing.push(arming::to_tail(
+                Reaction::ToTail(wake_up) => batch.outgoing.push(schedule::to_tail(
                     context,
                     self.partition,
                     wake_up.due_at,
@@ -305,20 +305,20 @@ impl Pipeline {
                 Reaction::None => {}
             }
         }
-        let new = committed.unarmed.into_iter();
+        let new = committed.unscheduled.into_iter();
         batch.aside.armed.extend(new.filter_map(|due_at| self.arming(due_at, committed.now)));
         Ok(())
     }
 
-    /// The next leg of a wake-up, unless the ladder is switched off.
+    /// The next hop of a wake-up, unless the ladder is switched off.
     fn arming(
         &self,
-        due_at: crate::domain::interval::Instant,
-        now: crate::domain::interval::Instant,
+        due_at: crate::domain::interval::Timestamp,
+        now: crate::domain::interval::Timestamp,
     ) -> Option<Arming> {
         self.context.settings.ladder.then(|| {
-            let (wake_up, message) = arming::leg(&self.context, self.partition, due_at, now);
-            (message, due_at, wake_up.armed_until)
+            let (wake_up, message) = schedule::hop(&self.context, self.partition, due_at, now);
+            (message, due_at, wake_up.scheduled_until)
         })
     }
 
@@ -350,11 +350,11 @@ impl Pipeline {
 
     /// The last resort for a message that cannot be decided: kept for operators, and its sender is
     /// told, if it has one.
-    fn set_aside(&self, message: &Received, batch: &mut Handled) {
+    fn park(&self, message: &Received, batch: &mut Handled) {
         error!(partition = self.partition, routing_key = message.routing_key, "message set aside");
-        self.bury(message, DeadReason::InternalPoison, batch);
+        self.bury(message, DeadReason::InternalError, batch);
         if let Some(terminal) = message.sender() {
-            let refusal = Refusal::plain(Code::InternalPoison);
+            let refusal = Refusal::plain(Code::InternalError);
             let reply = refused(terminal.as_str(), message.usable_message_id(), &refusal);
             self.answer(reply, message, batch);
         }

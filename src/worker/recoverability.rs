@@ -21,7 +21,7 @@ pub enum Action {
     /// Halve the batch, so that one bad message ends up alone.
     Halve,
     /// This one message cannot be decided: set it aside.
-    SetAside,
+    Park,
 }
 
 /// Judges a failure. `tries` counts this one; `steps` is how many messages were in the batch.
@@ -34,7 +34,7 @@ pub fn judge(error: &StoreError, tries: u32, steps: usize) -> Action {
         Class::Away => Action::Wait,
         Class::Refused if steps > 1 => Action::Halve,
         Class::Refused if tries < REFUSAL_TRIES_MAX => Action::Retry,
-        Class::Refused => Action::SetAside,
+        Class::Refused => Action::Park,
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(judge(&unexpected(), 1, 256), Action::Halve);
         assert_eq!(judge(&unexpected(), 1, 2), Action::Halve);
         assert_eq!(judge(&unexpected(), 1, 1), Action::Retry);
-        assert_eq!(judge(&unexpected(), 3, 1), Action::SetAside);
+        assert_eq!(judge(&unexpected(), 3, 1), Action::Park);
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub(super) fn outgoing(context: &Context, pending: &Pending) -> Outgoing {
     let mut headers = Vec::new();
     if !pending.is_event {
         let now = context.clock.now();
-        headers.push(("controller-time", now.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)));
+        headers.push(("sent-at", now.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)));
     }
     Outgoing {
         exchange: exchange.to_owned(),

@@ -4,10 +4,10 @@ use chrono::SecondsFormat;
 
 use crate::broker::publisher::Outgoing;
 use crate::broker::topology::{DEAD, REPLIES_EXCHANGE};
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 use crate::domain::reservation::Reservation;
-use crate::domain::world::{
-    Action, Command, Decision, Refusal, Step, Verdict, WakeUp, WakeUpVerdict,
+use crate::domain::snapshot::{
+    Action, Command, Decision, Outcome, Refusal, Step, WakeUp, WakeUpOutcome,
 };
 use crate::message::answer::Answer;
 use crate::message::command::Kind;
@@ -28,7 +28,7 @@ pub enum Reaction {
     /// Nobody to answer.
     Dead(DeadReason),
     /// Send the rest of the way to an instant.
-    Rearm(WakeUp),
+    Reschedule(WakeUp),
     /// Send a fresh wake-up to the tail of the partition.
     ToTail(WakeUp),
     /// Nothing.
@@ -54,27 +54,27 @@ pub fn render(decided: &Decided, steps: &[Step]) -> (Rendered, Vec<Reaction>) {
     let mut reactions: Vec<Reaction> = Vec::with_capacity(steps.len());
     for (step, verdict) in steps.iter().zip(&decided.verdicts) {
         let reaction = match (step, verdict) {
-            (Step::WakeUp(wake_up), Verdict::WakeUp(verdict)) => on_wake_up(*wake_up, *verdict),
-            (Step::Command(command), Verdict::Decided { decision, order }) => {
+            (Step::WakeUp(wake_up), Outcome::WakeUp(verdict)) => on_wake_up(*wake_up, *verdict),
+            (Step::Command(command), Outcome::Decided { decision, order }) => {
                 let answer = answer(decided, decision);
                 let reply = reply(command, answer.type_name(), answer.to_json());
                 commands.push(stored(command, decision, &answer, &reply.body, *order));
                 Reaction::Answer(reply)
             }
-            (Step::Command(command), Verdict::Answered(decision)) => {
+            (Step::Command(command), Outcome::Answered(decision)) => {
                 let answer = answer(decided, decision);
                 Reaction::Answer(reply(command, answer.type_name(), answer.to_json()))
             }
-            (Step::Command(command), Verdict::Undecided(refusal)) => Reaction::Answer(refused(
+            (Step::Command(command), Outcome::Undecided(refusal)) => Reaction::Answer(refused(
                 command.terminal.as_str(),
                 Some(&command.message_id),
                 refusal,
             )),
-            (Step::Command(command), Verdict::Replay(stored)) => {
+            (Step::Command(command), Outcome::Replay(stored)) => {
                 Reaction::Answer(reply(command, &stored.answer_type, stored.answer.clone()))
             }
-            (_, Verdict::RepeatOf(step)) => reactions[*step].clone(),
-            (_, Verdict::UnknownTerminal) => Reaction::Dead(DeadReason::UnknownTerminal),
+            (_, Outcome::RepeatOf(step)) => reactions[*step].clone(),
+            (_, Outcome::UnknownTerminal) => Reaction::Dead(DeadReason::UnknownTerminal),
             _ => Reaction::None,
         };
         reactions.push(reaction);
@@ -85,11 +85,11 @@ pub fn render(decided: &Decided, steps: &[Step]) -> (Rendered, Vec<Reaction>) {
     )
 }
 
-fn on_wake_up(wake_up: WakeUp, verdict: WakeUpVerdict) -> Reaction {
+fn on_wake_up(wake_up: WakeUp, verdict: WakeUpOutcome) -> Reaction {
     match verdict {
-        WakeUpVerdict::Finished => Reaction::None,
-        WakeUpVerdict::Rearm => Reaction::Rearm(wake_up),
-        WakeUpVerdict::ToTail => Reaction::ToTail(wake_up),
+        WakeUpOutcome::Finished => Reaction::None,
+        WakeUpOutcome::Reschedule => Reaction::Reschedule(wake_up),
+        WakeUpOutcome::ToTail => Reaction::ToTail(wake_up),
     }
 }
 
@@ -157,12 +157,12 @@ fn stored(
     }
 }
 
-/// An answer as a message. Its id is the same whenever it is sent, its `controller-time` is not.
-pub fn outgoing_reply(reply: Reply, traceparent: Option<&str>, now: Instant) -> Outgoing {
+/// An answer as a message. Its id is the same whenever it is sent, its `sent-at` is not.
+pub fn outgoing_reply(reply: Reply, traceparent: Option<&str>, now: Timestamp) -> Outgoing {
     // Over the body too: an answer that was not a decision may be followed by one that is.
     let id = reply.message_id.as_deref().unwrap_or_default();
     let name = format!("answer/{}/{id}/{}", reply.terminal, reply.body);
-    let mut headers = vec![("controller-time", now.to_rfc3339_opts(SecondsFormat::Millis, true))];
+    let mut headers = vec![("sent-at", now.to_rfc3339_opts(SecondsFormat::Millis, true))];
     headers.extend(traceparent.map(|trace| ("traceparent", trace.to_owned())));
     Outgoing {
         exchange: REPLIES_EXCHANGE.to_owned(),

@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::session::Connections;
-use super::{Context, arming};
+use super::{Context, schedule};
 use crate::broker::BrokerError;
 use crate::broker::publisher::{Fate, Publisher};
-use crate::domain::world::Trigger;
+use crate::domain::snapshot::Trigger;
 use crate::store::error::StoreError;
-use crate::store::wake_ups::{self, Swept};
+use crate::store::timers::{self, Swept};
 
 /// A partition may be swept again after this part of the interval: replicas tick at random, and
 /// the one that swept last may be gone.
@@ -52,32 +52,32 @@ fn jittered(interval: Duration) -> Duration {
 
 async fn sweep(context: &Context, connections: &Connections) -> Result<(), SweepError> {
     let interval = context.settings.sweep_interval.as_secs_f64() * CLAIM_FRACTION;
-    let Swept { overdue, unarmed, now } =
-        wake_ups::sweep(&context.pool, context.shape.partitions, interval).await?;
+    let Swept { overdue, unscheduled, now } =
+        timers::sweep(&context.pool, context.shape.partitions, interval).await?;
     let Some(now) = now else {
         return Ok(());
     };
     let mut messages = Vec::new();
     for (partition, due_at) in &overdue {
-        messages.push(arming::to_tail(context, *partition, *due_at, now, Trigger::Sweep));
+        messages.push(schedule::to_tail(context, *partition, *due_at, now, Trigger::Sweep));
     }
-    let mut legs = Vec::new();
+    let mut hops = Vec::new();
     if context.settings.ladder {
-        for (partition, due_at) in &unarmed {
-            let (wake_up, message) = arming::leg(context, *partition, *due_at, now);
-            legs.push((*partition, wake_up));
+        for (partition, due_at) in &unscheduled {
+            let (wake_up, message) = schedule::hop(context, *partition, *due_at, now);
+            hops.push((*partition, wake_up));
             messages.push(message);
         }
     }
     if messages.is_empty() {
         return Ok(());
     }
-    info!(overdue = overdue.len(), unarmed = legs.len(), "sweep sends wake-ups");
+    info!(overdue = overdue.len(), unscheduled = hops.len(), "sweep sends wake-ups");
     let fates = Publisher::open(&connections.publish).await?.publish(&messages).await?;
-    for ((partition, wake_up), fate) in legs.iter().zip(&fates[overdue.len()..]) {
+    for ((partition, wake_up), fate) in hops.iter().zip(&fates[overdue.len()..]) {
         if *fate == Fate::Routed {
-            let armed = [(wake_up.due_at, wake_up.armed_until)];
-            wake_ups::mark_armed(&context.pool, *partition, &armed).await?;
+            let armed = [(wake_up.due_at, wake_up.scheduled_until)];
+            timers::mark_scheduled(&context.pool, *partition, &armed).await?;
         }
     }
     Ok(())

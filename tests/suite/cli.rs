@@ -442,7 +442,7 @@ async fn commands_of_a_terminal_are_answered_refused_or_neither() {
     // Under the same id it gets the one answer there is.
     terminal.run(&format!("{asked} --timeout 60"), 0).await;
     let requests: i64 =
-        stack.ask("select count(*) from requests where message_id = 'm-2'", &[]).await;
+        stack.ask("select count(*) from processed_commands where message_id = 'm-2'", &[]).await;
     assert_eq!(requests, 1);
     terminal.check("client");
     assert!(worker.stop().await.success());

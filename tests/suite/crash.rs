@@ -162,7 +162,7 @@ async fn a_message_that_kills_its_worker_is_set_aside_alone() {
     for (index, command) in commands.iter().enumerate() {
         let answer = &answers[&command.message_id];
         match index {
-            7 => assert_eq!(code(answer), Some("internal_poison")),
+            7 => assert_eq!(code(answer), Some("internal_error")),
             _ => assert!(matches!(answer, Answer::Accepted { .. }), "{answer:?}"),
         }
     }
@@ -187,7 +187,8 @@ async fn a_message_is_not_blamed_for_what_its_worker_survives() {
     for interruptions in 0..4 {
         until_waiting(&stack, 1).await;
         // Of the first two deliveries nothing is counted yet.
-        let attempts: i64 = stack.ask("select coalesce(sum(attempts), 0) from suspects", &[]).await;
+        let attempts: i64 =
+            stack.ask("select coalesce(sum(attempts), 0) from delivery_attempts", &[]).await;
         assert_eq!(attempts, i64::from(interruptions >= 2), "{interruptions}");
         engines::close_connections_of(account.account()).await;
         let queue = partition_queue(0);
@@ -204,7 +205,7 @@ async fn a_message_is_not_blamed_for_what_its_worker_survives() {
     let answer = terminal.reply_to(&command.message_id).await.answer();
     assert!(matches!(answer, Ok(Answer::Accepted { .. })), "{answer:?}");
     facts::until("it is no suspect any more", async || {
-        stack.ask::<i64>("select count(*) from suspects", &[]).await == 0
+        stack.ask::<i64>("select count(*) from delivery_attempts", &[]).await == 0
     })
     .await;
     stack.finish().await;

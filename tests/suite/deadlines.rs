@@ -82,7 +82,7 @@ async fn a_wiped_ladder_loses_no_deadline() {
     let server = stack.server("cam", &[]).await;
     let _worker = stack.worker();
     let held = terminal.accepted(&server, window(SOON + 2, 600)).await;
-    let armed = "select count(*) from wake_ups where armed_until is not null";
+    let armed = "select count(*) from timers where scheduled_until is not null";
     facts::until("it is armed", async || stack.ask::<i64>(armed, &[]).await == 1).await;
     for level in 0..stack.shape.delay_levels {
         stack.drain(&level_name(level)).await;
@@ -106,7 +106,7 @@ async fn holds_with_one_deadline_share_one_wake_up() {
             terminal.accepted(&server, wanted).await;
         }
     }
-    let armed = "select count(*) from wake_ups where armed_until is not null";
+    let armed = "select count(*) from timers where scheduled_until is not null";
     facts::until("it is armed", async || stack.ask::<i64>(armed, &[]).await == 1).await;
     let mut on_the_ladder = 0;
     for level in 0..stack.shape.delay_levels {
@@ -133,9 +133,9 @@ async fn an_early_wake_up_settles_nothing_and_goes_on() {
     let mut stack = Stack::new().await;
     let mut terminal = stack.terminal("ann").await;
     let server = stack.server("cam", &[]).await;
-    let mut unarmed = stack.worker_with(&BY_HAND);
+    let mut unscheduled = stack.worker_with(&BY_HAND);
     let held = terminal.accepted(&server, window(SOON, 600)).await;
-    unarmed.stop().await;
+    unscheduled.stop().await;
     let _worker = stack.worker_with(&[("HOLDFAST_SWEEP", "off")]);
     stack.wake(held.deadline_at, held.deadline_at).await;
     stack.until_state(held.id, "cancelled").await;
@@ -156,7 +156,7 @@ async fn repeated_and_idle_wake_ups_do_no_harm() {
     stack.until_state(left.id, "cancelled").await;
     terminal.show(kept.id).await;
     assert_eq!(stack.state(kept.id).await, "confirmed");
-    let rows: i64 = stack.ask("select count(*) from wake_ups", &[]).await;
+    let rows: i64 = stack.ask("select count(*) from timers", &[]).await;
     assert_eq!(rows, 0, "the instant is finished");
     stack.announced().await;
     assert_eq!(stack.drain(BILLING_QUEUE).await.len(), 1);
@@ -256,13 +256,13 @@ async fn a_hold_committed_after_its_wake_up_is_found_by_the_sweep() {
     passed(&stack, held.deadline_at).await;
     stack.wake(held.deadline_at, held.deadline_at).await;
     stack.until_state(held.id, "cancelled").await;
-    let rows: i64 = stack.ask("select count(*) from wake_ups", &[]).await;
+    let rows: i64 = stack.ask("select count(*) from timers", &[]).await;
     assert_eq!(rows, 0, "the instant is finished");
     worker.stop().await;
     // What a worker would have written with it.
     late.batch_execute(&format!(
-        "insert into requests select '{bob}', 'late', kind, digest, outcome, answer_type, answer,
-             'other', '{id}', seq, decided_at from requests where reservation_id = '{}';
+        "insert into processed_commands select '{bob}', 'late', kind, digest, outcome, answer_type, answer,
+             'other', '{id}', seq, decided_at from processed_commands where reservation_id = '{}';
          insert into history select nextval('decision_block') * 65536, '{id}', null, 'held', null, actor,
              '{bob}', trigger, 'late', null, 'other', at from history
              where reservation_id = '{}' and to_state = 'held';
@@ -286,7 +286,7 @@ async fn a_deadline_beyond_the_longest_rung_goes_in_legs() {
     let held = terminal.accepted(&server, window(SOON + 2, 600)).await;
     stack.until_state(held.id, "cancelled").await;
     let batches = worker.log().matches(" batch ").count();
-    assert!(batches >= 4, "several legs came by: {batches}");
+    assert!(batches >= 4, "several hops came by: {batches}");
     stack.finish().await;
 }
 
@@ -305,7 +305,7 @@ async fn a_large_instant_is_settled_in_slices() {
              at + interval '1 s', date_trunc('second', clock_timestamp()), 'held', 1, 'EUR', 1, now()
          from generate_series(1, $2::int) n
          cross join lateral (select date_trunc('second', now()) + n * interval '1 s' + interval '60 s' as at) t",
-        "insert into requests select terminal_id, message_id, 'request', '', 'accepted', '', '', 'cam',
+        "insert into processed_commands select terminal_id, message_id, 'request', '', 'accepted', '', '', 'cam',
              id, substr(message_id, 6)::bigint, now() from reservations where terminal_id = $1 and $2::int > 0",
         "insert into history select substr(message_id, 6)::bigint, id, null, 'held', null, 'terminal', terminal_id,
              'command', message_id, null, 'cam', now() from reservations where terminal_id = $1 and $2::int > 0",

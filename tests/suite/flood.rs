@@ -50,8 +50,9 @@ async fn a_flood_is_shed_and_the_others_are_served() {
         panic!("{:?}", answers[&shed[0].message_id]);
     };
     assert_eq!((retry.as_str(), *decided_at), ("same_id", None));
-    let stored: i64 =
-        stack.ask("select count(*) from requests where outcome = 'rate_limited'", &[]).await;
+    let stored: i64 = stack
+        .ask("select count(*) from processed_commands where outcome = 'rate_limited'", &[])
+        .await;
     assert_eq!(stored, 0);
     // The id is free: the same message, later, is decided.
     tokio::time::sleep(Duration::from_millis(retry_after_ms.expect("a wait"))).await;

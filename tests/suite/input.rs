@@ -109,7 +109,7 @@ async fn whatever_is_wrong_is_named_and_harms_nobody() {
     terminal.accepted(&server, window(90_000, 60)).await;
     assert!(cases.len() > 200, "the table shrank to {}", cases.len());
 
-    let rows: i64 = stack.ask("select count(*) from requests", &[]).await;
+    let rows: i64 = stack.ask("select count(*) from processed_commands", &[]).await;
     assert_eq!(rows, taken + 1, "what was not decided left no trace");
     assert_eq!(terminal.replies().len(), cases.len() + 1, "one answer each");
     assert!(bystander.replies().is_empty(), "answers go to the sender, whatever reply_to says");

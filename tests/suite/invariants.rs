@@ -15,7 +15,7 @@ const LIVE: &str = "
 create function name(kind integer, n integer) returns uuid language sql as $$
     select lpad((kind * 100 + n)::text, 32, '0')::uuid $$;
 create function tell(id uuid, type text, of uuid) returns void language sql as $$
-    insert into announcements values (id, 'event', type, type || '.cam', true,
+    insert into outbox_messages values (id, 'event', type, type || '.cam', true,
         json_build_object('subject', of), now()) $$;
 create function bill(id uuid, kind text, of uuid, charge uuid) returns void language sql as $$
     insert into billing_entries values (id, kind, of, charge, 'ann', 'cam', 3600, 3600, 'EUR', now()) $$;
@@ -29,7 +29,7 @@ begin
         last, case when last = 'cancelled' then 'withdrawn' end, 3600, 'EUR', 1, now(),
         case when 'reconfirmed' = any (states) then now() end,
         case when last in ('confirmed', 'cancelled') then now() end);
-    insert into requests values ('ann-t', 'm' || n, 'request', '', 'accepted', 'answer', '{}', 'cam',
+    insert into processed_commands values ('ann-t', 'm' || n, 'request', '', 'accepted', 'answer', '{}', 'cam',
         it, n * 10 + 1, now());
     insert into history (seq, reservation_id, from_state, to_state, actor, trigger, lateness_ms, server_id, at)
     select n * 10 + place, it, states[place - 1], states[place],
@@ -87,7 +87,7 @@ const SEEDS: &[(&[&str], &str)] = &[
     ),
     (
         &["I10 charge does not fit the state"],
-        "delete from billing_entries where id = name(2, 1); delete from announcements where id = name(2, 1)",
+        "delete from billing_entries where id = name(2, 1); delete from outbox_messages where id = name(2, 1)",
     ),
     (
         &["I10 charge does not fit the state"],
@@ -104,13 +104,13 @@ const SEEDS: &[(&[&str], &str)] = &[
     ),
     (
         &["I10 credit does not fit"],
-        "delete from billing_entries where id = name(3, 2); delete from announcements where id = name(3, 2)",
+        "delete from billing_entries where id = name(3, 2); delete from outbox_messages where id = name(3, 2)",
     ),
     (
         &["I10 credit does not fit"],
         "update billing_entries set charge_id = name(2, 1) where id = name(3, 2)",
     ),
-    (&["I11 billing entry without event"], "delete from announcements where id = name(2, 1)"),
+    (&["I11 billing entry without event"], "delete from outbox_messages where id = name(2, 1)"),
     (
         &["I11 billing event without entry"],
         "select tell(name(2, 3), 'reservation.confirmed', name(1, 3))",
@@ -133,20 +133,20 @@ const SEEDS: &[(&[&str], &str)] = &[
     ),
     (
         &["I14 not told"],
-        "insert into outbox (announcement_id) values (name(2, 1));
-         update announcements set created_at = clock_timestamp() - interval '61 s' where id = name(2, 1)",
+        "insert into outbox (message_id) values (name(2, 1));
+         update outbox_messages set created_at = clock_timestamp() - interval '61 s' where id = name(2, 1)",
     ),
     (
         &["I15 accepted without reservation"],
-        "insert into requests values ('ann-t', 'm9', 'request', '', 'accepted', 'answer', '{}', 'cam',
+        "insert into processed_commands values ('ann-t', 'm9', 'request', '', 'accepted', 'answer', '{}', 'cam',
              name(1, 9), 91, now())",
     ),
     (
         &["I15 accepted without reservation"],
-        "update requests set outcome = 'capacity_exceeded' where message_id = 'm3';
+        "update processed_commands set outcome = 'capacity_exceeded' where message_id = 'm3';
          update reservations set held_at = now() - interval '31 days' where id = name(1, 3)",
     ),
-    (&["I15 reservation that nobody asked for"], "delete from requests where message_id = 'm3'"),
+    (&["I15 reservation that nobody asked for"], "delete from processed_commands where message_id = 'm3'"),
 ];
 
 /// The two that look at sessions; see below how they are shown some.

@@ -14,7 +14,7 @@ use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use deadpool_postgres::Pool;
 use holdfast::domain::id::{ServerId, TerminalId};
 use holdfast::domain::interval::Interval;
-use holdfast::domain::world::{Action, Command, Step, Trigger, WakeUp};
+use holdfast::domain::snapshot::{Action, Command, Step, Trigger, WakeUp};
 use holdfast::message::answer::Answer;
 use holdfast::message::deterministic_id;
 use holdfast::store::error::StoreError;
@@ -27,7 +27,7 @@ use crate::support::schedule::{Job, Race};
 use crate::support::terminal::code;
 
 /// What became of a batch.
-type Outcome = Result<Vec<Reaction>, StoreError>;
+type Decided = Result<Vec<Reaction>, StoreError>;
 
 /// Sessions that race in a database of their own.
 struct Arena {
@@ -52,13 +52,13 @@ impl Arena {
     }
 
     /// Decides one batch per session, in the present order. Nothing may be violated afterwards.
-    async fn race(&mut self, batches: Vec<(i32, Vec<Step>)>) -> Vec<Outcome> {
+    async fn race(&mut self, batches: Vec<(i32, Vec<Step>)>) -> Vec<Decided> {
         let outcomes = self.race_unchecked(batches).await;
         self.assert_sound().await;
         outcomes
     }
 
-    async fn race_unchecked(&mut self, batches: Vec<(i32, Vec<Step>)>) -> Vec<Outcome> {
+    async fn race_unchecked(&mut self, batches: Vec<(i32, Vec<Step>)>) -> Vec<Decided> {
         // A new connection asks the server something first, which is no part of any order.
         for (gate, pool) in self.race.gates.iter().zip(&self.pools) {
             gate.set_open(true);
@@ -95,13 +95,13 @@ fn open(url: &str) -> Pool {
     pool::open(pool::settings(url).expect("a URL"), 1)
 }
 
-async fn decide(pool: &Pool, partition: i32, steps: &[Step]) -> Outcome {
+async fn decide(pool: &Pool, partition: i32, steps: &[Step]) -> Decided {
     let committed = batch::run(pool, partition, steps, |decided| render(decided, steps)).await?;
     Ok(committed.rendered)
 }
 
 /// The replies of a batch that must have been decided.
-fn replies(outcome: &Outcome) -> Vec<&Reply> {
+fn replies(outcome: &Decided) -> Vec<&Reply> {
     let reactions = outcome.as_ref().unwrap_or_else(|error| panic!("not decided: {error}"));
     reactions
         .iter()
@@ -112,18 +112,18 @@ fn replies(outcome: &Outcome) -> Vec<&Reply> {
         .collect()
 }
 
-fn answers(outcome: &Outcome) -> Vec<Answer> {
+fn answers(outcome: &Decided) -> Vec<Answer> {
     let parse = |reply: &&Reply| serde_json::from_str(&reply.body).expect("an answer");
     replies(outcome).iter().map(parse).collect()
 }
 
 /// `accepted` and the like, or the code of a refusal, in the order of the sessions.
-fn words(outcomes: &[Outcome]) -> Vec<String> {
+fn words(outcomes: &[Decided]) -> Vec<String> {
     outcomes.iter().flat_map(answers).map(|answer| answer.outcome().to_owned()).collect()
 }
 
 /// Asserts that one session was accepted and all others were refused with `refusal`.
-fn assert_one_wins(outcomes: &[Outcome], refusal: &str, order: &str) {
+fn assert_one_wins(outcomes: &[Decided], refusal: &str, order: &str) {
     let (won, lost): (Vec<Answer>, Vec<Answer>) =
         outcomes.iter().flat_map(answers).partition(|answer| code(answer).is_none());
     assert_eq!(won.len(), 1, "{order}: {won:?}");
@@ -154,7 +154,7 @@ fn request(terminal: &TerminalId, message_id: &str, server: &ServerId, hour: i64
 
 /// The wake-up of an instant.
 fn wake_up(due_at: DateTime<Utc>) -> Step {
-    Step::WakeUp(WakeUp { due_at, armed_until: due_at, trigger: Trigger::Message })
+    Step::WakeUp(WakeUp { due_at, scheduled_until: due_at, trigger: Trigger::Message })
 }
 
 /// The tenth of the month after next: within every horizon and far from the ends of its period.

@@ -107,7 +107,7 @@ async fn the_answer_carries_what_a_terminal_needs() {
     let wanted = window(100_000, 3_600);
     let sent = terminal.client.request(&server, wanted.0, wanted.1).await.expect("sent");
     let reply = terminal.reply_to(&sent).await;
-    assert!(reply.controller_time.is_some(), "every sending tells the time");
+    assert!(reply.sent_at.is_some(), "every sending tells the time");
     let body: Value = serde_json::from_slice(&reply.body).expect("JSON");
     assert_eq!(body["type"], reply.type_name);
     let reservation = &body["reservation"];

@@ -31,7 +31,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use holdfast::domain::decide::decide;
-use holdfast::domain::world::{Action, Step};
+use holdfast::domain::snapshot::{Action, Step};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;

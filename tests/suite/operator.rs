@@ -1,7 +1,7 @@
 //! Cancelling by an operator (R14): in every state, once, with a credit for what was billed.
 
 use holdfast::broker::topology::BILLING_QUEUE;
-use holdfast::domain::world::Cancellation;
+use holdfast::domain::snapshot::Cancellation;
 use holdfast::message::answer::{Answer, Notice};
 use holdfast::message::event::{self, CloudEvent, CreditedData};
 use holdfast::store::{cancellation, pool};
@@ -101,7 +101,7 @@ async fn the_deadline_finds_it_cancelled() {
     assert_eq!(cancel(&stack, held.id).await, Ok(false));
     stack.until_state(other.id, "cancelled").await;
     facts::until("the instant is finished", async || {
-        stack.ask::<i64>("select count(*) from wake_ups", &[]).await == 0
+        stack.ask::<i64>("select count(*) from timers", &[]).await == 0
     })
     .await;
     let query = "select actor || ' ' || actor_id || ' ' || trigger || ' ' || note from history

@@ -280,7 +280,7 @@ async fn the_queue_decides_across_outage_freeze_and_takeover() {
     frozen.freeze();
     // Each command of the backlog is a row, but for repeats; each repeat has a row already.
     let total = i64::try_from(backlog.len()).expect("a count");
-    let decided = "select count(*) from requests";
+    let decided = "select count(*) from processed_commands";
     let at_freeze: i64 = scene.stack.ask(decided, &[]).await;
     assert!(at_freeze < total, "it was frozen in the middle");
     let overdue = "select count(*) from reservations
@@ -351,7 +351,7 @@ async fn decisions_keep_the_order_while_workers_come_and_go() {
         workers.push(stack.worker());
         let mut first = workers.remove(0);
         facts::until("it is busy", async || {
-            let decided: i64 = stack.ask("select count(*) from requests", &[]).await;
+            let decided: i64 = stack.ask("select count(*) from processed_commands", &[]).await;
             decided as usize > sent.len() - 450
         })
         .await;
@@ -364,8 +364,9 @@ async fn decisions_keep_the_order_while_workers_come_and_go() {
         terminal.first_answers().len() == sent.len()
     })
     .await;
-    let rows = stack.db.query("select message_id from requests order by seq", &[]).await;
-    let decided: Vec<String> = rows.expect("requests").iter().map(|row| row.get(0)).collect();
+    let rows = stack.db.query("select message_id from processed_commands order by seq", &[]).await;
+    let decided: Vec<String> =
+        rows.expect("processed_commands").iter().map(|row| row.get(0)).collect();
     assert!(decided == sent, "decided in the order of the queue");
     assert!(stack.drain(DEAD).await.is_empty());
     stack.finish().await;
@@ -389,7 +390,7 @@ async fn a_partition_is_let_go_of_in_order() {
     }
     terminal.client.send_all(&commands).await.expect("sent");
     let _first = stack.worker();
-    let decided = "select count(*) from requests";
+    let decided = "select count(*) from processed_commands";
     facts::until("it is busy", async || stack.ask::<i64>(decided, &[]).await > 0).await;
     let _second = stack.worker();
     facts::until("every command is answered", async || {
@@ -398,8 +399,8 @@ async fn a_partition_is_let_go_of_in_order() {
     .await;
     for n in 0..20 {
         let server = format!("cam-{n}");
-        let query = "select message_id from requests where server_id = $1 order by seq";
-        let rows = stack.db.query(query, &[&server]).await.expect("requests");
+        let query = "select message_id from processed_commands where server_id = $1 order by seq";
+        let rows = stack.db.query(query, &[&server]).await.expect("processed_commands");
         let sent = commands.iter().filter(|c| c.server.as_deref() == Some(server.as_str()));
         let sent: Vec<&str> = sent.map(|command| command.message_id.as_str()).collect();
         assert!(rows.iter().map(|row| row.get::<_, &str>(0)).eq(sent), "in the queue's order");

@@ -32,19 +32,19 @@ insert into reservations (id, terminal_id, message_id, user_id, server_id, parti
     from generate_series(1, 100000) n
     cross join lateral (select date_trunc('hour', now()) + case when n > 10000 then -n else n end
         * interval '7 min' as at) at;
-insert into requests select terminal_id, message_id, 'request', '', 'accepted', '', '', server_id, id, 0,
+insert into processed_commands select terminal_id, message_id, 'request', '', 'accepted', '', '', server_id, id, 0,
     held_at from reservations order by held_at;
-insert into announcements select id, 'event', 'x', 'x', true, '', held_at from reservations order by held_at;
-insert into wake_ups (partition, due_at, armed_until)
+insert into outbox_messages select id, 'event', 'x', 'x', true, '', held_at from reservations order by held_at;
+insert into timers (partition, due_at, scheduled_until)
     select n % 4, now() + n * interval '1 min', now() from generate_series(1, 20000) n;
-insert into outbox (announcement_id) select id from announcements limit 20000;
+insert into outbox (message_id) select id from outbox_messages limit 20000;
 reset session_replication_role;
 select recount_use();
 vacuum analyze";
 
 /// Tables that only ever grow, or can be long; the rest fits into a few pages.
 const LARGE: [&str; 6] =
-    ["reservations", "requests", "announcements", "wake_ups", "outbox", "user_periods"];
+    ["reservations", "processed_commands", "outbox_messages", "timers", "outbox", "user_periods"];
 
 /// A statement, the types of its parameters where they cannot be guessed, and values.
 struct Case {
@@ -107,19 +107,19 @@ fn cases() -> Vec<Case> {
             ["reservations_pkey"]
         ),
         case!("update_reminded", "ID, now()", ["reservations_pkey"]),
-        case!("delete_wake_ups", "1, now()", ["wake_ups_pkey"]),
-        case!("mark_armed", "1, array[now()], array[now()]", ["wake_ups_pkey"]),
+        case!("delete_timers", "1, now()", ["wake_ups_pkey"]),
+        case!("mark_scheduled", "1, array[now()], array[now()]", ["wake_ups_pkey"]),
         case!(
             "find_overdue",
             "array[0, 1, 2, 3], 1.0",
             ["reservations_due", "reservations_to_remind"]
         ),
-        case!("find_unarmed", "array[0, 1, 2, 3], 3.0, 1000", ["wake_ups_unarmed"]),
+        case!("find_unscheduled", "array[0, 1, 2, 3], 3.0, 1000", ["wake_ups_unarmed"]),
         case!("claim_outbox", "500", ["outbox_ready", "announcements_pkey"]),
         case!("delete_outbox", "array[1, 2, 3]::bigint[]", ["outbox_pkey"]),
         case!("postpone_outbox", "array[1, 2, 3]::bigint[]", ["outbox_pkey"]),
-        case!("prune_requests", "1000", ["requests_by_age"]),
-        case!("prune_announcements", "1000", ["announcements_by_age"]),
+        case!("prune_processed_commands", "1000", ["requests_by_age"]),
+        case!("prune_outbox_messages", "1000", ["announcements_by_age"]),
         case!("prune_reservations", "1000", ["reservations_pkey"]),
     ]
 }
@@ -176,7 +176,7 @@ async fn no_large_table_is_read_from_end_to_end() {
             let (mut scanned, mut used) = (BTreeSet::new(), BTreeSet::new());
             walk(&plan(&database, &case, mode).await, &mut scanned, &mut used);
             scanned.retain(|table| LARGE.contains(&table.as_str()));
-            if case.name == "prune_announcements" {
+            if case.name == "prune_outbox_messages" {
                 // Once a minute at most, and long only while nothing can be told.
                 scanned.remove("outbox");
             }
@@ -198,7 +198,7 @@ async fn no_large_table_is_read_from_end_to_end() {
 fn every_statement_is_looked_at() {
     let small = [
         "beat",
-        "bury",
+        "prune_workers",
         "claim_sweep",
         "load_clock",
         "draw_block",
@@ -210,18 +210,18 @@ fn every_statement_is_looked_at() {
         "lock_use",
         "lock_users",
         "update_servers",
-        "prune_suspects",
-        "load_suspects",
+        "prune_attempts",
+        "load_attempts",
         "count_attempt",
         "uncount_attempt",
-        "clear_suspects",
+        "delete_attempts",
         // Inserts read nothing.
-        "insert_announcements",
+        "insert_outbox_messages",
         "insert_billing_entries",
         "insert_history",
-        "insert_requests",
+        "insert_processed_commands",
         "insert_reservations",
-        "insert_wake_ups",
+        "insert_timers",
     ];
     let looked_at: BTreeSet<&str> = cases().iter().map(|case| case.name).chain(small).collect();
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/sql");

@@ -104,9 +104,8 @@ async fn no_reminder_is_planned_where_there_is_no_time_for_it() {
         let held = terminal.accepted(&server, wanted).await;
         let query = "select remind_at is null from reservations where id = $1";
         assert!(stack.ask::<bool>(query, &[&held.id]).await, "{server}");
-        let instants: i64 = stack
-            .ask("select count(*) from wake_ups where due_at <> $1", &[&held.deadline_at])
-            .await;
+        let instants: i64 =
+            stack.ask("select count(*) from timers where due_at <> $1", &[&held.deadline_at]).await;
         assert!(instants <= 1, "no instant but the deadlines'");
     }
     stack.finish().await;

@@ -24,7 +24,7 @@ async fn past(stack: &Stack, terminal: &str, count: i32, days: i32) {
         cross join lateral (select date_trunc('second', now()) - make_interval(days => $3::int, secs => 2 * n) as at) t";
     stack.execute(made, &[&terminal, &count, &days]).await;
     for statement in [
-        "insert into requests select terminal_id, message_id, 'request', '', 'accepted', '', '', 'cam',
+        "insert into processed_commands select terminal_id, message_id, 'request', '', 'accepted', '', '', 'cam',
              id, 0, held_at from reservations where message_id like 'past-' || $1 || '-%' on conflict do nothing",
         "insert into history select 1, id, null, 'held', null, 'terminal', terminal_id, 'command',
              message_id, null, 'cam', held_at from reservations where message_id like 'past-' || $1 || '-%'",
@@ -35,7 +35,7 @@ async fn past(stack: &Stack, terminal: &str, count: i32, days: i32) {
     ] {
         stack.execute(statement, &[&days.to_string()]).await;
     }
-    let told = "insert into announcements select id, 'event', 'reservation.confirmed', 'x', true,
+    let told = "insert into outbox_messages select id, 'event', 'reservation.confirmed', 'x', true,
             json_build_object('subject', reservation_id), created_at
         from billing_entries on conflict do nothing";
     stack.execute(told, &[]).await;
@@ -54,17 +54,17 @@ async fn what_is_old_is_forgotten_and_nothing_else() {
     let id = terminal.id().to_owned();
     past(&stack, &id, 10, 35).await; // answers go, reservations stay
     past(&stack, &id, 10, 401).await; // both go
-    let waiting = "insert into outbox (announcement_id, retry_at) select id, 'infinity' from announcements order by created_at limit 1";
+    let waiting = "insert into outbox (message_id, retry_at) select id, 'infinity' from outbox_messages order by created_at limit 1";
     stack.execute(waiting, &[]).await;
     let _worker = stack.worker();
     facts::until("the old reservations are gone", async || {
         count(&stack, "reservations").await == 10
     })
     .await;
-    assert_eq!(count(&stack, "requests").await, 0);
+    assert_eq!(count(&stack, "processed_commands").await, 0);
     assert_eq!(count(&stack, "history").await, 40, "history is never forgotten");
     assert_eq!(count(&stack, "billing_entries").await, 10, "nor are bills");
-    assert_eq!(count(&stack, "announcements").await, 6, "what is not told yet waits");
+    assert_eq!(count(&stack, "outbox_messages").await, 6, "what is not told yet waits");
     // A live one is untouched, however often it is looked at.
     let held = terminal.accepted(&server, window(7_200, 600)).await;
     let pool = pool::open(pool::settings(&stack.database_url).expect("a URL"), 1);
@@ -105,7 +105,9 @@ async fn a_forgotten_id_is_decided_anew() {
     let (start, end) = window(7_200, 600);
     let command = Command::request(new_id(), server.as_str(), start, end);
     assert!(matches!(terminal.ask(&command).await, Answer::Accepted { .. }));
-    stack.execute("update requests set decided_at = now() - interval '31 days'", &[]).await;
+    stack
+        .execute("update processed_commands set decided_at = now() - interval '31 days'", &[])
+        .await;
     stack.execute("update reservations set held_at = now() - interval '31 days'", &[]).await;
     let pool = pool::open(pool::settings(&stack.database_url).expect("a URL"), 1);
     assert_eq!(retention::step(&pool).await.expect("a step").deleted, 1);

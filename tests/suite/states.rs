@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use holdfast::domain::reservation::{CancelReason, State};
-use holdfast::domain::world::Trigger;
+use holdfast::domain::snapshot::Trigger;
 
 use crate::support::database::Database;
 

@@ -59,7 +59,7 @@ async fn echo(mut consumer: QueueConsumer, mut publisher: Publisher) -> Result<(
                 correlation_id: Some(id),
                 content_type: "application/json",
                 user_id: None,
-                headers: vec![("controller-time", "2031-05-01T12:00:00.000Z".to_owned())],
+                headers: vec![("sent-at", "2031-05-01T12:00:00.000Z".to_owned())],
                 body: body.clone(),
                 persistent: true,
             }

@@ -26,7 +26,7 @@ pub const SERVERS: usize = 1_000;
 const CONNECTING: usize = 16;
 
 /// The deadlines and reminders of the calendar that requests ask for.
-const KNOWN_INSTANTS: &str = "insert into wake_ups (partition, due_at, armed_until)
+const KNOWN_INSTANTS: &str = "insert into timers (partition, due_at, scheduled_until)
     select partition, due_at, due_at
     from generate_series(0, $1::integer - 1) partition,
          (select distinct slot - make_interval(secs => $2::integer + ahead) as due_at
@@ -98,7 +98,7 @@ impl<'a> Rig<'a> {
         database
             .execute(KNOWN_INSTANTS, &[&plan.partitions, lead_seconds, reminder_seconds])
             .await?;
-        database.batch_execute("analyze wake_ups").await?;
+        database.batch_execute("analyze timers").await?;
         let recorded =
             TopologyShape { partitions: plan.partitions, delay_levels: DELAY_LEVELS as i32 };
         registry::insert_topology(&database, recorded).await?;

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use holdfast::broker::consumer::QueueConsumer;
 use holdfast::broker::delay::{DUE_EXCHANGE, partition_pattern};
 use holdfast::broker::{OPERATION_TIMEOUT, temporary};
-use holdfast::domain::interval::Instant;
+use holdfast::domain::interval::Timestamp;
 use holdfast::message::wake_up;
 use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
@@ -47,7 +47,7 @@ impl WakeUps {
     }
 
     /// Waits for the wake-up of an instant.
-    pub async fn arrival(&mut self, due_at: Instant) -> Result<()> {
+    pub async fn arrival(&mut self, due_at: Timestamp) -> Result<()> {
         loop {
             for delivery in self.consumer.collect(1).await? {
                 self.seen += 1;

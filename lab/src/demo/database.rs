@@ -1,7 +1,7 @@
 //! Facts from the database.
 
 use anyhow::{Context as _, Result};
-use holdfast::domain::interval::Instant;
+use holdfast::domain::interval::Timestamp;
 use holdfast::store::pool;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, SimpleQueryMessage};
@@ -51,14 +51,14 @@ impl Database {
     }
 
     /// The clock of record.
-    pub async fn now(&self) -> Result<Instant> {
+    pub async fn now(&self) -> Result<Timestamp> {
         self.ask("select clock_timestamp()", &[]).await
     }
 
     /// A window that starts `start` seconds from now, on a full second.
     pub async fn window(&self, start: i64, length: i64) -> Result<Window> {
         let query = "select date_trunc('second', clock_timestamp())";
-        let now: Instant = self.ask(query, &[]).await?;
+        let now: Timestamp = self.ask(query, &[]).await?;
         let start = now + chrono::TimeDelta::seconds(start);
         Ok((start, start + chrono::TimeDelta::seconds(length)))
     }

@@ -74,7 +74,8 @@ impl Stage {
             variable("AMQP_URL")?.parse().map_err(|error| anyhow!("AMQP_URL: {error}"))?;
         let suffix = Uuid::new_v4().simple().to_string()[..6].to_owned();
         let timeline = Arc::new(Timeline::new(&suffix));
-        let operator = Operator { binary: program::beside_ourselves()?, timeline: timeline.clone() };
+        let operator =
+            Operator { binary: program::beside_ourselves()?, timeline: timeline.clone() };
         let dir = state_dir()?;
         print(&format!(
             "All ids of this run end in -{suffix}, which is left out below; times are UTC.\n\

@@ -1,14 +1,14 @@
 //! Messages in words.
 
-use holdfast::domain::interval::Instant;
+use holdfast::domain::interval::Timestamp;
 use holdfast::message::answer::{Answer, Notice, Price, QuotaReceipt, ReservationView};
 use uuid::Uuid;
 
 /// A window of time, half-open.
-pub type Window = (Instant, Instant);
+pub type Window = (Timestamp, Timestamp);
 
 /// Hours, minutes and seconds, in UTC.
-pub fn time_of_day(at: Instant) -> String {
+pub fn time_of_day(at: Timestamp) -> String {
     at.format("%H:%M:%S").to_string()
 }
 
@@ -52,7 +52,7 @@ pub fn answer(answer: &Answer) -> String {
     }
 }
 
-fn accepted(reservation: &ReservationView, decided_at: Instant) -> String {
+fn accepted(reservation: &ReservationView, decided_at: Timestamp) -> String {
     let left = (reservation.deadline_at - decided_at).as_seconds_f64();
     let (id, price) = (short(reservation.id), price(&reservation.price));
     format!("accepted {id}, {price}, deadline in {left:.1} s")

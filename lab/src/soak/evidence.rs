@@ -13,12 +13,12 @@ use crate::checks::Check;
 const TABLES: [&str; 8] = [
     "reservations",
     "history",
-    "requests",
+    "processed_commands",
     "billing_entries",
-    "announcements",
+    "outbox_messages",
     "outbox",
-    "wake_ups",
-    "suspects",
+    "timers",
+    "delivery_attempts",
 ];
 
 /// Writes everything that was found, and what it was found in, beside the workers' logs and the

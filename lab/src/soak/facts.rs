@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use holdfast::domain::interval::Instant;
+use holdfast::domain::interval::Timestamp;
 use holdfast::store::registry::NewServer;
 use tokio::time::sleep;
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
@@ -40,7 +40,7 @@ pub struct Reservation {
     pub message_id: String,
     pub state: String,
     pub cancel_reason: Option<String>,
-    pub deadline_at: Instant,
+    pub deadline_at: Timestamp,
 }
 
 /// A change that ended a reservation, or took a confirmed one back.
@@ -61,7 +61,7 @@ pub struct Change {
     pub reason: Option<String>,
     /// `deadline` or `operator`.
     pub actor: String,
-    pub at: Instant,
+    pub at: Timestamp,
 }
 
 /// A user's limits.
@@ -76,7 +76,7 @@ pub struct Decided {
     pub answer: String,
     pub digest: Vec<u8>,
     pub reservation: Option<Uuid>,
-    pub at: Instant,
+    pub at: Timestamp,
     /// Its place in the decision order.
     pub seq: i64,
     pub server: Option<String>,
@@ -105,7 +105,7 @@ pub struct Facts {
     pub changes: Vec<Change>,
     pub limits: Vec<Limits>,
     /// Quota periods that reservations touch.
-    pub periods: Vec<(Instant, Instant)>,
+    pub periods: Vec<(Timestamp, Timestamp)>,
     /// Servers as they were made.
     pub servers: Vec<NewServer>,
     /// Sessions of workers, and prepared transactions, when all workers have ended.
@@ -122,7 +122,7 @@ impl Facts {
         let endings = "select reservation_id, to_state, reason, lateness_ms from history
                        where to_state in ('confirmed', 'cancelled')";
         let decided = "select terminal_id, message_id, answer, seq, server_id, digest,
-                       reservation_id, decided_at from requests";
+                       reservation_id, decided_at from processed_commands";
         let entries =
             "select id, kind, reservation_id, amount_minor, currency from billing_entries";
         Ok(Self {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use deadpool_postgres::Pool;
 use holdfast::client::Command;
-use holdfast::domain::interval::Instant;
-use holdfast::domain::world::Cancellation;
+use holdfast::domain::interval::Timestamp;
+use holdfast::domain::snapshot::Cancellation;
 use holdfast::message::answer::{Answer, ReservationView};
 use holdfast::store::cancellation;
 use tokio::task::JoinSet;
@@ -62,9 +62,9 @@ pub struct Ground {
     /// Reservations that an operator has cancelled.
     pub cancelled: Mutex<Vec<Uuid>>,
     /// When queues were deleted with commands in them.
-    pub wiped: Mutex<Vec<Instant>>,
+    pub wiped: Mutex<Vec<Timestamp>>,
     /// When the broker lost what was not persistent: before and after each restart.
-    pub restarts: Mutex<Vec<Instant>>,
+    pub restarts: Mutex<Vec<Timestamp>>,
     /// Messages that must become dead letters, by id, and whether the broker has confirmed them.
     pub poison: Mutex<HashMap<String, bool>>,
     /// The database's clock was set back for a while.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use holdfast::client::{Command, Reply};
-use holdfast::domain::interval::Instant;
+use holdfast::domain::interval::Timestamp;
 use holdfast::message::answer::{Answer, Notice};
 use holdfast::message::command::Kind;
 use uuid::Uuid;
@@ -37,9 +37,9 @@ pub struct Sent {
     /// How often the broker has confirmed it.
     pub sendings: usize,
     /// Before the first sending.
-    pub first_at: Instant,
+    pub first_at: Timestamp,
     /// When the first publisher confirm was held.
-    pub confirmed_at: Option<Instant>,
+    pub confirmed_at: Option<Timestamp>,
 }
 
 /// A reply, with all its repeats: same id, same bytes.
@@ -48,7 +48,7 @@ pub struct Heard {
     /// The reply's own id.
     pub id: String,
     pub body: Vec<u8>,
-    pub first_at: Instant,
+    pub first_at: Timestamp,
     pub times: usize,
 }
 
@@ -98,7 +98,7 @@ impl Heard {
 }
 
 /// Counts a repeat, or keeps what is new.
-fn hear(heard: &mut Vec<Heard>, reply: Reply, now: Instant) {
+fn hear(heard: &mut Vec<Heard>, reply: Reply, now: Timestamp) {
     match heard.iter_mut().find(|h| h.id == reply.message_id && h.body == reply.body) {
         Some(known) => known.times += 1,
         None => {
@@ -110,7 +110,7 @@ fn hear(heard: &mut Vec<Heard>, reply: Reply, now: Instant) {
 impl Record {
     /// Notes that a command is about to be sent. An id that is used for something else is noted
     /// apart.
-    pub fn sending(&mut self, intent: &Intent, now: Instant) {
+    pub fn sending(&mut self, intent: &Intent, now: Timestamp) {
         let known = self.sent.get(&intent.command.message_id);
         let other = known.is_some_and(|known| known.intent.command != intent.command);
         let book = if other { &mut self.reused } else { &mut self.sent };
@@ -123,7 +123,7 @@ impl Record {
     }
 
     /// Notes that the broker has confirmed a command.
-    pub fn confirmed(&mut self, command: &Command, now: Instant) {
+    pub fn confirmed(&mut self, command: &Command, now: Timestamp) {
         let books = [&mut self.sent, &mut self.reused];
         let mut sent = books.into_iter().filter_map(|book| book.get_mut(&command.message_id));
         let sent = sent.find(|sent| sent.intent.command == *command).expect("noted when sent");
@@ -138,7 +138,7 @@ impl Record {
         sent.filter(|sent| sent.intent.command == intent.command).map(|sent| sent.sendings).sum()
     }
 
-    pub fn take(&mut self, reply: Reply, now: Instant) {
+    pub fn take(&mut self, reply: Reply, now: Timestamp) {
         if let Some(id) = reply.correlation_id.clone() {
             if let Err(error) = reply.answer() {
                 self.unreadable.push(format!("answer to {id}: {error}"));

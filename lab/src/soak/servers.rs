@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use holdfast::domain::interval::Instant;
+use holdfast::domain::interval::Timestamp;
 use holdfast::store::registry::NewServer;
 
 use crate::pick::Pick;
@@ -66,14 +66,19 @@ impl From<&NewServer> for Server {
 
 impl Server {
     /// The window of `length` seconds with its deadline `ahead` of `now`, or a little later.
-    pub fn window(&self, now: Instant, ahead: Duration, length: i64) -> (Instant, Instant) {
+    pub fn window(&self, now: Timestamp, ahead: Duration, length: i64) -> (Timestamp, Timestamp) {
         let deadline = whole_second(now + TimeDelta::from_std(ahead).expect("short"));
         let start = deadline + TimeDelta::seconds(self.lead_seconds);
         (start, start + TimeDelta::seconds(length))
     }
 
     /// A window that starts in time but has its deadline behind it.
-    pub fn late_window(&self, now: Instant, ahead: Duration, length: i64) -> (Instant, Instant) {
+    pub fn late_window(
+        &self,
+        now: Timestamp,
+        ahead: Duration,
+        length: i64,
+    ) -> (Timestamp, Timestamp) {
         let soon = TimeDelta::seconds(LEAD_SECONDS_MIN / 2);
         let start = whole_second(now + soon + TimeDelta::from_std(ahead).expect("short"));
         (start, start + TimeDelta::seconds(length))
@@ -81,7 +86,7 @@ impl Server {
 }
 
 /// Up, never down: a deadline must not come nearer.
-fn whole_second(instant: Instant) -> Instant {
+fn whole_second(instant: Timestamp) -> Timestamp {
     instant.trunc_subsecs(0) + TimeDelta::seconds(1)
 }
 
@@ -93,16 +98,16 @@ pub struct Clock {
 
 impl Clock {
     /// `theirs` was read while ours went from `before` to `after`.
-    pub fn new(theirs: Instant, before: DateTime<Utc>, after: DateTime<Utc>) -> Self {
+    pub fn new(theirs: Timestamp, before: DateTime<Utc>, after: DateTime<Utc>) -> Self {
         Self { offset: theirs - (before + (after - before) / 2) }
     }
 
-    pub fn now(&self) -> Instant {
+    pub fn now(&self) -> Timestamp {
         Utc::now() + self.offset
     }
 
     /// How long until `instant`; zero if it has passed.
-    pub fn until(&self, instant: Instant) -> Duration {
+    pub fn until(&self, instant: Timestamp) -> Duration {
         (instant - self.now()).to_std().unwrap_or_default()
     }
 }

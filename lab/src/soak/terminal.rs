@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use holdfast::broker::connection::Endpoint;
 use holdfast::broker::publisher::Fate;
 use holdfast::client::{Replies, Reply, TerminalClient};
-use holdfast::domain::interval::Instant;
+use holdfast::domain::interval::Timestamp;
 use serde_json::json;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -48,7 +48,7 @@ pub struct Terminal {
     /// Its reply queue was taken away once, with whatever was in it.
     robbed: AtomicBool,
     /// When it began to send too much, and until when it may have been shed for it.
-    floods: Mutex<Vec<(Instant, Option<Instant>)>>,
+    floods: Mutex<Vec<(Timestamp, Option<Timestamp>)>>,
     record: Arc<Mutex<Record>>,
     heard: Arc<Notify>,
     jobs: mpsc::Sender<Job>,
@@ -113,12 +113,12 @@ impl Terminal {
     }
 
     /// From now on, any of its commands may be shed.
-    pub fn begin_flood(&self, now: Instant) {
+    pub fn begin_flood(&self, now: Timestamp) {
         self.floods.lock().expect("no panics").push((now, None));
     }
 
     /// The limit is lifted; every worker will know by then.
-    pub fn end_flood(&self, known: Instant) {
+    pub fn end_flood(&self, known: Timestamp) {
         if let Some((_, until)) = self.floods.lock().expect("no panics").last_mut() {
             *until = Some(known);
         }
@@ -129,7 +129,7 @@ impl Terminal {
     }
 
     /// Whether a command may have been shed before `at`.
-    pub fn may_have_been_shed(&self, sent: &Sent, at: Instant) -> bool {
+    pub fn may_have_been_shed(&self, sent: &Sent, at: Timestamp) -> bool {
         self.floods.lock().expect("no panics").iter().any(|(from, until)| {
             let again = sent.sendings > 1;
             let during = until.is_none_or(|until| sent.first_at <= until);
@@ -240,7 +240,7 @@ impl Desk {
         Ok(())
     }
 
-    fn confirmed(&self, intent: &Intent, fate: Fate, now: Instant) {
+    fn confirmed(&self, intent: &Intent, fate: Fate, now: Timestamp) {
         let Setting { tally, patient, .. } = &self.setting;
         tally.sent.add();
         let id = &intent.command.message_id;

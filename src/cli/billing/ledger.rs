@@ -12,7 +12,7 @@ use crate::cli::exit::refuse;
 use crate::cli::output::{table, time};
 use crate::cli::when::When;
 use crate::domain::id::UserId;
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 use crate::store::ledger::{Entry, load_ledger};
 
 #[derive(Args)]
@@ -44,8 +44,8 @@ struct Total {
 /// What is printed.
 #[derive(Serialize)]
 struct Report<'a> {
-    from: Instant,
-    to: Instant,
+    from: Timestamp,
+    to: Timestamp,
     user: Option<&'a str>,
     entries: &'a [Entry],
     totals: BTreeMap<&'a str, Total>,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{unknown, why};
 use crate::cli::Context;
 use crate::cli::output::{fields, money, table, time};
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 use crate::domain::reservation::{Reservation, State};
 use crate::message::answer::ReservationView;
 use crate::store::ledger::{Entry, load_entries};
@@ -22,12 +22,12 @@ pub(super) struct Described {
     user: String,
     terminal: String,
     message_id: String,
-    held_at: Instant,
-    busy_until: Instant,
+    held_at: Timestamp,
+    busy_until: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    remind_at: Option<Instant>,
+    remind_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reminded_at: Option<Instant>,
+    reminded_at: Option<Timestamp>,
 }
 
 impl Described {

@@ -10,9 +10,9 @@ grant update (partition) on servers to {role};
 grant select, insert, delete on reservations to {role};
 grant update (state, cancel_reason, reconfirmed_at, settled_at, remind_at, reminded_at)
     on reservations to {role};
-grant select, insert, delete on requests, announcements to {role};
-grant update (decided_at) on requests to {role};
-grant update (created_at) on announcements to {role};
+grant select, insert, delete on processed_commands, outbox_messages to {role};
+grant update (decided_at) on processed_commands to {role};
+grant update (created_at) on outbox_messages to {role};
 grant insert on history, billing_entries to {role};
-grant select, insert, update, delete on outbox, wake_ups, sweeps, workers, suspects to {role};
+grant select, insert, update, delete on outbox, timers, sweeps, workers, delivery_attempts to {role};
 grant usage on sequence decision_block to {role};

@@ -1,5 +1,5 @@
 -- Counts an attempt at each of $2, of which some may be the same. $1 partition
-insert into suspects (partition, fingerprint, attempts)
+insert into delivery_attempts (partition, fingerprint, attempts)
 select distinct $1::integer, fingerprint, 1 from unnest($2::bytea[]) as fingerprint
 on conflict (partition, fingerprint) do update
-    set attempts = suspects.attempts + 1, seen_at = clock_timestamp()
+    set attempts = delivery_attempts.attempts + 1, seen_at = clock_timestamp()

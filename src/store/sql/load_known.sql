@@ -3,6 +3,6 @@ select r.terminal_id, r.message_id, r.digest, r.answer_type, r.answer
 from unnest($1::text[], $2::text[]) as asked (terminal_id, message_id)
 -- A look-up per id, whatever the planner thinks of the table's size.
 cross join lateral (
-    select * from requests
+    select * from processed_commands
     where terminal_id = asked.terminal_id and message_id = asked.message_id
     offset 0) r

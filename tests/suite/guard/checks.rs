@@ -80,7 +80,7 @@ async fn a_message_id_is_decided_once_per_terminal() {
     let database = database(1).await;
     let decided = |terminal| {
         format!(
-            "insert into requests values ('{terminal}', 'm', 'request', '', 'accepted',
+            "insert into processed_commands values ('{terminal}', 'm', 'request', '', 'accepted',
                  'reservation.accepted', '{{}}', 'cam', null, 1, now())"
         )
     };

@@ -64,14 +64,14 @@ fn of_worker(account: &str) -> Vec<Letter> {
         letter("an empty wake-up", wake_up(account, ""), "invalid_wake_up"),
         letter(
             "a wake-up at no instant",
-            wake_up(account, r#"{"due_at":"soon","armed_until":"later","trigger":"message"}"#),
+            wake_up(account, r#"{"due_at":"soon","scheduled_until":"later","trigger":"message"}"#),
             "invalid_wake_up",
         ),
         letter(
             "a wake-up of an unknown kind",
             wake_up(
                 account,
-                r#"{"due_at":"2020-01-01T00:00:00Z","armed_until":"2020-01-01T00:00:00Z","trigger":"hand"}"#,
+                r#"{"due_at":"2020-01-01T00:00:00Z","scheduled_until":"2020-01-01T00:00:00Z","trigger":"hand"}"#,
             ),
             "invalid_wake_up",
         ),
@@ -141,7 +141,7 @@ async fn who_cannot_be_told_becomes_a_dead_letter() {
         check_letter(letter, letters.iter().find(same).expect("buried"));
     }
     assert_eq!(terminal.replies().len(), 2, "nobody was told");
-    assert_eq!(stack.ask::<i64>("select count(*) from requests", &[]).await, 2);
+    assert_eq!(stack.ask::<i64>("select count(*) from processed_commands", &[]).await, 2);
     assert_eq!(stack.state(held).await, "held");
     stack.finish().await;
 }
@@ -166,7 +166,7 @@ async fn a_terminal_with_every_right_is_still_only_itself() {
         Message::command(&id, word, body)
             .with(|m| m.routing_key = format!("{}.{word}", victim.id()))
     };
-    let past = r#"{"due_at":"2020-01-01T00:00:00Z","armed_until":"2020-01-01T00:00:00Z","trigger":"message"}"#;
+    let past = r#"{"due_at":"2020-01-01T00:00:00Z","scheduled_until":"2020-01-01T00:00:00Z","trigger":"message"}"#;
     let forged = |key: &str| wake_up(&id, past).with(|m| m.routing_key = key.to_owned());
     let cases = [
         refused("another's withdrawal", as_victim("withdraw"), "forbidden_terminal", "routing_key"),
@@ -199,7 +199,7 @@ async fn a_terminal_with_every_right_is_still_only_itself() {
     assert_eq!(forged.publish(&connection).await, Err(406), "the broker vouches for the name");
     assert_eq!(victim.replies().len(), 1, "it heard nothing of this");
     assert_eq!(stack.state(held).await, "held");
-    let rows: i64 = stack.ask("select count(*) from requests", &[]).await;
+    let rows: i64 = stack.ask("select count(*) from processed_commands", &[]).await;
     assert_eq!(rows, 1);
     terminal.accepted(&server, window(90_000, 60)).await;
     assert!(stack.drain(DEAD).await.is_empty());

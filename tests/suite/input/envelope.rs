@@ -77,7 +77,7 @@ fn ids(terminal: &str) -> Vec<Case> {
         "a\u{202e}b",
         "a\u{200d}",
         "ａ",
-        "'; drop table requests; --",
+        "'; drop table processed_commands; --",
         "a,b",
         "{a}",
         "%s",

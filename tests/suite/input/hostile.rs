@@ -64,7 +64,7 @@ async fn a_sender_cannot_pretend_that_its_message_was_redelivered() {
         "create table suspected as select 1 as times where false",
         "create function note() returns trigger language plpgsql security definer as
             'begin insert into suspected values (1); return new; end'",
-        "create trigger note before insert on suspects for each row execute function note()",
+        "create trigger note before insert on delivery_attempts for each row execute function note()",
     ] {
         stack.execute(statement, &[]).await;
     }

@@ -1,10 +1,10 @@
 //! The same message id in two sessions at once (P2): a partition's former owner and its new one.
 
-use holdfast::domain::world::{Action, Step};
+use holdfast::domain::snapshot::{Action, Step};
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::{Arena, Outcome, command, decide, names, replies, request};
+use super::{Arena, Decided, command, decide, names, replies, request};
 
 /// How many sessions found the stored answer, and how many only when they tried again.
 #[derive(Default)]
@@ -15,7 +15,7 @@ struct Tally {
 
 impl Tally {
     /// Asserts that both sessions end up with the same bytes, however they came by them.
-    async fn check(&mut self, arena: &Arena, outcomes: Vec<Outcome>, steps: &[Step]) {
+    async fn check(&mut self, arena: &Arena, outcomes: Vec<Decided>, steps: &[Step]) {
         let mut bodies: Vec<Vec<String>> = Vec::new();
         for outcome in outcomes {
             let outcome = match outcome {
@@ -77,8 +77,9 @@ async fn what_locks_nothing_is_decided_once() {
         let again = batches[0].1.clone();
         let outcomes = arena.race(batches).await;
         tally.check(&arena, outcomes, &again).await;
-        let stored =
-            format!("select count(*) from requests where terminal_id in ('{ann}', '{bob}')");
+        let stored = format!(
+            "select count(*) from processed_commands where terminal_id in ('{ann}', '{bob}')"
+        );
         assert_eq!(arena.database.ask::<i64>(&stored).await, 2, "{}", arena.race.order);
     }
     assert!(tally.tried_again > 0, "no order in which both decide");

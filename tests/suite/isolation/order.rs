@@ -4,7 +4,7 @@
 //! its locks. A second batch then wants the outer two, named the other way round. With one order
 //! for everybody it waits behind the first; with any other each holds what the other one wants.
 
-use holdfast::domain::world::{Action, Step};
+use holdfast::domain::snapshot::{Action, Step};
 use holdfast::message::answer::Answer;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
@@ -37,7 +37,7 @@ async fn halfway<T: Send + 'static>(arena: &Arena, hold: &str, jobs: [Job<T>; 2]
     results
 }
 
-fn batch(arena: &Arena, partition: i32, steps: Vec<Step>) -> Job<super::Outcome> {
+fn batch(arena: &Arena, partition: i32, steps: Vec<Step>) -> Job<super::Decided> {
     let pool = open(&arena.database.url);
     Box::pin(async move { decide(&pool, partition, &steps).await })
 }
@@ -126,7 +126,7 @@ async fn message_ids_are_claimed_in_one_order() {
     let [a, c, e] = &withdrawals[..] else { unreachable!() };
     let first = [e, c, a].map(Step::clone).to_vec();
     let second = [a, e].map(Step::clone).to_vec();
-    let hold = "insert into requests values
+    let hold = "insert into processed_commands values
         ('c-t', 'm', 'request', '', 'accepted', 'reservation.accepted', '{}', null, null, 1, now())";
     let jobs = [batch(&arena, 0, first), batch(&arena, 0, second)];
     let outcomes = halfway(&arena, hold, jobs).await;

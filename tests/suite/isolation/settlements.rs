@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use holdfast::domain::id::{ServerId, TerminalId};
-use holdfast::domain::world::Action;
+use holdfast::domain::snapshot::Action;
 use holdfast::message::answer::Answer;
 use holdfast::store::load::SETTLE_MAX;
 use uuid::Uuid;
@@ -58,7 +58,7 @@ impl Due {
                 insert into history (seq, reservation_id, to_state, actor, trigger, server_id, at)
                 select 0, id, 'held', 'terminal', 'command', server_id, held_at from held
             )
-            insert into requests select terminal_id, message_id, 'request', '', 'accepted',
+            insert into processed_commands select terminal_id, message_id, 'request', '', 'accepted',
                 'reservation.accepted', '', server_id, id, 0, held_at from held",
             self.partition, self.id
         );
@@ -80,7 +80,7 @@ impl Due {
         let charges = format!("select count(*) from billing_entries where reservation_id = '{id}'");
         let told = |kind| {
             format!(
-                "select coalesce(array_agg(type order by type), '{{}}') from announcements
+                "select coalesce(array_agg(type order by type), '{{}}') from outbox_messages
                  where kind = '{kind}' and body like '%{id}%'"
             )
         };
@@ -234,7 +234,7 @@ async fn a_slice_is_settled_with_its_servers_in_hand() {
         // Whoever has not got to it yet does so with the next wake-up.
         arena.alone(due.partition, &settlement().1).await;
         due.assert_confirmed_once(&arena).await;
-        let untold = "select count(*) from announcements where type = 'reservation.confirmed'
+        let untold = "select count(*) from outbox_messages where type = 'reservation.confirmed'
             and kind = 'notice' and body::json #>> '{reservation,connection,url}' is null";
         assert_eq!(arena.database.ask::<i64>(untold).await, 0, "{}", arena.race.order);
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use holdfast::domain::reservation::State;
-use holdfast::domain::world::{Cause, Effects};
+use holdfast::domain::snapshot::{Cause, Changes};
 use uuid::Uuid;
 
 use super::heard::same;
@@ -24,7 +24,7 @@ impl Auditor {
     }
 
     /// Looks at one batch; `truth` is how things stand behind it.
-    pub fn check(&mut self, truth: &Truth, effects: &Effects) -> Result<(), String> {
+    pub fn check(&mut self, truth: &Truth, effects: &Changes) -> Result<(), String> {
         for transition in &effects.transitions {
             let before = self.last.get(&transition.reservation).copied();
             let from = transition.from.map(|state| state.as_str());

@@ -1,7 +1,7 @@
 //! Invents batches: small scenes around the places where rules meet.
 
 use holdfast::domain::id::{ServerId, TerminalId};
-use holdfast::domain::world::{Action, Command, Digest, Step};
+use holdfast::domain::snapshot::{Action, Command, Digest, Step};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;

@@ -5,20 +5,20 @@ use std::fmt::Debug;
 
 use holdfast::domain::quota::Receipt;
 use holdfast::domain::reservation::Reservation;
-use holdfast::domain::world::{
-    Cause, Decision, Effects, Refusal, Transition, Verdict, WakeUpVerdict, World,
+use holdfast::domain::snapshot::{
+    Cause, Changes, Decision, Outcome, Refusal, Snapshot, Transition, WakeUpOutcome,
 };
 
-use super::said::{Answer, Line, Move, Outcome, Said};
+use super::said::{Answer, Expected, Line, Move, Said};
 use super::truth::{Row, Truth, micros};
 
 /// Compares everything that `decide` brought about with what the model expects.
 pub fn compare(
     truth: &Truth,
-    expected: &Outcome,
-    world: &World,
-    verdicts: &[Verdict],
-    effects: &Effects,
+    expected: &Expected,
+    world: &Snapshot,
+    verdicts: &[Outcome],
+    effects: &Changes,
 ) -> Result<(), String> {
     same("number of verdicts", &expected.said.len(), &verdicts.len())?;
     for (index, (said, verdict)) in expected.said.iter().zip(verdicts).enumerate() {
@@ -41,9 +41,9 @@ pub fn compare(
 }
 
 /// Decided commands take places in the order in which they stood in the queue.
-pub fn in_order(verdicts: &[Verdict]) -> Result<(), String> {
-    let order = |verdict: &Verdict| match verdict {
-        Verdict::Decided { order, .. } => Some(*order),
+pub fn in_order(verdicts: &[Outcome]) -> Result<(), String> {
+    let order = |verdict: &Outcome| match verdict {
+        Outcome::Decided { order, .. } => Some(*order),
         _ => None,
     };
     let places: Vec<u32> = verdicts.iter().filter_map(order).collect();
@@ -58,20 +58,20 @@ pub fn same<T: PartialEq + Debug>(what: &str, expected: &T, got: &T) -> Result<(
     Err(format!("{what}\n  expected {expected:?}\n  got      {got:?}"))
 }
 
-fn heard(verdict: &Verdict) -> Said {
+fn heard(verdict: &Outcome) -> Said {
     match verdict {
-        Verdict::Decided { decision, .. } => Said::Decided(answer(decision)),
-        Verdict::Answered(decision) => Said::Answered(answer(decision)),
-        Verdict::Undecided(refusal) => Said::Undecided(refused(refusal)),
-        Verdict::Replay(stored) => {
+        Outcome::Decided { decision, .. } => Said::Decided(answer(decision)),
+        Outcome::Answered(decision) => Said::Answered(answer(decision)),
+        Outcome::Undecided(refusal) => Said::Undecided(refused(refusal)),
+        Outcome::Replay(stored) => {
             Said::Replay { digest: stored.digest, answer: stored.answer.clone() }
         }
-        Verdict::RepeatOf(step) => Said::RepeatOf(*step),
-        Verdict::UnknownTerminal => Said::UnknownTerminal,
-        Verdict::WakeUp(WakeUpVerdict::Finished) => Said::WakeUp("finished"),
-        Verdict::WakeUp(WakeUpVerdict::Rearm) => Said::WakeUp("rearm"),
-        Verdict::WakeUp(WakeUpVerdict::ToTail) => Said::WakeUp("to_tail"),
-        Verdict::Cancel(_) => unreachable!("never asked for"),
+        Outcome::RepeatOf(step) => Said::RepeatOf(*step),
+        Outcome::UnknownTerminal => Said::UnknownTerminal,
+        Outcome::WakeUp(WakeUpOutcome::Finished) => Said::WakeUp("finished"),
+        Outcome::WakeUp(WakeUpOutcome::Reschedule) => Said::WakeUp("reschedule"),
+        Outcome::WakeUp(WakeUpOutcome::ToTail) => Said::WakeUp("to_tail"),
+        Outcome::Cancel(_) => unreachable!("never asked for"),
     }
 }
 
@@ -132,7 +132,7 @@ fn row(reservation: &Reservation) -> Row {
 /// The transitions, with places in the decision order replaced by a count of the places used:
 /// the order must grow from each decision to the next, but a decision that changes nothing may
 /// take a place as well.
-fn moves(effects: &Effects) -> Result<Vec<Move>, String> {
+fn moves(effects: &Changes) -> Result<Vec<Move>, String> {
     let mut moves: Vec<Move> = Vec::new();
     let mut places: HashMap<u32, usize> = HashMap::new();
     let mut last = None;

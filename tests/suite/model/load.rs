@@ -7,8 +7,8 @@ use holdfast::domain::id::{ServerId, TerminalId, UserId};
 use holdfast::domain::quota::{PeriodUse, QuotaLedger};
 use holdfast::domain::reservation::Reservation;
 use holdfast::domain::server::Server;
-use holdfast::domain::world::{
-    Action, Booked, Command, HoldUse, Known, Step, Stored, Terminal, World,
+use holdfast::domain::snapshot::{
+    Action, Booked, Command, HoldUse, Known, Snapshot, Step, Stored, Terminal,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -19,7 +19,7 @@ use super::sums;
 use super::truth::{House, Row, Span, Truth, instant, interval, micros};
 
 /// The world for a batch, and the due reservations that did not fit into its slice.
-pub fn load(truth: &Truth, steps: &[Step], rng: &mut StdRng) -> (World, Vec<Uuid>) {
+pub fn load(truth: &Truth, steps: &[Step], rng: &mut StdRng) -> (Snapshot, Vec<Uuid>) {
     let slice = if rng.random_bool(0.3) { rng.random_range(1..=3) } else { usize::MAX };
     let loader = Loader { truth, steps, everything: rng.random_bool(0.2) };
     loader.world(slice)
@@ -33,10 +33,10 @@ struct Loader<'a> {
 }
 
 impl<'a> Loader<'a> {
-    fn world(&self, slice: usize) -> (World, Vec<Uuid>) {
+    fn world(&self, slice: usize) -> (Snapshot, Vec<Uuid>) {
         let mut due = self.due();
         let left = due.split_off(slice.min(due.len()));
-        let world = World {
+        let world = Snapshot {
             now: instant(self.truth.now),
             partition: 0,
             terminals: self.terminals(),
@@ -80,15 +80,17 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// Due at or before the batch's latest ripe wake-up, in order of deadline.
+    /// Due at or before the batch's latest due wake-up, in order of deadline.
     fn due(&self) -> Vec<&'a Row> {
-        let ripe = |step: &Step| match step {
-            Step::WakeUp(w) if w.due_at <= instant(self.truth.now) && w.armed_until >= w.due_at => {
+        let due = |step: &Step| match step {
+            Step::WakeUp(w)
+                if w.due_at <= instant(self.truth.now) && w.scheduled_until >= w.due_at =>
+            {
                 Some(micros(w.due_at))
             }
             _ => None,
         };
-        let Some(latest) = self.steps.iter().filter_map(ripe).max() else {
+        let Some(latest) = self.steps.iter().filter_map(due).max() else {
             return Vec::new();
         };
         let is_due = |row: &&Row| row.unsettled() && row.deadline <= latest;

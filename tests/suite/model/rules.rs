@@ -1,16 +1,16 @@
 //! The rules once more, written as naively as they can be read.
 
-use holdfast::domain::world::{Action, Command, Step, Trigger, WakeUp};
+use holdfast::domain::snapshot::{Action, Command, Step, Trigger, WakeUp};
 use uuid::Uuid;
 
-use super::said::{Answer, Answered, Outcome, Said};
+use super::said::{Answer, Answered, Expected, Said};
 use super::tally::Tally;
 use super::truth::{Desk, Memo, Row, Truth, micros};
 
 impl Truth {
     /// Judges a batch. `left` are the due reservations that did not fit into the batch's slice.
-    pub fn judge(&mut self, steps: &[Step], left: &[Uuid], tally: &mut Tally) -> Outcome {
-        let mut out = Outcome::default();
+    pub fn judge(&mut self, steps: &[Step], left: &[Uuid], tally: &mut Tally) -> Expected {
+        let mut out = Expected::default();
         for (index, step) in steps.iter().enumerate() {
             let said = match step {
                 Step::Command(command) => self.command(index, command, &mut out, tally),
@@ -22,7 +22,7 @@ impl Truth {
         out
     }
 
-    fn command(&mut self, at: usize, c: &Command, out: &mut Outcome, tally: &mut Tally) -> Said {
+    fn command(&mut self, at: usize, c: &Command, out: &mut Expected, tally: &mut Tally) -> Said {
         let Some(desk) = self.desk(&c.terminal).cloned() else {
             return Said::UnknownTerminal;
         };
@@ -56,7 +56,7 @@ impl Truth {
         &mut self,
         desk: &Desk,
         c: &Command,
-        out: &mut Outcome,
+        out: &mut Expected,
         tally: &mut Tally,
     ) -> Box<Answer> {
         let cause = format!("terminal {} {}", c.terminal, c.message_id);
@@ -117,7 +117,7 @@ impl Truth {
         c: &Command,
         id: Uuid,
         cause: &str,
-        out: &mut Outcome,
+        out: &mut Expected,
         tally: &mut Tally,
     ) -> Answered {
         let found = self.to_change(desk, c, id);
@@ -138,7 +138,7 @@ impl Truth {
         c: &Command,
         id: Uuid,
         cause: &str,
-        out: &mut Outcome,
+        out: &mut Expected,
     ) -> Answered {
         let index = self.to_change(desk, c, id)?;
         out.moved(id, &[Some(self.rows[index].state), Some("cancelled")], cause);
@@ -158,15 +158,15 @@ impl Truth {
         &mut self,
         w: &WakeUp,
         left: &[Uuid],
-        out: &mut Outcome,
+        out: &mut Expected,
         tally: &mut Tally,
     ) -> &'static str {
         let due_at = micros(w.due_at);
         if self.now < due_at {
-            return "rearm";
+            return "reschedule";
         }
-        if micros(w.armed_until) < due_at {
-            tally.note("edge: intermediate leg read after its instant");
+        if micros(w.scheduled_until) < due_at {
+            tally.note("edge: intermediate hop read after its instant");
             return "to_tail";
         }
         let mut due: Vec<(i64, usize)> = Vec::new();
@@ -188,7 +188,7 @@ impl Truth {
         "finished"
     }
 
-    fn settle(&mut self, at: usize, trigger: Trigger, out: &mut Outcome, tally: &mut Tally) {
+    fn settle(&mut self, at: usize, trigger: Trigger, out: &mut Expected, tally: &mut Tally) {
         self.note_settle(at, tally);
         let now = self.now;
         let row = &mut self.rows[at];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use holdfast::domain::world::Digest;
+use holdfast::domain::snapshot::Digest;
 use uuid::Uuid;
 
 use super::truth::{Row, Span};
@@ -67,7 +67,7 @@ pub struct Move {
 
 /// What a batch brings about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct Expected {
     pub said: Vec<Said>,
     pub moves: Vec<Move>,
     /// Deadlines of new holds.
@@ -75,7 +75,7 @@ pub struct Outcome {
     pub finished: Option<i64>,
 }
 
-impl Outcome {
+impl Expected {
     /// Notes one decision that moves a reservation through the given states.
     pub fn moved(&mut self, row: Uuid, states: &[Option<&'static str>], cause: &str) {
         let place = self.moves.last().map_or(0, |last| last.place + 1);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::said::{Answer, Outcome, Said};
+use super::said::{Answer, Expected, Said};
 
 /// Codes that deciding can answer with.
 const CODES: &[&str] = &[
@@ -39,7 +39,7 @@ const VERDICTS: &[&str] = &[
     "repeat_of",
     "unknown_terminal",
     "wake_up: finished",
-    "wake_up: rearm",
+    "wake_up: reschedule",
     "wake_up: to_tail",
     "reason: not_reconfirmed",
     "reason: withdrawn",
@@ -76,7 +76,7 @@ const EDGES: &[&str] = &[
     "edge: confirmed at the deadline",
     "edge: cancelled at the deadline",
     "edge: wake-up spares a later deadline that has passed",
-    "edge: intermediate leg read after its instant",
+    "edge: intermediate hop read after its instant",
     "edge: more is due than the slice holds",
 ];
 
@@ -102,7 +102,7 @@ impl Tally {
     }
 
     /// Counts what was said about a batch.
-    pub fn count(&mut self, outcome: &Outcome) {
+    pub fn count(&mut self, outcome: &Expected) {
         for said in &outcome.said {
             match said {
                 Said::Decided(answer) => self.answer(answer, "decided"),

@@ -1,7 +1,7 @@
 //! Chooses what commands and wake-ups are about.
 
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
-use holdfast::domain::world::{Action, Command, Step, Trigger, WakeUp};
+use holdfast::domain::snapshot::{Action, Command, Step, Trigger, WakeUp};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -60,7 +60,7 @@ pub fn pick(rng: &mut StdRng, truth: &Truth, steps: &[Step]) -> Target {
     })
 }
 
-/// A wake-up for an instant or near it; early, ripe, or an intermediate leg.
+/// A wake-up for an instant or near it; early, due, or an intermediate hop.
 pub fn wake_up(rng: &mut StdRng, truth: &Truth, deadline: i64) -> WakeUp {
     let due_at = match rng.random_range(0..100) {
         0..80 => deadline,
@@ -68,7 +68,7 @@ pub fn wake_up(rng: &mut StdRng, truth: &Truth, deadline: i64) -> WakeUp {
         85..90 => truth.now + rng.random_range(-1..=1),
         _ => deadline + rng.random_range(-3..=3) * truth.tick,
     };
-    let armed_until = match rng.random_range(0..100) {
+    let scheduled_until = match rng.random_range(0..100) {
         0..80 => due_at + 250_000,
         80..85 => due_at,
         85..90 => due_at - 1,
@@ -77,7 +77,7 @@ pub fn wake_up(rng: &mut StdRng, truth: &Truth, deadline: i64) -> WakeUp {
     };
     WakeUp {
         due_at: instant(due_at),
-        armed_until: instant(armed_until),
+        scheduled_until: instant(scheduled_until),
         trigger: if rng.random_bool(0.7) { Trigger::Message } else { Trigger::Sweep },
     }
 }

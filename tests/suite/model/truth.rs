@@ -4,20 +4,20 @@ use std::collections::HashMap;
 
 use chrono::DateTime;
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
-use holdfast::domain::interval::{Instant, Interval};
-use holdfast::domain::world::Digest;
+use holdfast::domain::interval::{Interval, Timestamp};
+use holdfast::domain::snapshot::Digest;
 use uuid::Uuid;
 
 /// `[start, end)` in microseconds since the epoch.
 pub type Span = (i64, i64);
 
 /// An instant in microseconds since the epoch.
-pub fn micros(at: Instant) -> i64 {
+pub fn micros(at: Timestamp) -> i64 {
     at.timestamp_micros()
 }
 
 /// The other way round.
-pub fn instant(at: i64) -> Instant {
+pub fn instant(at: i64) -> Timestamp {
     DateTime::from_timestamp_micros(at).expect("within the calendar")
 }
 

@@ -23,7 +23,7 @@ async fn a_late_booking_is_confirmed_and_billed_at_once() {
     assert_eq!(booked.state, "confirmed");
     assert_eq!(booked.connection.expect("connection data").url, "rtmp://cam.example/live");
     assert!(booked.settled_at.is_some() && booked.reconfirmed_at.is_none());
-    let instants: i64 = stack.ask("select count(*) from wake_ups", &[]).await;
+    let instants: i64 = stack.ask("select count(*) from timers", &[]).await;
     assert_eq!(instants, 1, "the hold's deadline, and none that has passed");
 
     stack.announced().await;

@@ -87,7 +87,7 @@ async fn an_accepted_answer_says_exactly_this() {
 
     let decided_at: DateTime<Utc> =
         serde_json::from_value(body["decided_at"].take()).expect("an instant");
-    let recorded: DateTime<Utc> = stack.ask("select decided_at from requests", &[]).await;
+    let recorded: DateTime<Utc> = stack.ask("select decided_at from processed_commands", &[]).await;
     assert_eq!(decided_at, recorded, "the database's clock");
     let id: uuid::Uuid = stack.ask("select id from reservations", &[]).await;
     let (from, to): (DateTime<Utc>, DateTime<Utc>) = (

@@ -116,7 +116,7 @@ async fn an_unknown_server_is_refused_and_the_refusal_is_kept() {
     assert_eq!(again.body, terminal.reply_to(&command.message_id).await.body);
     terminal.accepted(&server, (start, end)).await;
     let outcome: String = stack
-        .ask("select outcome from requests where message_id = $1", &[&command.message_id])
+        .ask("select outcome from processed_commands where message_id = $1", &[&command.message_id])
         .await;
     assert_eq!(outcome, "unknown_server");
     stack.finish().await;

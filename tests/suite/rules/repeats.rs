@@ -15,7 +15,7 @@ async fn assert_repeats(terminal: &mut Terminal, command: &Command) {
     let last = before.last().expect("answered before");
     assert_eq!(again.body, last.body);
     assert_eq!((&again.message_id, &again.type_name), (&last.message_id, &last.type_name));
-    assert!(again.controller_time > last.controller_time, "the time is fresh");
+    assert!(again.sent_at > last.sent_at, "the time is fresh");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,7 +48,7 @@ async fn the_same_message_gets_the_same_bytes_whatever_has_happened_since() {
     assert_eq!(fates.expect("sent").len(), 2);
     let second = terminal.nth_reply_to(&twice.message_id, 2).await;
     assert_eq!(second.body, terminal.reply_to(&twice.message_id).await.body);
-    let rows: i64 = stack.ask("select count(*) from requests", &[]).await;
+    let rows: i64 = stack.ask("select count(*) from processed_commands", &[]).await;
     assert_eq!(rows, 5);
     let reservations: i64 = stack.ask("select count(*) from reservations", &[]).await;
     assert_eq!(reservations, 1);
@@ -85,7 +85,8 @@ async fn the_same_id_with_another_message_is_refused_and_changes_nothing() {
         let answer = terminal.nth_reply_to(id, index + 2).await.answer().expect("an answer");
         assert_eq!(Refused::of(answer), Refused::undecided("idempotency_mismatch", "new_id"));
     }
-    let counts = "select array[(select count(*) from requests), (select count(*) from history),
+    let counts =
+        "select array[(select count(*) from processed_commands), (select count(*) from history),
         (select count(*) from reservations where state = 'held')]";
     assert_eq!(stack.ask::<Vec<i64>>(counts, &[]).await, [1, 1, 1]);
     terminal.client.send(&original).await.expect("sent");
@@ -148,7 +149,7 @@ async fn a_disabled_terminal_is_told_so_and_its_ids_stay_free() {
         };
         assert_eq!(Refused::of(terminal.ask(command).await), expected);
     }
-    let rows: i64 = stack.ask("select count(*) from requests", &[]).await;
+    let rows: i64 = stack.ask("select count(*) from processed_commands", &[]).await;
     assert_eq!(rows, 1, "only what was decided before");
     second.reconfirm(&server, held).await;
     assert_eq!(stack.state(held).await, "reconfirmed", "the user's other terminal is enabled");

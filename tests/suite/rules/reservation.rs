@@ -157,7 +157,7 @@ async fn a_change_must_come_through_the_reservations_own_server() {
     }
     assert_eq!(stack.state(id).await, "held");
     // Not decided, so their ids are still free for the right messages.
-    let stored = "select count(*) from requests";
+    let stored = "select count(*) from processed_commands";
     assert_eq!(stack.ask::<i64>(stored, &[]).await, 1);
     for command in wrong {
         let mended = Command { server: Some("cam".to_owned()), ..command };

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use holdfast::broker::delay::{DUE_EXCHANGE, partition_word};
 use holdfast::broker::publisher::{Fate, Outgoing, Publisher};
-use holdfast::domain::world::{Trigger, WakeUp};
+use holdfast::domain::snapshot::{Trigger, WakeUp};
 use holdfast::message::wake_up;
 use uuid::Uuid;
 
@@ -11,8 +11,8 @@ use super::stack::Stack;
 
 impl Stack {
     /// Puts a wake-up at the tail of partition 0.
-    pub async fn wake(&self, due_at: DateTime<Utc>, armed_until: DateTime<Utc>) {
-        let wake_up = WakeUp { due_at, armed_until, trigger: Trigger::Message };
+    pub async fn wake(&self, due_at: DateTime<Utc>, scheduled_until: DateTime<Utc>) {
+        let wake_up = WakeUp { due_at, scheduled_until, trigger: Trigger::Message };
         let message = Outgoing {
             exchange: DUE_EXCHANGE.to_owned(),
             routing_key: partition_word(0),

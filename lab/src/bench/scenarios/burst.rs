@@ -41,7 +41,7 @@ const STATEMENTS: [&str; 5] = [
      from generate_series(1, $2::bigint) n
      join (select id, user_id, row_number() over (order by id) - 1 as place,
                count(*) over () as all_of_them from terminals) t on t.place = n % t.all_of_them",
-    "insert into requests select terminal_id, message_id, 'request', '', 'accepted', '', '',
+    "insert into processed_commands select terminal_id, message_id, 'request', '', 'accepted', '', '',
          server_id, id, 0, held_at from reservations where deadline_at = $1 and $2::bigint > 0",
     "insert into history select 0, id, null, 'held', null, 'terminal', terminal_id, 'command',
          message_id, null, server_id, held_at from reservations where deadline_at = $1 and $2::bigint > 0",
@@ -78,7 +78,7 @@ async fn arm(rig: &Rig<'_>, load: &Load, deadline: DateTime<Utc>) -> Result<()> 
         let end = start + TimeDelta::hours(1);
         load.say(n % rig.plan.terminals, Command::request(id, &format!("gpu-{n}"), start, end));
     }
-    let armed = "select count(armed_until) from wake_ups where due_at = $1";
+    let armed = "select count(scheduled_until) from timers where due_at = $1";
     while rig.database.query_one(armed, &[&deadline]).await?.get::<_, i64>(0)
         < i64::from(rig.plan.partitions)
     {

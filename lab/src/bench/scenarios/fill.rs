@@ -15,7 +15,8 @@ use crate::rig::Rig;
 const USERS: i64 = 49_999;
 
 /// Tables that are filled.
-const TABLES: &str = "('reservations', 'requests', 'history', 'billing_entries', 'announcements')";
+const TABLES: &str =
+    "('reservations', 'processed_commands', 'history', 'billing_entries', 'outbox_messages')";
 
 /// The longest first: the session's own settings, not the installation's.
 const SETTINGS: &str = "set session_replication_role = replica; set synchronous_commit = off;
@@ -87,17 +88,17 @@ const REST: [(&str, &str); 6] = [
           server_id, 1800, price_minor, currency, settled_at
       from reservations r join numbered n using (id) where state = 'confirmed'"),
     ("events",
-     "insert into announcements select id, 'event', 'reservation.confirmed',
+     "insert into outbox_messages select id, 'event', 'reservation.confirmed',
           'reservation.confirmed.' || server_id, true,
           json_build_object('subject', reservation_id), created_at from billing_entries"),
     ("answers",
-     "insert into requests select terminal_id, message_id, 'request', sha256(message_id::bytea),
+     "insert into processed_commands select terminal_id, message_id, 'request', sha256(message_id::bytea),
           'accepted', 'reservation.accepted', repeat('x', 500), server_id, r.id, n.seq, held_at
       from reservations r join numbered n using (id) where held_at > now() - interval '30 d'"),
 ];
 
 /// The wake-ups of the open ones, as if they were on their way.
-const WAKE_UPS: &str = "insert into wake_ups (partition, due_at, armed_until)
+const WAKE_UPS: &str = "insert into timers (partition, due_at, scheduled_until)
     select distinct partition, deadline_at, deadline_at from reservations
     where state in ('held', 'reconfirmed') on conflict do nothing";
 

@@ -19,7 +19,7 @@ use crate::statements;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Tables whose rows come and go.
-const HOT: [&str; 3] = ["wake_ups", "outbox", "requests"];
+const HOT: [&str; 3] = ["timers", "outbox", "processed_commands"];
 
 /// Whole lifecycles, since they use every part of a worker.
 pub async fn memory(bench: &Bench) -> Result<Findings> {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use holdfast::broker::topology::partition_queue;
-use holdfast::domain::interval::Instant;
+use holdfast::domain::interval::Timestamp;
 use holdfast::message::answer::{Answer, ReservationView};
 use uuid::Uuid;
 
@@ -49,7 +49,7 @@ async fn check_receipt(stage: &Stage, held: &ReservationView) -> Result<()> {
 }
 
 /// Waits until the deadline is over and its wake-up stands in line.
-async fn deadline_passes(stage: &Stage, line: &mut Line, deadline_at: Instant) -> Result<()> {
+async fn deadline_passes(stage: &Stage, line: &mut Line, deadline_at: Timestamp) -> Result<()> {
     wait::until("the deadline passes", async || Ok(stage.database.now().await? > deadline_at))
         .await?;
     stage.timeline.did("clock", "the deadline passes");
@@ -80,7 +80,7 @@ impl Line {
 
     /// Waits until the wake-up of an instant stands behind the one reconfirmation. Those of other
     /// deadlines, such as of reservations that were withdrawn, may come as well.
-    async fn wake_up_arrived(&mut self, stage: &Stage, due_at: Instant) -> Result<()> {
+    async fn wake_up_arrived(&mut self, stage: &Stage, due_at: Timestamp) -> Result<()> {
         let what = "the deadline's wake-up comes out of the delay ladder";
         wait::within(what, PATIENCE, self.wake_ups.arrival(due_at)).await?;
         let expected = self.before + 1 + self.wake_ups.seen;

@@ -105,7 +105,7 @@ faults! {
     Messages 2 "too-soon" on_messages::too_soon, "changes of what does not exist yet";
     Messages 2 "malformed" on_messages::malformed, "what no decoder takes";
     Messages 2 "flood" on_messages::flood, "one terminal asks without end";
-    Messages 4 "wake-ups" on_messages::wake_ups, "early, late, in legs, repeated, shuffled";
+    Messages 4 "wake-ups" on_messages::wake_ups, "early, late, in hops, repeated, shuffled";
     Messages 2 "poison" on_messages::poison, "what nobody can be answered to";
     Messages 2 "freed-place" on_places::freed_place, "others ask for what an operator gives back";
     Messages 2 "slow-biller" on_messages::slow_biller, "bills pile up";

@@ -8,7 +8,7 @@ use holdfast::broker::delay::{DUE_EXCHANGE, partition_word};
 use holdfast::broker::publisher::{Fate, Outgoing, Publisher};
 use holdfast::broker::topology::COMMANDS_EXCHANGE;
 use holdfast::client::Command;
-use holdfast::domain::world::{Trigger, WakeUp};
+use holdfast::domain::snapshot::{Trigger, WakeUp};
 use holdfast::message::wake_up;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
@@ -193,8 +193,8 @@ async fn send(terminal: &Terminal, intents: Vec<Intent>) -> Result<()> {
     futures::future::try_join_all(sendings).await.map(drop)
 }
 
-/// Wake-ups that nobody has armed: intermediate legs of what is still to come, late ones of what has
-/// passed, several times, in any order. One that claims to be the last leg of an instant to come would
+/// Wake-ups that nobody has armed: intermediate hops of what is still to come, late ones of what has
+/// passed, several times, in any order. One that claims to be the last hop of an instant to come would
 /// be a lie that no worker can see through: a trusted account has put it in front of its time.
 pub async fn wake_ups(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let database = chaos.installation.database().await?;
@@ -208,10 +208,10 @@ pub async fn wake_ups(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
             (row.get(0), row.get(1), row.get(2));
         let last = passed && pick.chance(70);
         let off = if last { pick.number(0, 250) } else { pick.number(-5_000, -1) };
-        let armed_until = due_at + TimeDelta::milliseconds(off);
+        let scheduled_until = due_at + TimeDelta::milliseconds(off);
         let trigger = Trigger::Message;
         let copies = usize::try_from(pick.number(1, 3))?;
-        wake_ups.extend(vec![(partition, WakeUp { due_at, armed_until, trigger }); copies]);
+        wake_ups.extend(vec![(partition, WakeUp { due_at, scheduled_until, trigger }); copies]);
     }
     pick.shuffle(&mut wake_ups);
     let account = chaos.installation.broker.account().to_owned();

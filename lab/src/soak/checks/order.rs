@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use holdfast::domain::interval::Instant;
+use holdfast::domain::interval::Timestamp;
 
 use super::{Check, Seen};
 use crate::record::Heard;
@@ -10,8 +10,8 @@ use crate::record::Heard;
 /// A command of a server, as it looked from outside and from inside.
 struct Point {
     name: String,
-    sent_at: Instant,
-    heard_at: Instant,
+    sent_at: Timestamp,
+    heard_at: Timestamp,
     seq: i64,
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
 use holdfast::domain::interval::Interval;
-use holdfast::domain::world::{Action, Command, Step};
+use holdfast::domain::snapshot::{Action, Command, Step};
 use holdfast::message::answer::{Answer, QuotaReceipt};
 use holdfast::message::command::{Kind, RequestBody, ReservationBody};
 use holdfast::store::registry::NewServer;

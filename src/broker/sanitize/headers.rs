@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::screen::{CONTENT_LEN, HEAD_LEN, HEADER, TAIL_LEN, Walk};
+use super::frame::{CONTENT_LEN, Cursor, HEAD_LEN, HEADER, TAIL_LEN};
 use crate::message::envelope::{BROKER_HEADERS, is_forbidden_header};
 
 /// Content headers that are no longer pass as they are: with all that a terminal has reason to set,
@@ -19,7 +19,7 @@ const VALUE_LEN_MAX: usize = 256;
 const READ: [&str; 2] = ["server", "traceparent"];
 
 /// Thins the headers of a whole, readable content header in place and returns its new length.
-pub fn thin(frame: &mut [u8]) -> usize {
+pub fn reduce(frame: &mut [u8]) -> usize {
     if frame[0] != HEADER || frame.len() <= PLAIN_LEN_MAX {
         return frame.len();
     }
@@ -56,7 +56,7 @@ fn table(frame: &[u8]) -> Option<Range<usize>> {
 /// The entries that matter: what is read, and one of those that are forbidden.
 fn kept(table: &[u8]) -> Option<Vec<u8>> {
     let mut walked = table.to_vec();
-    let mut walk = Walk(&mut walked);
+    let mut walk = Cursor(&mut walked);
     let mut kept = Vec::new();
     let mut forbidden = false;
     while !walk.0.is_empty() {
@@ -111,8 +111,8 @@ mod tests {
         [&[2, 0, 1], &long(&payload)[..], &[0xce]].concat()
     }
 
-    fn thinned(mut frame: Vec<u8>) -> Vec<u8> {
-        let len = thin(&mut frame);
+    fn reduced(mut frame: Vec<u8>) -> Vec<u8> {
+        let len = reduce(&mut frame);
         frame.truncate(len);
         frame
     }
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn few_headers_stay_as_they_are() {
         let few = frame(&[entry("server", b"cam"), entry("note", &[b'n'; 900])]);
-        assert_eq!(thinned(few.clone()), few);
+        assert_eq!(reduced(few.clone()), few);
     }
 
     #[test]
@@ -134,9 +134,9 @@ mod tests {
             entry("X-0", b"v"),
         ];
         let sent: Vec<Vec<u8>> = many.chain(matter[..3].to_vec()).chain(forbidden).collect();
-        assert_eq!(thinned(frame(&sent)), frame(&matter));
+        assert_eq!(reduced(frame(&sent)), frame(&matter));
         let doubled = vec![entry("server", b"cam"); 200];
-        assert_eq!(thinned(frame(&doubled)), frame(&doubled));
+        assert_eq!(reduced(frame(&doubled)), frame(&doubled));
     }
 
     #[test]
@@ -146,10 +146,10 @@ mod tests {
             (format!("c{}", "é".repeat(50_000)), format!("c{}", "é".repeat(127))),
         ] {
             let sent = frame(&[entry("server", sent.as_bytes())]);
-            assert_eq!(thinned(sent), frame(&[entry("server", kept.as_bytes())]));
+            assert_eq!(reduced(sent), frame(&[entry("server", kept.as_bytes())]));
         }
         let note = [entry("note", &[b'n'; 100_000]), entry("server", b"cam")];
-        assert_eq!(thinned(frame(&note)), frame(&note[1..]));
+        assert_eq!(reduced(frame(&note)), frame(&note[1..]));
     }
 
     #[test]
@@ -157,6 +157,6 @@ mod tests {
         let mut bare = frame(&[]);
         bare[HEAD_LEN + CONTENT_LEN..][..2].fill(0);
         bare.resize(2_000, 0);
-        assert_eq!(thinned(bare.clone()), bare);
+        assert_eq!(reduced(bare.clone()), bare);
     }
 }

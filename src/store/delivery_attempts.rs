@@ -9,7 +9,7 @@ use deadpool_postgres::Pool;
 use super::error::StoreError;
 use super::pool::{Session, bounded};
 use super::sql;
-use crate::domain::world::Digest;
+use crate::domain::snapshot::Digest;
 
 /// How many attempts at each message ended with the worker.
 pub async fn attempts(
@@ -20,7 +20,7 @@ pub async fn attempts(
     let fingerprints = bytes(fingerprints);
     bounded("looking up suspects", async {
         let session = Session::take(pool).await?;
-        let statement = session.client().prepare_cached(sql!("load_suspects")).await?;
+        let statement = session.client().prepare_cached(sql!("load_attempts")).await?;
         let rows = session.client().query(&statement, &[&partition, &fingerprints]).await?;
         session.finish();
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
@@ -49,7 +49,7 @@ pub async fn take_back(
 
 /// Clears messages that were processed or set aside.
 pub async fn clear(pool: &Pool, partition: i32, fingerprints: &[Digest]) -> Result<(), StoreError> {
-    change(pool, "clearing suspects", sql!("clear_suspects"), partition, fingerprints).await
+    change(pool, "clearing suspects", sql!("delete_attempts"), partition, fingerprints).await
 }
 
 async fn change(

@@ -19,12 +19,12 @@ use crate::domain::deadline::DELAY_UNIT;
 /// Three is two levels and the step between them; a ladder of one level has just one unit.
 const UNITS: u32 = 3;
 
-/// How long the canary may take; a hop takes about 11 ms when all is well.
+/// How long the delay_probe may take; a hop takes about 11 ms when all is well.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What became of the canary.
+/// What became of the delay_probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flight {
+pub enum Probe {
     /// It arrived after this long, and not too early.
     Arrived(Duration),
     /// It arrived before its time.
@@ -40,17 +40,17 @@ pub enum Flight {
 
 /// Sends a message through the lowest levels of a ladder with `levels` and waits for it, at most
 /// about ten seconds.
-pub async fn fly(connection: &Connection, levels: u32) -> Result<Flight, BrokerError> {
-    let word = format!("canary-{}", Uuid::new_v4());
+pub async fn send(connection: &Connection, levels: u32) -> Result<Probe, BrokerError> {
+    let word = format!("delay_probe-{}", Uuid::new_v4());
     let queue = temporary::declare(connection, DUE_EXCHANGE, &[&format!("#.{word}")]).await?;
     let mut consumer = QueueConsumer::open(connection, &queue, 1).await?;
     let units = UNITS.min((1 << levels.min(u32::BITS - 1)) - 1);
     let (exchange, routing_key) = delay::route_to(levels, units, &word);
-    let canary = Outgoing {
+    let delay_probe = Outgoing {
         exchange,
         routing_key,
         message_id: word,
-        type_name: "canary".to_owned(),
+        type_name: "delay_probe".to_owned(),
         correlation_id: None,
         content_type: "application/json",
         user_id: None,
@@ -59,19 +59,19 @@ pub async fn fly(connection: &Connection, levels: u32) -> Result<Flight, BrokerE
         persistent: true,
     };
     let sent = Instant::now();
-    let fates = Publisher::open(connection).await?.publish(&[canary]).await?;
+    let fates = Publisher::open(connection).await?.publish(&[delay_probe]).await?;
     if fates != [Fate::Routed] {
-        return Ok(Flight::Lost);
+        return Ok(Probe::Lost);
     }
     let arrived = timeout(PATIENCE, consumer.collect(1)).await;
     let after = sent.elapsed();
     let due = DELAY_UNIT.to_std().unwrap_or_default() * units;
     consumer.close().await?;
     match arrived {
-        Err(_) => Ok(Flight::Lost),
+        Err(_) => Ok(Probe::Lost),
         Ok(batch) => {
             batch?;
-            Ok(if after < due { Flight::Early { after, due } } else { Flight::Arrived(after) })
+            Ok(if after < due { Probe::Early { after, due } } else { Probe::Arrived(after) })
         }
     }
 }

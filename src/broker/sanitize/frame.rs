@@ -3,7 +3,7 @@
 //! The broker passes on whatever bytes a publisher put into a message's properties and routing key.
 //! The library takes a text that is not UTF-8 for a broken connection, and reads nested tables
 //! recursively, so that one message could end every worker that is given it, again and again, and
-//! the delivery limit would take its neighbours. Here such a message is mended before the library
+//! the delivery limit would take its neighbours. Here such a message is sanitized before the library
 //! sees it:
 //!
 //! - each byte that is no UTF-8 becomes `?`, which no id, command, media type or header name that
@@ -27,14 +27,14 @@ pub const CONTENT_LEN: usize = 12;
 pub const SIZE_AT: usize = 4;
 /// Frames with properties are as long as the broker's `frame_max` at most, 128 KiB unless set
 /// higher. Above this one they pass unseen, so that a broken stream cannot ask for more memory.
-const SCREENED_MAX: usize = 16 << 20;
+const SANITIZED_MAX: usize = 16 << 20;
 
 /// What stands at the beginning of some bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// One that may need mending, of which so many bytes are missing.
+    /// One that may need sanitizing, of which so many bytes are missing.
     Missing(usize),
-    /// One that may need mending, of this length.
+    /// One that may need sanitizing, of this length.
     Whole(usize),
     /// One of this length that passes as it is.
     Opaque(usize),
@@ -49,7 +49,7 @@ pub fn look(bytes: &[u8]) -> Frame {
             let payload = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
             let len = HEAD_LEN + payload + TAIL_LEN;
             match *kind {
-                METHOD | HEADER if len > SCREENED_MAX => Frame::Opaque(len),
+                METHOD | HEADER if len > SANITIZED_MAX => Frame::Opaque(len),
                 METHOD | HEADER if len > bytes.len() => Frame::Missing(len - bytes.len()),
                 METHOD | HEADER => Frame::Whole(len),
                 _ => Frame::Opaque(len),
@@ -60,7 +60,7 @@ pub fn look(bytes: &[u8]) -> Frame {
 }
 
 /// Mends one whole frame in place and returns its new length, which is never greater.
-pub fn mend(frame: &mut [u8]) -> usize {
+pub fn sanitize(frame: &mut [u8]) -> usize {
     let (len, kind) = (frame.len(), frame[0]);
     let payload = &mut frame[HEAD_LEN..len - TAIL_LEN];
     let readable = match kind {
@@ -83,7 +83,7 @@ pub fn mend(frame: &mut [u8]) -> usize {
 
 /// The texts of `basic.deliver` and `basic.get-ok`.
 fn delivery(payload: &mut [u8]) -> Option<()> {
-    let mut walk = Walk(payload);
+    let mut walk = Cursor(payload);
     match walk.take(4)? {
         [0, 60, 0, 60] => walk.text()?,
         [0, 60, 0, 71] => {}
@@ -96,7 +96,7 @@ fn delivery(payload: &mut [u8]) -> Option<()> {
 
 /// The texts of a content header; `None` if it is not a sound one.
 fn properties(payload: &mut [u8]) -> Option<()> {
-    let mut walk = Walk(payload);
+    let mut walk = Cursor(payload);
     walk.take(CONTENT_LEN)?;
     let flags = u16::from_be_bytes(walk.take(2)?.try_into().ok()?);
     if flags & 0b11 != 0 {
@@ -114,9 +114,9 @@ fn properties(payload: &mut [u8]) -> Option<()> {
 }
 
 /// What is left of a payload.
-pub(super) struct Walk<'a>(pub(super) &'a mut [u8]);
+pub(super) struct Cursor<'a>(pub(super) &'a mut [u8]);
 
-impl<'a> Walk<'a> {
+impl<'a> Cursor<'a> {
     fn take(&mut self, len: usize) -> Option<&'a mut [u8]> {
         let (taken, rest) = std::mem::take(&mut self.0).split_at_mut_checked(len)?;
         self.0 = rest;
@@ -137,7 +137,7 @@ impl<'a> Walk<'a> {
     }
 
     fn table(&mut self) -> Option<()> {
-        let mut entries = Walk(self.counted()?);
+        let mut entries = Cursor(self.counted()?);
         while !entries.0.is_empty() {
             entries.text()?;
             entries.value()?;

@@ -11,8 +11,8 @@ fn frame(flags: u16, properties: &[u8]) -> Vec<u8> {
     [&[2, 0, 1], &len[..], &payload, &[0xce]].concat()
 }
 
-fn mended(mut frame: Vec<u8>) -> Vec<u8> {
-    let len = mend(&mut frame);
+fn sanitized(mut frame: Vec<u8>) -> Vec<u8> {
+    let len = sanitize(&mut frame);
     frame.truncate(len);
     frame
 }
@@ -31,9 +31,9 @@ fn sound_properties_stay_as_they_are() {
     ]
     .concat();
     let sound = frame(0xfffc, &all);
-    assert_eq!(mended(sound.clone()), sound);
+    assert_eq!(sanitized(sound.clone()), sound);
     for cut in 0..all.len() {
-        assert_eq!(mended(frame(0xfffc, &all[..cut])), frame(0, b""), "cut at {cut}");
+        assert_eq!(sanitized(frame(0xfffc, &all[..cut])), frame(0, b""), "cut at {cut}");
     }
 }
 
@@ -48,10 +48,10 @@ fn what_is_no_utf_8_is_replaced() {
         (b"", b""),
     ] {
         let property = |text: &[u8]| frame(1 << 10, &[&[text.len() as u8], text].concat());
-        assert_eq!(mended(property(text)), property(expected));
+        assert_eq!(sanitized(property(text)), property(expected));
         let name =
             |text: &[u8]| frame(1 << 13, &table(&[&[text.len() as u8], text, b"V"].concat()));
-        assert_eq!(mended(name(text)), name(expected));
+        assert_eq!(sanitized(name(text)), name(expected));
     }
 }
 
@@ -62,7 +62,7 @@ fn what_is_nested_is_not_opened() {
             let entry = [b"\x01n", kind, &table(b"\xff\xff\xff")[..]].concat();
             frame(1 << 13, &table(&entry))
         };
-        assert_eq!(mended(nested(kind)), nested(b"x"));
+        assert_eq!(sanitized(nested(kind)), nested(b"x"));
     }
 }
 
@@ -76,6 +76,6 @@ fn what_cannot_be_read_is_left_out() {
         (1 << 13, b"\x00\x00\x00\x03\x01a?"),
         (1 << 13, b"\x00\x00\x00\x04\x01aV"),
     ] {
-        assert_eq!(mended(frame(flags, properties)), frame(0, b""), "{flags:b} {properties:?}");
+        assert_eq!(sanitized(frame(flags, properties)), frame(0, b""), "{flags:b} {properties:?}");
     }
 }

@@ -5,27 +5,27 @@ use deadpool_postgres::{ClientWrapper, Pool};
 use super::error::StoreError;
 use super::pool::{Session, bounded};
 use super::sql;
-use crate::domain::interval::Instant;
+use crate::domain::interval::Timestamp;
 
-/// Most unarmed instants that one sweep arms.
-const UNARMED_MAX: i64 = 1_000;
+/// Most unscheduled instants that one sweep arms.
+const UNSCHEDULED_MAX: i64 = 1_000;
 
-/// An unarmed instant is left to the worker that made it for this long.
-const UNARMED_AGE_SECONDS: f64 = 3.0;
+/// An unscheduled instant is left to the worker that made it for this long.
+const UNSCHEDULED_AGE_SECONDS: f64 = 3.0;
 
 /// An instant counts as overdue this long after its deadline: its wake-up is on its way until then.
 const OVERDUE_GRACE_SECONDS: f64 = 1.0;
 
-/// Records that the broker has confirmed wake-ups: their instants and the ends of their legs.
-pub async fn mark_armed(
+/// Records that the broker has confirmed wake-ups: their instants and the ends of their hops.
+pub async fn mark_scheduled(
     pool: &Pool,
     partition: i32,
-    armed: &[(Instant, Instant)],
+    armed: &[(Timestamp, Timestamp)],
 ) -> Result<(), StoreError> {
     bounded("marking wake-ups", async {
         let session = Session::take(pool).await?;
-        let statement = session.client().prepare_cached(sql!("mark_armed")).await?;
-        let (due, until): (Vec<Instant>, Vec<Instant>) = armed.iter().copied().unzip();
+        let statement = session.client().prepare_cached(sql!("mark_scheduled")).await?;
+        let (due, until): (Vec<Timestamp>, Vec<Timestamp>) = armed.iter().copied().unzip();
         session.client().execute(&statement, &[&partition, &due, &until]).await?;
         session.finish();
         Ok(())
@@ -37,11 +37,11 @@ pub async fn mark_armed(
 #[derive(Debug, Default)]
 pub struct Swept {
     /// Partition and its latest overdue instant.
-    pub overdue: Vec<(i32, Instant)>,
+    pub overdue: Vec<(i32, Timestamp)>,
     /// Partition and instant that nothing is on its way to.
-    pub unarmed: Vec<(i32, Instant)>,
+    pub unscheduled: Vec<(i32, Timestamp)>,
     /// The database's clock.
-    pub now: Option<Instant>,
+    pub now: Option<Timestamp>,
 }
 
 /// Claims the partitions whose turn it is and looks for what the ladder has missed.
@@ -75,13 +75,14 @@ async fn sweep_on(
         return Ok(Swept::default());
     }
     let find_overdue = client.prepare_cached(sql!("find_overdue")).await?;
-    let find_unarmed = client.prepare_cached(sql!("find_unarmed")).await?;
+    let find_unscheduled = client.prepare_cached(sql!("find_unscheduled")).await?;
     let overdue = client.query(&find_overdue, &[&claimed, &OVERDUE_GRACE_SECONDS]).await?;
-    let unarmed =
-        client.query(&find_unarmed, &[&claimed, &UNARMED_AGE_SECONDS, &UNARMED_MAX]).await?;
-    let now = overdue.iter().chain(&unarmed).map(|row| row.get("now")).max();
-    let pairs = |rows: &[tokio_postgres::Row]| -> Vec<(i32, Instant)> {
+    let unscheduled = client
+        .query(&find_unscheduled, &[&claimed, &UNSCHEDULED_AGE_SECONDS, &UNSCHEDULED_MAX])
+        .await?;
+    let now = overdue.iter().chain(&unscheduled).map(|row| row.get("now")).max();
+    let pairs = |rows: &[tokio_postgres::Row]| -> Vec<(i32, Timestamp)> {
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()
     };
-    Ok(Swept { overdue: pairs(&overdue), unarmed: pairs(&unarmed), now })
+    Ok(Swept { overdue: pairs(&overdue), unscheduled: pairs(&unscheduled), now })
 }

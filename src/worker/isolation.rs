@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use deadpool_postgres::Pool;
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::world::Digest;
+use crate::domain::snapshot::Digest;
 use crate::message::envelope::Received;
 use crate::store::{self, error::StoreError};
 
@@ -65,7 +65,7 @@ impl Survived {
     pub async fn take_back(&self, pool: &Pool, partition: i32) -> Result<(), StoreError> {
         let noted = self.lock().get(&partition).cloned().unwrap_or_default();
         if !noted.is_empty() {
-            store::suspects::take_back(pool, partition, &noted).await?;
+            store::delivery_attempts::take_back(pool, partition, &noted).await?;
             self.lock().remove(&partition);
         }
         Ok(())

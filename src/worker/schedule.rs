@@ -2,31 +2,37 @@
 
 use crate::broker::delay;
 use crate::broker::publisher::Outgoing;
-use crate::domain::deadline::next_leg;
-use crate::domain::interval::Instant;
-use crate::domain::world::{Trigger, WakeUp};
+use crate::domain::deadline::next_hop;
+use crate::domain::interval::Timestamp;
+use crate::domain::snapshot::{Trigger, WakeUp};
 use crate::message::envelope::WAKE_UP_TYPE;
 use crate::message::{deterministic_id, wake_up};
 
 use super::Context;
 
-/// A wake-up on the next leg of its way to `due_at`, as of the database's clock `now`.
-pub fn leg(context: &Context, partition: i32, due_at: Instant, now: Instant) -> (WakeUp, Outgoing) {
+/// A wake-up on the next hop of its way to `due_at`, as of the database's clock `now`.
+pub fn hop(
+    context: &Context,
+    partition: i32,
+    due_at: Timestamp,
+    now: Timestamp,
+) -> (WakeUp, Outgoing) {
     let levels = context.shape.delay_levels;
-    let leg = next_leg(now, due_at, delay::longest(levels));
-    let wake_up = WakeUp { due_at, armed_until: leg.armed_until, trigger: Trigger::Message };
-    (wake_up, message(context, partition, &wake_up, leg.units))
+    let hop = next_hop(now, due_at, delay::longest(levels));
+    let wake_up =
+        WakeUp { due_at, scheduled_until: hop.scheduled_until, trigger: Trigger::Message };
+    (wake_up, message(context, partition, &wake_up, hop.units))
 }
 
 /// A wake-up for a passed instant, straight to the tail of its partition.
 pub fn to_tail(
     context: &Context,
     partition: i32,
-    due_at: Instant,
-    now: Instant,
+    due_at: Timestamp,
+    now: Timestamp,
     trigger: Trigger,
 ) -> Outgoing {
-    message(context, partition, &WakeUp { due_at, armed_until: now, trigger }, 0)
+    message(context, partition, &WakeUp { due_at, scheduled_until: now, trigger }, 0)
 }
 
 fn message(context: &Context, partition: i32, wake_up: &WakeUp, units: u32) -> Outgoing {

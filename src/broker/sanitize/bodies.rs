@@ -8,12 +8,12 @@
 
 use std::collections::HashMap;
 
-use super::screen::{HEAD_LEN, HEADER, SIZE_AT, TAIL_LEN};
+use super::frame::{HEAD_LEN, HEADER, SIZE_AT, TAIL_LEN};
 
 /// What is to be done with a frame whose head has arrived: so many bytes pass, so many behind them
 /// are left out, and so many behind those pass again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct Cut {
     /// How much passes first.
     pub passing: usize,
     /// How much is left out then.
@@ -22,14 +22,14 @@ pub struct Plan {
     pub closing: usize,
 }
 
-impl Plan {
+impl Cut {
     /// For bytes that are not looked at.
     pub fn pass(len: usize) -> Self {
         Self { passing: len, ..Self::default() }
     }
 
     /// Does it to `bytes[at..len]`, as far as these go. Returns where what passes of them ends, and
-    /// where they end now; behind what passes there is something only if the plan is done.
+    /// where they end now; behind what passes there is something only if the cut is done.
     pub fn apply(&mut self, bytes: &mut [u8], mut at: usize, mut len: usize) -> (usize, usize) {
         loop {
             let passed = self.passing.min(len - at);
@@ -86,11 +86,11 @@ impl Bodies {
     }
 
     /// What becomes of a part of a body, whose frame has this head: the head is rewritten if it is cut.
-    pub fn plan(&mut self, head: &mut [u8]) -> Plan {
+    pub fn cut(&mut self, head: &mut [u8]) -> Cut {
         let payload = u32::from_be_bytes(head[3..HEAD_LEN].try_into().expect("four")) as usize;
         let whole = HEAD_LEN + payload + TAIL_LEN;
         let channel = [head[1], head[2]];
-        let Some(long) = self.long.get_mut(&channel) else { return Plan::pass(whole) };
+        let Some(long) = self.long.get_mut(&channel) else { return Cut::pass(whole) };
         let given = long.wanted.min(payload as u64);
         long.wanted -= given;
         long.left = long.left.saturating_sub(payload as u64);
@@ -99,12 +99,12 @@ impl Bodies {
         }
         let given = usize::try_from(given).expect("no more than the payload");
         if given == 0 {
-            return Plan { dropping: whole, ..Plan::default() };
+            return Cut { dropping: whole, ..Cut::default() };
         }
         if given == payload {
-            return Plan::pass(whole);
+            return Cut::pass(whole);
         }
         head[3..HEAD_LEN].copy_from_slice(&(given as u32).to_be_bytes());
-        Plan { passing: HEAD_LEN + given, dropping: payload - given, closing: TAIL_LEN }
+        Cut { passing: HEAD_LEN + given, dropping: payload - given, closing: TAIL_LEN }
     }
 }

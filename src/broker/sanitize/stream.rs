@@ -1,4 +1,4 @@
-//! A connection's stream of bytes, screened while it is read; see [`screen`], [`bodies`](super::bodies)
+//! A connection's stream of bytes, sanitized while it is read; see [`sanitize`], [`bodies`](super::bodies)
 //! and [`headers`].
 
 use std::io::{self, IoSlice, Read, Write};
@@ -14,22 +14,22 @@ use futures::Stream;
 use futures::io::{AsyncRead, AsyncWrite};
 use lapin::AsyncTcpStream;
 
-use super::bodies::{Bodies, Plan};
+use super::bodies::{Bodies, Cut};
+use super::frame::{self, BODY, Frame};
 use super::headers;
-use super::screen::{self, BODY, Frame};
 
 /// How much room is made at a time for the rest of a frame: its length is no more than a claim.
 const READ_LEN_MAX: usize = 16 << 10;
 
-/// What a connection is made of without any screening.
+/// What a connection is made of without any sanitizing.
 pub type Plain = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 
-/// A stream that gives out whole frames, mended, wherever a frame may need it, and passes on
+/// A stream that gives out whole frames, sanitized, wherever a frame may need it, and passes on
 /// everything else as it comes.
-pub struct Screened<S> {
+pub struct Sanitized<S> {
     stream: S,
     /// What is to be done with what comes next, before anything is looked at again.
-    plan: Plan,
+    cut: Cut,
     /// Cuts bodies, if they and headers are to be cut.
     bodies: Option<Bodies>,
     /// A frame that was not complete when it was met.
@@ -38,10 +38,10 @@ pub struct Screened<S> {
     given: Option<usize>,
 }
 
-impl<S> Screened<S> {
+impl<S> Sanitized<S> {
     /// Screens what is read from `stream`.
     pub fn new(stream: S) -> Self {
-        Self { stream, plan: Plan::default(), bodies: None, held: Vec::new(), given: None }
+        Self { stream, cut: Cut::default(), bodies: None, held: Vec::new(), given: None }
     }
 
     /// The same, and cuts bodies to `len_max`, and headers to those that are read.
@@ -51,19 +51,19 @@ impl<S> Screened<S> {
 
     /// Mends what has arrived, keeps back a frame that is not complete, and returns how many bytes
     /// can be given out.
-    fn screen(&mut self, arrived: &mut [u8]) -> usize {
+    fn sanitize(&mut self, arrived: &mut [u8]) -> usize {
         let (mut at, mut len) = (0, arrived.len());
         loop {
-            (at, len) = self.plan.apply(arrived, at, len);
+            (at, len) = self.cut.apply(arrived, at, len);
             if at == len {
                 return at;
             }
-            match screen::look(&arrived[at..len]) {
+            match frame::look(&arrived[at..len]) {
                 Frame::Opaque(frame) => {
-                    self.plan = plan(&mut self.bodies, &mut arrived[at..len], frame);
+                    self.cut = cut(&mut self.bodies, &mut arrived[at..len], frame);
                 }
                 Frame::Whole(frame) => {
-                    let kept = mend(&mut self.bodies, &mut arrived[at..at + frame]);
+                    let kept = sanitize(&mut self.bodies, &mut arrived[at..at + frame]);
                     if kept < frame {
                         arrived.copy_within(at + frame..len, at + kept);
                         len -= frame - kept;
@@ -93,27 +93,27 @@ impl<S> Screened<S> {
 }
 
 /// Mends a whole frame and returns its new length.
-fn mend(bodies: &mut Option<Bodies>, frame: &mut [u8]) -> usize {
-    let kept = screen::mend(frame);
+fn sanitize(bodies: &mut Option<Bodies>, frame: &mut [u8]) -> usize {
+    let kept = frame::sanitize(frame);
     let Some(bodies) = bodies else { return kept };
     bodies.announce(&mut frame[..kept]);
-    headers::thin(&mut frame[..kept])
+    headers::reduce(&mut frame[..kept])
 }
 
 /// What becomes of a frame of length `frame` that begins with `head`.
-fn plan(bodies: &mut Option<Bodies>, head: &mut [u8], frame: usize) -> Plan {
+fn cut(bodies: &mut Option<Bodies>, head: &mut [u8], frame: usize) -> Cut {
     match bodies {
-        Some(bodies) if head[0] == BODY => bodies.plan(head),
-        _ => Plan::pass(frame),
+        Some(bodies) if head[0] == BODY => bodies.cut(head),
+        _ => Cut::pass(frame),
     }
 }
 
-impl<S: AsyncRead + Unpin> Screened<S> {
+impl<S: AsyncRead + Unpin> Sanitized<S> {
     /// Reads more of the held frame, not a byte beyond it, until it can be given out or is left out.
     /// Ready with `false` at the stream's end.
     fn poll_complete(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
-            match screen::look(&self.held) {
+            match frame::look(&self.held) {
                 Frame::Missing(missing) => {
                     let at = self.held.len();
                     self.held.resize(at + missing.min(READ_LEN_MAX), 0);
@@ -127,12 +127,12 @@ impl<S: AsyncRead + Unpin> Screened<S> {
                 }
                 Frame::Opaque(frame) => {
                     let len = self.held.len();
-                    self.plan = plan(&mut self.bodies, &mut self.held, frame);
-                    let (kept, _) = self.plan.apply(&mut self.held, 0, len);
+                    self.cut = cut(&mut self.bodies, &mut self.held, frame);
+                    let (kept, _) = self.cut.apply(&mut self.held, 0, len);
                     self.held.truncate(kept);
                 }
                 Frame::Whole(_) => {
-                    let kept = mend(&mut self.bodies, &mut self.held);
+                    let kept = sanitize(&mut self.bodies, &mut self.held);
                     self.held.truncate(kept);
                 }
             }
@@ -142,7 +142,7 @@ impl<S: AsyncRead + Unpin> Screened<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Sanitized<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -154,7 +154,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
             }
             if self.held.is_empty() {
                 let arrived = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-                let given = self.screen(&mut buffer[..arrived]);
+                let given = self.sanitize(&mut buffer[..arrived]);
                 if given > 0 || arrived == 0 {
                     return Poll::Ready(Ok(given));
                 }
@@ -165,7 +165,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Screened<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Sanitized<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -191,12 +191,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Screened<S> {
     }
 }
 
-/// The Tokio reactor, with screened streams. The client library names its stream's type through it.
+/// The Tokio reactor, with sanitized streams. The client library names its stream's type through it.
 #[derive(Debug, Clone)]
-pub struct ScreeningReactor(pub Runtime<Tokio>);
+pub struct SanitizingReactor(pub Runtime<Tokio>);
 
-impl Reactor for ScreeningReactor {
-    type TcpStream = Screened<Plain>;
+impl Reactor for SanitizingReactor {
+    type TcpStream = Sanitized<Plain>;
     type Sleep = <Tokio as Reactor>::Sleep;
 
     fn register<H: Read + Write + AsFd + AsRawFd + Send + 'static>(
@@ -219,7 +219,7 @@ impl Reactor for ScreeningReactor {
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         let connecting = self.0.tcp_connect_addr(address);
-        async move { Ok(Screened::new(AsyncTcpStream::Plain(connecting.await?))) }
+        async move { Ok(Sanitized::new(AsyncTcpStream::Plain(connecting.await?))) }
     }
 }
 
@@ -256,7 +256,7 @@ mod tests {
         [&[kind, 0, 1], &len[..], payload, &[0xce]].concat()
     }
 
-    /// Frames of all kinds, some of them to be mended or shortened.
+    /// Frames of all kinds, some of them to be sanitized or shortened.
     fn stream() -> (Vec<u8>, Vec<u8>) {
         let deliver = |key: &[u8]| {
             let start = [&[0, 60, 0, 60, 1, b'c'], &[0; 9][..], &[0]].concat();
@@ -290,15 +290,15 @@ mod tests {
         for portion in 1..sent.len() + 1 {
             let portions = sent.chunks(portion).map(<[u8]>::to_vec).collect();
             let mut given = Vec::new();
-            let mut screened = Screened::new(Portions(portions));
-            block_on(screened.read_to_end(&mut given)).unwrap();
+            let mut sanitized = Sanitized::new(Portions(portions));
+            block_on(sanitized.read_to_end(&mut given)).unwrap();
             assert!(given == expected, "portions of {portion}");
         }
         for room in 1..64 {
-            let mut screened = Screened::new(Portions(vec![sent.clone()]));
+            let mut sanitized = Sanitized::new(Portions(vec![sent.clone()]));
             let mut given = Vec::new();
             let mut buffer = vec![0; room];
-            while let len @ 1.. = block_on(screened.read(&mut buffer)).unwrap() {
+            while let len @ 1.. = block_on(sanitized.read(&mut buffer)).unwrap() {
                 given.extend_from_slice(&buffer[..len]);
             }
             assert!(given == expected, "room for {room}");
@@ -319,7 +319,7 @@ mod tests {
             let portion = rng.random_range(1..len);
             let portions = noisy.chunks(portion).map(<[u8]>::to_vec).collect();
             let mut given = Vec::new();
-            block_on(Screened::cutting(Portions(portions), 4).read_to_end(&mut given)).unwrap();
+            block_on(Sanitized::cutting(Portions(portions), 4).read_to_end(&mut given)).unwrap();
             assert!(given.len() <= len);
         }
     }
@@ -361,8 +361,8 @@ mod tests {
             for portion in 1..sent.len() + 1 {
                 let portions = sent.chunks(portion).map(<[u8]>::to_vec).collect();
                 let mut given = Vec::new();
-                let mut screened = Screened::cutting(Portions(portions), CUT);
-                block_on(screened.read_to_end(&mut given)).unwrap();
+                let mut sanitized = Sanitized::cutting(Portions(portions), CUT);
+                block_on(sanitized.read_to_end(&mut given)).unwrap();
                 assert!(given == expected, "{len} in {frame_len}, portions of {portion}");
             }
         }
@@ -384,8 +384,8 @@ mod tests {
         };
         let sent = weave(message(95, 10, 1), message(40, 10, 2));
         let mut given = Vec::new();
-        let mut screened = Screened::cutting(Portions(vec![sent]), 20);
-        block_on(screened.read_to_end(&mut given)).unwrap();
+        let mut sanitized = Sanitized::cutting(Portions(vec![sent]), 20);
+        block_on(sanitized.read_to_end(&mut given)).unwrap();
         assert_eq!(given, weave(message(20, 10, 1), message(20, 10, 2)));
     }
 
@@ -393,7 +393,7 @@ mod tests {
     fn a_refusing_broker_is_heard() {
         let refusal = b"AMQP\0\0\x09\x01".to_vec();
         let mut given = Vec::new();
-        block_on(Screened::new(Portions(vec![refusal.clone()])).read_to_end(&mut given)).unwrap();
+        block_on(Sanitized::new(Portions(vec![refusal.clone()])).read_to_end(&mut given)).unwrap();
         assert_eq!(given, refusal);
     }
 }

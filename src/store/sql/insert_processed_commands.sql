@@ -1,7 +1,7 @@
 -- Decided commands with their answers, sorted by key, so that two batches that share ids cannot
 -- deadlock. A key that is taken meanwhile is an error: the batch is decided again and finds it.
 -- $10 places within the batch's block of the decision order
-insert into requests (terminal_id, message_id, kind, digest, outcome, answer_type, answer,
+insert into processed_commands (terminal_id, message_id, kind, digest, outcome, answer_type, answer,
     server_id, reservation_id, seq, decided_at)
 select terminal_id, message_id, kind, digest, outcome, answer_type, answer, server_id, reservation_id,
     (currval('decision_block') << 16) + place, $11::timestamptz

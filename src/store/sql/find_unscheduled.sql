@@ -1,7 +1,7 @@
 -- Instants of swept partitions that no wake-up is on its way to.
 -- $1 partitions, $2 age in seconds, $3 most at once
 select partition, due_at, clock_timestamp() as now
-from wake_ups
-where armed_until is null and partition = any ($1::integer[])
+from timers
+where scheduled_until is null and partition = any ($1::integer[])
   and created_at < clock_timestamp() - make_interval(secs => $2::double precision)
 order by due_at limit $3::bigint

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::capacity::FreeSpan;
 use super::id::{ServerId, TerminalId, UserId};
-use super::interval::{Instant, Interval};
+use super::interval::{Interval, Timestamp};
 use super::quota::{QuotaLedger, Receipt};
 use super::refusal::Code;
 use super::reservation::{CancelReason, Reservation, State};
@@ -20,7 +20,7 @@ pub type Digest = [u8; 32];
 pub enum Step {
     /// A terminal's command.
     Command(Command),
-    /// An instant has come, or a leg on the way to it has ended.
+    /// An instant has come, or a hop on the way to it has ended.
     WakeUp(WakeUp),
     /// An operator cancels a reservation; from the command line, not from a queue.
     Cancel(Cancellation),
@@ -95,9 +95,9 @@ pub struct Cancellation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WakeUp {
     /// The instant: what has its deadline at or before it is settled.
-    pub due_at: Instant,
-    /// Where this leg ended. Before `due_at`: an intermediate leg, which never settles.
-    pub armed_until: Instant,
+    pub due_at: Timestamp,
+    /// Where this hop ended. Before `due_at`: an intermediate hop, which never settles.
+    pub scheduled_until: Timestamp,
     /// What sent it.
     pub trigger: Trigger,
 }
@@ -175,9 +175,9 @@ pub enum Known {
 
 /// Everything a batch is decided against, read after its rows were locked.
 #[derive(Debug, Clone)]
-pub struct World {
+pub struct Snapshot {
     /// The database's clock, read after the locks.
-    pub now: Instant,
+    pub now: Timestamp,
     /// The partition whose queue the batch came from.
     pub partition: i32,
     /// Terminals that sent something.
@@ -192,12 +192,12 @@ pub struct World {
     pub booked: HashMap<ServerId, Vec<Booked>>,
     /// Reservations that a command names or a wake-up settles.
     pub reservations: HashMap<Uuid, Reservation>,
-    /// Unsettled reservations with their deadline at or before the batch's latest ripe wake-up,
+    /// Unsettled reservations with their deadline at or before the batch's latest due wake-up,
     /// ordered by deadline; at most a slice of them.
     pub due: Vec<Uuid>,
     /// Set when more are due than were loaded: only deadlines before this instant are complete.
-    pub due_complete_before: Option<Instant>,
-    /// Holds whose reminder is due at the batch's latest ripe wake-up; at most a slice of them.
+    pub due_complete_before: Option<Timestamp>,
+    /// Holds whose reminder is due at the batch's latest due wake-up; at most a slice of them.
     pub to_remind: Vec<Uuid>,
     /// What `list` queries asked for, by the index of their step.
     pub pages: HashMap<usize, Vec<Listed>>,
@@ -225,7 +225,7 @@ pub struct Calendar {
     /// Live reservations that overlap the window.
     pub booked: Vec<Booked>,
     /// Set when more is booked than was loaded: only the time before this instant is known.
-    pub complete_until: Option<Instant>,
+    pub complete_until: Option<Timestamp>,
 }
 
 /// A server's free places over time (R13).
@@ -241,7 +241,7 @@ pub struct Availability {
 
 /// What to say about one step.
 #[derive(Debug, Clone)]
-pub enum Verdict {
+pub enum Outcome {
     /// A decision, to be stored under its message id and answered.
     Decided {
         /// What was decided.
@@ -260,18 +260,18 @@ pub enum Verdict {
     /// The account belongs to no terminal: nobody to answer.
     UnknownTerminal,
     /// A wake-up was handled.
-    WakeUp(WakeUpVerdict),
+    WakeUp(WakeUpOutcome),
     /// An operator's cancellation was done, or refused.
     Cancel(Result<(), Refusal>),
 }
 
 /// What becomes of a wake-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WakeUpVerdict {
+pub enum WakeUpOutcome {
     /// Everything due at or before its instant is settled.
     Finished,
     /// Its instant has not come: send the rest of the way.
-    Rearm,
+    Reschedule,
     /// Not to be settled at this place in the queue, or more is due than one batch settles: a
     /// fresh wake-up for the same instant goes to the tail of the partition.
     ToTail,
@@ -389,20 +389,20 @@ impl Transition {
 
 /// Everything a batch changes.
 #[derive(Debug, Clone, Default)]
-pub struct Effects {
+pub struct Changes {
     /// Changes of state in decision order. A reservation's row is the world's copy after deciding.
     pub transitions: Vec<Transition>,
     /// Deadlines and reminders of new holds: instants that need a wake-up.
-    pub wake_ups: BTreeSet<Instant>,
+    pub wake_ups: BTreeSet<Timestamp>,
     /// Holds whose terminal is reminded.
     pub reminders: BTreeSet<Uuid>,
     /// The latest instant up to which everything is settled and reminded of.
-    pub finished: Option<Instant>,
+    pub finished: Option<Timestamp>,
     /// Places given out in the decision order.
     pub decisions: u32,
 }
 
-impl Effects {
+impl Changes {
     /// The next place in the decision order.
     pub fn next_order(&mut self) -> u32 {
         let order = self.decisions;

@@ -1,7 +1,7 @@
 //! A terminal that sends more than its share is told to come again later, before the database is
 //! asked, so that the others are served meanwhile.
 //!
-//! Every partition counts for itself, by its worker's clock. Shedding decides nothing: no answer is
+//! Every partition counts for itself, by its worker's clock. RateLimit decides nothing: no answer is
 //! kept, the message id stays free, and a worker that counts anew after a takeover is merely
 //! generous. What was delivered before is not shed, since it may have been decided already.
 
@@ -11,7 +11,7 @@ use std::time::Instant;
 use tracing::warn;
 
 use crate::domain::id::TerminalId;
-use crate::domain::world::{Action, Command};
+use crate::domain::snapshot::{Action, Command};
 
 /// How many seconds' worth may come at once.
 const BURST_SECONDS: f64 = 2.0;
@@ -47,12 +47,12 @@ impl Bucket {
 
 /// What the terminals have sent to one partition lately.
 #[derive(Default)]
-pub struct Shedding {
+pub struct RateLimit {
     buckets: HashMap<TerminalId, Bucket>,
     look_again_at: usize,
 }
 
-impl Shedding {
+impl RateLimit {
     /// Whether a command is to be refused. `rate` is the most per second.
     pub fn sheds(&mut self, command: &Command, rate: u32, now: Instant) -> bool {
         let rate = f64::from(rate);
@@ -112,13 +112,13 @@ mod tests {
     }
 
     /// How many of so many are let through.
-    fn through(shedding: &mut Shedding, command: &Command, rate: u32, now: Instant) -> usize {
+    fn through(shedding: &mut RateLimit, command: &Command, rate: u32, now: Instant) -> usize {
         (0..1_000).filter(|_| !shedding.sheds(command, rate, now)).count()
     }
 
     #[test]
     fn each_terminal_has_its_share_and_gets_it_again() {
-        let (mut shedding, start) = (Shedding::default(), Instant::now());
+        let (mut shedding, start) = (RateLimit::default(), Instant::now());
         let [show, other] = ["t-1", "t-2"].map(|id| command(id, Action::Show(Uuid::nil())));
         assert_eq!(through(&mut shedding, &show, 10, start), 20);
         assert_eq!(through(&mut shedding, &other, 10, start), 20);
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_has_a_deadline_is_counted_apart() {
-        let (mut shedding, now) = (Shedding::default(), Instant::now());
+        let (mut shedding, now) = (RateLimit::default(), Instant::now());
         let reconfirm = command("t-1", Action::Reconfirm(Uuid::nil()));
         let withdraw = command("t-1", Action::Withdraw(Uuid::nil()));
         assert_eq!(through(&mut shedding, &command("t-1", Action::Show(Uuid::nil())), 1, now), 2);
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn who_has_been_quiet_is_forgotten() {
-        let (mut shedding, start) = (Shedding::default(), Instant::now());
+        let (mut shedding, start) = (RateLimit::default(), Instant::now());
         for n in 0..10_000_u64 {
             let show = command(&format!("t-{n}"), Action::Show(Uuid::nil()));
             assert!(!shedding.sheds(&show, 10, start + Duration::from_millis(n)));

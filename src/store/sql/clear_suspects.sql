@@ -1,2 +1,0 @@
--- Forgets messages that were processed or set aside. $1 partition, $2 fingerprints
-delete from suspects where partition = $1 and fingerprint = any ($2::bytea[])
