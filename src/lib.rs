@@ -59,6 +59,7 @@ pub mod client;
 pub mod config;
 mod crash;
 pub mod domain;
+pub mod engine;
 pub mod message;
 pub mod store;
 pub mod tls;

@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Datelike};
 use holdfast::client::Command as Rendered;
+use holdfast::domain::input::{Action, Command, Input, WakeUp};
 use holdfast::domain::interval::{Interval, Timestamp};
+use holdfast::domain::outcome::Refusal;
 use holdfast::domain::refusal::{Code, Retry};
-use holdfast::domain::snapshot::{Action, Command, Refusal, Step, WakeUp};
 use holdfast::message::answer::Answer;
 use holdfast::message::decode::{Decoded, decode};
 use holdfast::message::envelope::{BODY_LEN_MAX, DeadReason, MESSAGE_ID_LEN_MAX, Received};
@@ -63,15 +64,15 @@ fn set(received: &mut Received, name: &str, value: String) {
 /// Decodes a message, checks what comes of it with other means than the decoder's own, and names it.
 pub fn check(received: &Received) -> &'static str {
     match decode(received, WORKER) {
-        Decoded::Step(Step::Command(command)) => {
+        Decoded::Input(Input::Command(command)) => {
             check_command(received, &command);
             "a step"
         }
-        Decoded::Step(Step::WakeUp(wake_up)) => {
+        Decoded::Input(Input::WakeUp(wake_up)) => {
             check_wake_up(received, wake_up);
             "a step"
         }
-        Decoded::Step(step) => panic!("nothing that is sent by message: {step:?}"),
+        Decoded::Input(step) => panic!("nothing that is sent by message: {step:?}"),
         Decoded::Refused { terminal, refusal } => {
             assert_eq!(received.user_id.as_deref(), Some(terminal.as_str()));
             check_refusal(received, &refusal);
@@ -157,7 +158,7 @@ fn check_again(received: &Received, command: &Command) {
     };
     let anew = Received { body: rendered.body, ..received.clone() };
     match decode(&anew, WORKER) {
-        Decoded::Step(Step::Command(again)) => {
+        Decoded::Input(Input::Command(again)) => {
             assert_eq!(meaning(&again.action), meaning(&command.action));
             assert_eq!(again.digest == command.digest, anew.body == received.body);
         }

@@ -11,10 +11,11 @@ use uuid::Uuid;
 use super::Context;
 use super::exit::{CliError, refuse};
 use super::output::{fields, money, table, time};
+use crate::domain::input::Cancellation;
+use crate::domain::outcome::Cancelled;
 use crate::domain::reservation::{CancelReason, Reservation, State};
-use crate::domain::snapshot::Cancellation;
+use crate::engine::cancel;
 use crate::message::answer::ReservationView;
-use crate::store::cancellation::{Cancelled, cancel};
 use crate::store::pool;
 use crate::store::reports::{HistoryLine, load_history};
 
@@ -73,10 +74,10 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     }
 }
 
-async fn run_cancel(context: &Context, wish: Cancellation) -> Result<()> {
+async fn run_cancel(context: &Context, request: Cancellation) -> Result<()> {
     let settings = pool::settings(context.config.database_url()?)?;
     let Cancelled { reservation, credited } =
-        cancel(&pool::open(settings, 1), wish).await?.map_err(|refusal| {
+        cancel(&pool::open(settings, 1), request).await?.map_err(|refusal| {
             CliError::Refused(format!("{}: {}", refusal.code, refusal.code.meaning()))
         })?;
     let view = ReservationView::new(&reservation, None);

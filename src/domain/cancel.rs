@@ -1,33 +1,28 @@
 //! Cancelling by an operator (R14).
 
+use super::decide::Batch;
+use super::input::Cancellation;
+use super::outcome::{Cancelled, Cause, Refusal, Transition};
 use super::refusal::Code;
 use super::reservation::{CancelReason, State};
-use super::snapshot::{Cancellation, Cause, Changes, Refusal, Snapshot, Transition};
 
 /// Cancels a live reservation, whatever its state. A confirmed one is owed a credit, which is
 /// written with its transition.
-pub fn by_operator(
-    world: &mut Snapshot,
-    wish: &Cancellation,
-    effects: &mut Changes,
-) -> Result<(), Refusal> {
-    let id = wish.reservation;
-    let reservation =
-        world.reservations.get(&id).ok_or_else(|| Refusal::plain(Code::UnknownReservation))?;
+pub(super) fn by_operator(batch: &mut Batch, request: &Cancellation) -> Result<Cancelled, Refusal> {
+    let id = request.reservation;
+    let found = batch.snapshot.reservations.get(&id);
+    let reservation = found.ok_or_else(|| Refusal::plain(Code::UnknownReservation))?;
     let from = reservation.state;
     if from == State::Cancelled {
         let reason = reservation.cancel_reason;
         return Err(Refusal { reason, ..Refusal::plain(Code::AlreadyCancelled) });
     }
-    let cause = Cause::Operator { operator: wish.operator.clone(), note: wish.note.clone() };
-    let order = effects.next_order();
-    effects.transitions.push(Transition {
-        reservation: id,
-        from: Some(from),
-        to: State::Cancelled,
-        cause,
-        order,
-    });
-    world.cancel(id, CancelReason::Operator);
-    Ok(())
+    let cause = Cause::Operator { operator: request.operator.clone(), note: request.note.clone() };
+    let order = batch.changes.next_order();
+    let transition =
+        Transition { reservation: id, from: Some(from), to: State::Cancelled, cause, order };
+    let credited = transition.is_credit();
+    batch.changes.transitions.push(transition);
+    batch.snapshot.cancel(id, CancelReason::Operator);
+    Ok(Cancelled { reservation: batch.snapshot.reservations[&id].clone(), credited })
 }

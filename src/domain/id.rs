@@ -3,6 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use uuid::{Builder, Uuid};
+
+use super::interval::Timestamp;
+
 /// The longest id. Ids become routing keys (255 bytes at most, prefix included) and grants.
 pub const ID_LEN_MAX: usize = 64;
 
@@ -75,9 +79,51 @@ id_type!(
     TerminalId
 );
 
+/// Names the hash that makes reservation ids differ (UUIDv5).
+const RESERVATIONS: Uuid = Uuid::from_u128(0x0d5c_51f4_6b0e_4e0c_8f0b_2b6a_94c1_7a35);
+
+/// The most that fits into the twelve bits that order the ids of one batch. A batch has fewer inputs.
+const INDEX_MAX: usize = 0xfff;
+
+/// The id of a reservation: a UUIDv7 of `decided_at`, the database's clock (P8), so that ids grow in
+/// the order of decision whatever the replicas' clocks say. `index` is the request's place in its
+/// batch. The rest is a hash of the terminal and the message id, which are decided once.
+pub fn reservation_id(
+    decided_at: Timestamp,
+    index: usize,
+    terminal: &TerminalId,
+    message_id: &str,
+) -> Uuid {
+    let hash = Uuid::new_v5(&RESERVATIONS, format!("{terminal}/{message_id}").as_bytes());
+    let index = u16::try_from(index.min(INDEX_MAX)).expect("twelve bits");
+    let mut rest = [0; 10];
+    rest[..2].copy_from_slice(&index.to_be_bytes());
+    rest[2..].copy_from_slice(&hash.as_bytes()[8..]);
+    // Before 1970 there are no reservations.
+    let millis = u64::try_from(decided_at.timestamp_millis()).unwrap_or_default();
+    Builder::from_unix_timestamp_millis(millis, &rest).into_uuid()
+}
+
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
+
+    #[test]
+    fn reservation_ids_grow_with_the_time_of_decision_and_the_place_in_the_batch() {
+        let terminal = TerminalId::parse("t-1").unwrap();
+        let at = |millis| DateTime::from_timestamp_millis(millis).unwrap();
+        let id =
+            |millis, index, message_id| reservation_id(at(millis), index, &terminal, message_id);
+        let ids = [id(7, 0, "z"), id(7, 1, "a"), id(7, 300, "a"), id(7, 4_095, "b"), id(8, 0, "a")];
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        for id in ids {
+            assert_eq!(id.get_version_num(), 7);
+        }
+        assert_eq!(ids[4].get_timestamp().unwrap().to_unix(), (0, 8_000_000));
+        assert_ne!(id(7, 0, "a"), id(7, 0, "b"));
+    }
 
     #[test]
     fn form_is_checked() {

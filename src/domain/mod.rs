@@ -3,17 +3,20 @@
 //! Read [`reservation`] for the states, [`refusal`] for the codes, then [`decide`], where the
 //! rules meet.
 
-pub mod cancel;
+mod cancel;
 pub mod capacity;
 pub mod deadline;
 pub mod decide;
 pub mod id;
+pub mod input;
 pub mod interval;
+pub mod outcome;
 pub mod query;
 pub mod quota;
 pub mod refusal;
+mod request;
 pub mod reservation;
 pub mod server;
-pub mod settle;
+mod settle;
 pub mod snapshot;
 pub mod tariff;

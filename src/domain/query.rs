@@ -1,109 +1,94 @@
 //! Queries (R13): what terminals ask without changing anything.
 //!
-//! Rows for lists and calendars are read before the batch is decided, so what earlier steps of the
-//! batch did is laid over them here.
+//! Pages and calendars are loaded before the batch is decided. What earlier inputs of the batch did
+//! is laid over them here.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::capacity::{FreeSpan, free_spans};
-use super::decide::find;
-use super::id::ServerId;
+use super::capacity::free_spans;
+use super::decide::Batch;
+use super::input::{Action, Command, Page, Window};
 use super::interval::Interval;
+use super::outcome::{Availability, Decision, Refusal};
 use super::refusal::Code;
 use super::reservation::Reservation;
-use super::snapshot::{
-    Action, Availability, Booked, Changes, Decision, Listed, Refusal, Snapshot, Terminal,
-};
+use super::snapshot::{Booked, Listed, Terminal};
 
-/// Most spans in one answer: some 40 kB. What is told then ends earlier, and can be asked on.
+/// Most spans in one answer: some 40 kB. The answer then ends earlier, and the terminal asks again
+/// from there.
 pub const SPANS_MAX: usize = 500;
 
-/// Answers the query of step `index`.
-pub fn answer(
-    world: &Snapshot,
-    index: usize,
+/// Answers a query.
+pub(super) fn answer(
+    batch: &Batch,
     terminal: &Terminal,
-    query: &Action,
-    effects: &Changes,
+    command: &Command,
 ) -> Result<Decision, Refusal> {
-    match query {
-        Action::List { after, limit } => Ok(list(world, index, terminal, *after, *limit, effects)),
-        Action::Availability { server, window } => {
-            availability(world, index, server, window, effects).map(Decision::Availability)
+    match &command.action {
+        Action::List(page) => Ok(list(batch, terminal, command, *page)),
+        Action::Availability(window) => availability(batch, window).map(Decision::Availability),
+        Action::Show(id) => {
+            batch.snapshot.find(&terminal.user, *id).map(|found| Decision::Shown(found.clone()))
         }
-        Action::Show(id) => find(world, terminal, *id).map(|found| Decision::Shown(found.clone())),
-        _ => unreachable!("not a query"),
+        Action::Request(_) | Action::Reconfirm(_) | Action::Withdraw(_) => {
+            unreachable!("not a query")
+        }
     }
 }
 
 /// Reservations that this batch made.
-fn made<'a>(world: &'a Snapshot, effects: &'a Changes) -> impl Iterator<Item = &'a Reservation> {
-    let new = effects.transitions.iter().filter(|transition| transition.from.is_none());
-    new.map(|transition| &world.reservations[&transition.reservation])
+fn made(batch: &Batch) -> impl Iterator<Item = &Reservation> {
+    let new = batch.changes.transitions.iter().filter(|transition| transition.from.is_none());
+    new.map(|transition| &batch.snapshot.reservations[&transition.reservation])
 }
 
-fn list(
-    world: &Snapshot,
-    index: usize,
-    terminal: &Terminal,
-    after: Option<Uuid>,
-    limit: usize,
-    effects: &Changes,
-) -> Decision {
-    let mut page = world.pages.get(&index).cloned().unwrap_or_default();
-    for listed in &mut page {
-        if let Some(current) = world.reservations.get(&listed.reservation.id) {
+fn list(batch: &Batch, terminal: &Terminal, command: &Command, page: Page) -> Decision {
+    let snapshot = &batch.snapshot;
+    let key = (command.terminal.clone(), page);
+    let mut listed: Vec<Listed> =
+        snapshot.pages.get(&key).expect("every page that is asked for is loaded").clone();
+    for listed in &mut listed {
+        if let Some(current) = snapshot.reservations.get(&listed.reservation.id) {
             listed.reservation = current.clone();
         }
     }
-    let own = made(world, effects).filter(|reservation| {
-        reservation.user == terminal.user && after.is_none_or(|after| reservation.id < after)
+    let own = made(batch).filter(|reservation| {
+        reservation.user == terminal.user && page.after.is_none_or(|after| reservation.id < after)
     });
-    page.extend(own.map(|reservation| {
-        Listed {
-            reservation: reservation.clone(),
-            connection_url: world
-                .servers
-                .get(&reservation.server)
-                .map(|server| server.connection_url.clone())
-                .unwrap_or_default(),
-        }
+    listed.extend(own.map(|reservation| Listed {
+        reservation: reservation.clone(),
+        connection_url: snapshot.servers[&reservation.server].connection_url.clone(),
     }));
-    page.sort_unstable_by_key(|listed| std::cmp::Reverse(listed.reservation.id));
-    let more = page.len() > limit;
-    page.truncate(limit);
-    let next = page.last().filter(|_| more).map(|last| last.reservation.id);
-    Decision::Listed { page, next }
+    listed.sort_unstable_by_key(|listed| Reverse(listed.reservation.id));
+    let more = listed.len() > page.limit;
+    listed.truncate(page.limit);
+    let next = listed.last().filter(|_| more).map(|last| last.reservation.id);
+    Decision::Listed { page: listed, next }
 }
 
-fn availability(
-    world: &Snapshot,
-    index: usize,
-    server: &ServerId,
-    window: &Interval,
-    effects: &Changes,
-) -> Result<Availability, Refusal> {
+fn availability(batch: &Batch, asked: &Window) -> Result<Availability, Refusal> {
     let unknown = || Refusal::plain(Code::UnknownServer);
-    let calendar = world.calendars.get(&index).ok_or_else(unknown)?;
-    let dead: HashSet<Uuid> = effects
-        .transitions
-        .iter()
+    let calendar = batch.snapshot.calendars.get(asked).ok_or_else(unknown)?;
+    let transitions = batch.changes.transitions.iter();
+    let ended: HashSet<Uuid> = transitions
         .filter(|transition| !transition.to.is_live())
         .map(|transition| transition.reservation)
         .collect();
-    let new = made(world, effects)
-        .filter(|reservation| reservation.server == *server)
+    let new = made(batch)
+        .filter(|reservation| reservation.server == asked.server)
         .map(|reservation| Booked { id: reservation.id, busy: reservation.busy() });
     let booked = calendar.booked.iter().copied().chain(new);
-    let busy = booked.filter(|booked| !dead.contains(&booked.id)).map(|booked| booked.busy);
+    let busy = booked.filter(|booked| !ended.contains(&booked.id)).map(|booked| booked.busy);
     let closed = calendar.server.closures.iter().copied();
-    let end = calendar.complete_until.unwrap_or(window.end).min(window.end);
-    let known = Interval::new(window.start, end).unwrap_or(*window);
-    let mut free: Vec<FreeSpan> = free_spans(&known, calendar.server.capacity, busy, closed);
+    let Interval { start, end } = asked.interval;
+    let known_until = calendar.complete_until.map_or(end, |complete| complete.min(end));
+    let known = Interval::new(start, known_until).unwrap_or(asked.interval);
+    let mut free = free_spans(&known, calendar.server.capacity, busy, closed);
     free.truncate(SPANS_MAX);
     let told_until = free.last().map_or(known.end, |last| last.interval.end);
-    let window = Interval { start: window.start, end: told_until };
+    let window = Interval { start, end: told_until };
     Ok(Availability { server: calendar.server.clone(), window, free })
 }

@@ -49,6 +49,12 @@ macro_rules! codes {
                 match self { $(Code::$variant => Retry::$retry,)* }
             }
 
+            /// Whether the refusal of a command is a decision, which is stored under its message
+            /// id. Other refusals leave the id free (P2).
+            pub fn is_stored(self) -> bool {
+                self.retry() == Retry::NewId
+            }
+
             /// What it means, one sentence.
             pub fn meaning(self) -> &'static str {
                 match self { $(Code::$variant => $meaning,)* }
@@ -179,7 +185,7 @@ codes! {
         "Ask for a new reservation.";
     // Last resort.
     InternalError, "internal_error", Never,
-        "The message could not be decided and has been set aside for the operators.",
+        "The message could not be decided and is parked for the operators.",
         "Report it to the operators with its message id.";
 }
 

@@ -1,80 +1,76 @@
 //! Settling at the deadline (R10), and the reminder before it (R12).
 
-use super::interval::Timestamp;
+use uuid::Uuid;
+
+use super::decide::Batch;
+use super::input::WakeUp;
+use super::outcome::{Cause, Transition, WakeUpOutcome};
 use super::reservation::{CancelReason, State};
-use super::snapshot::{Cause, Changes, Snapshot, Transition, WakeUp, WakeUpOutcome};
 
 /// Handles one wake-up.
 ///
 /// It settles only what has its deadline at or before its own instant, never everything that is
 /// due by now: behind this wake-up in the queue there may be reconfirmations that are in time for
 /// later deadlines, even if those have passed meanwhile (R9).
-pub fn wake_up(world: &mut Snapshot, wake_up: &WakeUp, effects: &mut Changes) -> WakeUpOutcome {
-    if world.now < wake_up.due_at {
+pub(super) fn wake_up(batch: &mut Batch, wake_up: &WakeUp) -> WakeUpOutcome {
+    if batch.snapshot.now < wake_up.due_at {
         return WakeUpOutcome::Reschedule;
     }
-    if wake_up.scheduled_until < wake_up.due_at {
-        // An intermediate hop was put into the queue before the instant: reconfirmations behind
-        // it may still be in time, however late it is read.
+    if !wake_up.is_last_hop() {
         return WakeUpOutcome::ToTail;
     }
-    let due: Vec<_> = world
-        .due
-        .iter()
-        .copied()
-        .filter(|id| {
-            let reservation = &world.reservations[id];
-            reservation.state.is_unsettled() && reservation.deadline_at <= wake_up.due_at
-        })
-        .collect();
-    for id in due {
-        settle(world, id, wake_up, effects);
+    for id in due(batch, wake_up) {
+        settle(batch, id, wake_up);
     }
-    remind(world, wake_up, effects);
-    if world.due_complete_before.is_some_and(|complete| complete <= wake_up.due_at) {
+    remind(batch, wake_up);
+    let complete_before = batch.snapshot.due_complete_before;
+    if complete_before.is_some_and(|complete| complete <= wake_up.due_at) {
         return WakeUpOutcome::ToTail;
     }
-    effects.finished = effects.finished.max(Some(wake_up.due_at));
+    batch.changes.finished = batch.changes.finished.max(Some(wake_up.due_at));
     WakeUpOutcome::Finished
 }
 
-fn settle(world: &mut Snapshot, id: uuid::Uuid, wake_up: &WakeUp, effects: &mut Changes) {
-    let now = world.now;
-    let order = effects.next_order();
-    let reservation = world.reservations.get_mut(&id).expect("due reservations are loaded");
-    let from = reservation.state;
-    let to = match from {
-        State::Reconfirmed => State::Confirmed,
-        _ => State::Cancelled,
+fn due(batch: &Batch, wake_up: &WakeUp) -> Vec<Uuid> {
+    let is_due = |id: &Uuid| {
+        let reservation = &batch.snapshot.reservations[id];
+        reservation.state.is_unsettled() && reservation.deadline_at <= wake_up.due_at
     };
-    let lateness_ms = lateness_ms(reservation.deadline_at, now);
-    effects.transitions.push(Transition {
+    batch.snapshot.due.iter().copied().filter(is_due).collect()
+}
+
+fn settle(batch: &mut Batch, id: Uuid, wake_up: &WakeUp) {
+    let now = batch.snapshot.now;
+    let order = batch.changes.next_order();
+    let reservation = batch.snapshot.reservations.get_mut(&id).expect("due ones are loaded");
+    let from = reservation.state;
+    let lateness_ms = (now - reservation.deadline_at).num_milliseconds();
+    let to = if from == State::Reconfirmed { State::Confirmed } else { State::Cancelled };
+    if to == State::Confirmed {
+        reservation.state = to;
+        reservation.settled_at = Some(now);
+    } else {
+        batch.snapshot.cancel(id, CancelReason::NotReconfirmed);
+    }
+    let cause = Cause::Deadline { trigger: wake_up.trigger, lateness_ms };
+    batch.changes.transitions.push(Transition {
         reservation: id,
         from: Some(from),
         to,
-        cause: Cause::Deadline { trigger: wake_up.trigger, lateness_ms },
+        cause,
         order,
     });
-    if to == State::Cancelled {
-        world.cancel(id, CancelReason::NotReconfirmed);
-    } else {
-        reservation.state = to;
-        reservation.settled_at = Some(now);
-    }
 }
 
-/// Notes the reminders of holds that can still be reconfirmed in time. Whether they are still holds
-/// at the end of the batch is looked at there.
-fn remind(world: &Snapshot, wake_up: &WakeUp, effects: &mut Changes) {
-    let due = world.to_remind.iter().filter(|id| {
-        let reservation = &world.reservations[id];
+/// Notes the reminders of holds that can still be reconfirmed in time. Those that are no holds any
+/// more at the end of the batch are dropped there.
+fn remind(batch: &mut Batch, wake_up: &WakeUp) {
+    let snapshot = &batch.snapshot;
+    let is_due = |id: &&Uuid| {
+        let reservation = &snapshot.reservations[*id];
         reservation.state == State::Held
-            && reservation.deadline_at > world.now
+            && reservation.deadline_at > snapshot.now
             && reservation.remind_at.is_some_and(|remind_at| remind_at <= wake_up.due_at)
-    });
-    effects.reminders.extend(due);
-}
-
-fn lateness_ms(deadline_at: Timestamp, now: Timestamp) -> i64 {
-    (now - deadline_at).num_milliseconds()
+    };
+    batch.changes.reminders.extend(snapshot.to_remind.iter().filter(is_due));
 }

@@ -1,125 +1,18 @@
-//! What a batch is decided against, and what deciding it brings about.
+//! What a batch is decided against.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::capacity::FreeSpan;
 use super::id::{ServerId, TerminalId, UserId};
+use super::input::{Digest, Page, Window};
 use super::interval::{Interval, Timestamp};
-use super::quota::{QuotaLedger, Receipt};
+use super::outcome::{Decision, Refusal};
+use super::quota::QuotaLedger;
 use super::refusal::Code;
 use super::reservation::{CancelReason, Reservation, State};
 use super::server::Server;
-
-/// SHA-256 over everything in a command that must not differ when its message id is used again.
-pub type Digest = [u8; 32];
-
-/// One thing to decide, in the order in which it reached the broker's queue.
-#[derive(Debug, Clone)]
-pub enum Step {
-    /// A terminal's command.
-    Command(Command),
-    /// An instant has come, or a hop on the way to it has ended.
-    WakeUp(WakeUp),
-    /// An operator cancels a reservation; from the command line, not from a queue.
-    Cancel(Cancellation),
-}
-
-/// A decoded command of a terminal whose identity the broker has vouched for.
-#[derive(Debug, Clone)]
-pub struct Command {
-    /// Who sent it.
-    pub terminal: TerminalId,
-    /// The sender's id for it; decided once per terminal (P2).
-    pub message_id: String,
-    /// Tells a repeat from another command under the same id.
-    pub digest: Digest,
-    /// The server that the routing header names. Queries need none.
-    pub server: Option<ServerId>,
-    /// What it asks for.
-    pub action: Action,
-}
-
-/// What a command asks for.
-#[derive(Debug, Clone)]
-pub enum Action {
-    /// Reserve the header's server for an interval (R1). `candidate` becomes the reservation's id.
-    Request {
-        /// The id that the reservation gets if it is accepted.
-        candidate: Uuid,
-        /// The wanted time.
-        interval: Interval,
-    },
-    /// Reconfirm a hold (R8).
-    Reconfirm(Uuid),
-    /// Give a reservation back before it is settled (R11).
-    Withdraw(Uuid),
-    /// Ask for a reservation as it is now (R13).
-    Show(Uuid),
-    /// Ask for the user's reservations, newest first (R13).
-    List {
-        /// The last id of the page before.
-        after: Option<Uuid>,
-        /// Most reservations on the page.
-        limit: usize,
-    },
-    /// Ask for a server's free places over time (R13).
-    Availability {
-        /// Which server.
-        server: ServerId,
-        /// From when until when.
-        window: Interval,
-    },
-}
-
-impl Action {
-    /// Queries change nothing and their answers are not stored.
-    pub fn is_query(&self) -> bool {
-        matches!(self, Action::Show(_) | Action::List { .. } | Action::Availability { .. })
-    }
-}
-
-/// An operator's wish to cancel a live reservation (R14).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cancellation {
-    /// Which one.
-    pub reservation: Uuid,
-    /// Who wants it.
-    pub operator: String,
-    /// Why, in the operator's words.
-    pub note: String,
-}
-
-/// A message that names one instant of a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WakeUp {
-    /// The instant: what has its deadline at or before it is settled.
-    pub due_at: Timestamp,
-    /// Where this hop ended. Before `due_at`: an intermediate hop, which never settles.
-    pub scheduled_until: Timestamp,
-    /// What sent it.
-    pub trigger: Trigger,
-}
-
-/// What brought a wake-up about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trigger {
-    /// The delay ladder.
-    Message,
-    /// The sweep, which found the instant overdue.
-    Sweep,
-}
-
-impl Trigger {
-    /// The word used in wake-ups and in the history.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Trigger::Message => "message",
-            Trigger::Sweep => "sweep",
-        }
-    }
-}
 
 /// A terminal as registered.
 #[derive(Debug, Clone)]
@@ -159,18 +52,28 @@ pub struct Stored {
     pub answer: String,
 }
 
-/// How a message id of this batch was decided, or when.
+/// A message id that is decided already.
 #[derive(Debug, Clone)]
 pub enum Known {
     /// Before this batch.
     Stored(Stored),
-    /// By an earlier step of this batch.
+    /// Earlier in this batch.
     InBatch {
-        /// The step's index.
-        step: usize,
-        /// The step's digest.
+        /// Of the command that was decided.
         digest: Digest,
+        /// How.
+        decision: Arc<Decision>,
     },
+}
+
+impl Known {
+    /// The digest of the command that was decided.
+    pub fn digest(&self) -> &Digest {
+        match self {
+            Known::Stored(stored) => &stored.digest,
+            Known::InBatch { digest, .. } => digest,
+        }
+    }
 }
 
 /// Everything a batch is decided against, read after its rows were locked.
@@ -178,8 +81,8 @@ pub enum Known {
 pub struct Snapshot {
     /// The database's clock, read after the locks.
     pub now: Timestamp,
-    /// The partition whose queue the batch came from.
-    pub partition: i32,
+    /// The partition whose queue the batch came from; `None` for an operator's cancellation.
+    pub partition: Option<i32>,
     /// Terminals that sent something.
     pub terminals: HashMap<TerminalId, Terminal>,
     /// Servers named by requests.
@@ -199,11 +102,10 @@ pub struct Snapshot {
     pub due_complete_before: Option<Timestamp>,
     /// Holds whose reminder is due at the batch's latest due wake-up; at most a slice of them.
     pub to_remind: Vec<Uuid>,
-    /// What `list` queries asked for, by the index of their step.
-    pub pages: HashMap<usize, Vec<Listed>>,
-    /// What `availability` queries asked for, by the index of their step. None for an unknown
-    /// server.
-    pub calendars: HashMap<usize, Calendar>,
+    /// What `list` queries ask for.
+    pub pages: HashMap<(TerminalId, Page), Vec<Listed>>,
+    /// What `availability` queries ask for; nothing for an unknown server.
+    pub calendars: HashMap<Window, Calendar>,
     /// Message ids that are decided.
     pub known: HashMap<(TerminalId, String), Known>,
 }
@@ -228,185 +130,50 @@ pub struct Calendar {
     pub complete_until: Option<Timestamp>,
 }
 
-/// A server's free places over time (R13).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Availability {
-    /// The server.
-    pub server: Server,
-    /// The time that is told, which may end before the window that was asked for.
-    pub window: Interval,
-    /// Free places over that time.
-    pub free: Vec<FreeSpan>,
-}
-
-/// What to say about one step.
-#[derive(Debug, Clone)]
-pub enum Outcome {
-    /// A decision, to be stored under its message id and answered.
-    Decided {
-        /// What was decided.
-        decision: Decision,
-        /// Its place in the batch's decision order.
-        order: u32,
-    },
-    /// A query's answer; not stored.
-    Answered(Decision),
-    /// Refused without a decision: the message id stays free.
-    Undecided(Refusal),
-    /// Decided before; the stored answer is sent again.
-    Replay(Stored),
-    /// The same message again within one batch: the answer of that step.
-    RepeatOf(usize),
-    /// The account belongs to no terminal: nobody to answer.
-    UnknownTerminal,
-    /// A wake-up was handled.
-    WakeUp(WakeUpOutcome),
-    /// An operator's cancellation was done, or refused.
-    Cancel(Result<(), Refusal>),
-}
-
-/// What becomes of a wake-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WakeUpOutcome {
-    /// Everything due at or before its instant is settled.
-    Finished,
-    /// Its instant has not come: send the rest of the way.
-    Reschedule,
-    /// Not to be settled at this place in the queue, or more is due than one batch settles: a
-    /// fresh wake-up for the same instant goes to the tail of the partition.
-    ToTail,
-}
-
-/// What was decided.
-#[derive(Debug, Clone)]
-pub enum Decision {
-    /// The reservation is held, or already confirmed if it was a late booking.
-    Accepted {
-        /// As it was right after.
-        reservation: Reservation,
-        /// One line per period touched.
-        receipts: Vec<Receipt>,
-    },
-    /// The hold is reconfirmed.
-    Reconfirmed(Reservation),
-    /// The reservation is withdrawn.
-    Withdrawn(Reservation),
-    /// A reservation as it is.
-    Shown(Reservation),
-    /// A page of the user's reservations.
-    Listed {
-        /// Newest first.
-        page: Vec<Listed>,
-        /// The cursor of the next page, if there is one.
-        next: Option<Uuid>,
-    },
-    /// A server's free places.
-    Availability(Availability),
-    /// Nothing changed.
-    Refused(Refusal),
-}
-
-/// Why a command was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The stable code.
-    pub code: Code,
-    /// The field, header or property at fault.
-    pub field: Option<String>,
-    /// Periods and their use, for `quota_exceeded`.
-    pub receipts: Vec<Receipt>,
-    /// For `already_cancelled`.
-    pub reason: Option<CancelReason>,
-}
-
-impl Refusal {
-    /// A refusal with nothing but its code.
-    pub fn plain(code: Code) -> Self {
-        Self { code, field: None, receipts: Vec::new(), reason: None }
+impl Snapshot {
+    /// The reservation of that id if it is the user's. Unknown and foreign reservations get the same
+    /// answer, so that nobody can probe for ids (R8).
+    pub fn find(&self, user: &UserId, id: Uuid) -> Result<&Reservation, Refusal> {
+        self.reservations
+            .get(&id)
+            .filter(|reservation| reservation.user == *user)
+            .ok_or_else(|| Refusal::plain(Code::UnknownReservation))
     }
 
-    /// A refusal that names the part at fault.
-    pub fn of_field(code: Code, field: impl Into<String>) -> Self {
-        Self { field: Some(field.into()), ..Self::plain(code) }
-    }
-}
-
-/// Who or what changed a reservation (R15).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cause {
-    /// A terminal's command.
-    Terminal {
-        /// Which terminal.
-        terminal: TerminalId,
-        /// The command's message id.
-        message_id: String,
-    },
-    /// The deadline.
-    Deadline {
-        /// What sent the wake-up.
-        trigger: Trigger,
-        /// Milliseconds from the deadline to the settlement.
-        lateness_ms: i64,
-    },
-    /// An operator.
-    Operator {
-        /// Who.
-        operator: String,
-        /// Why, in the operator's words.
-        note: String,
-    },
-}
-
-/// One change of one reservation's state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transition {
-    /// Which reservation.
-    pub reservation: Uuid,
-    /// The state before; `None` for a new one.
-    pub from: Option<State>,
-    /// The state after.
-    pub to: State,
-    /// Who or what.
-    pub cause: Cause,
-    /// Place in the batch's decision order.
-    pub order: u32,
-}
-
-impl Transition {
-    /// Whether it takes back what was billed.
-    pub fn is_credit(&self) -> bool {
-        self.from == Some(State::Confirmed) && self.to == State::Cancelled
+    /// Adds a new reservation, which takes capacity, quota and, if it is a hold, one of the user's
+    /// holds.
+    pub(super) fn book(&mut self, reservation: &Reservation) {
+        let booked = Booked { id: reservation.id, busy: reservation.busy() };
+        self.booked.entry(reservation.server.clone()).or_default().push(booked);
+        self.quota.take(&reservation.user, &reservation.interval);
+        if reservation.state == State::Held {
+            self.count_holds(&reservation.user, 1);
+        }
+        self.reservations.insert(reservation.id, reservation.clone());
     }
 
-    /// Why, in an operator's words.
-    pub fn note(&self) -> Option<&str> {
-        match &self.cause {
-            Cause::Operator { note, .. } => Some(note),
-            _ => None,
+    /// Cancels a live reservation and frees what it took.
+    pub(super) fn cancel(&mut self, id: Uuid, reason: CancelReason) {
+        let now = self.now;
+        let reservation = self.reservations.get_mut(&id).expect("the caller found it");
+        let was_held = reservation.state == State::Held;
+        reservation.state = State::Cancelled;
+        reservation.cancel_reason = Some(reason);
+        reservation.settled_at = Some(now);
+        let cancelled = reservation.clone();
+        if let Some(booked) = self.booked.get_mut(&cancelled.server) {
+            booked.retain(|other| other.id != id);
+        }
+        self.quota.give_back(&cancelled.user, &cancelled.interval);
+        if was_held {
+            self.count_holds(&cancelled.user, -1);
         }
     }
-}
 
-/// Everything a batch changes.
-#[derive(Debug, Clone, Default)]
-pub struct Changes {
-    /// Changes of state in decision order. A reservation's row is the world's copy after deciding.
-    pub transitions: Vec<Transition>,
-    /// Deadlines and reminders of new holds: instants that need a wake-up.
-    pub wake_ups: BTreeSet<Timestamp>,
-    /// Holds whose terminal is reminded.
-    pub reminders: BTreeSet<Uuid>,
-    /// The latest instant up to which everything is settled and reminded of.
-    pub finished: Option<Timestamp>,
-    /// Places given out in the decision order.
-    pub decisions: u32,
-}
-
-impl Changes {
-    /// The next place in the decision order.
-    pub fn next_order(&mut self) -> u32 {
-        let order = self.decisions;
-        self.decisions += 1;
-        order
+    /// Counts a user's holds up or down. They are loaded for users who request, whom alone they limit.
+    pub(super) fn count_holds(&mut self, user: &UserId, change: i64) {
+        if let Some(holds) = self.holds.get_mut(user) {
+            holds.count += change;
+        }
     }
 }

@@ -7,11 +7,11 @@ use uuid::Uuid;
 use super::{deterministic_id, schema};
 use crate::domain::capacity::FreeSpan;
 use crate::domain::interval::{Interval, Timestamp};
+use crate::domain::outcome::{Availability, Decision, Refusal};
 use crate::domain::quota::Receipt;
 use crate::domain::refusal::Retry;
 use crate::domain::reservation::Reservation;
 use crate::domain::server::Server;
-use crate::domain::snapshot::{Availability, Decision, Refusal};
 
 /// How long a terminal should wait before it sends an undecided message again.
 const RETRY_AFTER_MS: u64 = 5_000;

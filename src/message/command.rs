@@ -6,9 +6,10 @@ use uuid::Uuid;
 
 use super::fields::Fields;
 use crate::domain::id::ServerId;
+use crate::domain::input::{Action, Page, Window};
 use crate::domain::interval::{Interval, Timestamp};
+use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
-use crate::domain::snapshot::{Action, Refusal};
 
 /// The last word of a command's routing key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -128,8 +129,7 @@ pub fn read_body(kind: Kind, server: Option<&ServerId>, body: &[u8]) -> Result<A
             if server != Some(&named) {
                 return Err(Refusal::of_field(Code::InconsistentMessage, "server"));
             }
-            // The id is drawn here because deciding is pure. Only its uniqueness matters.
-            Action::Request { candidate: Uuid::now_v7(), interval }
+            Action::Request(interval)
         }
         Kind::Reconfirm => Action::Reconfirm(fields.uuid("reservation")?),
         Kind::Withdraw => Action::Withdraw(fields.uuid("reservation")?),
@@ -151,7 +151,7 @@ fn read_list(fields: &mut Fields) -> Result<Action, Refusal> {
     let limit = fields.integer("limit", 1..=PAGE_MAX)?.unwrap_or(PAGE_DEFAULT);
     let limit = usize::try_from(limit).expect("within its bounds");
     let after = if fields.has("after") { Some(fields.uuid("after")?) } else { None };
-    Ok(Action::List { after, limit })
+    Ok(Action::List(Page { after, limit }))
 }
 
 fn read_availability(fields: &mut Fields, header: Option<&ServerId>) -> Result<Action, Refusal> {
@@ -162,5 +162,5 @@ fn read_availability(fields: &mut Fields, header: Option<&ServerId>) -> Result<A
     if window.seconds() > WINDOW_SECONDS_MAX {
         return Err(Refusal::of_field(Code::OutOfRange, "end_at"));
     }
-    Ok(Action::Availability { server, window })
+    Ok(Action::Availability(Window { server, interval: window }))
 }

@@ -1,4 +1,4 @@
-//! From a received message to a step to decide, an answer, or a dead letter.
+//! From a received message to an input to decide, an answer, or a dead letter.
 
 use sha2::{Digest as _, Sha256};
 
@@ -6,14 +6,15 @@ use super::command::{self, Kind};
 use super::envelope::{DeadReason, Received, WAKE_UP_TYPE};
 use super::wake_up;
 use crate::domain::id::{ServerId, TerminalId};
+use crate::domain::input::{Command, Digest, Input};
+use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
-use crate::domain::snapshot::{Command, Digest, Refusal, Step};
 
 /// What a message turned out to be.
 #[derive(Debug, Clone)]
 pub enum Decoded {
     /// To be decided.
-    Step(Step),
+    Input(Input),
     /// Wrong in a way that its sender is told.
     Refused {
         /// The sender.
@@ -31,7 +32,7 @@ pub fn decode(received: &Received, worker_account: &str) -> Decoded {
         // Nothing but wake-ups comes from a worker; the account is never a terminal's.
         return match received.kind.as_deref() {
             Some(WAKE_UP_TYPE) => match wake_up::decode(&received.body) {
-                Some(wake_up) => Decoded::Step(Step::WakeUp(wake_up)),
+                Some(wake_up) => Decoded::Input(Input::WakeUp(wake_up)),
                 None => Decoded::Dead(DeadReason::InvalidWakeUp),
             },
             _ => Decoded::Dead(DeadReason::Unauthenticated),
@@ -41,7 +42,7 @@ pub fn decode(received: &Received, worker_account: &str) -> Decoded {
         return Decoded::Dead(DeadReason::Unauthenticated);
     };
     match decode_command(received, &terminal) {
-        Ok(command) => Decoded::Step(Step::Command(command)),
+        Ok(command) => Decoded::Input(Input::Command(command)),
         Err(refusal) => Decoded::Refused { terminal, refusal },
     }
 }

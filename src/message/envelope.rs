@@ -1,8 +1,8 @@
 //! A received message, free of any client library's types, and the checks of its envelope.
 
 use crate::domain::id::TerminalId;
+use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
-use crate::domain::snapshot::Refusal;
 
 /// Bodies are refused above this size; the longest command needs a few hundred bytes.
 pub const BODY_LEN_MAX: usize = 16 * 1024;

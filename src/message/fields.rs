@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::envelope::printable;
 use crate::domain::interval::{Interval, Timestamp};
+use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
-use crate::domain::snapshot::Refusal;
 
 /// Nanoseconds; the library would cut off what is finer.
 const FRACTION_DIGITS_MAX: usize = 9;

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::input::{Trigger, WakeUp};
 use crate::domain::interval::Timestamp;
-use crate::domain::snapshot::{Trigger, WakeUp};
 
 /// Body of a wake-up. Internal: not part of the contract with terminals.
 #[derive(Debug, Serialize, Deserialize)]

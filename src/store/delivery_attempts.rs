@@ -9,7 +9,7 @@ use deadpool_postgres::Pool;
 use super::error::StoreError;
 use super::pool::{Session, bounded};
 use super::sql;
-use crate::domain::snapshot::Digest;
+use crate::domain::input::Digest;
 
 /// How many attempts at each message ended with the worker.
 pub async fn attempts(

@@ -3,33 +3,25 @@
 //! READ COMMITTED gives each statement its own snapshot, so what is read after the locks sees all
 //! that their earlier holders committed.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use deadpool_postgres::ClientWrapper;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, Statement};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::error::StoreError;
+use super::sequence::{Param, rows, run, send};
+use super::snapshot;
 use super::statements;
 use crate::domain::id::{ServerId, TerminalId, UserId};
+use crate::domain::input::{Page, Window};
 use crate::domain::interval::{Interval, Timestamp};
-use crate::domain::quota::{PeriodUse, QuotaLedger};
-use crate::domain::reservation::{CancelReason, Reservation, State};
-use crate::domain::server::{LateBooking, Server};
-use crate::domain::snapshot::{
-    Action, Booked, Calendar, Command, HoldUse, Known, Listed, Snapshot, Step, Stored, Terminal,
-};
-use crate::domain::tariff::Tariff;
+use crate::domain::snapshot::Snapshot;
 
-/// Most reservations that one batch settles; the rest waits for a fresh wake-up, so that commands
-/// in between wait for little: with four partitions and 100 000 reservations at once, on a machine of
+/// Most reservations that one batch settles. The rest waits for a fresh wake-up, so that commands in
+/// between wait for little: with four partitions and 100 000 reservations at once, on a machine of
 /// two processors, 0.8 s at the 99th percentile. Slices of 400 settle no more per second.
 pub const SETTLE_MAX: i64 = 150;
-
-/// No server takes longer reservations (a CHECK says the same). Longer requests are refused
-/// without looking at the calendar.
-const RESERVATION_SECONDS_MAX: i64 = 2_678_400;
 
 /// Most reservations read for one `availability` query beyond the server's capacity; more than an
 /// answer can tell of.
@@ -44,117 +36,35 @@ pub enum Users<'a> {
     /// Read as they are. The guard locks them when reservations are written, and refuses what does
     /// not fit then.
     Unlocked,
-    /// Locked first, those who request something and those named: what is refused for want of quota or
-    /// holds is refused by what is so. Named are those whose use the batch changes otherwise: locked
-    /// later, when it is written, two batches could wait for each other.
-    Locked(&'a [String]),
+    /// Locked first: those who request something, so that a refusal for want of quota or holds rests
+    /// on current counts, and those named. These are users whose use the batch changes otherwise;
+    /// locked only when that is written, they could make two batches wait for each other.
+    Locked(&'a [UserId]),
 }
 
-/// What the steps of a batch name.
-#[derive(Default)]
-struct Needs {
-    terminals: BTreeSet<String>,
-    requesting: BTreeSet<String>,
-    servers: BTreeSet<String>,
-    reservations: BTreeSet<Uuid>,
-    keys: (Vec<String>, Vec<String>),
-    quota: (Vec<String>, Vec<Timestamp>, Vec<Timestamp>),
-    windows: HashMap<String, Vec<Interval>>,
-    pages: (Vec<i32>, Vec<String>, Vec<Option<Uuid>>, Vec<i64>),
-    calendars: (Vec<i32>, Vec<String>, Vec<Timestamp>, Vec<Timestamp>),
-    due: Option<Timestamp>,
-}
-
-impl Needs {
-    fn of(steps: &[Step]) -> Self {
-        let mut needs = Self::default();
-        for (index, step) in (0..).zip(steps) {
-            match step {
-                Step::WakeUp(wake_up) if wake_up.scheduled_until >= wake_up.due_at => {
-                    needs.due = needs.due.max(Some(wake_up.due_at));
-                }
-                Step::WakeUp(_) => {}
-                Step::Command(command) => needs.add(index, command),
-                Step::Cancel(wish) => {
-                    needs.reservations.insert(wish.reservation);
-                }
-            }
-        }
-        needs
-    }
-
-    fn add(&mut self, index: i32, command: &Command) {
-        let terminal = command.terminal.to_string();
-        if !command.action.is_query() {
-            self.keys.0.push(terminal.clone());
-            self.keys.1.push(command.message_id.clone());
-        }
-        match &command.action {
-            Action::Request { interval, .. } => {
-                let server = command.server.as_ref().map(ServerId::to_string).unwrap_or_default();
-                self.servers.insert(server.clone());
-                self.requesting.insert(terminal.clone());
-                if interval.seconds() <= RESERVATION_SECONDS_MAX {
-                    self.quota.0.push(terminal.clone());
-                    self.quota.1.push(interval.start);
-                    self.quota.2.push(interval.end);
-                    self.windows.entry(server).or_default().push(*interval);
-                }
-            }
-            Action::Reconfirm(id) | Action::Withdraw(id) | Action::Show(id) => {
-                self.reservations.insert(*id);
-            }
-            Action::List { after, limit } => {
-                self.pages.0.push(index);
-                self.pages.1.push(terminal.clone());
-                self.pages.2.push(*after);
-                self.pages.3.push(i64::try_from(*limit).unwrap_or(i64::MAX));
-            }
-            Action::Availability { server, window } => {
-                self.calendars.0.push(index);
-                self.calendars.1.push(server.to_string());
-                self.calendars.2.push(window.start);
-                self.calendars.3.push(window.end);
-            }
-        }
-        self.terminals.insert(terminal);
-    }
-
-    /// Requested times side by side, overlapping ones of a server merged, so that a popular hour
-    /// is read once and not once per request.
-    fn merged_windows(&mut self) -> (Vec<String>, Vec<Timestamp>, Vec<Timestamp>) {
-        let mut columns = (Vec::new(), Vec::new(), Vec::new());
-        for (server, windows) in &mut self.windows {
-            windows.sort_unstable();
-            let mut merged: Vec<Interval> = Vec::new();
-            for window in windows.iter() {
-                match merged.last_mut() {
-                    Some(last) if window.start <= last.end => last.end = last.end.max(window.end),
-                    _ => merged.push(*window),
-                }
-            }
-            for window in merged {
-                columns.0.push(server.clone());
-                columns.1.push(window.start);
-                columns.2.push(window.end);
-            }
-        }
-        columns
-    }
-}
-
-/// Runs one statement if there is anything to ask; the first poll sends it, so that joined calls
-/// share a round trip and are executed in the order in which they were joined.
-async fn rows(
-    client: &ClientWrapper,
-    wanted: bool,
-    statement: &Statement,
-    params: &[&(dyn ToSql + Sync)],
-) -> Result<Vec<Row>, StoreError> {
-    if !wanted {
-        return Ok(Vec::new());
-    }
-    Ok(client.query(statement, params).await?)
+/// What a batch is to be decided against.
+#[derive(Debug, Default)]
+pub struct Needs {
+    /// Terminals that sent something.
+    pub terminals: BTreeSet<TerminalId>,
+    /// Those of them that request something.
+    pub requesting: BTreeSet<TerminalId>,
+    /// Servers that requests name.
+    pub servers: BTreeSet<ServerId>,
+    /// Reservations that commands name.
+    pub reservations: BTreeSet<Uuid>,
+    /// Message ids that may be decided already, each with its terminal.
+    pub message_ids: Vec<(TerminalId, String)>,
+    /// Requested times, by the terminal whose user's quota they take.
+    pub quota: Vec<(TerminalId, Interval)>,
+    /// Requested times by server.
+    pub windows: BTreeMap<ServerId, Vec<Interval>>,
+    /// Pages of lists.
+    pub pages: Vec<(TerminalId, Page)>,
+    /// Servers' time that is asked about.
+    pub calendars: Vec<Window>,
+    /// The instant of the latest wake-up that settles.
+    pub due: Option<Timestamp>,
 }
 
 statements!(
@@ -173,352 +83,178 @@ statements!(
     load_clock,
 );
 
+/// What the statements answered.
+pub(super) struct Loaded {
+    pub servers: Vec<Row>,
+    pub reservations: Vec<Row>,
+    pub users: Vec<Row>,
+    pub known: Vec<Row>,
+    pub terminals: Vec<Row>,
+    pub closures: Vec<Row>,
+    pub quota: Vec<Row>,
+    pub booked: Vec<Row>,
+    pub clock: Vec<Row>,
+    pub pages: Vec<Row>,
+    pub asked_servers: Vec<Row>,
+    pub asked_closures: Vec<Row>,
+    pub asked_booked: Vec<Row>,
+}
+
 /// Begins a transaction, or goes on with one that has begun, locks in the global order, and reads.
+/// `partition` is the one whose due reservations are loaded.
 pub async fn load(
     client: &ClientWrapper,
-    partition: i32,
-    steps: &[Step],
+    partition: Option<i32>,
+    needs: &Needs,
     users: Users<'_>,
 ) -> Result<Snapshot, StoreError> {
-    let mut needs = Needs::of(steps);
-    let windows = needs.merged_windows();
-    let terminals: Vec<&String> = needs.terminals.iter().collect();
-    let requesting: Vec<&String> = needs.requesting.iter().collect();
-    let servers: Vec<&String> = needs.servers.iter().collect();
-    let reservations: Vec<Uuid> = needs.reservations.iter().copied().collect();
-    let (due, quota) = (needs.due, &needs.quota);
-    let touches = !servers.is_empty() || !reservations.is_empty() || due.is_some();
-    let asks = !requesting.is_empty();
-
     let statements = Statements::prepare(client).await?;
-    // A block sends its statement when it is first polled, so they go out in this order.
-    macro_rules! ask {
-        ($wanted:expr, $statement:expr $(, $param:expr)*) => {
-            async { rows(client, $wanted, $statement, &[$(&$param),*]).await }
-        };
-    }
-    let named = (&needs.keys.0, &needs.keys.1);
-    let (pages, asked) = (&needs.pages, &needs.calendars);
-    let (lists, calendars) = (!pages.0.is_empty(), !asked.0.is_empty());
+    let loaded = send_all(client, &statements, partition, needs, users).await?;
+    snapshot::assemble(&loaded, partition, needs)
+}
+
+/// Sends the statements in this order: locks first, then what is read under them, the clock behind
+/// all that decides.
+async fn send_all(
+    client: &ClientWrapper,
+    on: &Statements,
+    partition: Option<i32>,
+    needs: &Needs,
+    users: Users<'_>,
+) -> Result<Loaded, StoreError> {
+    let columns = Columns::of(needs);
+    let Columns { terminals, requesting, servers, reservations, ids, .. } = &columns;
+    let Columns { quota, windows, pages, calendars, .. } = &columns;
+    let due = needs.due;
+    let requests = !requesting.is_empty();
     let changes = !reservations.is_empty() || due.is_some();
-    let (_, servers, reservations, holds, known, terminals, closures, used, booked, clock, queried) =
-        futures::try_join!(
-            async { client.batch_execute("begin").await.map_err(StoreError::from) },
-            ask!(
-                touches,
-                &statements.lock_servers,
-                servers,
-                reservations,
-                partition,
-                due,
-                SETTLE_MAX
-            ),
-            ask!(changes, &statements.lock_reservations, reservations, partition, due, SETTLE_MAX),
-            async {
-                match users {
-                    Users::Unlocked => ask!(asks, &statements.load_users, requesting).await,
-                    Users::Locked(named) => {
-                        ask!(true, &statements.lock_users, requesting, named).await
-                    }
-                }
-            },
-            ask!(!named.0.is_empty(), &statements.load_known, named.0, named.1),
-            ask!(!terminals.is_empty(), &statements.load_terminals, terminals),
-            ask!(asks, &statements.load_closures, windows.0, windows.1, windows.2),
-            ask!(asks, &statements.load_quota, quota.0, quota.1, quota.2),
-            ask!(asks, &statements.load_booked, windows.0, windows.1, windows.2),
-            ask!(true, &statements.load_clock),
-            async {
-                futures::try_join!(
-                    ask!(lists, &statements.load_pages, pages.0, pages.1, pages.2, pages.3),
-                    ask!(calendars, &statements.load_servers, asked.1),
-                    ask!(calendars, &statements.load_closures, asked.1, asked.2, asked.3),
-                    ask!(
-                        calendars,
-                        &statements.load_calendars,
-                        asked.0,
-                        asked.1,
-                        asked.2,
-                        asked.3,
-                        CALENDAR_MAX
-                    ),
-                )
-            },
-        )?;
+    let locks = changes || !servers.is_empty();
+    let (lists, asks) = (!pages.0.is_empty(), !calendars.0.is_empty());
+    let place: [Param<'_>; 3] = [&partition, &due, &SETTLE_MAX];
+    let [p, d, most] = place;
 
-    let clock = clock.first().ok_or_else(|| StoreError::Unexpected("no clock".into()))?;
-    if clock.try_get(1)? {
-        return Err(StoreError::ReadOnly);
-    }
-    let mut world = Snapshot {
-        now: clock.try_get(0)?,
-        partition,
-        terminals: HashMap::new(),
-        servers: HashMap::new(),
-        quota: QuotaLedger::default(),
-        holds: HashMap::new(),
-        booked: HashMap::new(),
-        reservations: HashMap::new(),
-        due: Vec::new(),
-        due_complete_before: None,
-        to_remind: Vec::new(),
-        pages: HashMap::new(),
-        calendars: HashMap::new(),
-        known: HashMap::new(),
-    };
-    read_registry(&mut world, &servers, &closures, &terminals)?;
-    read_reservations(&mut world, &reservations, partition, due)?;
-    read_use(&mut world, &holds, &used, &booked)?;
-    read_known(&mut world, &known)?;
-    let (pages, servers, closures, booked) = queried;
-    read_pages(&mut world, &pages)?;
-    read_calendars(&mut world, &needs, &servers, &closures, &booked)?;
-    Ok(world)
-}
+    let begun = send(run(client, "begin")).await;
+    let servers =
+        send(rows(client, locks, &on.lock_servers, [servers, reservations, p, d, most])).await;
+    let reservations =
+        send(rows(client, changes, &on.lock_reservations, [reservations, p, d, most])).await;
+    let users = send(load_users(client, on, requesting, users)).await;
+    let known = send(rows(client, !ids.0.is_empty(), &on.load_known, [&ids.0, &ids.1])).await;
+    let terminals =
+        send(rows(client, !terminals.is_empty(), &on.load_terminals, [terminals])).await;
+    let closures =
+        send(rows(client, requests, &on.load_closures, [&windows.0, &windows.1, &windows.2])).await;
+    let quota = send(rows(client, requests, &on.load_quota, [&quota.0, &quota.1, &quota.2])).await;
+    let booked =
+        send(rows(client, requests, &on.load_booked, [&windows.0, &windows.1, &windows.2])).await;
+    let clock = send(rows(client, true, &on.load_clock, [])).await;
+    let (index, after, limits) = (&pages.0, &pages.2, &pages.3);
+    let pages = send(rows(client, lists, &on.load_pages, [index, &pages.1, after, limits])).await;
+    let (index, about, from, until) = calendars;
+    let asked_servers = send(rows(client, asks, &on.load_servers, [about])).await;
+    let asked_closures = send(rows(client, asks, &on.load_closures, [about, from, until])).await;
+    let asked = [index as Param<'_>, about, from, until, &CALENDAR_MAX];
+    let asked_booked = send(rows(client, asks, &on.load_calendars, asked)).await;
 
-/// Reads an id; the schema's CHECKs hold the same form as the types.
-fn id<T: std::str::FromStr>(row: &Row, column: &str) -> Result<T, StoreError> {
-    let text: &str = row.try_get(column)?;
-    text.parse().map_err(|_| StoreError::Unexpected(format!("{column} {text:?}")))
-}
-
-fn interval(row: &Row, start: &str, end: &str) -> Result<Interval, StoreError> {
-    let (start, end) = (row.try_get(start)?, row.try_get(end)?);
-    Interval::new(start, end)
-        .ok_or_else(|| StoreError::Unexpected(format!("interval from {start} to {end}")))
-}
-
-fn read_registry(
-    world: &mut Snapshot,
-    servers: &[Row],
-    closures: &[Row],
-    terminals: &[Row],
-) -> Result<(), StoreError> {
-    for row in servers {
-        let server = read_server(row)?;
-        world.servers.insert(server.id.clone(), server);
-    }
-    for row in closures {
-        let server: ServerId = id(row, "server_id")?;
-        if let Some(server) = world.servers.get_mut(&server) {
-            server.closures.push(interval(row, "start_at", "end_at")?);
-        }
-    }
-    for row in terminals {
-        let terminal = Terminal { user: id(row, "user_id")?, enabled: row.try_get("enabled")? };
-        world.terminals.insert(id(row, "id")?, terminal);
-    }
-    Ok(())
-}
-
-/// Reads a row of `servers`; closures are kept elsewhere.
-pub(super) fn read_server(row: &Row) -> Result<Server, StoreError> {
-    let seconds = |column| row.try_get::<_, i32>(column).map(i64::from);
-    let capacity: i32 = row.try_get("capacity")?;
-    Ok(Server {
-        id: id(row, "id")?,
-        capacity: usize::try_from(capacity)
-            .map_err(|_| StoreError::Unexpected(format!("capacity {capacity}")))?,
-        open: row.try_get("open")?,
-        tariff: Tariff {
-            rate_minor: row.try_get("rate_minor")?,
-            currency: row.try_get("currency")?,
-            version: row.try_get("tariff_version")?,
-        },
-        slot_seconds: seconds("slot_seconds")?,
-        min_seconds: seconds("min_seconds")?,
-        max_seconds: seconds("max_seconds")?,
-        gap_seconds: seconds("gap_seconds")?,
-        lead_seconds: seconds("lead_seconds")?,
-        reminder_seconds: seconds("reminder_seconds")?,
-        horizon_seconds: seconds("horizon_seconds")?,
-        late_booking: match row.try_get("late_booking")? {
-            "reject" => LateBooking::Reject,
-            "confirm" => LateBooking::Confirm,
-            other => return Err(StoreError::Unexpected(format!("late_booking {other:?}"))),
-        },
-        connection_url: row.try_get("connection_url")?,
-        partition: row.try_get("partition")?,
-        closures: Vec::new(),
+    begun.answer().await?;
+    Ok(Loaded {
+        servers: servers.answer().await?,
+        reservations: reservations.answer().await?,
+        users: users.answer().await?,
+        known: known.answer().await?,
+        terminals: terminals.answer().await?,
+        closures: closures.answer().await?,
+        quota: quota.answer().await?,
+        booked: booked.answer().await?,
+        clock: clock.answer().await?,
+        pages: pages.answer().await?,
+        asked_servers: asked_servers.answer().await?,
+        asked_closures: asked_closures.answer().await?,
+        asked_booked: asked_booked.answer().await?,
     })
 }
 
-fn read_reservations(
-    world: &mut Snapshot,
-    rows: &[Row],
-    partition: i32,
-    due: Option<Timestamp>,
-) -> Result<(), StoreError> {
-    let mut incomplete = world.due_complete_before;
-    let mut leave_from = |deadline: Timestamp| {
-        incomplete = Some(incomplete.map_or(deadline, |earlier| earlier.min(deadline)));
-    };
-    for row in rows {
-        let reservation = read_reservation(row)?;
-        let settles = due.is_some_and(|due| reservation.deadline_at <= due);
-        if settles
-            && reservation.state.is_unsettled()
-            && row.try_get::<_, i32>("partition")? == partition
-        {
-            if world.servers.contains_key(&reservation.server) {
-                world.due.push(reservation.id);
-            } else {
-                // A former owner settled the slice whose servers we have locked. Its successors are
-                // left to the next wake-up, which locks theirs.
-                leave_from(reservation.deadline_at);
+/// Use of holds by users, of whom some may have to be locked first.
+async fn load_users(
+    client: &ClientWrapper,
+    on: &Statements,
+    requesting: &Vec<&str>,
+    users: Users<'_>,
+) -> Result<Vec<Row>, StoreError> {
+    match users {
+        Users::Unlocked => rows(client, !requesting.is_empty(), &on.load_users, [requesting]).await,
+        Users::Locked(named) => {
+            let named: Vec<&str> = named.iter().map(UserId::as_str).collect();
+            rows(client, true, &on.lock_users, [requesting, &named]).await
+        }
+    }
+}
+
+/// What is needed as the statements take it: a column of each list, side by side.
+struct Columns<'a> {
+    terminals: Vec<&'a str>,
+    requesting: Vec<&'a str>,
+    servers: Vec<&'a str>,
+    reservations: Vec<Uuid>,
+    ids: (Vec<&'a str>, Vec<&'a str>),
+    quota: (Vec<&'a str>, Vec<Timestamp>, Vec<Timestamp>),
+    windows: (Vec<&'a str>, Vec<Timestamp>, Vec<Timestamp>),
+    pages: (Vec<i32>, Vec<&'a str>, Vec<Option<Uuid>>, Vec<i64>),
+    calendars: (Vec<i32>, Vec<&'a str>, Vec<Timestamp>, Vec<Timestamp>),
+}
+
+impl<'a> Columns<'a> {
+    fn of(needs: &'a Needs) -> Self {
+        let mut columns = Self {
+            terminals: needs.terminals.iter().map(TerminalId::as_str).collect(),
+            requesting: needs.requesting.iter().map(TerminalId::as_str).collect(),
+            servers: needs.servers.iter().map(ServerId::as_str).collect(),
+            reservations: needs.reservations.iter().copied().collect(),
+            ids: needs.message_ids.iter().map(|(t, id)| (t.as_str(), id.as_str())).unzip(),
+            quota: (Vec::new(), Vec::new(), Vec::new()),
+            windows: (Vec::new(), Vec::new(), Vec::new()),
+            pages: (Vec::new(), Vec::new(), Vec::new(), Vec::new()),
+            calendars: (Vec::new(), Vec::new(), Vec::new(), Vec::new()),
+        };
+        for (terminal, interval) in &needs.quota {
+            columns.quota.0.push(terminal.as_str());
+            columns.quota.1.push(interval.start);
+            columns.quota.2.push(interval.end);
+        }
+        for (server, windows) in &needs.windows {
+            for window in merged(windows) {
+                columns.windows.0.push(server.as_str());
+                columns.windows.1.push(window.start);
+                columns.windows.2.push(window.end);
             }
         }
-        let picked: i64 = row.try_get("picked_count")?;
-        if picked >= SETTLE_MAX {
-            leave_from(row.try_get("picked_until")?);
+        for (index, (terminal, page)) in (0..).zip(&needs.pages) {
+            columns.pages.0.push(index);
+            columns.pages.1.push(terminal.as_str());
+            columns.pages.2.push(page.after);
+            columns.pages.3.push(i64::try_from(page.limit).unwrap_or(i64::MAX));
         }
-        if due.is_some() && reservation.remind_at.is_some_and(|at| Some(at) <= due) {
-            world.to_remind.push(reservation.id);
+        for (index, window) in (0..).zip(&needs.calendars) {
+            columns.calendars.0.push(index);
+            columns.calendars.1.push(window.server.as_str());
+            columns.calendars.2.push(window.interval.start);
+            columns.calendars.3.push(window.interval.end);
         }
-        let reminded: i64 = row.try_get("reminded_count")?;
-        if reminded >= SETTLE_MAX {
-            leave_from(row.try_get("reminded_until")?);
-        }
-        world.reservations.insert(reservation.id, reservation);
+        columns
     }
-    world.due_complete_before = incomplete;
-    let reservations = &world.reservations;
-    world.due.sort_unstable_by_key(|id| (reservations[id].deadline_at, *id));
-    Ok(())
 }
 
-/// Reads a row of `reservations`.
-pub(super) fn read_reservation(row: &Row) -> Result<Reservation, StoreError> {
-    let state: &str = row.try_get("state")?;
-    let reason: Option<&str> = row.try_get("cancel_reason")?;
-    Ok(Reservation {
-        id: row.try_get("id")?,
-        terminal: id(row, "terminal_id")?,
-        message_id: row.try_get("message_id")?,
-        user: id(row, "user_id")?,
-        server: id(row, "server_id")?,
-        interval: interval(row, "start_at", "end_at")?,
-        busy_until: row.try_get("busy_until")?,
-        deadline_at: row.try_get("deadline_at")?,
-        remind_at: row.try_get("remind_at")?,
-        reminded_at: row.try_get("reminded_at")?,
-        state: State::ALL
-            .into_iter()
-            .find(|known| known.as_str() == state)
-            .ok_or_else(|| StoreError::Unexpected(format!("state {state:?}")))?,
-        cancel_reason: reason
-            .map(|reason| {
-                CancelReason::ALL
-                    .into_iter()
-                    .find(|known| known.as_str() == reason)
-                    .ok_or_else(|| StoreError::Unexpected(format!("reason {reason:?}")))
-            })
-            .transpose()?,
-        price_minor: row.try_get("price_minor")?,
-        currency: row.try_get("currency")?,
-        tariff_version: row.try_get("tariff_version")?,
-        held_at: row.try_get("held_at")?,
-        reconfirmed_at: row.try_get("reconfirmed_at")?,
-        settled_at: row.try_get("settled_at")?,
-    })
-}
-
-fn read_use(
-    world: &mut Snapshot,
-    holds: &[Row],
-    used: &[Row],
-    booked: &[Row],
-) -> Result<(), StoreError> {
-    for row in holds {
-        let hold_use = HoldUse { count: row.try_get("holds")?, max: row.try_get("holds_max")? };
-        world.holds.insert(id(row, "id")?, hold_use);
-    }
-    for row in used {
-        let user: UserId = id(row, "user_id")?;
-        let period = PeriodUse {
-            bounds: interval(row, "period_start", "period_end")?,
-            limit_seconds: row.try_get("limit_seconds")?,
-            used_seconds: row.try_get("used_seconds")?,
-        };
-        world.quota.load(user, period);
-    }
-    // One row may overlap two windows and must count once.
-    let mut seen = HashSet::new();
-    for row in booked {
-        let booking =
-            Booked { id: row.try_get("id")?, busy: interval(row, "start_at", "busy_until")? };
-        if seen.insert(booking.id) {
-            world.booked.entry(id(row, "server_id")?).or_default().push(booking);
+/// Overlapping and touching times as one, so that a popular hour is read once and not once per
+/// request.
+fn merged(windows: &[Interval]) -> Vec<Interval> {
+    let mut windows = windows.to_vec();
+    windows.sort_unstable();
+    let mut merged: Vec<Interval> = Vec::new();
+    for window in windows {
+        match merged.last_mut() {
+            Some(last) if window.start <= last.end => last.end = last.end.max(window.end),
+            _ => merged.push(window),
         }
     }
-    Ok(())
-}
-
-fn read_pages(world: &mut Snapshot, rows: &[Row]) -> Result<(), StoreError> {
-    for row in rows {
-        let listed = Listed {
-            reservation: read_reservation(row)?,
-            connection_url: row.try_get("connection_url")?,
-        };
-        world.pages.entry(step(row)?).or_default().push(listed);
-    }
-    Ok(())
-}
-
-/// The index of the step that a row was asked for by.
-fn step(row: &Row) -> Result<usize, StoreError> {
-    let step: i32 = row.try_get("step")?;
-    usize::try_from(step).map_err(|_| StoreError::Unexpected(format!("step {step}")))
-}
-
-fn read_calendars(
-    world: &mut Snapshot,
-    needs: &Needs,
-    servers: &[Row],
-    closures: &[Row],
-    booked: &[Row],
-) -> Result<(), StoreError> {
-    let mut known: HashMap<ServerId, Server> = HashMap::new();
-    for row in servers {
-        let server = read_server(row)?;
-        known.insert(server.id.clone(), server);
-    }
-    for row in closures {
-        if let Some(server) = known.get_mut(&id::<ServerId>(row, "server_id")?) {
-            server.closures.push(interval(row, "start_at", "end_at")?);
-        }
-    }
-    for (index, name) in needs.calendars.0.iter().zip(&needs.calendars.1) {
-        if let Some(server) = known.get(name.as_str()) {
-            let calendar =
-                Calendar { server: server.clone(), booked: Vec::new(), complete_until: None };
-            world.calendars.insert(usize::try_from(*index).unwrap_or_default(), calendar);
-        }
-    }
-    for row in booked {
-        let Some(calendar) = world.calendars.get_mut(&step(row)?) else { continue };
-        let busy = interval(row, "start_at", "busy_until")?;
-        calendar.booked.push(Booked { id: row.try_get("id")?, busy });
-        let most: i64 = row.try_get("most")?;
-        if calendar.booked.len() as i64 >= most {
-            calendar.complete_until = Some(busy.start);
-        }
-    }
-    Ok(())
-}
-
-fn read_known(world: &mut Snapshot, rows: &[Row]) -> Result<(), StoreError> {
-    for row in rows {
-        let digest: &[u8] = row.try_get("digest")?;
-        let stored = Stored {
-            digest: digest
-                .try_into()
-                .map_err(|_| StoreError::Unexpected("digest of another length".into()))?,
-            answer_type: row.try_get("answer_type")?,
-            answer: row.try_get("answer")?,
-        };
-        let terminal: TerminalId = id(row, "terminal_id")?;
-        world.known.insert((terminal, row.try_get("message_id")?), Known::Stored(stored));
-    }
-    Ok(())
+    merged
 }

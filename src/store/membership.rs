@@ -27,7 +27,7 @@ pub struct Member {
 
 /// Subscribes to nudges and clears rows that nobody needs.
 pub async fn join(client: &Client) -> Result<(), StoreError> {
-    let announced = super::cancellation::CHANNEL;
+    let announced = super::outbox::CHANNEL;
     client.batch_execute(&format!("listen {CHANNEL}; listen {announced}")).await?;
     client.execute(sql!("prune_workers"), &[&PRUNE_AFTER_SECONDS]).await?;
     Ok(())

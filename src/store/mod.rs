@@ -7,9 +7,6 @@
 //! Locks are always taken in this order: servers, reservations, users (each by id), then wake-ups,
 //! then request keys (sorted, by their insertion). Whoever follows it cannot deadlock.
 
-pub mod announce;
-pub mod batch;
-pub mod cancellation;
 pub mod closures;
 pub mod delivery_attempts;
 pub mod error;
@@ -25,8 +22,11 @@ pub mod reports;
 pub mod reservations;
 pub mod retention;
 pub mod roles;
+mod rows;
 pub mod save;
+mod sequence;
 pub mod servers;
+mod snapshot;
 pub mod terminals;
 pub mod timers;
 pub mod users;

@@ -5,7 +5,6 @@ use uuid::Uuid;
 
 use super::error::StoreError;
 use super::pool::{Session, bounded};
-use super::save::Announcement;
 use super::sql;
 
 /// For how long the relay leaves announcements to the worker that wrote them and has them at hand.
@@ -13,6 +12,22 @@ pub const GRACE_SECONDS: f64 = 10.0;
 
 /// Most announcements that one relay holds at a time.
 pub const RELAY_BATCH_MAX: i64 = 500;
+
+/// An event or a notice to write.
+pub struct OutboxMessage {
+    /// Message id.
+    pub id: Uuid,
+    /// `event` or `notice`.
+    pub kind: &'static str,
+    /// AMQP `type`.
+    pub type_name: &'static str,
+    /// Routing key.
+    pub routing_key: String,
+    /// Whether it is retried when no queue takes it.
+    pub must_route: bool,
+    /// Body.
+    pub body: String,
+}
 
 /// An event or a notice that waits to be published.
 #[derive(Debug, Clone)]
@@ -35,20 +50,34 @@ pub struct Pending {
 
 impl Pending {
     /// What has just been written, at its place in the outbox.
-    pub(super) fn new(seq: i64, announcement: Announcement) -> Self {
+    pub(super) fn new(seq: i64, message: OutboxMessage) -> Self {
         Self {
             seq,
-            id: announcement.id,
-            is_event: announcement.kind == "event",
-            type_name: announcement.type_name.to_owned(),
-            routing_key: announcement.routing_key,
-            must_route: announcement.must_route,
-            body: announcement.body,
+            id: message.id,
+            is_event: message.kind == "event",
+            type_name: message.type_name.to_owned(),
+            routing_key: message.routing_key,
+            must_route: message.must_route,
+            body: message.body,
         }
     }
 }
 
-/// Takes from the outbox what is told.
+/// The channel on which workers learn that an operator has written outbox messages.
+pub const CHANNEL: &str = "holdfast_outbox";
+
+/// Notifies the workers that there are outbox messages which none of them has written.
+pub async fn notify(pool: &Pool) -> Result<(), StoreError> {
+    bounded("notifying the workers", async {
+        let session = Session::take(pool).await?;
+        session.client().batch_execute(&format!("notify {CHANNEL}")).await?;
+        session.finish();
+        Ok(())
+    })
+    .await
+}
+
+/// Deletes from the outbox what is published.
 pub async fn delete(pool: &Pool, seqs: &[i64]) -> Result<(), StoreError> {
     bounded("emptying the outbox", async {
         let session = Session::take(pool).await?;

@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::error::StoreError;
-use super::load::read_reservation;
+use super::rows::read_reservation;
 use crate::domain::id::{ServerId, UserId};
 use crate::domain::interval::Timestamp;
 use crate::domain::reservation::{Reservation, State};

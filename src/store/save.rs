@@ -3,17 +3,18 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use deadpool_postgres::ClientWrapper;
-use tokio_postgres::Statement;
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::error::StoreError;
-use super::outbox::{GRACE_SECONDS, Pending};
+use super::outbox::{GRACE_SECONDS, OutboxMessage, Pending};
+use super::sequence::{Param, execute, run, send};
 use super::statements;
 use crate::crash_point;
+use crate::domain::input::Digest;
 use crate::domain::interval::Timestamp;
+use crate::domain::outcome::{Cause, Changes, Transition};
 use crate::domain::reservation::{Reservation, State};
-use crate::domain::snapshot::{Cause, Changes, Digest, Snapshot, Transition};
+use crate::domain::snapshot::Snapshot;
 use crate::message::event::{charge_id, credit_id};
 
 /// A decided command with its answer.
@@ -40,50 +41,19 @@ pub struct DecidedCommand {
     pub order: u32,
 }
 
-/// Something to tell the world (event) or a terminal (notice).
-pub struct Announcement {
-    /// Message id.
-    pub id: Uuid,
-    /// `event` or `notice`.
-    pub kind: &'static str,
-    /// AMQP `type`.
-    pub type_name: &'static str,
-    /// Routing key.
-    pub routing_key: String,
-    /// Whether it is retried when no queue takes it.
-    pub must_route: bool,
-    /// Body.
-    pub body: String,
-}
-
-/// The partition of what comes through no queue: an operator's wish. Nobody has a pipeline for it, so
-/// its announcements are the relay's at once.
-pub const NO_PARTITION: i32 = -1;
-
 /// Everything to be written for one batch.
 pub struct Save<'a> {
-    /// The partition that decided.
-    pub partition: i32,
+    /// The partition that decided; `None` for an operator's cancellation, which comes through no
+    /// queue. No worker has its outbox messages at hand, so the relay takes them at once.
+    pub partition: Option<i32>,
     /// Reservations as they are now.
-    pub world: &'a Snapshot,
+    pub snapshot: &'a Snapshot,
     /// What changed.
-    pub effects: &'a Changes,
-    /// Decided commands.
-    pub commands: Vec<DecidedCommand>,
-    /// What to announce.
-    pub announcements: Vec<Announcement>,
-}
-
-async fn execute(
-    client: &ClientWrapper,
-    wanted: bool,
-    statement: &Statement,
-    params: &[&(dyn ToSql + Sync)],
-) -> Result<u64, StoreError> {
-    if !wanted {
-        return Ok(0);
-    }
-    Ok(client.execute(statement, params).await?)
+    pub changes: &'a Changes,
+    /// Decided commands, in order of terminal and message id, in which their rows are locked.
+    pub commands: &'a [DecidedCommand],
+    /// Events and notices.
+    pub messages: Vec<OutboxMessage>,
 }
 
 statements!(
@@ -105,57 +75,69 @@ statements!(
 pub struct Saved {
     /// Instants that are new and need a wake-up.
     pub unscheduled: Vec<Timestamp>,
-    /// What is to be told.
-    pub announced: Vec<Pending>,
+    /// Events and notices to publish.
+    pub pending: Vec<Pending>,
 }
 
 /// Writes everything and commits.
 ///
 /// The commit follows the writes without waiting for them: what the guard locks is held for no round
 /// trip. If one of them fails, the commit rolls back, and the error is that of the write.
-pub async fn save_and_commit(
-    client: &ClientWrapper,
-    mut save: Save<'_>,
-) -> Result<Saved, StoreError> {
-    save.commands.sort_by(|a, b| (&a.terminal, &a.message_id).cmp(&(&b.terminal, &b.message_id)));
-    let statements = Statements::prepare(client).await?;
-    let finished = save.effects.finished;
-    let delete_timers = async {
-        let statement = &statements.delete_timers;
-        execute(client, finished.is_some(), statement, &[&save.partition, &finished]).await
+pub async fn save_and_commit(client: &ClientWrapper, save: Save<'_>) -> Result<Saved, StoreError> {
+    let on = Statements::prepare(client).await?;
+    let Changes { transitions, finished, .. } = save.changes;
+    let numbered = !transitions.is_empty() || !save.commands.is_empty();
+
+    // Before the locks on users, whom other batches share.
+    let pointers = send(insert_outbox_messages(client, &on, &save)).await;
+    let locked = send(lock_use(client, &on, &save)).await;
+    let servers = send(update_servers(client, &on, &save)).await;
+    // Before what is new: the guard judges statement by statement, and a batch may give to one what
+    // another gives back.
+    let updated = send(update_reservations(client, &on, &save)).await;
+    let inserted = send(insert_reservations(client, &on, &save)).await;
+    let reminded = send(update_reminded(client, &on, &save)).await;
+    // Under the locks of all that is written above.
+    let drawn = send(execute(client, numbered, &on.draw_block, [])).await;
+    let history = send(insert_history(client, &on, &save)).await;
+    let billed = send(insert_billing_entries(client, &on, &save)).await;
+    let unscheduled = send(insert_timers(client, &on, &save)).await;
+    let finished: [Param<'_>; 2] = [&save.partition, finished];
+    let ends = save.changes.finished.is_some();
+    let deleted = send(execute(client, ends, &on.delete_timers, finished)).await;
+    let commands = send(insert_processed_commands(client, &on, &save)).await;
+    crash_point!("saved");
+    let committed = send(run(client, "commit")).await;
+
+    let pointers = pointers.answer().await?;
+    locked.answer().await?;
+    servers.answer().await?;
+    updated.answer().await?;
+    inserted.answer().await?;
+    reminded.answer().await?;
+    drawn.answer().await?;
+    history.answer().await?;
+    billed.answer().await?;
+    let unscheduled = unscheduled.answer().await?;
+    deleted.answer().await?;
+    commands.answer().await?;
+    committed.answer().await?;
+    let pending = pending(&pointers, save.messages)?;
+    Ok(Saved { unscheduled, pending })
+}
+
+/// What has just been written, each message at its place in the outbox.
+fn pending(
+    pointers: &HashMap<Uuid, i64>,
+    messages: Vec<OutboxMessage>,
+) -> Result<Vec<Pending>, StoreError> {
+    let place = |message: OutboxMessage| {
+        let seq = pointers.get(&message.id).copied();
+        let seq =
+            seq.ok_or_else(|| StoreError::Unexpected(format!("no place for {}", message.id)))?;
+        Ok(Pending::new(seq, message))
     };
-    let numbered = !save.effects.transitions.is_empty() || !save.commands.is_empty();
-    let (pointers, _, _, _, _, _, _, _, _, unscheduled, _, _, ()) = futures::try_join!(
-        // What nobody waits for comes before the locks on users, who are shared with other batches.
-        insert_outbox_messages(client, &statements, &save),
-        lock_use(client, &statements, &save),
-        update_servers(client, &statements, &save),
-        // Before what is new: the guard judges statement by statement, and a batch may give to one what
-        // another gives back.
-        update_reservations(client, &statements, &save),
-        insert_reservations(client, &statements, &save),
-        update_reminded(client, &statements, &save),
-        // Under the locks of all that is written above.
-        execute(client, numbered, &statements.draw_block, &[]),
-        insert_history(client, &statements, &save),
-        insert_billing_entries(client, &statements, &save),
-        insert_timers(client, &statements, &save),
-        delete_timers,
-        insert_processed_commands(client, &statements, &save),
-        async {
-            crash_point!("saved");
-            Ok(client.batch_execute("commit").await?)
-        },
-    )?;
-    let announced = save
-        .announcements
-        .into_iter()
-        .filter_map(|announcement| {
-            let seq = pointers.get(&announcement.id)?;
-            Some(Pending::new(*seq, announcement))
-        })
-        .collect();
-    Ok(Saved { unscheduled, announced })
+    messages.into_iter().map(place).collect()
 }
 
 async fn insert_timers(
@@ -163,11 +145,11 @@ async fn insert_timers(
     statements: &Statements,
     save: &Save<'_>,
 ) -> Result<Vec<Timestamp>, StoreError> {
-    let wake_ups: Vec<Timestamp> = save.effects.wake_ups.iter().copied().collect();
-    if wake_ups.is_empty() {
+    let instants: Vec<Timestamp> = save.changes.timers.iter().copied().collect();
+    if instants.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = client.query(&statements.insert_timers, &[&save.partition, &wake_ups]).await?;
+    let rows = client.query(&statements.insert_timers, &[&save.partition, &instants]).await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
@@ -179,16 +161,16 @@ async fn lock_use(
     let changes_use = |t: &&Transition| {
         t.from.is_none() || t.from == Some(State::Held) || t.to == State::Cancelled
     };
-    let reservation = |t: &Transition| &save.world.reservations[&t.reservation];
+    let reservation = |t: &Transition| &save.snapshot.reservations[&t.reservation];
     let users: BTreeSet<&str> = save
-        .effects
+        .changes
         .transitions
         .iter()
         .filter(changes_use)
         .map(|transition| reservation(transition).user.as_str())
         .collect();
     let users: Vec<&str> = users.into_iter().collect();
-    execute(client, !users.is_empty(), &statements.lock_use, &[&users]).await
+    execute(client, !users.is_empty(), &statements.lock_use, [&users]).await
 }
 
 /// Remembers the partition of servers that did not have one.
@@ -197,15 +179,17 @@ async fn update_servers(
     statements: &Statements,
     save: &Save<'_>,
 ) -> Result<u64, StoreError> {
-    let accepted = save.effects.transitions.iter().filter(|transition| transition.from.is_none());
+    let accepted = save.changes.transitions.iter().filter(|transition| transition.from.is_none());
     let servers: BTreeSet<&str> = accepted
-        .filter_map(|t| save.world.servers.get(&save.world.reservations[&t.reservation].server))
+        .filter_map(|t| {
+            save.snapshot.servers.get(&save.snapshot.reservations[&t.reservation].server)
+        })
         .filter(|server| server.partition.is_none())
         .map(|server| server.id.as_str())
         .collect();
     let servers: Vec<&str> = servers.into_iter().collect();
     let statement = &statements.update_servers;
-    execute(client, !servers.is_empty(), statement, &[&save.partition, &servers]).await
+    execute(client, !servers.is_empty(), statement, [&save.partition, &servers]).await
 }
 
 async fn insert_reservations(
@@ -214,11 +198,11 @@ async fn insert_reservations(
     save: &Save<'_>,
 ) -> Result<u64, StoreError> {
     let new: Vec<&Reservation> = save
-        .effects
+        .changes
         .transitions
         .iter()
         .filter(|transition| transition.from.is_none())
-        .map(|transition| &save.world.reservations[&transition.reservation])
+        .map(|transition| &save.snapshot.reservations[&transition.reservation])
         .collect();
     let column =
         |f: fn(&Reservation) -> String| -> Vec<String> { new.iter().map(|r| f(r)).collect() };
@@ -228,7 +212,7 @@ async fn insert_reservations(
         client,
         !new.is_empty(),
         &statements.insert_reservations,
-        &[
+        [
             &new.iter().map(|r| r.id).collect::<Vec<Uuid>>(),
             &column(|r| r.terminal.to_string()),
             &column(|r| r.message_id.clone()),
@@ -261,19 +245,19 @@ async fn update_reservations(
     // reservation made by this very batch is inserted in its last state and not changed again.
     let mut seen = HashSet::new();
     let mut first: Vec<&Transition> = save
-        .effects
+        .changes
         .transitions
         .iter()
         .filter(|transition| seen.insert(transition.reservation))
         .filter(|transition| transition.from.is_some())
         .collect();
     first.sort_unstable_by_key(|transition| transition.reservation);
-    let now = |t: &&Transition| &save.world.reservations[&t.reservation];
+    let now = |t: &&Transition| &save.snapshot.reservations[&t.reservation];
     execute(
         client,
         !first.is_empty(),
         &statements.update_reservations,
-        &[
+        [
             &first.iter().map(|t| t.reservation).collect::<Vec<Uuid>>(),
             &first.iter().map(|t| t.from.map(|s| s.as_str())).collect::<Vec<_>>(),
             &first.iter().map(|t| now(t).state.as_str()).collect::<Vec<_>>(),
@@ -290,9 +274,9 @@ async fn update_reminded(
     statements: &Statements,
     save: &Save<'_>,
 ) -> Result<u64, StoreError> {
-    let reminded: Vec<Uuid> = save.effects.reminders.iter().copied().collect();
+    let reminded: Vec<Uuid> = save.changes.reminders.iter().copied().collect();
     let statement = &statements.update_reminded;
-    execute(client, !reminded.is_empty(), statement, &[&reminded, &save.world.now]).await
+    execute(client, !reminded.is_empty(), statement, [&reminded, &save.snapshot.now]).await
 }
 
 async fn insert_processed_commands(
@@ -300,13 +284,13 @@ async fn insert_processed_commands(
     statements: &Statements,
     save: &Save<'_>,
 ) -> Result<u64, StoreError> {
-    let rows = &save.commands;
+    let rows = save.commands;
     let places: Vec<i64> = rows.iter().map(|row| i64::from(row.order)).collect();
     execute(
         client,
         !rows.is_empty(),
         &statements.insert_processed_commands,
-        &[
+        [
             &rows.iter().map(|row| row.terminal.as_str()).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.message_id.as_str()).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.kind).collect::<Vec<_>>(),
@@ -317,7 +301,7 @@ async fn insert_processed_commands(
             &rows.iter().map(|row| row.server.as_deref()).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.reservation).collect::<Vec<_>>(),
             &places,
-            &save.world.now,
+            &save.snapshot.now,
         ],
     )
     .await
@@ -328,9 +312,9 @@ async fn insert_history(
     statements: &Statements,
     save: &Save<'_>,
 ) -> Result<u64, StoreError> {
-    let rows = &save.effects.transitions;
+    let rows = &save.changes.transitions;
     let places: Vec<i64> = rows.iter().map(|t| i64::from(t.order)).collect();
-    let reservation = |t: &Transition| &save.world.reservations[&t.reservation];
+    let reservation = |t: &Transition| &save.snapshot.reservations[&t.reservation];
     let by = |t: &Transition| match &t.cause {
         Cause::Terminal { .. } => ("terminal", "command"),
         Cause::Deadline { trigger, .. } => ("deadline", trigger.as_str()),
@@ -357,7 +341,7 @@ async fn insert_history(
         client,
         !rows.is_empty(),
         &statements.insert_history,
-        &[
+        [
             &places,
             &rows.iter().map(|t| t.reservation).collect::<Vec<_>>(),
             &rows.iter().map(|t| t.from.map(|s| s.as_str())).collect::<Vec<_>>(),
@@ -370,7 +354,7 @@ async fn insert_history(
             &rows.iter().map(lateness).collect::<Vec<_>>(),
             &rows.iter().map(|t| reservation(t).server.to_string()).collect::<Vec<_>>(),
             &rows.iter().map(Transition::note).collect::<Vec<_>>(),
-            &save.world.now,
+            &save.snapshot.now,
         ],
     )
     .await
@@ -384,18 +368,18 @@ async fn insert_billing_entries(
 ) -> Result<u64, StoreError> {
     let billed = |t: &&Transition| t.to == State::Confirmed || t.is_credit();
     let rows: Vec<(bool, &Reservation)> = save
-        .effects
+        .changes
         .transitions
         .iter()
         .filter(billed)
-        .map(|t| (t.is_credit(), &save.world.reservations[&t.reservation]))
+        .map(|t| (t.is_credit(), &save.snapshot.reservations[&t.reservation]))
         .collect();
     let id = |credit: bool, r: &Reservation| if credit { credit_id(r.id) } else { charge_id(r.id) };
     execute(
         client,
         !rows.is_empty(),
         &statements.insert_billing_entries,
-        &[
+        [
             &rows.iter().map(|(credit, r)| id(*credit, r)).collect::<Vec<_>>(),
             &rows.iter().map(|(credit, r)| credit.then(|| charge_id(r.id))).collect::<Vec<_>>(),
             &rows.iter().map(|(_, r)| r.id).collect::<Vec<_>>(),
@@ -404,7 +388,7 @@ async fn insert_billing_entries(
             &rows.iter().map(|(_, r)| r.interval.seconds()).collect::<Vec<_>>(),
             &rows.iter().map(|(_, r)| r.price_minor).collect::<Vec<_>>(),
             &rows.iter().map(|(_, r)| r.currency.as_str()).collect::<Vec<_>>(),
-            &save.world.now,
+            &save.snapshot.now,
         ],
     )
     .await
@@ -416,11 +400,11 @@ async fn insert_outbox_messages(
     statements: &Statements,
     save: &Save<'_>,
 ) -> Result<HashMap<Uuid, i64>, StoreError> {
-    let rows = &save.announcements;
+    let rows = &save.messages;
     if rows.is_empty() {
         return Ok(HashMap::new());
     }
-    let grace = if save.partition == NO_PARTITION { 0.0 } else { GRACE_SECONDS };
+    let grace = if save.partition.is_none() { 0.0 } else { GRACE_SECONDS };
     let pointers = client
         .query(
             &statements.insert_outbox_messages,
@@ -431,7 +415,7 @@ async fn insert_outbox_messages(
                 &rows.iter().map(|row| row.routing_key.as_str()).collect::<Vec<_>>(),
                 &rows.iter().map(|row| row.must_route).collect::<Vec<_>>(),
                 &rows.iter().map(|row| row.body.as_str()).collect::<Vec<_>>(),
-                &save.world.now,
+                &save.snapshot.now,
                 &grace,
             ],
         )

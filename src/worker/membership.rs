@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::{Context, backoff};
+use super::backoff;
+use super::context::Context;
 use crate::store::error::StoreError;
 use crate::store::membership::{self, DEAD_AFTER_SECONDS, Member};
-use crate::store::{cancellation, pool};
+use crate::store::{outbox, pool};
 
 /// Time between two heartbeats; three fit into the time after which a silent worker counts as dead.
 const BEAT_INTERVAL: Duration = Duration::from_millis(1_500);
@@ -104,8 +105,8 @@ async fn connect(context: &Arc<Context>, notified: Arc<Notify>) -> Result<Client
         let mut messages = futures::stream::poll_fn(move |cx| connection.poll_message(cx));
         while let Some(Ok(message)) = messages.next().await {
             match message {
-                AsyncMessage::Notification(about) if about.channel() == cancellation::CHANNEL => {
-                    context.announced.notify_one();
+                AsyncMessage::Notification(about) if about.channel() == outbox::CHANNEL => {
+                    context.outbox_notified.notify_one();
                 }
                 AsyncMessage::Notification(_) => notified.notify_one(),
                 _ => {}
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn every_partition_has_exactly_one_owner() {
-        let workers: Vec<Uuid> = (0..5).map(|_| Uuid::now_v7()).collect();
+        let workers: Vec<Uuid> = (0..5).map(Uuid::from_u128).collect();
         for n in 1..=workers.len() {
             let live = &workers[..n];
             let mut all: Vec<i32> = live.iter().flat_map(|me| owned(4, live, *me)).collect();

@@ -11,25 +11,25 @@ use std::time::Instant;
 use tracing::warn;
 
 use crate::domain::id::TerminalId;
-use crate::domain::snapshot::{Action, Command};
+use crate::domain::input::{Action, Command};
 
 /// How many seconds' worth may come at once.
 const BURST_SECONDS: f64 = 2.0;
 
-/// How much more it takes to be refused a reconfirmation or a withdrawal. They have a deadline, are
-/// few as long as holds are, and are counted apart, so that nothing else a terminal sends can cost
-/// it a reservation.
+/// How many times the limit reconfirmations and withdrawals have. They have a deadline, are few as long
+/// as holds are, and are counted apart, so that nothing else a terminal sends can cost it a
+/// reservation.
 const URGENT_FACTOR: f64 = 10.0;
 
-/// Terminals that are remembered before those that have been quiet are forgotten.
+/// Terminals that are counted before those that have been quiet are dropped.
 const REMEMBERED: usize = 1_024;
 
-/// What was sent and has not been forgiven yet.
+/// What was sent and does not fit into the rate yet.
 struct Bucket {
     ordinary: f64,
     urgent: f64,
     at: Instant,
-    shedding: bool,
+    limited: bool,
 }
 
 impl Bucket {
@@ -53,8 +53,8 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// Whether a command is to be refused. `rate` is the most per second.
-    pub fn sheds(&mut self, command: &Command, rate: u32, now: Instant) -> bool {
+    /// Whether a command exceeds `rate` per second. If not, it is counted.
+    pub fn exceeds(&mut self, command: &Command, rate: u32, now: Instant) -> bool {
         let rate = f64::from(rate);
         if self.buckets.len() >= self.look_again_at.max(REMEMBERED) {
             self.forget(rate, now);
@@ -63,11 +63,11 @@ impl RateLimit {
             ordinary: 0.0,
             urgent: 0.0,
             at: now,
-            shedding: false,
+            limited: false,
         });
         bucket.drain(rate, now);
         if bucket.is_empty() {
-            bucket.shedding = false;
+            bucket.limited = false;
         }
         let (level, factor) = match command.action {
             Action::Reconfirm(_) | Action::Withdraw(_) => (&mut bucket.urgent, URGENT_FACTOR),
@@ -77,9 +77,12 @@ impl RateLimit {
             *level += 1.0;
             return false;
         }
-        if !bucket.shedding {
-            bucket.shedding = true;
-            warn!(terminal = command.terminal.as_str(), "sends too much; some of it is refused");
+        if !bucket.limited {
+            bucket.limited = true;
+            warn!(
+                terminal = command.terminal.as_str(),
+                "rate limit exceeded; some commands are refused"
+            );
         }
         true
     }
@@ -112,39 +115,39 @@ mod tests {
     }
 
     /// How many of so many are let through.
-    fn through(shedding: &mut RateLimit, command: &Command, rate: u32, now: Instant) -> usize {
-        (0..1_000).filter(|_| !shedding.sheds(command, rate, now)).count()
+    fn through(limit: &mut RateLimit, command: &Command, rate: u32, now: Instant) -> usize {
+        (0..1_000).filter(|_| !limit.exceeds(command, rate, now)).count()
     }
 
     #[test]
     fn each_terminal_has_its_share_and_gets_it_again() {
-        let (mut shedding, start) = (RateLimit::default(), Instant::now());
+        let (mut limit, start) = (RateLimit::default(), Instant::now());
         let [show, other] = ["t-1", "t-2"].map(|id| command(id, Action::Show(Uuid::nil())));
-        assert_eq!(through(&mut shedding, &show, 10, start), 20);
-        assert_eq!(through(&mut shedding, &other, 10, start), 20);
+        assert_eq!(through(&mut limit, &show, 10, start), 20);
+        assert_eq!(through(&mut limit, &other, 10, start), 20);
         let later = start + Duration::from_millis(500);
-        assert_eq!(through(&mut shedding, &show, 10, later), 5);
+        assert_eq!(through(&mut limit, &show, 10, later), 5);
         let much_later = start + Duration::from_secs(60);
-        assert_eq!(through(&mut shedding, &show, 10, much_later), 20);
+        assert_eq!(through(&mut limit, &show, 10, much_later), 20);
     }
 
     #[test]
     fn what_has_a_deadline_is_counted_apart() {
-        let (mut shedding, now) = (RateLimit::default(), Instant::now());
+        let (mut limit, now) = (RateLimit::default(), Instant::now());
         let reconfirm = command("t-1", Action::Reconfirm(Uuid::nil()));
         let withdraw = command("t-1", Action::Withdraw(Uuid::nil()));
-        assert_eq!(through(&mut shedding, &command("t-1", Action::Show(Uuid::nil())), 1, now), 2);
-        assert_eq!(through(&mut shedding, &reconfirm, 1, now), 20);
-        assert_eq!(through(&mut shedding, &withdraw, 1, now), 0);
+        assert_eq!(through(&mut limit, &command("t-1", Action::Show(Uuid::nil())), 1, now), 2);
+        assert_eq!(through(&mut limit, &reconfirm, 1, now), 20);
+        assert_eq!(through(&mut limit, &withdraw, 1, now), 0);
     }
 
     #[test]
     fn who_has_been_quiet_is_forgotten() {
-        let (mut shedding, start) = (RateLimit::default(), Instant::now());
+        let (mut limit, start) = (RateLimit::default(), Instant::now());
         for n in 0..10_000_u64 {
             let show = command(&format!("t-{n}"), Action::Show(Uuid::nil()));
-            assert!(!shedding.sheds(&show, 10, start + Duration::from_millis(n)));
-            assert!(shedding.buckets.len() <= REMEMBERED);
+            assert!(!limit.exceeds(&show, 10, start + Duration::from_millis(n)));
+            assert!(limit.buckets.len() <= REMEMBERED);
         }
     }
 }

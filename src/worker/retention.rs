@@ -7,7 +7,7 @@ use rand::Rng;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::Context;
+use super::context::Context;
 use crate::store::retention::{self, Step};
 
 /// Time between two looks, over one replica; others find the work done.

@@ -3,12 +3,27 @@
 use crate::broker::delay;
 use crate::broker::publisher::Outgoing;
 use crate::domain::deadline::next_hop;
+use crate::domain::input::{Trigger, WakeUp};
 use crate::domain::interval::Timestamp;
-use crate::domain::snapshot::{Trigger, WakeUp};
 use crate::message::envelope::WAKE_UP_TYPE;
 use crate::message::{deterministic_id, wake_up};
 
-use super::Context;
+use super::context::Context;
+
+/// A wake-up to send and, once the broker has taken it, to mark as scheduled.
+pub struct ScheduledWakeUp {
+    /// What it wakes up for, and until when it is scheduled.
+    pub wake_up: WakeUp,
+    /// It as a message.
+    pub message: Outgoing,
+}
+
+impl ScheduledWakeUp {
+    /// The instant and the end of its hop, and the message.
+    pub fn into_parts(self) -> ((Timestamp, Timestamp), Outgoing) {
+        ((self.wake_up.due_at, self.wake_up.scheduled_until), self.message)
+    }
+}
 
 /// A wake-up on the next hop of its way to `due_at`, as of the database's clock `now`.
 pub fn hop(
@@ -16,12 +31,12 @@ pub fn hop(
     partition: i32,
     due_at: Timestamp,
     now: Timestamp,
-) -> (WakeUp, Outgoing) {
+) -> ScheduledWakeUp {
     let levels = context.shape.delay_levels;
     let hop = next_hop(now, due_at, delay::longest(levels));
     let wake_up =
         WakeUp { due_at, scheduled_until: hop.scheduled_until, trigger: Trigger::Message };
-    (wake_up, message(context, partition, &wake_up, hop.units))
+    ScheduledWakeUp { wake_up, message: message(context, partition, &wake_up, hop.units) }
 }
 
 /// A wake-up for a passed instant, straight to the tail of its partition.

@@ -4,15 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::Connection;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Context, backoff, pipeline, relay, retention, sweep};
-use crate::broker::{BrokerError, bounded, ring, topology};
+use super::connections::Connections;
+use super::context::Context;
+use super::{backoff, partition, relay, retention, sweep};
+use crate::broker::{BrokerError, ring, topology};
 
 /// How often a silently lost connection is looked for.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
@@ -29,38 +30,6 @@ pub enum SessionError {
     /// A connection is gone.
     #[error("the connection to the broker is lost")]
     ConnectionLost,
-}
-
-/// A blocked connection writes nothing, acknowledgements included: consuming and publishing each
-/// have their own.
-pub struct Connections {
-    /// For consuming and acknowledging.
-    pub consume: Connection,
-    /// For publishing.
-    pub publish: Connection,
-}
-
-impl Connections {
-    async fn open(context: &Context) -> Result<Self, BrokerError> {
-        let broker = &context.settings.broker;
-        let name = |purpose: &str| format!("holdfast {} {purpose}", context.id);
-        let consume = broker.connect_for_commands(&name("consume")).await?;
-        let publish = broker.connect_to_publish(&name("publish")).await?;
-        Ok(Self { consume, publish })
-    }
-
-    fn alive(&self) -> bool {
-        self.consume.status().connected() && self.publish.status().connected()
-    }
-
-    async fn close(&self) {
-        for connection in [&self.consume, &self.publish] {
-            let closed = bounded("closing", connection.close(200, "done".into())).await;
-            if let Err(error) = closed {
-                warn!(%error, "a connection was not closed in order");
-            }
-        }
-    }
 }
 
 /// Runs until told to stop (then drained, `Ok`) or until the session breaks.
@@ -177,18 +146,18 @@ impl Partitions {
 async fn keep_consuming(
     context: Arc<Context>,
     connections: Arc<Connections>,
-    partition: i32,
+    number: i32,
     stop: CancellationToken,
 ) -> i32 {
     let mut failures = 0;
     while !stop.is_cancelled() {
-        info!(partition, "consuming");
-        let run = pipeline::run(context.clone(), connections.clone(), partition, stop.clone());
+        info!(partition = number, "consuming");
+        let run = partition::run(context.clone(), connections.clone(), number, stop.clone());
         match run.await {
-            Ok(()) => info!(partition, "let go"),
+            Ok(()) => info!(partition = number, "let go"),
             Err(error) => {
                 failures += 1;
-                warn!(partition, %error, failures, "pipeline ended");
+                warn!(partition = number, %error, failures, "pipeline ended");
             }
         }
         if !connections.alive() {
@@ -199,5 +168,5 @@ async fn keep_consuming(
             () = tokio::time::sleep(backoff::full_jitter(failures)) => {}
         }
     }
-    partition
+    number
 }

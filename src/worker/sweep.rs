@@ -10,11 +10,13 @@ use rand::Rng;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::session::Connections;
-use super::{Context, schedule};
+use super::connections::Connections;
+use super::context::Context;
+use super::schedule;
 use crate::broker::BrokerError;
-use crate::broker::publisher::{Fate, Publisher};
-use crate::domain::snapshot::Trigger;
+use crate::broker::publisher::{Fate, Outgoing, Publisher};
+use crate::domain::input::Trigger;
+use crate::domain::interval::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::timers::{self, Swept};
 
@@ -57,27 +59,30 @@ async fn sweep(context: &Context, connections: &Connections) -> Result<(), Sweep
     let Some(now) = now else {
         return Ok(());
     };
-    let mut messages = Vec::new();
-    for (partition, due_at) in &overdue {
-        messages.push(schedule::to_tail(context, *partition, *due_at, now, Trigger::Sweep));
-    }
-    let mut hops = Vec::new();
-    if context.settings.ladder {
-        for (partition, due_at) in &unscheduled {
-            let (wake_up, message) = schedule::hop(context, *partition, *due_at, now);
-            hops.push((*partition, wake_up));
-            messages.push(message);
-        }
-    }
-    if messages.is_empty() {
+    let tail = |(partition, due_at): &(i32, Timestamp)| {
+        schedule::to_tail(context, *partition, *due_at, now, Trigger::Sweep)
+    };
+    let messages: Vec<Outgoing> = overdue.iter().map(tail).collect();
+    // Those of the ladder after those that are late already.
+    let unscheduled = if context.settings.ladder { unscheduled } else { Vec::new() };
+    let (hops, scheduled): (Vec<_>, Vec<Outgoing>) = unscheduled
+        .into_iter()
+        .map(|(partition, due_at)| {
+            let hop = schedule::hop(context, partition, due_at, now);
+            let (hop, message) = hop.into_parts();
+            ((partition, hop), message)
+        })
+        .unzip();
+    if messages.is_empty() && scheduled.is_empty() {
         return Ok(());
     }
-    info!(overdue = overdue.len(), unscheduled = hops.len(), "sweep sends wake-ups");
-    let fates = Publisher::open(&connections.publish).await?.publish(&messages).await?;
-    for ((partition, wake_up), fate) in hops.iter().zip(&fates[overdue.len()..]) {
-        if *fate == Fate::Routed {
-            let armed = [(wake_up.due_at, wake_up.scheduled_until)];
-            timers::mark_scheduled(&context.pool, *partition, &armed).await?;
+    info!(overdue = messages.len(), unscheduled = scheduled.len(), "sweep sends wake-ups");
+    let mut publisher = Publisher::open(&connections.publish).await?;
+    publisher.publish(&messages).await?;
+    let fates = publisher.publish(&scheduled).await?;
+    for ((partition, hop), fate) in hops.into_iter().zip(fates) {
+        if fate == Fate::Routed {
+            timers::mark_scheduled(&context.pool, partition, &[hop]).await?;
         }
     }
     Ok(())

@@ -13,8 +13,8 @@ mod settlements;
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use deadpool_postgres::Pool;
 use holdfast::domain::id::{ServerId, TerminalId};
+use holdfast::domain::input::{Action, Command, Input, Trigger, WakeUp};
 use holdfast::domain::interval::Interval;
-use holdfast::domain::snapshot::{Action, Command, Step, Trigger, WakeUp};
 use holdfast::message::answer::Answer;
 use holdfast::message::deterministic_id;
 use holdfast::store::error::StoreError;
@@ -52,13 +52,13 @@ impl Arena {
     }
 
     /// Decides one batch per session, in the present order. Nothing may be violated afterwards.
-    async fn race(&mut self, batches: Vec<(i32, Vec<Step>)>) -> Vec<Decided> {
+    async fn race(&mut self, batches: Vec<(i32, Vec<Input>)>) -> Vec<Decided> {
         let outcomes = self.race_unchecked(batches).await;
         self.assert_sound().await;
         outcomes
     }
 
-    async fn race_unchecked(&mut self, batches: Vec<(i32, Vec<Step>)>) -> Vec<Decided> {
+    async fn race_unchecked(&mut self, batches: Vec<(i32, Vec<Input>)>) -> Vec<Decided> {
         // A new connection asks the server something first, which is no part of any order.
         for (gate, pool) in self.race.gates.iter().zip(&self.pools) {
             gate.set_open(true);
@@ -72,7 +72,7 @@ impl Arena {
     }
 
     /// Decides a batch with nobody in the way, and returns its answers.
-    async fn alone(&self, partition: i32, steps: &[Step]) -> Vec<Answer> {
+    async fn alone(&self, partition: i32, steps: &[Input]) -> Vec<Answer> {
         answers(&decide(&self.direct, partition, steps).await)
     }
 
@@ -95,7 +95,7 @@ fn open(url: &str) -> Pool {
     pool::open(pool::settings(url).expect("a URL"), 1)
 }
 
-async fn decide(pool: &Pool, partition: i32, steps: &[Step]) -> Decided {
+async fn decide(pool: &Pool, partition: i32, steps: &[Input]) -> Decided {
     let committed = batch::run(pool, partition, steps, |decided| render(decided, steps)).await?;
     Ok(committed.rendered)
 }
@@ -137,15 +137,15 @@ fn command(
     message_id: &str,
     server: Option<&ServerId>,
     action: Action,
-) -> Step {
+) -> Input {
     let mut digest = [0; 32];
     digest[..16].copy_from_slice(deterministic_id(message_id).as_bytes());
     let (terminal, server) = (terminal.clone(), server.cloned());
-    Step::Command(Command { terminal, message_id: message_id.to_owned(), digest, server, action })
+    Input::Command(Command { terminal, message_id: message_id.to_owned(), digest, server, action })
 }
 
 /// A request for the hour `hour` of [`day`]. Like decoding, it draws another candidate each time.
-fn request(terminal: &TerminalId, message_id: &str, server: &ServerId, hour: i64) -> Step {
+fn request(terminal: &TerminalId, message_id: &str, server: &ServerId, hour: i64) -> Input {
     let start = day() + TimeDelta::hours(hour);
     let interval = Interval::new(start, start + TimeDelta::hours(1)).expect("an hour");
     let candidate = Uuid::now_v7();
@@ -153,8 +153,8 @@ fn request(terminal: &TerminalId, message_id: &str, server: &ServerId, hour: i64
 }
 
 /// The wake-up of an instant.
-fn wake_up(due_at: DateTime<Utc>) -> Step {
-    Step::WakeUp(WakeUp { due_at, scheduled_until: due_at, trigger: Trigger::Message })
+fn wake_up(due_at: DateTime<Utc>) -> Input {
+    Input::WakeUp(WakeUp { due_at, scheduled_until: due_at, trigger: Trigger::Message })
 }
 
 /// The tenth of the month after next: within every horizon and far from the ends of its period.

@@ -31,7 +31,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use holdfast::domain::decide::decide;
-use holdfast::domain::snapshot::{Action, Step};
+use holdfast::domain::input::{Action, Input};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -121,7 +121,7 @@ fn one_batch(
     rng: &mut StdRng,
     truth: &mut Truth,
     auditor: &mut Auditor,
-    steps: &[Step],
+    steps: &[Input],
     tally: &mut Tally,
 ) -> Result<(), String> {
     let (mut world, left) = load::load(truth, steps, rng);
@@ -150,20 +150,20 @@ fn remember(truth: &mut Truth, batch: u64) {
 }
 
 /// The batch and what it is about, a line each; reservations as the model has them afterwards.
-fn dump(truth: &Truth, steps: &[Step]) -> String {
+fn dump(truth: &Truth, steps: &[Input]) -> String {
     let mut lines = vec![format!("now {}, tick {} s", instant(truth.now), truth.tick / SECOND)];
     lines.extend(truth.people.iter().map(|person| format!("{person:?}")));
     lines.extend(truth.houses.iter().map(|house| format!("{house:?}")));
     lines.extend(steps.iter().enumerate().map(|(index, step)| match step {
-        Step::WakeUp(_) | Step::Cancel(_) => format!("{index}: {step:?}"),
-        Step::Command(c) => {
+        Input::WakeUp(_) | Input::Cancel(_) => format!("{index}: {step:?}"),
+        Input::Command(c) => {
             let line = format!("{index}: {} {} to {:?}", c.terminal, c.message_id, c.server);
             let digest = u64::from_le_bytes(c.digest[..8].try_into().expect("eight bytes"));
             format!("{line} digest {digest} {:?}", c.action)
         }
     }));
     for step in steps {
-        if let Step::Command(c) = step
+        if let Input::Command(c) = step
             && let Action::Reconfirm(id) | Action::Withdraw(id) | Action::Show(id) = c.action
             && let Some(row) = truth.row(id)
         {

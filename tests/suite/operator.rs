@@ -1,7 +1,7 @@
 //! Cancelling by an operator (R14): in every state, once, with a credit for what was billed.
 
 use holdfast::broker::topology::BILLING_QUEUE;
-use holdfast::domain::snapshot::Cancellation;
+use holdfast::domain::input::Cancellation;
 use holdfast::message::answer::{Answer, Notice};
 use holdfast::message::event::{self, CloudEvent, CreditedData};
 use holdfast::store::{cancellation, pool};

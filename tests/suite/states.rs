@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use holdfast::domain::input::Trigger;
 use holdfast::domain::reservation::{CancelReason, State};
-use holdfast::domain::snapshot::Trigger;
 
 use crate::support::database::Database;
 

@@ -1,6 +1,6 @@
 //! The same message id in two sessions at once (P2): a partition's former owner and its new one.
 
-use holdfast::domain::snapshot::{Action, Step};
+use holdfast::domain::input::{Action, Input};
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ struct Tally {
 
 impl Tally {
     /// Asserts that both sessions end up with the same bytes, however they came by them.
-    async fn check(&mut self, arena: &Arena, outcomes: Vec<Decided>, steps: &[Step]) {
+    async fn check(&mut self, arena: &Arena, outcomes: Vec<Decided>, steps: &[Input]) {
         let mut bodies: Vec<Vec<String>> = Vec::new();
         for outcome in outcomes {
             let outcome = match outcome {
@@ -96,7 +96,7 @@ async fn one_id_for_two_requests_is_decided_for_one() {
         let server = arena.database.server(&server, 2, 0).await;
         let ann = arena.database.user(&ann, None).await;
         let mut other = request(&ann, "m", &server, 20);
-        if let Step::Command(command) = &mut other {
+        if let Input::Command(command) = &mut other {
             command.digest = [9; 32];
         }
         let batches = vec![(0, vec![request(&ann, "m", &server, 10)]), (0, vec![other])];

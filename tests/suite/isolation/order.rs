@@ -4,7 +4,7 @@
 //! its locks. A second batch then wants the outer two, named the other way round. With one order
 //! for everybody it waits behind the first; with any other each holds what the other one wants.
 
-use holdfast::domain::snapshot::{Action, Step};
+use holdfast::domain::input::{Action, Input};
 use holdfast::message::answer::Answer;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
@@ -37,7 +37,7 @@ async fn halfway<T: Send + 'static>(arena: &Arena, hold: &str, jobs: [Job<T>; 2]
     results
 }
 
-fn batch(arena: &Arena, partition: i32, steps: Vec<Step>) -> Job<super::Decided> {
+fn batch(arena: &Arena, partition: i32, steps: Vec<Input>) -> Job<super::Decided> {
     let pool = open(&arena.database.url);
     Box::pin(async move { decide(&pool, partition, &steps).await })
 }
@@ -124,8 +124,8 @@ async fn message_ids_are_claimed_in_one_order() {
         withdrawals.push(command(&terminal, "m", Some(&server), withdraw));
     }
     let [a, c, e] = &withdrawals[..] else { unreachable!() };
-    let first = [e, c, a].map(Step::clone).to_vec();
-    let second = [a, e].map(Step::clone).to_vec();
+    let first = [e, c, a].map(Input::clone).to_vec();
+    let second = [a, e].map(Input::clone).to_vec();
     let hold = "insert into processed_commands values
         ('c-t', 'm', 'request', '', 'accepted', 'reservation.accepted', '{}', null, null, 1, now())";
     let jobs = [batch(&arena, 0, first), batch(&arena, 0, second)];

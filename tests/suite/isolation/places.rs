@@ -1,7 +1,7 @@
 //! Races for the last place of a server and for the last hour of a quota (P1).
 
 use holdfast::domain::id::ServerId;
-use holdfast::domain::snapshot::Action;
+use holdfast::domain::input::Action;
 use holdfast::message::answer::Answer;
 use holdfast::store::registry;
 

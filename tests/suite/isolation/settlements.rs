@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use holdfast::domain::id::{ServerId, TerminalId};
-use holdfast::domain::snapshot::Action;
+use holdfast::domain::input::Action;
 use holdfast::message::answer::Answer;
 use holdfast::store::load::SETTLE_MAX;
 use uuid::Uuid;
@@ -65,11 +65,11 @@ impl Due {
         arena.database.accepts(&holds).await;
     }
 
-    fn reconfirm(&self) -> super::Step {
+    fn reconfirm(&self) -> super::Input {
         command(&self.terminal, "reconfirm", Some(&self.server), Action::Reconfirm(self.id))
     }
 
-    fn withdraw(&self) -> super::Step {
+    fn withdraw(&self) -> super::Input {
         command(&self.terminal, "withdraw", Some(&self.server), Action::Withdraw(self.id))
     }
 

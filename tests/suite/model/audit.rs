@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use holdfast::domain::outcome::{Cause, Changes};
 use holdfast::domain::reservation::State;
-use holdfast::domain::snapshot::{Cause, Changes};
 use uuid::Uuid;
 
 use super::heard::same;

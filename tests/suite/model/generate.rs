@@ -1,7 +1,7 @@
 //! Invents batches: small scenes around the places where rules meet.
 
 use holdfast::domain::id::{ServerId, TerminalId};
-use holdfast::domain::snapshot::{Action, Command, Digest, Step};
+use holdfast::domain::input::{Action, Command, Digest, Input};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -19,13 +19,13 @@ pub struct Inventor {
 }
 
 impl Inventor {
-    pub fn batch(&mut self, rng: &mut StdRng, truth: &Truth) -> Vec<Step> {
+    pub fn batch(&mut self, rng: &mut StdRng, truth: &Truth) -> Vec<Input> {
         let mut steps = Vec::new();
         for _ in 0..rng.random_range(1..=8) {
             self.scene(rng, truth, &mut steps);
         }
         for step in &steps {
-            if let Step::Command(command) = step {
+            if let Input::Command(command) = step {
                 self.sent.push(command.clone());
             }
         }
@@ -34,7 +34,7 @@ impl Inventor {
         steps
     }
 
-    fn scene(&mut self, rng: &mut StdRng, truth: &Truth, steps: &mut Vec<Step>) {
+    fn scene(&mut self, rng: &mut StdRng, truth: &Truth, steps: &mut Vec<Input>) {
         match rng.random_range(0..100) {
             0..42 => {
                 let request = self.request(rng, truth);
@@ -51,7 +51,7 @@ impl Inventor {
         }
     }
 
-    fn request(&mut self, rng: &mut StdRng, truth: &Truth) -> Step {
+    fn request(&mut self, rng: &mut StdRng, truth: &Truth) -> Input {
         let desk = any_desk(rng, truth);
         let house = truth.houses.choose(rng).expect("there are some");
         let server = match rng.random_range(0..100) {
@@ -61,11 +61,11 @@ impl Inventor {
         };
         let span = times::wanted(rng, truth, house);
         let action = Action::Request { candidate: self.uuid(), interval: interval(span) };
-        Step::Command(self.command(desk, server, action))
+        Input::Command(self.command(desk, server, action))
     }
 
     /// A command about one reservation, mostly by its own user and along the right way.
-    fn about(&mut self, rng: &mut StdRng, truth: &Truth, target: &Target) -> Step {
+    fn about(&mut self, rng: &mut StdRng, truth: &Truth, target: &Target) -> Input {
         let action = match rng.random_range(0..100) {
             0..60 => Action::Reconfirm(target.id),
             60..82 => Action::Withdraw(target.id),
@@ -83,18 +83,18 @@ impl Inventor {
             2..6 => truth.houses.choose(rng).map(|house| house.id.clone()),
             _ => target.server.clone(),
         };
-        Step::Command(self.command(desk, server, action))
+        Input::Command(self.command(desk, server, action))
     }
 
     /// A wake-up, with commands about the same reservations right before and behind it.
-    fn around_a_deadline(&mut self, rng: &mut StdRng, truth: &Truth, steps: &mut Vec<Step>) {
+    fn around_a_deadline(&mut self, rng: &mut StdRng, truth: &Truth, steps: &mut Vec<Input>) {
         let unsettled: Vec<&Row> = truth.rows.iter().filter(|row| row.unsettled()).collect();
         let overdue: Vec<&Row> =
             unsettled.iter().copied().filter(|row| row.deadline <= truth.now).collect();
         let row = if rng.random_bool(0.9) { overdue.choose(rng) } else { unsettled.choose(rng) };
         let Some(row) = row else {
             if rng.random_bool(0.1) {
-                steps.push(Step::WakeUp(wake_up(rng, truth, truth.now)));
+                steps.push(Input::WakeUp(wake_up(rng, truth, truth.now)));
             }
             return;
         };
@@ -105,16 +105,16 @@ impl Inventor {
                 steps.push(step);
             }
             if before {
-                steps.push(Step::WakeUp(wake_up(rng, truth, row.deadline)));
+                steps.push(Input::WakeUp(wake_up(rng, truth, row.deadline)));
             }
         }
     }
 
     /// Something that was sent before, under the same message id: as it was, or something else.
-    fn again(&mut self, rng: &mut StdRng, truth: &Truth, steps: &mut Vec<Step>) {
+    fn again(&mut self, rng: &mut StdRng, truth: &Truth, steps: &mut Vec<Input>) {
         let mut candidates: Vec<&Command> = self.sent.iter().collect();
         for step in steps.iter() {
-            if let Step::Command(command) = step {
+            if let Input::Command(command) = step {
                 candidates.extend([command; 6]);
             }
         }
@@ -134,11 +134,11 @@ impl Inventor {
             // Another terminal has ids of its own.
             _ => command.terminal = any_desk(rng, truth),
         }
-        steps.push(Step::Command(command));
+        steps.push(Input::Command(command));
     }
 
     /// Withdraws a reservation and asks for the same time again.
-    fn free_and_take(&mut self, rng: &mut StdRng, truth: &Truth, steps: &mut Vec<Step>) {
+    fn free_and_take(&mut self, rng: &mut StdRng, truth: &Truth, steps: &mut Vec<Input>) {
         let unsettled: Vec<&Row> = truth.rows.iter().filter(|row| row.unsettled()).collect();
         let Some(row) = unsettled.choose(rng) else {
             return;
@@ -150,8 +150,8 @@ impl Inventor {
             Action::Request { candidate: self.uuid(), interval: interval((row.start, row.end)) };
         let desk = if rng.random_bool(0.5) { row.terminal.clone() } else { any_desk(rng, truth) };
         let request = self.command(desk, server, request);
-        steps.push(Step::Command(withdraw));
-        steps.push(Step::Command(request));
+        steps.push(Input::Command(withdraw));
+        steps.push(Input::Command(request));
     }
 
     fn command(

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 
+use holdfast::domain::outcome::{
+    Cause, Changes, Decision, Outcome, Refusal, Transition, WakeUpOutcome,
+};
 use holdfast::domain::quota::Receipt;
 use holdfast::domain::reservation::Reservation;
-use holdfast::domain::snapshot::{
-    Cause, Changes, Decision, Outcome, Refusal, Snapshot, Transition, WakeUpOutcome,
-};
+use holdfast::domain::snapshot::Snapshot;
 
 use super::said::{Answer, Expected, Line, Move, Said};
 use super::truth::{Row, Truth, micros};

@@ -4,12 +4,11 @@
 use std::collections::{HashMap, HashSet};
 
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
+use holdfast::domain::input::{Action, Command, Input};
 use holdfast::domain::quota::{PeriodUse, QuotaLedger};
 use holdfast::domain::reservation::Reservation;
 use holdfast::domain::server::Server;
-use holdfast::domain::snapshot::{
-    Action, Booked, Command, HoldUse, Known, Snapshot, Step, Stored, Terminal,
-};
+use holdfast::domain::snapshot::{Booked, HoldUse, Known, Snapshot, Stored, Terminal};
 use rand::Rng;
 use rand::rngs::StdRng;
 use uuid::Uuid;
@@ -19,7 +18,7 @@ use super::sums;
 use super::truth::{House, Row, Span, Truth, instant, interval, micros};
 
 /// The world for a batch, and the due reservations that did not fit into its slice.
-pub fn load(truth: &Truth, steps: &[Step], rng: &mut StdRng) -> (Snapshot, Vec<Uuid>) {
+pub fn load(truth: &Truth, steps: &[Input], rng: &mut StdRng) -> (Snapshot, Vec<Uuid>) {
     let slice = if rng.random_bool(0.3) { rng.random_range(1..=3) } else { usize::MAX };
     let loader = Loader { truth, steps, everything: rng.random_bool(0.2) };
     loader.world(slice)
@@ -27,7 +26,7 @@ pub fn load(truth: &Truth, steps: &[Step], rng: &mut StdRng) -> (Snapshot, Vec<U
 
 struct Loader<'a> {
     truth: &'a Truth,
-    steps: &'a [Step],
+    steps: &'a [Input],
     /// Load also what the batch does not need.
     everything: bool,
 }
@@ -58,8 +57,8 @@ impl<'a> Loader<'a> {
 
     fn commands(&self) -> impl Iterator<Item = &'a Command> {
         self.steps.iter().filter_map(|step| match step {
-            Step::Command(command) => Some(command),
-            Step::WakeUp(_) | Step::Cancel(_) => None,
+            Input::Command(command) => Some(command),
+            Input::WakeUp(_) | Input::Cancel(_) => None,
         })
     }
 
@@ -82,8 +81,8 @@ impl<'a> Loader<'a> {
 
     /// Due at or before the batch's latest due wake-up, in order of deadline.
     fn due(&self) -> Vec<&'a Row> {
-        let due = |step: &Step| match step {
-            Step::WakeUp(w)
+        let due = |step: &Input| match step {
+            Input::WakeUp(w)
                 if w.due_at <= instant(self.truth.now) && w.scheduled_until >= w.due_at =>
             {
                 Some(micros(w.due_at))

@@ -1,6 +1,6 @@
 //! Whether a request is accepted, one question after the other.
 
-use holdfast::domain::snapshot::Command;
+use holdfast::domain::input::Command;
 use uuid::Uuid;
 
 use super::said::{Answer, Answered, Line};

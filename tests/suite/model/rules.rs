@@ -1,6 +1,6 @@
 //! The rules once more, written as naively as they can be read.
 
-use holdfast::domain::snapshot::{Action, Command, Step, Trigger, WakeUp};
+use holdfast::domain::input::{Action, Command, Input, Trigger, WakeUp};
 use uuid::Uuid;
 
 use super::said::{Answer, Answered, Expected, Said};
@@ -9,13 +9,15 @@ use super::truth::{Desk, Memo, Row, Truth, micros};
 
 impl Truth {
     /// Judges a batch. `left` are the due reservations that did not fit into the batch's slice.
-    pub fn judge(&mut self, steps: &[Step], left: &[Uuid], tally: &mut Tally) -> Expected {
+    pub fn judge(&mut self, steps: &[Input], left: &[Uuid], tally: &mut Tally) -> Expected {
         let mut out = Expected::default();
         for (index, step) in steps.iter().enumerate() {
             let said = match step {
-                Step::Command(command) => self.command(index, command, &mut out, tally),
-                Step::WakeUp(wake_up) => Said::WakeUp(self.wake_up(wake_up, left, &mut out, tally)),
-                Step::Cancel(_) => unreachable!("never asked for"),
+                Input::Command(command) => self.command(index, command, &mut out, tally),
+                Input::WakeUp(wake_up) => {
+                    Said::WakeUp(self.wake_up(wake_up, left, &mut out, tally))
+                }
+                Input::Cancel(_) => unreachable!("never asked for"),
             };
             out.said.push(said);
         }

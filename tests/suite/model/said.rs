@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use holdfast::domain::snapshot::Digest;
+use holdfast::domain::input::Digest;
 use uuid::Uuid;
 
 use super::truth::{Row, Span};

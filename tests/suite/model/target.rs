@@ -1,7 +1,7 @@
 //! Chooses what commands and wake-ups are about.
 
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
-use holdfast::domain::snapshot::{Action, Command, Step, Trigger, WakeUp};
+use holdfast::domain::input::{Action, Command, Input, Trigger, WakeUp};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -31,13 +31,13 @@ pub fn any_desk(rng: &mut StdRng, truth: &Truth) -> TerminalId {
 }
 
 /// A reservation: mostly a recent one, maybe of this very batch, rarely none at all.
-pub fn pick(rng: &mut StdRng, truth: &Truth, steps: &[Step]) -> Target {
+pub fn pick(rng: &mut StdRng, truth: &Truth, steps: &[Input]) -> Target {
     let recent: Vec<&Row> = truth.rows.iter().rev().take(16).collect();
     let here: Vec<&Command> = steps
         .iter()
         .filter_map(|step| match step {
-            Step::Command(command) => Some(command),
-            Step::WakeUp(_) | Step::Cancel(_) => None,
+            Input::Command(command) => Some(command),
+            Input::WakeUp(_) | Input::Cancel(_) => None,
         })
         .collect();
     match rng.random_range(0..100) {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use chrono::DateTime;
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
+use holdfast::domain::input::Digest;
 use holdfast::domain::interval::{Interval, Timestamp};
-use holdfast::domain::snapshot::Digest;
 use uuid::Uuid;
 
 /// `[start, end)` in microseconds since the epoch.

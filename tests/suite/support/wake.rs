@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use holdfast::broker::delay::{DUE_EXCHANGE, partition_word};
 use holdfast::broker::publisher::{Fate, Outgoing, Publisher};
-use holdfast::domain::snapshot::{Trigger, WakeUp};
+use holdfast::domain::input::{Trigger, WakeUp};
 use holdfast::message::wake_up;
 use uuid::Uuid;
 

@@ -8,7 +8,7 @@ use holdfast::broker::delay::{DUE_EXCHANGE, partition_word};
 use holdfast::broker::publisher::{Fate, Outgoing, Publisher};
 use holdfast::broker::topology::COMMANDS_EXCHANGE;
 use holdfast::client::Command;
-use holdfast::domain::snapshot::{Trigger, WakeUp};
+use holdfast::domain::input::{Trigger, WakeUp};
 use holdfast::message::wake_up;
 use serde_json::json;
 use tokio::time::{sleep, timeout};

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
+use holdfast::domain::input::{Action, Command, Input};
 use holdfast::domain::interval::Interval;
-use holdfast::domain::snapshot::{Action, Command, Step};
 use holdfast::message::answer::{Answer, QuotaReceipt};
 use holdfast::message::command::{Kind, RequestBody, ReservationBody};
 use holdfast::store::registry::NewServer;
@@ -173,7 +173,7 @@ impl Replay {
     }
 
     fn judge(&mut self, command: &Command) -> Result<Box<Expected>, String> {
-        let steps = [Step::Command(command.clone())];
+        let steps = [Input::Command(command.clone())];
         let said = self.truth.judge(&steps, &[], &mut self.tally).said.pop();
         match said {
             Some(Said::Decided(answer)) => Ok(answer),
@@ -235,7 +235,7 @@ impl Replay {
         let server = command.server.as_ref();
         truth.rows.retain(|row| row.user != *user || !self.taken_lately(row, server));
         truth.memos.remove(&(command.terminal.clone(), command.message_id.clone()));
-        let steps = [Step::Command(command.clone())];
+        let steps = [Input::Command(command.clone())];
         match truth.judge(&steps, &[], &mut Tally::default()).said.pop() {
             Some(Said::Decided(answer)) => Some(answer),
             _ => None,

@@ -12,27 +12,27 @@ const REFUSAL_TRIES_MAX: u32 = 3;
 
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Try the same steps again after a jittered wait.
+pub(super) enum Action {
+    /// Try the same inputs again after a jittered wait.
     Retry,
     /// The database is away: wait and try again, for as long as the partition is ours. A batch that
     /// may have been committed is found decided by its message ids.
     Wait,
     /// Halve the batch, so that one bad message ends up alone.
     Halve,
-    /// This one message cannot be decided: set it aside.
+    /// This one message cannot be decided: park it.
     Park,
 }
 
-/// Judges a failure. `tries` counts this one; `steps` is how many messages were in the batch.
-pub fn judge(error: &StoreError, tries: u32, steps: usize) -> Action {
-    let halve_or = |alone: Action| if steps > 1 { Action::Halve } else { alone };
+/// Judges a failure. `tries` counts this one; `inputs` is how many there were in the batch.
+pub(super) fn judge(error: &StoreError, tries: u32, inputs: usize) -> Action {
+    let halve_or = |alone: Action| if inputs > 1 { Action::Halve } else { alone };
     match classify(error) {
         Class::Contention if tries < CONTENTION_TRIES_MAX => Action::Retry,
         // A lone message that only ever loses a race is not bad; it goes on trying.
         Class::Contention => halve_or(Action::Wait),
         Class::Away => Action::Wait,
-        Class::Refused if steps > 1 => Action::Halve,
+        Class::Refused if inputs > 1 => Action::Halve,
         Class::Refused if tries < REFUSAL_TRIES_MAX => Action::Retry,
         Class::Refused => Action::Park,
     }

@@ -1,0 +1,113 @@
+//! From what a batch changed to what others are told: events to the world, notices to terminals.
+
+use crate::domain::outcome::{Cause, Changes, Transition};
+use crate::domain::reservation::{Reservation, State};
+use crate::domain::snapshot::Snapshot;
+use crate::message::answer::{Notice, ReservationView};
+use crate::message::event;
+use crate::store::outbox::OutboxMessage;
+
+/// Reminders, one event per settled or cancelled reservation and per credit, and one notice to its
+/// terminal unless an answer tells that terminal already.
+pub(super) fn outbox_messages(snapshot: &Snapshot, changes: &Changes) -> Vec<OutboxMessage> {
+    let mut messages: Vec<OutboxMessage> = Vec::new();
+    for id in &changes.reminders {
+        let reservation = &snapshot.reservations[id];
+        let reminder = Notice::Reminder { reservation: view(snapshot, reservation) };
+        messages.push(notice_message(reservation, &reminder));
+    }
+    for transition in &changes.transitions {
+        let reservation = &snapshot.reservations[&transition.reservation];
+        match transition.to {
+            State::Confirmed => messages.push(confirmed_event(snapshot, reservation)),
+            State::Cancelled => {
+                messages.push(cancelled_event(snapshot, reservation));
+                messages.extend(credited_event(snapshot, reservation, transition));
+            }
+            State::Held | State::Reconfirmed => continue,
+        }
+        if !told_by_answer(transition, reservation) {
+            messages.push(notice(snapshot, reservation, transition));
+        }
+    }
+    messages
+}
+
+fn told_by_answer(transition: &Transition, reservation: &Reservation) -> bool {
+    matches!(&transition.cause, Cause::Terminal { terminal, .. } if *terminal == reservation.terminal)
+}
+
+fn confirmed_event(snapshot: &Snapshot, reservation: &Reservation) -> OutboxMessage {
+    let event = event::confirmed(reservation, snapshot.now);
+    event_message(event.id, event::CONFIRMED, reservation, true, &event)
+}
+
+fn cancelled_event(snapshot: &Snapshot, reservation: &Reservation) -> OutboxMessage {
+    let event = event::cancelled(reservation, snapshot.now);
+    event_message(event.id, event::CANCELLED, reservation, false, &event)
+}
+
+/// What was billed is taken back.
+fn credited_event(
+    snapshot: &Snapshot,
+    reservation: &Reservation,
+    transition: &Transition,
+) -> Option<OutboxMessage> {
+    if !transition.is_credit() {
+        return None;
+    }
+    let event = event::credited(reservation, transition.note().unwrap_or_default(), snapshot.now);
+    Some(event_message(event.id, event::CREDITED, reservation, true, &event))
+}
+
+fn event_message(
+    id: uuid::Uuid,
+    type_name: &'static str,
+    reservation: &Reservation,
+    must_route: bool,
+    event: &impl serde::Serialize,
+) -> OutboxMessage {
+    OutboxMessage {
+        id,
+        kind: "event",
+        type_name,
+        routing_key: format!("{type_name}.{}", reservation.server),
+        must_route,
+        body: serde_json::to_string(event).expect("an event always serializes"),
+    }
+}
+
+fn view(snapshot: &Snapshot, reservation: &Reservation) -> ReservationView {
+    let server = snapshot.servers.get(&reservation.server);
+    ReservationView::new(reservation, server.map(|server| server.connection_url.as_str()))
+}
+
+fn notice(
+    snapshot: &Snapshot,
+    reservation: &Reservation,
+    transition: &Transition,
+) -> OutboxMessage {
+    let view = view(snapshot, reservation);
+    let notice = match transition.to {
+        State::Confirmed => {
+            Notice::Confirmed { reservation: view, charge: event::charge_id(reservation.id) }
+        }
+        _ => Notice::Cancelled {
+            reservation: view,
+            note: transition.note().map(str::to_owned),
+            credit: transition.is_credit().then(|| event::credit_id(reservation.id)),
+        },
+    };
+    notice_message(reservation, &notice)
+}
+
+fn notice_message(reservation: &Reservation, notice: &Notice) -> OutboxMessage {
+    OutboxMessage {
+        id: notice.id(),
+        kind: "notice",
+        type_name: notice.type_name(),
+        routing_key: reservation.terminal.to_string(),
+        must_route: false,
+        body: notice.to_json(),
+    }
+}

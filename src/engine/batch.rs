@@ -1,0 +1,146 @@
+//! One transaction per batch: load, decide, render, save and commit.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use deadpool_postgres::{ClientWrapper, Pool};
+
+use super::announce::outbox_messages;
+use super::needs;
+use super::render::{Reaction, Rendered, render};
+use crate::crash_point;
+use crate::domain::decide::decide;
+use crate::domain::id::UserId;
+use crate::domain::input::Input;
+use crate::domain::interval::Timestamp;
+use crate::domain::outcome::{CommandOutcome, Decided, Decision, Outcome};
+use crate::domain::refusal::Code;
+use crate::store::error::StoreError;
+use crate::store::load::{Needs, Users, load};
+use crate::store::outbox::Pending;
+use crate::store::pool::Session;
+use crate::store::save::{Save, Saved, save_and_commit};
+
+/// A batch takes milliseconds; past this the connection is given up and the batch tried again.
+/// Longer than the sessions' `statement_timeout`, so that the server usually ends a stuck one first.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A batch that is committed. `T` is what the caller keeps beside each input.
+pub struct Committed<T> {
+    /// When it was decided, by the database's clock.
+    pub now: Timestamp,
+    /// What is to be done about each input.
+    pub reactions: Vec<(Reaction, T)>,
+    /// Instants that need a wake-up which is not scheduled yet.
+    pub unscheduled: Vec<Timestamp>,
+    /// Events and notices to publish. The relay publishes those that stay in the outbox.
+    pub pending: Vec<Pending>,
+}
+
+/// Decides a batch in one transaction. `partition` is the one whose queue it came from, `None` for
+/// an operator.
+///
+/// Users are not locked while the batch is decided: batches of other partitions may reserve for the
+/// same ones meanwhile, and the guard judges all of them when they are written. Where a user's limit
+/// decides, because it refuses a request or the guard does, the batch is decided once more with all
+/// its users locked. So refusals never rest on stale counts, and limits are enforced at write time.
+pub async fn decide_batch<T: Copy>(
+    pool: &Pool,
+    partition: Option<i32>,
+    inputs: &[(&Input, T)],
+) -> Result<Committed<T>, StoreError> {
+    let transaction = Transaction { pool, partition, inputs };
+    let outcome = tokio::time::timeout(BATCH_TIMEOUT, transaction.run())
+        .await
+        .map_err(|_| StoreError::Timeout("a batch's transaction"))?;
+    if outcome.as_ref().is_err_and(StoreError::is_read_only) {
+        // The others lead to the same server; new ones lead to the one that takes writes.
+        pool.retain(|_, _| false);
+    }
+    outcome
+}
+
+struct Transaction<'a, T> {
+    pool: &'a Pool,
+    partition: Option<i32>,
+    inputs: &'a [(&'a Input, T)],
+}
+
+impl<T: Copy> Transaction<'_, T> {
+    async fn run(&self) -> Result<Committed<T>, StoreError> {
+        let session = Session::take(self.pool).await?;
+        let client = session.client();
+        let needs = needs::of(self.inputs.iter().map(|(input, _)| *input));
+        let decided = self.decide(client, &needs, Users::Unlocked).await?;
+        // Whose use the batch may change, should it have to be decided again.
+        let users = users_of(&decided);
+        let committed = if limits_decide(&decided) {
+            client.batch_execute("rollback").await?;
+            None
+        } else {
+            match self.write(client, decided).await {
+                Err(error) if error.is_user_limit() => None,
+                committed => Some(committed?),
+            }
+        };
+        let committed = match committed {
+            Some(committed) => committed,
+            None => {
+                let decided = self.decide(client, &needs, Users::Locked(&users)).await?;
+                self.write(client, decided).await?
+            }
+        };
+        crash_point!("committed");
+        session.finish();
+        Ok(committed)
+    }
+
+    async fn decide(
+        &self,
+        client: &ClientWrapper,
+        needs: &Needs,
+        users: Users<'_>,
+    ) -> Result<Decided<'_, T>, StoreError> {
+        let snapshot = load(client, self.partition, needs, users).await?;
+        crash_point!("loaded");
+        Ok(decide(snapshot, self.inputs.iter().copied()))
+    }
+
+    async fn write(
+        &self,
+        client: &ClientWrapper,
+        decided: Decided<'_, T>,
+    ) -> Result<Committed<T>, StoreError> {
+        let Decided { snapshot, outcomes, changes } = decided;
+        let Rendered { commands, reactions } = render(&snapshot, outcomes);
+        let messages = outbox_messages(&snapshot, &changes);
+        let save = Save {
+            partition: self.partition,
+            snapshot: &snapshot,
+            changes: &changes,
+            commands: &commands,
+            messages,
+        };
+        let Saved { unscheduled, pending } = save_and_commit(client, save).await?;
+        Ok(Committed { now: snapshot.now, reactions, unscheduled, pending })
+    }
+}
+
+/// Whether something is refused for what its user has in use.
+fn limits_decide<T>(decided: &Decided<'_, T>) -> bool {
+    let is_limit = |decision: &Decision| {
+        matches!(decision, Decision::Refused(refusal)
+            if matches!(refusal.code, Code::QuotaExceeded | Code::TooManyHolds))
+    };
+    decided.outcomes.iter().any(|(outcome, _)| {
+        matches!(outcome, Outcome::Command(_, CommandOutcome::Decided { decision, .. })
+            if is_limit(decision))
+    })
+}
+
+/// Whose use a batch may change, in order of id.
+fn users_of<T>(decided: &Decided<'_, T>) -> Vec<UserId> {
+    let reservations = decided.snapshot.reservations.values();
+    let users: BTreeSet<&UserId> = reservations.map(|reservation| &reservation.user).collect();
+    users.into_iter().cloned().collect()
+}

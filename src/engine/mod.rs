@@ -1,0 +1,14 @@
+//! The application: one batch at a time.
+//!
+//! [`batch::decide_batch`] says it in one line: [`needs`] of the inputs, load, decide, [`render`],
+//! save and commit. A worker's partitions call it, and [`cancel`] for an operator. SQL is below, in
+//! [`store`](crate::store); queues are above, in [`worker`](crate::worker).
+
+mod announce;
+pub mod batch;
+pub mod cancel;
+mod needs;
+pub mod render;
+
+pub use batch::{Committed, decide_batch};
+pub use cancel::cancel;

@@ -1,0 +1,58 @@
+//! What a batch is to be decided against.
+
+use crate::domain::input::{Action, Command, Input};
+use crate::store::load::Needs;
+
+/// No server takes longer reservations (a CHECK says the same). Longer requests are refused without
+/// looking at the calendar.
+const RESERVATION_SECONDS_MAX: i64 = 2_678_400;
+
+/// What these inputs name.
+pub(super) fn of<'a>(inputs: impl Iterator<Item = &'a Input>) -> Needs {
+    let mut needs = Needs::default();
+    for input in inputs {
+        match input {
+            Input::WakeUp(wake_up) if wake_up.is_last_hop() => {
+                needs.due = needs.due.max(Some(wake_up.due_at));
+            }
+            Input::WakeUp(_) => {}
+            Input::Command(command) => add(&mut needs, command),
+            Input::Cancel(request) => {
+                needs.reservations.insert(request.reservation);
+            }
+        }
+    }
+    needs
+}
+
+fn add(needs: &mut Needs, command: &Command) {
+    let terminal = &command.terminal;
+    needs.terminals.insert(terminal.clone());
+    if !command.action.is_query() {
+        needs.message_ids.push((terminal.clone(), command.message_id.clone()));
+    }
+    match &command.action {
+        Action::Request(interval) => {
+            needs.requesting.insert(terminal.clone());
+            needs.servers.extend(command.server.clone());
+            if interval.seconds() <= RESERVATION_SECONDS_MAX {
+                needs.quota.push((terminal.clone(), *interval));
+                if let Some(server) = &command.server {
+                    needs.windows.entry(server.clone()).or_default().push(*interval);
+                }
+            }
+        }
+        Action::Reconfirm(id) | Action::Withdraw(id) | Action::Show(id) => {
+            needs.reservations.insert(*id);
+        }
+        Action::List(page) => push_once(&mut needs.pages, (terminal.clone(), *page)),
+        Action::Availability(window) => push_once(&mut needs.calendars, window.clone()),
+    }
+}
+
+/// Two queries that ask the same are answered from the same rows.
+fn push_once<T: PartialEq>(asked: &mut Vec<T>, query: T) {
+    if !asked.contains(&query) {
+        asked.push(query);
+    }
+}

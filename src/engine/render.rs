@@ -1,0 +1,163 @@
+//! From outcomes to what is stored and what is to be done about each input.
+
+use crate::domain::input::{Action, Command, WakeUp};
+use crate::domain::outcome::{
+    Cancelled, CommandOutcome, Decision, Outcome, Refusal, WakeUpOutcome,
+};
+use crate::domain::reservation::Reservation;
+use crate::domain::snapshot::Snapshot;
+use crate::message::answer::Answer;
+use crate::message::command::Kind;
+use crate::message::envelope::DeadReason;
+use crate::store::save::DecidedCommand;
+
+/// A rendered batch.
+pub(super) struct Rendered<T> {
+    /// Decided commands with their answers, to be stored, in the order in which their rows are
+    /// locked: by terminal and message id.
+    pub commands: Vec<DecidedCommand>,
+    /// What is to be done about each input once the batch is committed.
+    pub reactions: Vec<(Reaction, T)>,
+}
+
+/// What is to be done about one input once it is committed.
+#[derive(Debug, Clone)]
+pub enum Reaction {
+    /// Answer it.
+    Answer(Reply),
+    /// Nobody to answer: it becomes a dead letter.
+    Dead(DeadReason),
+    /// Schedule the rest of the way to an instant.
+    Reschedule(WakeUp),
+    /// Send a fresh wake-up to the tail of the partition.
+    ToTail(WakeUp),
+    /// Tell the operator who asked for a cancellation.
+    Cancelled(Result<Cancelled, Refusal>),
+    /// Nothing: the instant is finished.
+    Finished,
+}
+
+/// An answer to send.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// To whom.
+    pub terminal: String,
+    /// The command's message id, if it had a usable one.
+    pub message_id: Option<String>,
+    /// AMQP `type`.
+    pub type_name: String,
+    /// Body.
+    pub body: String,
+}
+
+/// Renders a decided batch.
+pub(super) fn render<T>(snapshot: &Snapshot, outcomes: Vec<(Outcome<'_>, T)>) -> Rendered<T> {
+    let mut commands = Vec::new();
+    let reactions = outcomes
+        .into_iter()
+        .map(|(outcome, beside)| (react(snapshot, outcome, &mut commands), beside))
+        .collect();
+    commands.sort_by(|a, b| (&a.terminal, &a.message_id).cmp(&(&b.terminal, &b.message_id)));
+    Rendered { commands, reactions }
+}
+
+fn react(
+    snapshot: &Snapshot,
+    outcome: Outcome<'_>,
+    commands: &mut Vec<DecidedCommand>,
+) -> Reaction {
+    match outcome {
+        Outcome::WakeUp(_, WakeUpOutcome::Finished) => Reaction::Finished,
+        Outcome::WakeUp(wake_up, WakeUpOutcome::Reschedule) => Reaction::Reschedule(*wake_up),
+        Outcome::WakeUp(wake_up, WakeUpOutcome::ToTail) => Reaction::ToTail(*wake_up),
+        Outcome::Cancel(result) => Reaction::Cancelled(result),
+        Outcome::Command(command, outcome) => match outcome {
+            CommandOutcome::Decided { decision, order } => {
+                let answer = answer(snapshot, &decision);
+                let reply = reply(command, answer.type_name(), answer.to_json());
+                commands.push(stored(command, &decision, &answer, &reply.body, order));
+                Reaction::Answer(reply)
+            }
+            CommandOutcome::Repeated(decision) => {
+                let answer = answer(snapshot, &decision);
+                Reaction::Answer(reply(command, answer.type_name(), answer.to_json()))
+            }
+            CommandOutcome::Answered(decision) => {
+                let answer = answer(snapshot, &decision);
+                Reaction::Answer(reply(command, answer.type_name(), answer.to_json()))
+            }
+            CommandOutcome::Replayed(stored) => {
+                Reaction::Answer(reply(command, &stored.answer_type, stored.answer))
+            }
+            CommandOutcome::Undecided(refusal) => {
+                let message_id = Some(command.message_id.as_str());
+                Reaction::Answer(refused(command.terminal.as_str(), message_id, &refusal))
+            }
+            CommandOutcome::UnknownTerminal => Reaction::Dead(DeadReason::UnknownTerminal),
+        },
+    }
+}
+
+/// The same decision gets the same answer, byte for byte, within its batch.
+fn answer(snapshot: &Snapshot, decision: &Decision) -> Answer {
+    let url = |reservation: &Reservation| {
+        snapshot.servers.get(&reservation.server).map(|server| server.connection_url.as_str())
+    };
+    Answer::to_decision(decision, snapshot.now, url)
+}
+
+fn reply(command: &Command, type_name: &str, body: String) -> Reply {
+    Reply {
+        terminal: command.terminal.to_string(),
+        message_id: Some(command.message_id.clone()),
+        type_name: type_name.to_owned(),
+        body,
+    }
+}
+
+/// The answer to something that was not decided.
+pub fn refused(terminal: &str, message_id: Option<&str>, refusal: &Refusal) -> Reply {
+    let answer = Answer::refused(refusal, None);
+    Reply {
+        terminal: terminal.to_owned(),
+        message_id: message_id.map(str::to_owned),
+        type_name: answer.type_name().to_owned(),
+        body: answer.to_json(),
+    }
+}
+
+fn stored(
+    command: &Command,
+    decision: &Decision,
+    answer: &Answer,
+    body: &str,
+    order: u32,
+) -> DecidedCommand {
+    let kind = match command.action {
+        Action::Request(_) => Kind::Request,
+        Action::Reconfirm(_) => Kind::Reconfirm,
+        Action::Withdraw(_) => Kind::Withdraw,
+        Action::Show(_) => Kind::Show,
+        Action::List(_) => Kind::List,
+        Action::Availability(_) => Kind::Availability,
+    };
+    let reservation = match decision {
+        Decision::Accepted { reservation, .. }
+        | Decision::Reconfirmed(reservation)
+        | Decision::Withdrawn(reservation)
+        | Decision::Shown(reservation) => Some(reservation.id),
+        Decision::Listed { .. } | Decision::Availability(_) | Decision::Refused(_) => None,
+    };
+    DecidedCommand {
+        terminal: command.terminal.to_string(),
+        message_id: command.message_id.clone(),
+        kind: kind.as_str(),
+        digest: command.digest,
+        outcome: answer.outcome().to_owned(),
+        answer_type: answer.type_name(),
+        answer: body.to_owned(),
+        server: command.server.as_ref().map(ToString::to_string),
+        reservation,
+        order,
+    }
+}

@@ -1,0 +1,92 @@
+//! From rows to the domain's types. The schema's CHECKs hold the same forms as the types.
+
+use std::str::FromStr;
+
+use tokio_postgres::Row;
+
+use super::error::StoreError;
+use crate::domain::interval::Interval;
+use crate::domain::reservation::{CancelReason, Reservation, State};
+use crate::domain::server::{LateBooking, Server};
+use crate::domain::tariff::Tariff;
+
+/// Reads an id.
+pub(super) fn id<T: FromStr>(row: &Row, column: &str) -> Result<T, StoreError> {
+    let text: &str = row.try_get(column)?;
+    text.parse().map_err(|_| StoreError::Unexpected(format!("{column} {text:?}")))
+}
+
+/// Reads a half-open interval from its two columns.
+pub(super) fn interval(row: &Row, start: &str, end: &str) -> Result<Interval, StoreError> {
+    let (start, end) = (row.try_get(start)?, row.try_get(end)?);
+    Interval::new(start, end)
+        .ok_or_else(|| StoreError::Unexpected(format!("interval from {start} to {end}")))
+}
+
+/// Reads a row of `servers`; closures are kept elsewhere.
+pub(super) fn read_server(row: &Row) -> Result<Server, StoreError> {
+    let seconds = |column| row.try_get::<_, i32>(column).map(i64::from);
+    let capacity: i32 = row.try_get("capacity")?;
+    Ok(Server {
+        id: id(row, "id")?,
+        capacity: usize::try_from(capacity)
+            .map_err(|_| StoreError::Unexpected(format!("capacity {capacity}")))?,
+        open: row.try_get("open")?,
+        tariff: Tariff {
+            rate_minor: row.try_get("rate_minor")?,
+            currency: row.try_get("currency")?,
+            version: row.try_get("tariff_version")?,
+        },
+        slot_seconds: seconds("slot_seconds")?,
+        min_seconds: seconds("min_seconds")?,
+        max_seconds: seconds("max_seconds")?,
+        gap_seconds: seconds("gap_seconds")?,
+        lead_seconds: seconds("lead_seconds")?,
+        reminder_seconds: seconds("reminder_seconds")?,
+        horizon_seconds: seconds("horizon_seconds")?,
+        late_booking: match row.try_get("late_booking")? {
+            "reject" => LateBooking::Reject,
+            "confirm" => LateBooking::Confirm,
+            other => return Err(StoreError::Unexpected(format!("late_booking {other:?}"))),
+        },
+        connection_url: row.try_get("connection_url")?,
+        partition: row.try_get("partition")?,
+        closures: Vec::new(),
+    })
+}
+
+/// Reads a row of `reservations`.
+pub(super) fn read_reservation(row: &Row) -> Result<Reservation, StoreError> {
+    let state: &str = row.try_get("state")?;
+    let reason: Option<&str> = row.try_get("cancel_reason")?;
+    Ok(Reservation {
+        id: row.try_get("id")?,
+        terminal: id(row, "terminal_id")?,
+        message_id: row.try_get("message_id")?,
+        user: id(row, "user_id")?,
+        server: id(row, "server_id")?,
+        interval: interval(row, "start_at", "end_at")?,
+        busy_until: row.try_get("busy_until")?,
+        deadline_at: row.try_get("deadline_at")?,
+        remind_at: row.try_get("remind_at")?,
+        reminded_at: row.try_get("reminded_at")?,
+        state: State::ALL
+            .into_iter()
+            .find(|known| known.as_str() == state)
+            .ok_or_else(|| StoreError::Unexpected(format!("state {state:?}")))?,
+        cancel_reason: reason
+            .map(|reason| {
+                CancelReason::ALL
+                    .into_iter()
+                    .find(|known| known.as_str() == reason)
+                    .ok_or_else(|| StoreError::Unexpected(format!("reason {reason:?}")))
+            })
+            .transpose()?,
+        price_minor: row.try_get("price_minor")?,
+        currency: row.try_get("currency")?,
+        tariff_version: row.try_get("tariff_version")?,
+        held_at: row.try_get("held_at")?,
+        reconfirmed_at: row.try_get("reconfirmed_at")?,
+        settled_at: row.try_get("settled_at")?,
+    })
+}

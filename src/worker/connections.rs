@@ -1,0 +1,42 @@
+//! A session's connections to the broker.
+
+use lapin::Connection;
+use tracing::warn;
+
+use super::context::Context;
+use crate::broker::{BrokerError, bounded};
+
+/// A blocked connection writes nothing, acknowledgements included: consuming and publishing each
+/// have their own.
+pub struct Connections {
+    /// For consuming and acknowledging.
+    pub consume: Connection,
+    /// For publishing.
+    pub publish: Connection,
+}
+
+impl Connections {
+    /// Opens both.
+    pub async fn open(context: &Context) -> Result<Self, BrokerError> {
+        let broker = &context.settings.broker;
+        let name = |purpose: &str| format!("holdfast {} {purpose}", context.id);
+        let consume = broker.connect_for_commands(&name("consume")).await?;
+        let publish = broker.connect_to_publish(&name("publish")).await?;
+        Ok(Self { consume, publish })
+    }
+
+    /// Whether both still live.
+    pub fn alive(&self) -> bool {
+        self.consume.status().connected() && self.publish.status().connected()
+    }
+
+    /// Closes both in order.
+    pub async fn close(&self) {
+        for connection in [&self.consume, &self.publish] {
+            let closed = bounded("closing", connection.close(200, "done".into())).await;
+            if let Err(error) = closed {
+                warn!(%error, "a connection was not closed in order");
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! From decoded messages to a committed batch, whatever it takes.
+
+use std::sync::Arc;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::decode::Decoded;
+use super::deliver::Delivery;
+use super::error::PartitionError;
+use super::outgoing::{answer, dead_letter};
+use super::recover::{Action, judge};
+use crate::broker::publisher::Outgoing;
+use crate::domain::input::{Digest, Input};
+use crate::domain::interval::Timestamp;
+use crate::domain::outcome::Refusal;
+use crate::domain::refusal::Code;
+use crate::engine::render::{Reaction, refused};
+use crate::engine::{Committed, decide_batch};
+use crate::message::envelope::{DeadReason, Received};
+use crate::store::error::StoreError;
+use crate::store::outbox::Pending;
+use crate::worker::backoff;
+use crate::worker::context::Context;
+use crate::worker::schedule::{self, ScheduledWakeUp};
+
+/// A batch that is committed.
+#[derive(Default)]
+pub(super) struct CommittedBatch {
+    /// Answers, dead letters and wake-ups to the tail.
+    pub answers: Vec<Outgoing>,
+    /// Wake-ups that take the place of those that were delivered.
+    pub rescheduled: Vec<ScheduledWakeUp>,
+    /// What no acknowledgement has to wait for.
+    pub deferred: Deferred,
+    /// Isolated messages in it, to be cleared once they have not crashed the worker.
+    pub isolated: Vec<Digest>,
+    /// The last delivery that is done with it.
+    pub last_tag: u64,
+}
+
+/// What is kept in the database and found there if it is not published: by the sweep and by the
+/// relay.
+#[derive(Default)]
+pub(super) struct Deferred {
+    /// The first wake-ups of new instants.
+    pub scheduled: Vec<ScheduledWakeUp>,
+    /// Events and notices.
+    pub pending: Vec<Pending>,
+}
+
+/// An input and the message that it came in.
+type Item<'a> = (&'a Input, &'a Received);
+
+/// Decides the batches of one partition.
+pub(super) struct Decider {
+    pub context: Arc<Context>,
+    pub partition: i32,
+    pub stop: CancellationToken,
+}
+
+impl Decider {
+    /// Decides everything, in parts where the database refuses the whole: a part that fails is tried
+    /// again, or halved, until a message that cannot be decided stands alone and is parked.
+    pub async fn decide(&self, decoded: Decoded) -> Result<CommittedBatch, PartitionError> {
+        let Decoded { inputs, answers, last_tag } = decoded;
+        let mut batch = CommittedBatch { answers, last_tag, ..CommittedBatch::default() };
+        let items: Vec<Item> = inputs.iter().map(|(input, message)| (input, message)).collect();
+        // In reverse, so that the next part is the last.
+        let mut parts: Vec<&[Item]> = vec![&items];
+        let mut tries = 0;
+        while let Some(part) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            let failed = match decide_batch(&self.context.pool, Some(self.partition), part).await {
+                Ok(committed) => {
+                    self.add(committed, &mut batch);
+                    tries = 0;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            tries += 1;
+            match self.action_on(&failed, tries, part.len()) {
+                Action::Retry | Action::Wait => {
+                    self.pause(tries).await?;
+                    parts.push(part);
+                }
+                Action::Halve => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                    tries = 0;
+                }
+                Action::Park => {
+                    part.iter().for_each(|(_, message)| self.park(message, &mut batch));
+                    tries = 0;
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    fn action_on(&self, error: &StoreError, tries: u32, inputs: usize) -> Action {
+        let action = judge(error, tries, inputs);
+        warn!(partition = self.partition, inputs, tries, %error, ?action, "batch failed");
+        action
+    }
+
+    /// Waits before another try, unless the partition is let go of meanwhile.
+    async fn pause(&self, tries: u32) -> Result<(), PartitionError> {
+        tokio::select! {
+            () = self.stop.cancelled() => Err(PartitionError::Abandoned),
+            () = sleep(backoff::full_jitter(tries)) => Ok(()),
+        }
+    }
+
+    /// Adds what is to be done about a committed part.
+    fn add(&self, committed: Committed<&Received>, batch: &mut CommittedBatch) {
+        let Committed { now, reactions, unscheduled, pending } = committed;
+        let (context, partition) = (&self.context, self.partition);
+        context.clock.set(now);
+        for (reaction, message) in reactions {
+            match reaction {
+                Reaction::Answer(reply) => {
+                    batch.answers.push(answer(reply, message, context.clock.now()));
+                }
+                Reaction::Dead(reason) => {
+                    batch.answers.push(dead_letter(message, reason, partition));
+                }
+                Reaction::Reschedule(wake_up) => {
+                    batch.rescheduled.extend(self.scheduled(wake_up.due_at, now));
+                }
+                Reaction::ToTail(wake_up) => {
+                    let (due_at, trigger) = (wake_up.due_at, wake_up.trigger);
+                    batch.answers.push(schedule::to_tail(context, partition, due_at, now, trigger));
+                }
+                Reaction::Finished => {}
+                Reaction::Cancelled(_) => unreachable!("no queue carries an operator's request"),
+            }
+        }
+        let scheduled = unscheduled.into_iter().filter_map(|due_at| self.scheduled(due_at, now));
+        batch.deferred.scheduled.extend(scheduled);
+        batch.deferred.pending.extend(pending);
+    }
+
+    /// The next hop of a wake-up, unless the ladder is switched off.
+    fn scheduled(&self, due_at: Timestamp, now: Timestamp) -> Option<ScheduledWakeUp> {
+        let hop = || schedule::hop(&self.context, self.partition, due_at, now);
+        self.context.settings.ladder.then(hop)
+    }
+
+    /// A batch of one message that crashed workers too often.
+    pub fn parked(&self, delivery: &Delivery, fingerprint: Digest) -> CommittedBatch {
+        let mut batch = CommittedBatch {
+            isolated: vec![fingerprint],
+            last_tag: delivery.tag,
+            ..CommittedBatch::default()
+        };
+        self.park(&delivery.message, &mut batch);
+        batch
+    }
+
+    /// The last resort for a message that cannot be decided: it is kept for operators as a dead
+    /// letter, and its sender is told, if it has one.
+    fn park(&self, message: &Received, batch: &mut CommittedBatch) {
+        error!(partition = self.partition, routing_key = message.routing_key, "message parked");
+        batch.answers.push(dead_letter(message, DeadReason::InternalError, self.partition));
+        if let Some(terminal) = message.sender() {
+            let (id, now) = (message.usable_message_id(), self.context.clock.now());
+            let refusal = Refusal::plain(Code::InternalError);
+            let reply = refused(terminal.as_str(), id, &refusal);
+            batch.answers.push(answer(reply, message, now));
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! From deliveries to inputs. What is wrong with a message, or too much, is answered here.
+
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::deliver::Delivered;
+use super::outgoing::{dead_letter, refusal};
+use crate::broker::publisher::Outgoing;
+use crate::crash_point;
+use crate::domain::input::{Command, Input};
+use crate::domain::outcome::Refusal;
+use crate::domain::refusal::Code;
+use crate::message::decode::{Decoded as Message, decode};
+use crate::message::envelope::Received;
+use crate::worker::context::Context;
+use crate::worker::rate_limit::RateLimit;
+
+/// Decoded deliveries.
+pub(super) struct Decoded {
+    /// What is to be decided, each with the message that it came in.
+    pub inputs: Vec<(Input, Received)>,
+    /// Answers and dead letters for the other messages, for which the database is not asked.
+    pub answers: Vec<Outgoing>,
+    /// The last delivery.
+    pub last_tag: u64,
+}
+
+/// Decodes one partition's deliveries.
+pub(super) struct Decoder {
+    pub partition: i32,
+    /// What terminals sent lately.
+    pub rate_limit: Mutex<RateLimit>,
+}
+
+impl Decoder {
+    pub fn decode(&self, context: &Context, delivered: Delivered) -> Decoded {
+        let last_tag = delivered.last_tag();
+        let mut decoded = Decoded { inputs: Vec::new(), answers: Vec::new(), last_tag };
+        for delivery in delivered.0 {
+            self.decode_one(context, delivery.message, &mut decoded);
+        }
+        crash_point!("decoded");
+        decoded
+    }
+
+    fn decode_one(&self, context: &Context, message: Received, decoded: &mut Decoded) {
+        crash_point!(
+            "poison",
+            message.message_id.as_deref().is_some_and(|id| id.starts_with("poison"))
+        );
+        let now = context.clock.now();
+        match decode(&message, context.settings.broker.account()) {
+            Message::Input(Input::Command(command))
+                if self.exceeds(context, &command, &message) =>
+            {
+                let limited = Refusal::plain(Code::RateLimited);
+                let (terminal, id) = (command.terminal.as_str(), command.message_id.as_str());
+                decoded.answers.push(refusal(terminal, Some(id), &limited, &message, now));
+            }
+            Message::Input(input) => decoded.inputs.push((input, message)),
+            Message::Refused { terminal, refusal: why } => {
+                let id = message.usable_message_id();
+                decoded.answers.push(refusal(terminal.as_str(), id, &why, &message, now));
+            }
+            Message::Dead(reason) => {
+                decoded.answers.push(dead_letter(&message, reason, self.partition));
+            }
+        }
+    }
+
+    /// Whether a command's sender exceeds its rate. A redelivered command may have been decided
+    /// already, so it is never refused.
+    fn exceeds(&self, context: &Context, command: &Command, message: &Received) -> bool {
+        let rate = context.terminal_rate_max.load(Ordering::Relaxed);
+        rate > 0 && !message.redelivered && {
+            let mut limit = self.rate_limit.lock().expect("nothing panics with it");
+            limit.exceeds(command, rate, Instant::now())
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The first half of a pipeline: batch after batch from the queue to its commit.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::decide::{CommittedBatch, Decider};
+use super::decode::Decoder;
+use super::deliver::{Delivered, Inbox};
+use super::error::PartitionError;
+use super::isolate::{self, Attempted, Group};
+use crate::crash_point;
+use crate::domain::input::Digest;
+use crate::store::delivery_attempts;
+use crate::worker::context::Context;
+
+/// For uncounting attempts when a pipeline ends: letting go must not wait for a database that is away.
+const UNCOUNT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A committed batch on its way to be published, and who waits for its acknowledgement.
+pub(super) type HandedOver = (CommittedBatch, Option<oneshot::Sender<()>>);
+
+/// Takes batches in and hands them over committed.
+pub(super) struct Intake {
+    context: Arc<Context>,
+    partition: i32,
+    stop: CancellationToken,
+    decoder: Decoder,
+    decider: Decider,
+    committed: mpsc::Sender<HandedOver>,
+}
+
+impl Intake {
+    pub fn new(
+        context: Arc<Context>,
+        partition: i32,
+        stop: CancellationToken,
+        committed: mpsc::Sender<HandedOver>,
+    ) -> Self {
+        let decoder = Decoder { partition, rate_limit: Mutex::default() };
+        let decider = Decider { context: context.clone(), partition, stop: stop.clone() };
+        Self { context, partition, stop, decoder, decider, committed }
+    }
+
+    /// Until told to stop. Then the publishing half is left to finish what it was handed.
+    pub async fn run(self, inbox: &mut Inbox) -> Result<(), PartitionError> {
+        let outcome = self.take_in(inbox).await;
+        self.uncount_attempts().await;
+        outcome
+    }
+
+    async fn take_in(&self, inbox: &mut Inbox) -> Result<(), PartitionError> {
+        loop {
+            let delivered = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ok(()),
+                delivered = inbox.next() => delivered?,
+            };
+            crash_point!("delivered");
+            debug!(partition = self.partition, messages = delivered.0.len(), "batch");
+            for group in isolate::groups(delivered) {
+                match group {
+                    Group::Ordinary(delivered) => {
+                        let batch = self.process(delivered).await?;
+                        self.hand_over(batch, None).await?;
+                    }
+                    Group::Isolated(delivered) => self.isolate(delivered).await?,
+                }
+            }
+        }
+    }
+
+    async fn process(&self, delivered: Delivered) -> Result<CommittedBatch, PartitionError> {
+        let decoded = self.decoder.decode(&self.context, delivered);
+        self.decider.decide(decoded).await
+    }
+
+    async fn hand_over(
+        &self,
+        batch: CommittedBatch,
+        acknowledged: Option<oneshot::Sender<()>>,
+    ) -> Result<(), PartitionError> {
+        let sent = self.committed.send((batch, acknowledged)).await;
+        sent.map_err(|_| PartitionError::PublishingEnded)
+    }
+
+    /// Hands over and waits until the batch is acknowledged: a crash over the next isolated group
+    /// must not count for this one.
+    async fn hand_over_and_wait(&self, batch: CommittedBatch) -> Result<(), PartitionError> {
+        let (done, acknowledged) = oneshot::channel();
+        self.hand_over(batch, Some(done)).await?;
+        acknowledged.await.map_err(|_| PartitionError::PublishingEnded)
+    }
+
+    /// Processes redelivered messages group by group; a message that is poison is parked.
+    async fn isolate(&self, delivered: Delivered) -> Result<(), PartitionError> {
+        let (pool, partition) = (&self.context.pool, self.partition);
+        self.context.outlived.uncount(pool, partition).await?;
+        let attempted = isolate::attempted(pool, partition, delivered).await?;
+        for group in isolate::tries(attempted) {
+            match &group[..] {
+                [alone] if alone.is_poison() => {
+                    let batch = self.decider.parked(&alone.delivery, alone.fingerprint);
+                    self.hand_over_and_wait(batch).await?;
+                }
+                _ => self.attempt(group).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// One attempt at a group, counted first, so that a crash leaves a trace.
+    async fn attempt(&self, group: Vec<Attempted>) -> Result<(), PartitionError> {
+        let (pool, partition) = (&self.context.pool, self.partition);
+        let isolated: Vec<Digest> = group.iter().map(|message| message.fingerprint).collect();
+        let uncounted = group.iter().filter(|message| message.may_be_uncounted());
+        let uncounted: Vec<Digest> = uncounted.map(|message| message.fingerprint).collect();
+        delivery_attempts::count_attempt(pool, partition, &isolated).await?;
+        let delivered = Delivered(group.into_iter().map(|message| message.delivery).collect());
+        let attempt = async {
+            let batch = self.process(delivered).await?;
+            self.hand_over_and_wait(CommittedBatch { isolated, ..batch }).await
+        };
+        attempt.await.inspect_err(|_| self.context.outlived.note(partition, uncounted))
+    }
+
+    /// Uncounts attempts that the worker outlived, before others get the messages. If the database
+    /// does not answer, that is done when this worker next isolates messages.
+    async fn uncount_attempts(&self) {
+        let uncounted = self.context.outlived.uncount(&self.context.pool, self.partition);
+        match timeout(UNCOUNT_TIMEOUT, uncounted).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(partition = self.partition, %error, "attempts stay counted"),
+            Err(_) => {
+                debug!(partition = self.partition, "attempts stay counted: no answer in time")
+            }
+        }
+    }
+}

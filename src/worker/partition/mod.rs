@@ -1,0 +1,68 @@
+//! One partition: from its queue to answers.
+//!
+//! ```text
+//! Delivered -> Decoded -> CommittedBatch -> Published -> Acknowledged
+//! ```
+//!
+//! Each stage consumes the value of the one before: [`deliver`], [`decode`], [`decide`], [`publish`],
+//! [`acknowledge`]. [`intake`] runs the first three and [`isolate`]s redelivered messages. While one
+//! batch is published, the next one is decided; a partition's batches are committed, published and
+//! acknowledged in queue order.
+
+mod acknowledge;
+mod decide;
+mod decode;
+mod deliver;
+mod error;
+mod intake;
+pub mod isolate;
+mod outgoing;
+mod publish;
+mod recover;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::connections::Connections;
+use super::context::Context;
+use crate::broker::consumer::QueueConsumer;
+use crate::broker::publisher::Publisher;
+use crate::broker::topology::{PREFETCH, partition_queue};
+use acknowledge::Acknowledgements;
+use deliver::Inbox;
+use error::PartitionError;
+use intake::Intake;
+use publish::Outbound;
+
+/// Consumes a partition until `stop`, then finishes the batch in hand and closes the channel.
+pub async fn run(
+    context: Arc<Context>,
+    connections: Arc<Connections>,
+    partition: i32,
+    stop: CancellationToken,
+) -> Result<(), PartitionError> {
+    let answers = Publisher::open(&connections.publish).await?;
+    let deferred = Publisher::open(&connections.publish).await?;
+    let queue = partition_queue(partition);
+    let consumer = QueueConsumer::open(&connections.consume, &queue, PREFETCH).await?;
+    let acknowledgements = Acknowledgements {
+        context: context.clone(),
+        partition,
+        acknowledger: consumer.acknowledger(),
+    };
+    let mut inbox = Inbox::new(consumer, context.settings.batch_max);
+    // One batch is published while the next is decided; more would only be more to lose.
+    let (committed_tx, committed_rx) = mpsc::channel(1);
+    let outbound = Outbound { context: context.clone(), partition };
+    let publishing = tokio::spawn(outbound.run(answers, deferred, acknowledgements, committed_rx));
+    let decided = Intake::new(context, partition, stop, committed_tx).run(&mut inbox).await;
+    let published = publishing.await.unwrap_or(Err(PartitionError::PublishingEnded));
+    let closed = inbox.close().await;
+    match (decided, published) {
+        (_, Err(error)) => Err(error),
+        (Err(error), Ok(())) => Err(error),
+        (Ok(()), Ok(())) => Ok(closed?),
+    }
+}

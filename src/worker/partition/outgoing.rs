@@ -1,0 +1,77 @@
+//! Answers and dead letters as messages.
+
+use chrono::SecondsFormat;
+use tracing::warn;
+
+use crate::broker::publisher::Outgoing;
+use crate::broker::topology::{DEAD, REPLIES_EXCHANGE};
+use crate::domain::interval::Timestamp;
+use crate::domain::outcome::Refusal;
+use crate::engine::render::{Reply, refused};
+use crate::message::deterministic_id;
+use crate::message::envelope::{BODY_LEN_MAX, DeadReason, Received, printable};
+
+/// The content type of answers.
+const JSON: &str = "application/json";
+
+/// The answer to `received`. Its id is the same whenever it is sent, its `sent-at` is not.
+pub(super) fn answer(reply: Reply, received: &Received, now: Timestamp) -> Outgoing {
+    // Over the body too: an answer that was not a decision may be followed by one that is.
+    let id = reply.message_id.as_deref().unwrap_or_default();
+    let name = format!("answer/{}/{id}/{}", reply.terminal, reply.body);
+    let mut headers = vec![("sent-at", now.to_rfc3339_opts(SecondsFormat::Millis, true))];
+    headers.extend(received.traceparent.clone().map(|trace| ("traceparent", trace)));
+    Outgoing {
+        exchange: REPLIES_EXCHANGE.to_owned(),
+        routing_key: reply.terminal,
+        message_id: deterministic_id(&name).to_string(),
+        type_name: reply.type_name,
+        correlation_id: reply.message_id,
+        content_type: JSON,
+        user_id: None,
+        headers,
+        body: reply.body.into_bytes(),
+        persistent: true,
+    }
+}
+
+/// The answer to a message for which the database is not asked. It is not persistent: sending the
+/// message again brings it again, and the broker confirms it without waiting for its disk. So a flood
+/// of such messages does not hold up what is behind it.
+pub(super) fn refusal(
+    terminal: &str,
+    message_id: Option<&str>,
+    refusal: &Refusal,
+    received: &Received,
+    now: Timestamp,
+) -> Outgoing {
+    let reply = refused(terminal, message_id, refusal);
+    Outgoing { persistent: false, ..answer(reply, received, now) }
+}
+
+/// A message as a dead letter. Received headers are never copied: some steer the broker.
+pub(super) fn dead_letter(received: &Received, reason: DeadReason, partition: i32) -> Outgoing {
+    warn!(partition, reason = reason.as_str(), "dead letter");
+    let mut headers = vec![
+        ("reason", reason.as_str().to_owned()),
+        ("partition", partition.to_string()),
+        ("routing-key", printable(&received.routing_key)),
+    ];
+    headers.extend(received.user_id.as_deref().map(|account| ("account", printable(account))));
+    headers.extend(received.message_id.as_deref().map(|id| ("original-id", printable(id))));
+    let mut body = received.body.clone();
+    body.truncate(BODY_LEN_MAX);
+    let digest = format!("dead/{}/{:?}/{:?}", reason.as_str(), received.message_id, body);
+    Outgoing {
+        exchange: DEAD.to_owned(),
+        routing_key: reason.as_str().to_owned(),
+        message_id: deterministic_id(&digest).to_string(),
+        type_name: "dead_letter".to_owned(),
+        correlation_id: None,
+        content_type: "application/octet-stream",
+        user_id: None,
+        headers,
+        body,
+        persistent: true,
+    }
+}
