@@ -6,11 +6,12 @@ use holdfast::domain::input::{Action, Command, Input, WakeUp};
 use holdfast::domain::interval::{Interval, Timestamp};
 use holdfast::domain::outcome::Refusal;
 use holdfast::domain::refusal::{Code, Retry};
+use holdfast::engine::render;
 use holdfast::message::answer::Answer;
 use holdfast::message::decode::{Decoded, decode};
 use holdfast::message::envelope::{BODY_LEN_MAX, DeadReason, MESSAGE_ID_LEN_MAX, Received};
 use holdfast::message::wake_up;
-use holdfast::worker::render;
+use holdfast::worker::partition::outgoing::dead_letter;
 use serde_json::Value;
 
 /// The account whose wake-ups are believed.
@@ -101,7 +102,7 @@ fn check_command(received: &Received, command: &Command) {
     let body: Value = serde_json::from_slice(&received.body).expect("JSON");
     let fields = body.as_object().expect("an object");
     let (word, count) = match &command.action {
-        Action::Request { interval, .. } => {
+        Action::Request(interval) => {
             assert_eq!(body["server"].as_str(), command.server.as_ref().map(|id| id.as_str()));
             check_interval(&body, interval);
             ("request", 3)
@@ -109,15 +110,15 @@ fn check_command(received: &Received, command: &Command) {
         Action::Reconfirm(_) => ("reconfirm", 1),
         Action::Withdraw(_) => ("withdraw", 1),
         Action::Show(_) => ("show", 1),
-        Action::List { after, limit } => {
-            assert!((1..=50).contains(limit));
-            assert_eq!(body.get("after").is_some(), after.is_some());
+        Action::List(page) => {
+            assert!((1..=50).contains(&page.limit));
+            assert_eq!(body.get("after").is_some(), page.after.is_some());
             ("list", fields.len().min(2))
         }
-        Action::Availability { server, window } => {
-            assert_eq!(body["server"].as_str(), Some(server.as_str()));
-            check_interval(&body, window);
-            assert!(window.seconds() <= 31 * 86_400);
+        Action::Availability(window) => {
+            assert_eq!(body["server"].as_str(), Some(window.server.as_str()));
+            check_interval(&body, &window.interval);
+            assert!(window.interval.seconds() <= 31 * 86_400);
             ("availability", 3)
         }
     };
@@ -145,32 +146,23 @@ fn check_again(received: &Received, command: &Command) {
     let id = command.message_id.clone();
     let server = command.server.as_ref().map_or("", |server| server.as_str());
     let rendered = match &command.action {
-        Action::Request { interval, .. } => {
-            Rendered::request(id, server, interval.start, interval.end)
-        }
+        Action::Request(interval) => Rendered::request(id, server, interval.start, interval.end),
         Action::Reconfirm(reservation) => Rendered::reconfirm(id, server, *reservation),
         Action::Withdraw(reservation) => Rendered::withdraw(id, server, *reservation),
         Action::Show(reservation) => Rendered::show(id, *reservation),
-        Action::List { after, limit } => Rendered::list(id, i64::try_from(*limit).ok(), *after),
-        Action::Availability { server, window } => {
-            Rendered::availability(id, server.as_str(), window.start, window.end)
+        Action::List(page) => Rendered::list(id, i64::try_from(page.limit).ok(), page.after),
+        Action::Availability(window) => {
+            let Interval { start, end } = window.interval;
+            Rendered::availability(id, window.server.as_str(), start, end)
         }
     };
     let anew = Received { body: rendered.body, ..received.clone() };
     match decode(&anew, WORKER) {
         Decoded::Input(Input::Command(again)) => {
-            assert_eq!(meaning(&again.action), meaning(&command.action));
+            assert_eq!(format!("{:?}", again.action), format!("{:?}", command.action));
             assert_eq!(again.digest == command.digest, anew.body == received.body);
         }
         other => panic!("rendered anew it is {other:?}: {anew:?}"),
-    }
-}
-
-/// An action without the id that is drawn for it.
-fn meaning(action: &Action) -> String {
-    match action {
-        Action::Request { interval, .. } => format!("{interval:?}"),
-        other => format!("{other:?}"),
     }
 }
 
@@ -195,7 +187,7 @@ fn check_refusal(received: &Received, refusal: &Refusal) {
 
 fn check_dead(received: &Received, reason: DeadReason) {
     assert!(matches!(reason, DeadReason::Unauthenticated | DeadReason::InvalidWakeUp));
-    let letter = render::outgoing_dead(received, reason, 0);
+    let letter = dead_letter(received, reason, 0);
     assert!(letter.body.len() <= BODY_LEN_MAX && received.body.starts_with(&letter.body));
     for (name, value) in &letter.headers {
         let plain = value.bytes().all(|b| b.is_ascii_graphic());

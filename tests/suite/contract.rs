@@ -180,7 +180,7 @@ fn commands_are_decoded_as_their_schemas_say() {
         let name = format!("command.{}", kind.as_str());
         let validator = validator(&name);
         let example = examples::all().into_iter().find(|e| e.name == name).expect("an example");
-        let accepted = |text: &str| matches!(decoded(kind, text), Decoded::Step(_));
+        let accepted = |text: &str| matches!(decoded(kind, text), Decoded::Input(_));
         assert!(accepted(&example.text), "{name}");
 
         let example: Value = serde_json::from_str(&example.text).expect("JSON");

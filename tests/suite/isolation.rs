@@ -1,6 +1,6 @@
 //! Racing sessions in every order of their locks, reads, writes and commits.
 //!
-//! The sessions run the product's own transaction, `store::batch::run`, unchanged; gates in front
+//! The sessions run the product's own transaction, `engine::decide_batch`, unchanged; gates in front
 //! of PostgreSQL let its statements through in one order after the other (`support::schedule`).
 //! In a healthy installation a partition has one owner. What races here is a former owner that
 //! still commits what it has in hand, other partitions of the same user, and operators.
@@ -15,12 +15,12 @@ use deadpool_postgres::Pool;
 use holdfast::domain::id::{ServerId, TerminalId};
 use holdfast::domain::input::{Action, Command, Input, Trigger, WakeUp};
 use holdfast::domain::interval::Interval;
+use holdfast::engine::decide_batch;
+use holdfast::engine::render::{Reaction, Reply};
 use holdfast::message::answer::Answer;
 use holdfast::message::deterministic_id;
 use holdfast::store::error::StoreError;
-use holdfast::store::{batch, pool};
-use holdfast::worker::render::{Reaction, Reply, render};
-use uuid::Uuid;
+use holdfast::store::pool;
 
 use crate::support::database::Database;
 use crate::support::schedule::{Job, Race};
@@ -96,8 +96,9 @@ fn open(url: &str) -> Pool {
 }
 
 async fn decide(pool: &Pool, partition: i32, steps: &[Input]) -> Decided {
-    let committed = batch::run(pool, partition, steps, |decided| render(decided, steps)).await?;
-    Ok(committed.rendered)
+    let inputs: Vec<(&Input, ())> = steps.iter().map(|step| (step, ())).collect();
+    let committed = decide_batch(pool, Some(partition), &inputs).await?;
+    Ok(committed.reactions.into_iter().map(|(reaction, ())| reaction).collect())
 }
 
 /// The replies of a batch that must have been decided.
@@ -144,12 +145,11 @@ fn command(
     Input::Command(Command { terminal, message_id: message_id.to_owned(), digest, server, action })
 }
 
-/// A request for the hour `hour` of [`day`]. Like decoding, it draws another candidate each time.
+/// A request for the hour `hour` of [`day`].
 fn request(terminal: &TerminalId, message_id: &str, server: &ServerId, hour: i64) -> Input {
     let start = day() + TimeDelta::hours(hour);
     let interval = Interval::new(start, start + TimeDelta::hours(1)).expect("an hour");
-    let candidate = Uuid::now_v7();
-    command(terminal, message_id, Some(server), Action::Request { candidate, interval })
+    command(terminal, message_id, Some(server), Action::Request(interval))
 }
 
 /// The wake-up of an instant.

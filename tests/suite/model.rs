@@ -2,8 +2,8 @@
 //!
 //! The model keeps every reservation ever in a flat list, judges capacity and quota by looking at
 //! each tick of time, and knows nothing of what a batch has loaded. It lives through many batches;
-//! for each one the world that `decide` needs is loaded from it, only as far as the batch touches
-//! it. Verdicts, answers, rows, transitions and effects must then be the same, and the promises
+//! for each one the snapshot that `decide` needs is loaded from it, only as far as the batch touches
+//! it. Outcomes, answers, rows, transitions and changes must then be the same, and the promises
 //! about overbooking, quota and billing must hold.
 //!
 //! `HOLDFAST_MODEL_SEED` and `HOLDFAST_MODEL_BATCHES` choose another run. A failure names the seed
@@ -26,6 +26,7 @@ mod target;
 mod times;
 mod truth;
 
+use std::collections::HashMap;
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
@@ -43,6 +44,7 @@ use said::Said;
 use sums::SECOND;
 use tally::Tally;
 use truth::{Truth, instant};
+use uuid::Uuid;
 
 const SEED: u64 = 20_260_725;
 const BATCHES: u64 = 100_000;
@@ -124,20 +126,31 @@ fn one_batch(
     steps: &[Input],
     tally: &mut Tally,
 ) -> Result<(), String> {
-    let (mut world, left) = load::load(truth, steps, rng);
+    let (snapshot, left) = load::load(truth, steps, rng);
+    truth.ids = ids(truth, steps);
     let expected = truth.judge(steps, &left, tally);
     tally.count(&expected);
-    let decided = catch_unwind(AssertUnwindSafe(|| decide(&mut world, steps)));
-    let (verdicts, effects) = decided.map_err(|_| "decide panicked".to_owned())?;
-    heard::in_order(&verdicts)?;
-    heard::compare(truth, &expected, &world, &verdicts, &effects)?;
+    let inputs = steps.iter().map(|step| (step, ()));
+    let decided = catch_unwind(AssertUnwindSafe(|| decide(snapshot, inputs)));
+    let decided = decided.map_err(|_| "decide panicked".to_owned())?;
+    heard::in_order(&decided.outcomes)?;
+    heard::compare(truth, &expected, &decided)?;
     // A command that turns out to be inconsistent has taken its place and leaves it empty.
     let takes = |said: &&Said| matches!(said, Said::Decided(_) | Said::Undecided(_));
     let decisions = expected.said.iter().filter(takes);
     let most = decisions.count() + expected.moves.len();
-    let places = effects.decisions as usize;
+    let places = decided.changes.decisions as usize;
     heard::same("too many places", &false, &(places > most))?;
-    auditor.check(truth, &effects)
+    auditor.check(truth, &decided.changes)
+}
+
+/// The ids of a batch's requests, should they be accepted.
+fn ids(truth: &Truth, steps: &[Input]) -> HashMap<usize, Uuid> {
+    let request = |(index, step): (usize, &Input)| match step {
+        Input::Command(command) => Some((index, target::drawn(truth, index, command))),
+        Input::WakeUp(_) | Input::Cancel(_) => None,
+    };
+    steps.iter().enumerate().filter_map(request).collect()
 }
 
 /// The answers of the batch are stored; from now on repeats are replays.

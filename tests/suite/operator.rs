@@ -2,9 +2,10 @@
 
 use holdfast::broker::topology::BILLING_QUEUE;
 use holdfast::domain::input::Cancellation;
+use holdfast::engine;
 use holdfast::message::answer::{Answer, Notice};
 use holdfast::message::event::{self, CloudEvent, CreditedData};
-use holdfast::store::{cancellation, pool};
+use holdfast::store::pool;
 use uuid::Uuid;
 
 use crate::support::facts;
@@ -15,7 +16,7 @@ use crate::support::terminal::{code, window};
 async fn cancel(stack: &Stack, reservation: Uuid) -> Result<bool, &'static str> {
     let pool = pool::open(pool::settings(&stack.database_url).expect("a URL"), 1);
     let (operator, note) = ("olga".to_owned(), "power failure".to_owned());
-    let outcome = cancellation::cancel(&pool, Cancellation { reservation, operator, note }).await;
+    let outcome = engine::cancel(&pool, Cancellation { reservation, operator, note }).await;
     outcome
         .expect("the database")
         .map(|done| done.credited)

@@ -2,7 +2,8 @@
 //! works with it, not even to answer a query.
 
 use deadpool_postgres::Pool;
-use holdfast::store::batch::{self, Rendered};
+use holdfast::domain::input::Input;
+use holdfast::engine::decide_batch;
 use holdfast::store::error::StoreError;
 use holdfast::store::pool;
 
@@ -10,8 +11,8 @@ use crate::support::stack::Stack;
 
 /// A batch that reads nothing but the clock.
 async fn look_at_the_clock(pool: &Pool) -> Result<(), StoreError> {
-    let nothing = |_: &_| (Rendered { commands: Vec::new(), announcements: Vec::new() }, ());
-    batch::run(pool, 0, &[], nothing).await.map(drop)
+    let nothing: &[(&Input, ())] = &[];
+    decide_batch(pool, Some(0), nothing).await.map(drop)
 }
 
 fn one_session(stack: &Stack) -> Pool {

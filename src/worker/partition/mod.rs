@@ -16,7 +16,7 @@ mod deliver;
 mod error;
 mod intake;
 pub mod isolate;
-mod outgoing;
+pub mod outgoing;
 mod publish;
 mod recover;
 

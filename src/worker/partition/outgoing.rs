@@ -50,7 +50,7 @@ pub(super) fn refusal(
 }
 
 /// A message as a dead letter. Received headers are never copied: some steer the broker.
-pub(super) fn dead_letter(received: &Received, reason: DeadReason, partition: i32) -> Outgoing {
+pub fn dead_letter(received: &Received, reason: DeadReason, partition: i32) -> Outgoing {
     warn!(partition, reason = reason.as_str(), "dead letter");
     let mut headers = vec![
         ("reason", reason.as_str().to_owned()),

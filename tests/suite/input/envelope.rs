@@ -260,5 +260,5 @@ fn an_envelope_gets_the_first_code_of_all_it_breaks() {
     }
     let last = Code::ALL.iter().position(|code| *code == Code::InvalidEncoding).expect("listed");
     assert_eq!(codes, Code::ALL[..=last]);
-    assert!(matches!(decode(&received, "worker"), Decoded::Step(_)));
+    assert!(matches!(decode(&received, "worker"), Decoded::Input(_)));
 }

@@ -37,6 +37,7 @@ pub fn begin(rng: &mut StdRng, calendar: &Calendar) -> Truth {
         desks,
         rows: Vec::new(),
         memos: Default::default(),
+        ids: Default::default(),
     }
 }
 

@@ -5,7 +5,6 @@ use holdfast::domain::input::{Action, Command, Digest, Input};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use uuid::Uuid;
 
 use super::target::{Target, any_desk, pick, wake_up};
 use super::times;
@@ -60,7 +59,7 @@ impl Inventor {
             _ => Some(house.id.clone()),
         };
         let span = times::wanted(rng, truth, house);
-        let action = Action::Request { candidate: self.uuid(), interval: interval(span) };
+        let action = Action::Request(interval(span));
         Input::Command(self.command(desk, server, action))
     }
 
@@ -122,9 +121,6 @@ impl Inventor {
             return;
         };
         let mut command = command.clone();
-        if let Action::Request { candidate, .. } = &mut command.action {
-            *candidate = self.uuid();
-        }
         match rng.random_range(0..10) {
             0..6 => {}
             6..9 => {
@@ -146,8 +142,7 @@ impl Inventor {
         let withdraw = Action::Withdraw(row.id);
         let server = Some(row.server.clone());
         let withdraw = self.command(row.terminal.clone(), server.clone(), withdraw);
-        let request =
-            Action::Request { candidate: self.uuid(), interval: interval((row.start, row.end)) };
+        let request = Action::Request(interval((row.start, row.end)));
         let desk = if rng.random_bool(0.5) { row.terminal.clone() } else { any_desk(rng, truth) };
         let request = self.command(desk, server, request);
         steps.push(Input::Command(withdraw));
@@ -169,10 +164,5 @@ impl Inventor {
         let mut digest = [0; 32];
         digest[..8].copy_from_slice(&self.serial.to_le_bytes());
         digest
-    }
-
-    fn uuid(&mut self) -> Uuid {
-        self.serial += 1;
-        Uuid::from_u128(u128::from(self.serial))
     }
 }

@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 
 use holdfast::domain::outcome::{
-    Cause, Changes, Decision, Outcome, Refusal, Transition, WakeUpOutcome,
+    Cause, Changes, CommandOutcome, Decided, Decision, Outcome, Refusal, Transition, WakeUpOutcome,
 };
 use holdfast::domain::quota::Receipt;
 use holdfast::domain::reservation::Reservation;
-use holdfast::domain::snapshot::Snapshot;
 
 use super::said::{Answer, Expected, Line, Move, Said};
 use super::truth::{Row, Truth, micros};
@@ -17,37 +16,36 @@ use super::truth::{Row, Truth, micros};
 pub fn compare(
     truth: &Truth,
     expected: &Expected,
-    world: &Snapshot,
-    verdicts: &[Outcome],
-    effects: &Changes,
+    decided: &Decided<'_, ()>,
 ) -> Result<(), String> {
-    same("number of verdicts", &expected.said.len(), &verdicts.len())?;
-    for (index, (said, verdict)) in expected.said.iter().zip(verdicts).enumerate() {
-        same(&format!("verdict on step {index}"), said, &heard(verdict))?;
+    let Decided { snapshot, outcomes, changes } = decided;
+    same("number of outcomes", &expected.said.len(), &outcomes.len())?;
+    for (index, (said, (outcome, ()))) in expected.said.iter().zip(outcomes).enumerate() {
+        same(&format!("outcome of step {index}"), said, &heard(outcome))?;
     }
-    same("transitions", &expected.moves, &moves(effects)?)?;
-    let wake_ups = effects.wake_ups.iter().map(|at| micros(*at)).collect();
+    same("transitions", &expected.moves, &moves(changes)?)?;
+    let wake_ups = changes.timers.iter().map(|at| micros(*at)).collect();
     same("wake-ups", &expected.wake_ups, &wake_ups)?;
-    let finished = effects.finished.map(micros);
+    let finished = changes.finished.map(micros);
     same("finished", &expected.finished, &finished)?;
-    for reservation in world.reservations.values() {
+    for reservation in snapshot.reservations.values() {
         let row = truth.row(reservation.id);
         same("reservation", &row, &Some(&self::row(reservation)))?;
     }
     for moved in &expected.moves {
-        let there = world.reservations.contains_key(&moved.row);
-        same("changed reservation is in the world", &true, &there)?;
+        let there = snapshot.reservations.contains_key(&moved.row);
+        same("changed reservation is in the snapshot", &true, &there)?;
     }
     Ok(())
 }
 
 /// Decided commands take places in the order in which they stood in the queue.
-pub fn in_order(verdicts: &[Outcome]) -> Result<(), String> {
-    let order = |verdict: &Outcome| match verdict {
-        Outcome::Decided { order, .. } => Some(*order),
+pub fn in_order(outcomes: &[(Outcome<'_>, ())]) -> Result<(), String> {
+    let order = |(outcome, ()): &(Outcome<'_>, ())| match outcome {
+        Outcome::Command(_, CommandOutcome::Decided { order, .. }) => Some(*order),
         _ => None,
     };
-    let places: Vec<u32> = verdicts.iter().filter_map(order).collect();
+    let places: Vec<u32> = outcomes.iter().filter_map(order).collect();
     same("decisions in order", &true, &places.is_sorted_by(|a, b| a < b))
 }
 
@@ -59,19 +57,21 @@ pub fn same<T: PartialEq + Debug>(what: &str, expected: &T, got: &T) -> Result<(
     Err(format!("{what}\n  expected {expected:?}\n  got      {got:?}"))
 }
 
-fn heard(verdict: &Outcome) -> Said {
-    match verdict {
-        Outcome::Decided { decision, .. } => Said::Decided(answer(decision)),
-        Outcome::Answered(decision) => Said::Answered(answer(decision)),
-        Outcome::Undecided(refusal) => Said::Undecided(refused(refusal)),
-        Outcome::Replay(stored) => {
-            Said::Replay { digest: stored.digest, answer: stored.answer.clone() }
-        }
-        Outcome::RepeatOf(step) => Said::RepeatOf(*step),
-        Outcome::UnknownTerminal => Said::UnknownTerminal,
-        Outcome::WakeUp(WakeUpOutcome::Finished) => Said::WakeUp("finished"),
-        Outcome::WakeUp(WakeUpOutcome::Reschedule) => Said::WakeUp("reschedule"),
-        Outcome::WakeUp(WakeUpOutcome::ToTail) => Said::WakeUp("to_tail"),
+fn heard(outcome: &Outcome<'_>) -> Said {
+    match outcome {
+        Outcome::Command(_, outcome) => match outcome {
+            CommandOutcome::Decided { decision, .. } => Said::Decided(answer(decision)),
+            CommandOutcome::Repeated(decision) => Said::Repeated(answer(decision)),
+            CommandOutcome::Replayed(stored) => {
+                Said::Replay { digest: stored.digest, answer: stored.answer.clone() }
+            }
+            CommandOutcome::Answered(decision) => Said::Answered(answer(decision)),
+            CommandOutcome::Undecided(refusal) => Said::Undecided(refused(refusal)),
+            CommandOutcome::UnknownTerminal => Said::UnknownTerminal,
+        },
+        Outcome::WakeUp(_, WakeUpOutcome::Finished) => Said::WakeUp("finished"),
+        Outcome::WakeUp(_, WakeUpOutcome::Reschedule) => Said::WakeUp("reschedule"),
+        Outcome::WakeUp(_, WakeUpOutcome::ToTail) => Said::WakeUp("to_tail"),
         Outcome::Cancel(_) => unreachable!("never asked for"),
     }
 }
@@ -133,14 +133,14 @@ fn row(reservation: &Reservation) -> Row {
 /// The transitions, with places in the decision order replaced by a count of the places used:
 /// the order must grow from each decision to the next, but a decision that changes nothing may
 /// take a place as well.
-fn moves(effects: &Changes) -> Result<Vec<Move>, String> {
+fn moves(changes: &Changes) -> Result<Vec<Move>, String> {
     let mut moves: Vec<Move> = Vec::new();
     let mut places: HashMap<u32, usize> = HashMap::new();
     let mut last = None;
-    for transition in &effects.transitions {
-        if last.is_some_and(|last| transition.order < last) || transition.order >= effects.decisions
+    for transition in &changes.transitions {
+        if last.is_some_and(|last| transition.order < last) || transition.order >= changes.decisions
         {
-            return Err(format!("places out of order: {:?}", effects.transitions));
+            return Err(format!("places out of order: {:?}", changes.transitions));
         }
         last = Some(transition.order);
         let next = places.len();

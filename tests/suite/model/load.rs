@@ -37,7 +37,7 @@ impl<'a> Loader<'a> {
         let left = due.split_off(slice.min(due.len()));
         let world = Snapshot {
             now: instant(self.truth.now),
-            partition: 0,
+            partition: Some(0),
             terminals: self.terminals(),
             servers: self.servers(),
             quota: self.quota(),
@@ -65,7 +65,7 @@ impl<'a> Loader<'a> {
     /// What is requested where and by whom.
     fn requests(&self) -> impl Iterator<Item = (&'a Command, Span)> {
         self.commands().filter_map(|command| match &command.action {
-            Action::Request { interval, .. } => {
+            Action::Request(interval) => {
                 Some((command, (micros(interval.start), micros(interval.end))))
             }
             _ => None,

@@ -40,12 +40,13 @@ impl Truth {
             return if memo.digest != c.digest {
                 Said::Undecided(Answer::refused("idempotency_mismatch"))
             } else if let Some(step) = memo.step {
-                Said::RepeatOf(step)
+                let Said::Decided(answer) = &out.said[step] else { unreachable!("it is known") };
+                Said::Repeated(answer.clone())
             } else {
                 Said::Replay { digest: memo.digest, answer: memo.answer.clone() }
             };
         }
-        let answer = self.act(&desk, c, out, tally);
+        let answer = self.act(at, &desk, c, out, tally);
         if answer.code == "inconsistent_message" {
             return Said::Undecided(answer);
         }
@@ -56,6 +57,7 @@ impl Truth {
 
     fn act(
         &mut self,
+        at: usize,
         desk: &Desk,
         c: &Command,
         out: &mut Expected,
@@ -63,9 +65,10 @@ impl Truth {
     ) -> Box<Answer> {
         let cause = format!("terminal {} {}", c.terminal, c.message_id);
         let answer = match &c.action {
-            Action::Request { candidate, interval } => {
+            Action::Request(interval) => {
                 let span = (micros(interval.start), micros(interval.end));
-                self.request(desk, c, *candidate, span, tally).inspect(|answer| {
+                let id = self.ids.get(&at).copied().unwrap_or_default();
+                self.request(desk, c, id, span, tally).inspect(|answer| {
                     let row = answer.row.as_ref().expect("it is accepted");
                     if row.state == "held" {
                         out.wake_ups.insert(row.deadline);
@@ -77,7 +80,7 @@ impl Truth {
             }
             Action::Reconfirm(id) => self.reconfirm(desk, c, *id, &cause, out, tally),
             Action::Withdraw(id) => self.withdraw(desk, c, *id, &cause, out),
-            Action::Show(_) | Action::List { .. } | Action::Availability { .. } => {
+            Action::Show(_) | Action::List(_) | Action::Availability(_) => {
                 unreachable!("answered above, or never asked for")
             }
         };

@@ -14,7 +14,7 @@ pub enum Said {
     Answered(Box<Answer>),
     Undecided(Box<Answer>),
     Replay { digest: Digest, answer: String },
-    RepeatOf(usize),
+    Repeated(Box<Answer>),
     UnknownTerminal,
     WakeUp(&'static str),
 }

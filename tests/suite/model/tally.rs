@@ -36,7 +36,7 @@ const VERDICTS: &[&str] = &[
     "answered: refused",
     "undecided: refused",
     "replay",
-    "repeat_of",
+    "repeated",
     "unknown_terminal",
     "wake_up: finished",
     "wake_up: reschedule",
@@ -109,7 +109,7 @@ impl Tally {
                 Said::Answered(answer) => self.answer(answer, "answered"),
                 Said::Undecided(answer) => self.answer(answer, "undecided"),
                 Said::Replay { .. } => self.note("replay"),
-                Said::RepeatOf(_) => self.note("repeat_of"),
+                Said::Repeated(_) => self.note("repeated"),
                 Said::UnknownTerminal => self.note("unknown_terminal"),
                 Said::WakeUp(word) => self.listed("wake_up", word),
             }

@@ -1,6 +1,6 @@
 //! Chooses what commands and wake-ups are about.
 
-use holdfast::domain::id::{ServerId, TerminalId, UserId};
+use holdfast::domain::id::{ServerId, TerminalId, UserId, reservation_id};
 use holdfast::domain::input::{Action, Command, Input, Trigger, WakeUp};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -33,19 +33,20 @@ pub fn any_desk(rng: &mut StdRng, truth: &Truth) -> TerminalId {
 /// A reservation: mostly a recent one, maybe of this very batch, rarely none at all.
 pub fn pick(rng: &mut StdRng, truth: &Truth, steps: &[Input]) -> Target {
     let recent: Vec<&Row> = truth.rows.iter().rev().take(16).collect();
-    let here: Vec<&Command> = steps
+    let here: Vec<(usize, &Command)> = steps
         .iter()
-        .filter_map(|step| match step {
-            Input::Command(command) => Some(command),
+        .enumerate()
+        .filter_map(|(index, step)| match step {
+            Input::Command(command) => Some((index, command)),
             Input::WakeUp(_) | Input::Cancel(_) => None,
         })
         .collect();
     match rng.random_range(0..100) {
         0..70 => recent.choose(rng).map(|row| Target::of(row)),
         70..80 => truth.rows.choose(rng).map(Target::of),
-        80..96 => here.choose(rng).and_then(|command| match command.action {
-            Action::Request { candidate, .. } => Some(Target {
-                id: candidate,
+        80..96 => here.choose(rng).and_then(|(index, command)| match command.action {
+            Action::Request(_) => Some(Target {
+                id: drawn(truth, *index, command),
                 user: truth.desk(&command.terminal).map(|desk| desk.user.clone()),
                 server: command.server.clone(),
             }),
@@ -58,6 +59,11 @@ pub fn pick(rng: &mut StdRng, truth: &Truth, steps: &[Input]) -> Target {
         user: None,
         server: truth.houses.first().map(|house| house.id.clone()),
     })
+}
+
+/// The id that a request gets if it is accepted, at its place in the batch that is decided now.
+pub fn drawn(truth: &Truth, index: usize, command: &Command) -> Uuid {
+    reservation_id(instant(truth.now), index, &command.terminal, &command.message_id)
 }
 
 /// A wake-up for an instant or near it; early, due, or an intermediate hop.

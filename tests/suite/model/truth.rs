@@ -119,6 +119,9 @@ pub struct Truth {
     /// All reservations ever, in the order in which they were accepted.
     pub rows: Vec<Row>,
     pub memos: HashMap<(TerminalId, String), Memo>,
+    /// The ids that a batch's requests get if they are accepted, by their place in it: no rule says
+    /// what an id is.
+    pub ids: HashMap<usize, Uuid>,
 }
 
 impl Truth {

@@ -10,7 +10,6 @@ use holdfast::domain::interval::Interval;
 use holdfast::message::answer::{Answer, QuotaReceipt};
 use holdfast::message::command::{Kind, RequestBody, ReservationBody};
 use holdfast::store::registry::NewServer;
-use uuid::Uuid;
 
 use super::wording::differs;
 use super::{Check, Seen};
@@ -115,6 +114,7 @@ impl Replay {
             desks,
             rows: Vec::new(),
             memos: HashMap::new(),
+            ids: HashMap::new(),
         };
         let set_back = seen.ground.set_back.load(Ordering::Relaxed);
         let in_flight = if set_back { IN_FLIGHT + SET_BACK } else { IN_FLIGHT };
@@ -153,6 +153,7 @@ impl Replay {
             return Some("has an answer that cannot be read".to_owned());
         };
         self.truth.now = micros(decided.at);
+        self.truth.ids = decided.reservation.map(|id| (0, id)).into_iter().collect();
         let expected = match self.judge(&command) {
             Ok(expected) => expected,
             Err(wrong) => return Some(wrong),
@@ -184,7 +185,7 @@ impl Replay {
     /// Whether a limit of the user was reached because something that was given back on another
     /// server was not committed yet.
     fn excused(&self, command: &Command, answer: &Answer, expected: &Expected) -> bool {
-        let Action::Request { interval, .. } = &command.action else { return false };
+        let Action::Request(interval) = &command.action else { return false };
         let desk = self.truth.desk(&command.terminal).expect("it has sent something");
         let person = self.truth.person(&desk.user);
         let rows = self.truth.rows.iter().filter(|row| row.user == desk.user);
@@ -252,8 +253,7 @@ impl Replay {
         answer: &Answer,
         expected: &Expected,
     ) -> Option<Row> {
-        let (Answer::Accepted { quota, .. }, Action::Request { interval, .. }) =
-            (answer, &command.action)
+        let (Answer::Accepted { quota, .. }, Action::Request(interval)) = (answer, &command.action)
         else {
             return None;
         };
@@ -356,10 +356,7 @@ fn command(terminal: &TerminalId, sent: &Sent, decided: &Decided) -> Option<Comm
     let action = match intent.kind {
         Kind::Request => {
             let body: RequestBody = serde_json::from_slice(&intent.body).ok()?;
-            Action::Request {
-                candidate: decided.reservation.unwrap_or(Uuid::nil()),
-                interval: Interval::new(body.start_at, body.end_at)?,
-            }
+            Action::Request(Interval::new(body.start_at, body.end_at)?)
         }
         Kind::Reconfirm => Action::Reconfirm(about()?.reservation),
         Kind::Withdraw => Action::Withdraw(about()?.reservation),
