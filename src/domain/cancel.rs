@@ -1,6 +1,6 @@
 //! Cancelling by an operator (R14).
 
-use super::decide::Batch;
+use super::batch::Batch;
 use super::input::Cancellation;
 use super::outcome::{Cancelled, Cause, Refusal, Transition};
 use super::refusal::Code;

@@ -6,18 +6,24 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::cancel;
+use super::batch::{Batch, Sent};
 use super::input::{Action, Command, Input};
-use super::outcome::{
-    Cause, Changes, CommandOutcome, Decided, Decision, Outcome, Refusal, Transition,
-};
-use super::query;
+use super::outcome::{Changes, CommandOutcome, Decision, Outcome, Refusal};
 use super::refusal::Code;
-use super::request;
 use super::reservation::{CancelReason, State};
-use super::server::Server;
-use super::settle;
-use super::snapshot::{Known, Snapshot, Terminal};
+use super::snapshot::{Known, Snapshot};
+use super::{cancel, query, request, settle};
+
+/// A decided batch. `T` is what the caller keeps beside each input.
+#[derive(Debug)]
+pub struct Decided<'a, T> {
+    /// As it is afterwards: reservations and what they take.
+    pub snapshot: Snapshot,
+    /// One for each input, in order.
+    pub outcomes: Vec<(Outcome<'a>, T)>,
+    /// What is to be written.
+    pub changes: Changes,
+}
 
 /// Decides every input in order. What the caller keeps beside an input (`T`) stays beside its
 /// outcome.
@@ -33,24 +39,6 @@ pub fn decide<'a, T>(
         .collect();
     batch.mark_reminded();
     Decided { snapshot: batch.snapshot, outcomes, changes: batch.changes }
-}
-
-/// A batch while it is decided.
-pub(super) struct Batch {
-    /// As it is after the inputs so far.
-    pub snapshot: Snapshot,
-    /// What the inputs so far change.
-    pub changes: Changes,
-}
-
-/// A command with its sender and its places.
-pub(super) struct Sent<'a> {
-    pub command: &'a Command,
-    pub terminal: &'a Terminal,
-    /// Place among the batch's inputs.
-    pub index: usize,
-    /// Place in the batch's decision order.
-    pub order: u32,
 }
 
 impl Batch {
@@ -142,7 +130,7 @@ impl Batch {
             return Err(Refusal::of_field(Code::InconsistentMessage, "headers.server"));
         }
         if let Some(server) = self.snapshot.servers.get(&reservation.server) {
-            check_partition(&self.snapshot, server)?;
+            self.check_partition(server)?;
         }
         match reservation.state {
             State::Confirmed => Err(Refusal::plain(Code::AlreadyConfirmed)),
@@ -153,36 +141,4 @@ impl Batch {
             unsettled => Ok(unsettled),
         }
     }
-
-    /// Reminds of what is still only held after the whole batch.
-    fn mark_reminded(&mut self) {
-        let Snapshot { reservations, now, .. } = &mut self.snapshot;
-        self.changes.reminders.retain(|id| reservations[id].state == State::Held);
-        for id in &self.changes.reminders {
-            let reservation = reservations.get_mut(id).expect("collected from there");
-            reservation.remind_at = None;
-            reservation.reminded_at = Some(*now);
-        }
-    }
-}
-
-impl Sent<'_> {
-    /// A change of a reservation's state that this command causes.
-    pub fn transition(&self, reservation: Uuid, from: Option<State>, to: State) -> Transition {
-        let cause = Cause::Terminal {
-            terminal: self.command.terminal.clone(),
-            message_id: self.command.message_id.clone(),
-        };
-        Transition { reservation, from, to, cause, order: self.order }
-    }
-}
-
-/// The broker picks the partition by the header `server`. A header that is set twice may be read
-/// differently here, and the broker itself can route wrongly while a partition's queue is gone. A
-/// server's commands must all stand in one queue, so the sender is told to send this one again.
-pub(super) fn check_partition(snapshot: &Snapshot, server: &Server) -> Result<(), Refusal> {
-    if server.partition.is_some_and(|partition| Some(partition) != snapshot.partition) {
-        return Err(Refusal::of_field(Code::Misrouted, "headers.server"));
-    }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 //! Read [`reservation`] for the states, [`refusal`] for the codes, then [`decide`], where the
 //! rules meet.
 
+mod batch;
 mod cancel;
 pub mod capacity;
 pub mod deadline;

@@ -7,13 +7,12 @@ use uuid::Uuid;
 
 use super::capacity::FreeSpan;
 use super::id::TerminalId;
-use super::input::{Command, Trigger, WakeUp};
+use super::input::{Command, Digest, Trigger, WakeUp};
 use super::interval::{Interval, Timestamp};
 use super::quota::Receipt;
 use super::refusal::Code;
 use super::reservation::{CancelReason, Reservation, State};
 use super::server::Server;
-use super::snapshot::{Listed, Snapshot, Stored};
 
 /// A server's free places over time (R13).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,15 +25,24 @@ pub struct Availability {
     pub free: Vec<FreeSpan>,
 }
 
-/// A decided batch. `T` is what the caller keeps beside each input.
-#[derive(Debug)]
-pub struct Decided<'a, T> {
-    /// As it is afterwards: reservations and what they take.
-    pub snapshot: Snapshot,
-    /// One for each input, in order.
-    pub outcomes: Vec<(Outcome<'a>, T)>,
-    /// What is to be written.
-    pub changes: Changes,
+/// A decision that was stored when its message id was first seen.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Of the command that was decided.
+    pub digest: Digest,
+    /// The answer's AMQP `type`.
+    pub answer_type: String,
+    /// The answer's body, byte for byte.
+    pub answer: String,
+}
+
+/// A reservation on a page, with what a confirmed one's user is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The reservation.
+    pub reservation: Reservation,
+    /// Its server's connection URL.
+    pub connection_url: String,
 }
 
 /// What came of one input.

@@ -8,14 +8,14 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
+use super::batch::Batch;
 use super::capacity::free_spans;
-use super::decide::Batch;
 use super::input::{Action, Command, Page, Window};
 use super::interval::Interval;
-use super::outcome::{Availability, Decision, Refusal};
+use super::outcome::{Availability, Decision, Listed, Refusal};
 use super::refusal::Code;
 use super::reservation::Reservation;
-use super::snapshot::{Booked, Listed, Terminal};
+use super::snapshot::{Booked, Terminal};
 
 /// Most spans in one answer: some 40 kB. The answer then ends earlier, and the terminal asks again
 /// from there.

@@ -2,8 +2,8 @@
 
 use chrono::TimeDelta;
 
+use super::batch::{Batch, Sent};
 use super::capacity::peak_depth;
-use super::decide::{Batch, Sent, check_partition};
 use super::id::reservation_id;
 use super::interval::{Interval, Timestamp};
 use super::outcome::{Decision, Refusal};
@@ -21,7 +21,7 @@ pub(super) fn request(
     let snapshot = &batch.snapshot;
     let named = sent.command.server.as_ref().and_then(|id| snapshot.servers.get(id));
     let server = named.ok_or_else(|| Refusal::plain(Code::UnknownServer))?;
-    check_partition(snapshot, server)?;
+    batch.check_partition(server)?;
     check_policy(snapshot, server, interval)?;
     let late = deadline_at(server, interval) <= snapshot.now;
     if late && server.late_booking == LateBooking::Reject {

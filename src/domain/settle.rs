@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::decide::Batch;
+use super::batch::Batch;
 use super::input::WakeUp;
 use super::outcome::{Cause, Transition, WakeUpOutcome};
 use super::reservation::{CancelReason, State};

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::id::{ServerId, TerminalId, UserId};
 use super::input::{Digest, Page, Window};
 use super::interval::{Interval, Timestamp};
-use super::outcome::{Decision, Refusal};
+use super::outcome::{Decision, Listed, Refusal, Stored};
 use super::quota::QuotaLedger;
 use super::refusal::Code;
 use super::reservation::{CancelReason, Reservation, State};
@@ -39,17 +39,6 @@ pub struct Booked {
     pub id: Uuid,
     /// The time it keeps the server busy.
     pub busy: Interval,
-}
-
-/// A decision that was stored when its message id was first seen.
-#[derive(Debug, Clone)]
-pub struct Stored {
-    /// Of the command that was decided.
-    pub digest: Digest,
-    /// The answer's AMQP `type`.
-    pub answer_type: String,
-    /// The answer's body, byte for byte.
-    pub answer: String,
 }
 
 /// A message id that is decided already.
@@ -108,15 +97,6 @@ pub struct Snapshot {
     pub calendars: HashMap<Window, Calendar>,
     /// Message ids that are decided.
     pub known: HashMap<(TerminalId, String), Known>,
-}
-
-/// A reservation on a page, with what a confirmed one's user is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// The reservation.
-    pub reservation: Reservation,
-    /// Its server's connection URL.
-    pub connection_url: String,
 }
 
 /// What is booked on a server in a window.

@@ -1,7 +1,7 @@
 //! What a batch is to be decided against.
 
 use crate::domain::input::{Action, Command, Input};
-use crate::store::load::Needs;
+use crate::store::needs::Needs;
 
 /// No server takes longer reservations (a CHECK says the same). Longer requests are refused without
 /// looking at the calendar.

@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod load;
 pub mod membership;
 pub mod migrations;
+pub mod needs;
 pub mod outbox;
 pub mod policy;
 pub mod pool;

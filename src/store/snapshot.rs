@@ -5,15 +5,31 @@ use std::collections::{HashMap, HashSet};
 use tokio_postgres::Row;
 
 use super::error::StoreError;
-use super::load::{Loaded, Needs, SETTLE_MAX};
+use super::needs::{Needs, SETTLE_MAX};
 use super::rows::{id, interval, read_reservation, read_server};
 use crate::domain::id::{ServerId, TerminalId, UserId};
 use crate::domain::interval::Timestamp;
+use crate::domain::outcome::{Listed, Stored};
 use crate::domain::quota::{PeriodUse, QuotaLedger};
 use crate::domain::server::Server;
-use crate::domain::snapshot::{
-    Booked, Calendar, HoldUse, Known, Listed, Snapshot, Stored, Terminal,
-};
+use crate::domain::snapshot::{Booked, Calendar, HoldUse, Known, Snapshot, Terminal};
+
+/// What the statements answered.
+pub(super) struct Loaded {
+    pub servers: Vec<Row>,
+    pub reservations: Vec<Row>,
+    pub users: Vec<Row>,
+    pub known: Vec<Row>,
+    pub terminals: Vec<Row>,
+    pub closures: Vec<Row>,
+    pub quota: Vec<Row>,
+    pub booked: Vec<Row>,
+    pub clock: Vec<Row>,
+    pub pages: Vec<Row>,
+    pub asked_servers: Vec<Row>,
+    pub asked_closures: Vec<Row>,
+    pub asked_booked: Vec<Row>,
+}
 
 /// Puts a snapshot together.
 pub(super) fn assemble(

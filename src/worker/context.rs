@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::clock::Clock;
-use super::partition::isolate::Outlived;
+use super::outlived::Outlived;
 use super::settings::Settings;
 use crate::broker::topology::Shape;
 use crate::store::{migrations, pool, registry};

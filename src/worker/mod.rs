@@ -14,6 +14,7 @@ mod connections;
 mod context;
 pub mod membership;
 mod messages;
+mod outlived;
 pub mod partition;
 mod rate_limit;
 mod relay;

@@ -2,19 +2,12 @@
 
 use std::sync::Arc;
 
-use super::decide::Deferred;
 use super::error::PartitionError;
-use super::publish::Published;
+use super::stages::{Acknowledged, Published};
 use crate::broker::consumer::Acknowledger;
 use crate::crash_point;
 use crate::store::delivery_attempts;
 use crate::worker::context::Context;
-
-/// A batch that is done with, but for what is deferred.
-pub(super) struct Acknowledged {
-    /// What is published beside the answers.
-    pub deferred: Deferred,
-}
 
 /// Acknowledges one partition's deliveries.
 pub(super) struct Acknowledgements {

@@ -6,12 +6,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::decode::Decoded;
-use super::deliver::Delivery;
 use super::error::PartitionError;
 use super::outgoing::{answer, dead_letter};
 use super::recover::{Action, judge};
-use crate::broker::publisher::Outgoing;
+use super::stages::{CommittedBatch, Decoded, Delivery};
 use crate::domain::input::{Digest, Input};
 use crate::domain::interval::Timestamp;
 use crate::domain::outcome::Refusal;
@@ -20,35 +18,9 @@ use crate::engine::render::{Reaction, refused};
 use crate::engine::{Committed, decide_batch};
 use crate::message::envelope::{DeadReason, Received};
 use crate::store::error::StoreError;
-use crate::store::outbox::Pending;
 use crate::worker::backoff;
 use crate::worker::context::Context;
 use crate::worker::schedule::{self, ScheduledWakeUp};
-
-/// A batch that is committed.
-#[derive(Default)]
-pub(super) struct CommittedBatch {
-    /// Answers, dead letters and wake-ups to the tail.
-    pub answers: Vec<Outgoing>,
-    /// Wake-ups that take the place of those that were delivered.
-    pub rescheduled: Vec<ScheduledWakeUp>,
-    /// What no acknowledgement has to wait for.
-    pub deferred: Deferred,
-    /// Isolated messages in it, to be cleared once they have not crashed the worker.
-    pub isolated: Vec<Digest>,
-    /// The last delivery that is done with it.
-    pub last_tag: u64,
-}
-
-/// What is kept in the database and found there if it is not published: by the sweep and by the
-/// relay.
-#[derive(Default)]
-pub(super) struct Deferred {
-    /// The first wake-ups of new instants.
-    pub scheduled: Vec<ScheduledWakeUp>,
-    /// Events and notices.
-    pub pending: Vec<Pending>,
-}
 
 /// An input and the message that it came in.
 type Item<'a> = (&'a Input, &'a Received);

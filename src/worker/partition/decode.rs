@@ -4,9 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::deliver::Delivered;
 use super::outgoing::{dead_letter, refusal};
-use crate::broker::publisher::Outgoing;
+use super::stages::{Decoded, Delivered};
 use crate::crash_point;
 use crate::domain::input::{Command, Input};
 use crate::domain::outcome::Refusal;
@@ -15,16 +14,6 @@ use crate::message::decode::{Decoded as Message, decode};
 use crate::message::envelope::Received;
 use crate::worker::context::Context;
 use crate::worker::rate_limit::RateLimit;
-
-/// Decoded deliveries.
-pub(super) struct Decoded {
-    /// What is to be decided, each with the message that it came in.
-    pub inputs: Vec<(Input, Received)>,
-    /// Answers and dead letters for the other messages, for which the database is not asked.
-    pub answers: Vec<Outgoing>,
-    /// The last delivery.
-    pub last_tag: u64,
-}
 
 /// Decodes one partition's deliveries.
 pub(super) struct Decoder {

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep_until;
 
+use super::stages::{Delivered, Delivery};
 use crate::broker::BrokerError;
 use crate::broker::consumer::{QueueConsumer, received};
-use crate::message::envelope::Received;
 
 /// Least time from the start of one batch to that of the next. A batch costs the broker and the
 /// database much the same whatever is in it. Without a pace, a worker that is done at once (with
@@ -16,23 +16,6 @@ const PACE: Duration = Duration::from_millis(20);
 /// Batches of fewer messages are not paced: a terminal that sends one command after the other would
 /// be held up, and little gained.
 const PACED_MIN: usize = 4;
-
-/// One delivery.
-pub(super) struct Delivery {
-    /// The broker's number for it on this channel.
-    pub tag: u64,
-    pub message: Received,
-}
-
-/// Deliveries in queue order; at least one.
-pub(super) struct Delivered(pub Vec<Delivery>);
-
-impl Delivered {
-    /// Acknowledging this one acknowledges all.
-    pub fn last_tag(&self) -> u64 {
-        self.0.last().map_or(0, |delivery| delivery.tag)
-    }
-}
 
 /// A partition's queue as it is read.
 pub(super) struct Inbox {

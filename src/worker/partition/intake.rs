@@ -8,11 +8,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::decide::{CommittedBatch, Decider};
+use super::decide::Decider;
 use super::decode::Decoder;
-use super::deliver::{Delivered, Inbox};
+use super::deliver::Inbox;
 use super::error::PartitionError;
 use super::isolate::{self, Attempted, Group};
+use super::stages::{CommittedBatch, Delivered};
 use crate::crash_point;
 use crate::domain::input::Digest;
 use crate::store::delivery_attempts;

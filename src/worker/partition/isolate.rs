@@ -5,13 +5,10 @@
 //! message that repeatedly crashes the worker while processed alone is poison. An attempt that the
 //! worker outlived, because it was told to stop or lost a connection, does not count.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use deadpool_postgres::Pool;
 use sha2::{Digest as _, Sha256};
 
-use super::deliver::{Delivered, Delivery};
+use super::stages::{Delivered, Delivery};
 use crate::domain::input::Digest;
 use crate::message::envelope::Received;
 use crate::store::{delivery_attempts, error::StoreError};
@@ -100,31 +97,6 @@ fn runs<T, K: PartialEq>(items: Vec<T>, kind: impl Fn(&T) -> (K, usize)) -> Vec<
         }
     }
     runs
-}
-
-/// Attempts that were counted and that the worker outlived, by partition: at most one batch's each.
-#[derive(Default)]
-pub struct Outlived(Mutex<HashMap<i32, Vec<Digest>>>);
-
-impl Outlived {
-    /// Notes that an attempt at these failed without killing the worker.
-    pub(super) fn note(&self, partition: i32, fingerprints: Vec<Digest>) {
-        self.lock().insert(partition, fingerprints);
-    }
-
-    /// Uncounts what was noted of a partition. It stays noted if the database cannot be reached.
-    pub(super) async fn uncount(&self, pool: &Pool, partition: i32) -> Result<(), StoreError> {
-        let noted = self.lock().get(&partition).cloned().unwrap_or_default();
-        if !noted.is_empty() {
-            delivery_attempts::take_back(pool, partition, &noted).await?;
-            self.lock().remove(&partition);
-        }
-        Ok(())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<i32, Vec<Digest>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Tells a message from others.

@@ -15,10 +15,11 @@ mod decode;
 mod deliver;
 mod error;
 mod intake;
-pub mod isolate;
+mod isolate;
 pub mod outgoing;
 mod publish;
 mod recover;
+mod stages;
 
 use std::sync::Arc;
 

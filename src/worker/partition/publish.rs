@@ -7,12 +7,11 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::acknowledge::Acknowledgements;
-use super::decide::{CommittedBatch, Deferred};
 use super::error::PartitionError;
 use super::intake::HandedOver;
+use super::stages::{CommittedBatch, Deferred, Published};
 use crate::broker::publisher::{Fate, Outgoing, Publisher};
 use crate::crash_point;
-use crate::domain::input::Digest;
 use crate::left_undone;
 use crate::store::outbox::{self, Pending, RELAY_BATCH_MAX};
 use crate::store::timers;
@@ -23,16 +22,6 @@ use crate::worker::schedule::ScheduledWakeUp;
 /// Tries of a message that the broker refuses, for example because a terminal's queue is full. The
 /// decision is stored: sending the same id again brings the answer.
 const REFUSED_TRIES_MAX: usize = 3;
-
-/// A batch whose answers the broker has confirmed.
-pub(super) struct Published {
-    /// Isolated messages in it.
-    pub isolated: Vec<Digest>,
-    /// What is published beside the answers.
-    pub deferred: Deferred,
-    /// The last delivery that is done with it.
-    pub last_tag: u64,
-}
 
 /// Publishes and acknowledges one partition's committed batches.
 pub(super) struct Outbound {
@@ -148,12 +137,6 @@ impl Outbound {
             }
         }
         Ok(())
-    }
-}
-
-impl Deferred {
-    fn is_empty(&self) -> bool {
-        self.scheduled.is_empty() && self.pending.is_empty()
     }
 }
 

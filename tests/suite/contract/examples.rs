@@ -3,12 +3,12 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use holdfast::domain::capacity::FreeSpan;
 use holdfast::domain::interval::Interval;
+use holdfast::domain::outcome::Listed;
 use holdfast::domain::outcome::{Availability, Decision, Refusal};
 use holdfast::domain::quota::Receipt;
 use holdfast::domain::refusal::Code;
 use holdfast::domain::reservation::{CancelReason, Reservation, State};
 use holdfast::domain::server::{LateBooking, Server};
-use holdfast::domain::snapshot::Listed;
 use holdfast::domain::tariff::Tariff;
 use holdfast::message::answer::{Answer, Notice, ReservationView};
 use holdfast::message::command::{AvailabilityBody, ListBody, RequestBody, ReservationBody};

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use holdfast::domain::id::{ServerId, TerminalId};
 use holdfast::domain::input::Action;
 use holdfast::message::answer::Answer;
-use holdfast::store::load::SETTLE_MAX;
+use holdfast::store::needs::SETTLE_MAX;
 use uuid::Uuid;
 
 use super::{Arena, command, names, request, wake_up, words};

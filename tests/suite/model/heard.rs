@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 
+use holdfast::domain::decide::Decided;
 use holdfast::domain::outcome::{
-    Cause, Changes, CommandOutcome, Decided, Decision, Outcome, Refusal, Transition, WakeUpOutcome,
+    Cause, Changes, CommandOutcome, Decision, Outcome, Refusal, Transition, WakeUpOutcome,
 };
 use holdfast::domain::quota::Receipt;
 use holdfast::domain::reservation::Reservation;

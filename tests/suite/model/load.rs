@@ -5,10 +5,11 @@ use std::collections::{HashMap, HashSet};
 
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
 use holdfast::domain::input::{Action, Command, Input};
+use holdfast::domain::outcome::Stored;
 use holdfast::domain::quota::{PeriodUse, QuotaLedger};
 use holdfast::domain::reservation::Reservation;
 use holdfast::domain::server::Server;
-use holdfast::domain::snapshot::{Booked, HoldUse, Known, Snapshot, Stored, Terminal};
+use holdfast::domain::snapshot::{Booked, HoldUse, Known, Snapshot, Terminal};
 use rand::Rng;
 use rand::rngs::StdRng;
 use uuid::Uuid;

@@ -1,0 +1,62 @@
+//! A batch while it is decided.
+
+use uuid::Uuid;
+
+use super::input::Command;
+use super::outcome::{Cause, Changes, Refusal, Transition};
+use super::refusal::Code;
+use super::reservation::State;
+use super::server::Server;
+use super::snapshot::{Snapshot, Terminal};
+
+/// A batch while it is decided.
+pub(super) struct Batch {
+    /// As it is after the inputs so far.
+    pub snapshot: Snapshot,
+    /// What the inputs so far change.
+    pub changes: Changes,
+}
+
+/// A command with its sender and its places.
+pub(super) struct Sent<'a> {
+    pub command: &'a Command,
+    pub terminal: &'a Terminal,
+    /// Place among the batch's inputs.
+    pub index: usize,
+    /// Place in the batch's decision order.
+    pub order: u32,
+}
+
+impl Batch {
+    /// The broker picks the partition by the header `server`. A header that is set twice may be read
+    /// differently here, and the broker itself can route wrongly while a partition's queue is gone. A
+    /// server's commands must all stand in one queue, so the sender is told to send this one again.
+    pub fn check_partition(&self, server: &Server) -> Result<(), Refusal> {
+        if server.partition.is_some_and(|partition| Some(partition) != self.snapshot.partition) {
+            return Err(Refusal::of_field(Code::Misrouted, "headers.server"));
+        }
+        Ok(())
+    }
+
+    /// Reminds of what is still only held after the whole batch.
+    pub fn mark_reminded(&mut self) {
+        let Snapshot { reservations, now, .. } = &mut self.snapshot;
+        self.changes.reminders.retain(|id| reservations[id].state == State::Held);
+        for id in &self.changes.reminders {
+            let reservation = reservations.get_mut(id).expect("collected from there");
+            reservation.remind_at = None;
+            reservation.reminded_at = Some(*now);
+        }
+    }
+}
+
+impl Sent<'_> {
+    /// A change of a reservation's state that this command causes.
+    pub fn transition(&self, reservation: Uuid, from: Option<State>, to: State) -> Transition {
+        let cause = Cause::Terminal {
+            terminal: self.command.terminal.clone(),
+            message_id: self.command.message_id.clone(),
+        };
+        Transition { reservation, from, to, cause, order: self.order }
+    }
+}

@@ -1,0 +1,35 @@
+//! Attempts at isolated messages that a worker has outlived.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use deadpool_postgres::Pool;
+
+use crate::domain::input::Digest;
+use crate::store::delivery_attempts;
+use crate::store::error::StoreError;
+
+/// Attempts that were counted and that the worker outlived, by partition: at most one batch's each.
+#[derive(Default)]
+pub struct Outlived(Mutex<HashMap<i32, Vec<Digest>>>);
+
+impl Outlived {
+    /// Notes that an attempt at these failed without killing the worker.
+    pub fn note(&self, partition: i32, fingerprints: Vec<Digest>) {
+        self.lock().insert(partition, fingerprints);
+    }
+
+    /// Uncounts what was noted of a partition. It stays noted if the database cannot be reached.
+    pub async fn uncount(&self, pool: &Pool, partition: i32) -> Result<(), StoreError> {
+        let noted = self.lock().get(&partition).cloned().unwrap_or_default();
+        if !noted.is_empty() {
+            delivery_attempts::take_back(pool, partition, &noted).await?;
+            self.lock().remove(&partition);
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<i32, Vec<Digest>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
