@@ -97,7 +97,8 @@ fn decisions_are_recorded_alike_and_listed() {
 
 /// The test groups that a document names, such as `rules::late::`.
 fn groups(text: &str) -> impl Iterator<Item = &str> {
-    text.split('`').skip(1).step_by(2).filter_map(|code| code.strip_suffix("::"))
+    let code = text.split('`').skip(1).step_by(2);
+    code.filter_map(|code| code.rsplit(' ').next()?.strip_suffix("::"))
 }
 
 #[test]
@@ -172,9 +173,6 @@ fn identifiers(path: &str) -> BTreeSet<String> {
         }
         _ => {}
     }
-    // The name of a file is one, too.
-    let stem = Path::new(path).file_stem().expect("a file's name").to_string_lossy();
-    found.extend([stem.into_owned(), path.split('/').rev().nth(1).unwrap_or_default().to_owned()]);
     found
 }
 
@@ -182,6 +180,13 @@ fn identifiers(path: &str) -> BTreeSet<String> {
 fn identifiers_are_words_of_the_field() {
     let mut wrong = Vec::new();
     for path in words::ROOMS.iter().flat_map(|room| files(room)) {
+        let stem = Path::new(&path).file_stem().expect("a file's name").to_string_lossy();
+        let directory = path.rsplit('/').nth(1).unwrap_or_default();
+        for name in [&*stem, directory] {
+            if let Some(better) = words::better_file(&path, name) {
+                wrong.push(format!("{path}: the name {name} (better: {better})"));
+            }
+        }
         for identifier in identifiers(&path) {
             if let Some(better) = words::better(&path, &identifier) {
                 wrong.push(format!("{path}: {identifier} (better: {better})"));

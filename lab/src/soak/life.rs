@@ -111,8 +111,8 @@ impl Ground {
 
     /// Cancels a reservation, if it still can be.
     pub async fn cancel_as_operator(&self, reservation: Uuid, note: String) -> Result<()> {
-        let wish = Cancellation { reservation, operator: "soak".to_owned(), note };
-        match cancellation::cancel(&self.pool, wish).await {
+        let request = Cancellation { reservation, operator: "soak".to_owned(), note };
+        match cancellation::cancel(&self.pool, request).await {
             Ok(Ok(_)) => self.cancelled.lock().expect("no panics").push(reservation),
             // It was withdrawn or not reconfirmed.
             Ok(Err(_)) => {}

@@ -25,7 +25,7 @@ const TYPES: [(&str, &[&str], &str); 13] = [
 
 /// Words inside identifiers and file names, in `snake_case` or `CamelCase`, with `_` between words that
 /// belong together.
-const WORDS: [(&str, &[&str], &str); 37] = [
+const WORDS: [(&str, &[&str], &str); 31] = [
     ("world", &["src"], "snapshot"),
     ("effects", &["src"], "changes"),
     ("verdict", &["src"], "outcome"),
@@ -57,14 +57,10 @@ const WORDS: [(&str, &[&str], &str); 37] = [
     ("nudge", &["src", "lab/src", "schema"], "notify"),
     ("wish", &["src", "lab/src", "schema"], "request"),
     ("nobody", &["src/tls.rs", "src/broker", "src/store"], "no_tls"),
-    // Kept apart from `test helpers` of other languages by where they are looked for.
-    ("util", &["src", "lab/src"], "what it is for"),
-    ("utils", &["src", "lab/src"], "what it is for"),
-    ("common", &["src", "lab/src"], "what it is for"),
-    ("helper", &["src", "lab/src"], "what it is for"),
-    ("helpers", &["src", "lab/src"], "what it is for"),
-    ("manager", &["src/domain", "src/engine", "src/worker", "lab/src"], "what it is for"),
 ];
+
+/// Files and directories that would say nothing about what is in them.
+const FILES: [&str; 6] = ["util", "utils", "common", "helper", "helpers", "manager"];
 
 /// Tables, and the rows that a trigger sees.
 const SQL: [(&str, &str); 8] = [
@@ -103,6 +99,12 @@ pub fn better(path: &str, identifier: &str) -> Option<&'static str> {
     types.or(word).map(|(_, _, better)| *better)
 }
 
+/// What a file of that name should be called instead.
+pub fn better_file(path: &str, stem: &str) -> Option<&'static str> {
+    let nameless = FILES.contains(&stem).then_some("what it is for");
+    nameless.or_else(|| better(path, stem))
+}
+
 /// `CamelCase` and `SHOUTED` as `snake_case`.
 fn snake_case(identifier: &str) -> String {
     if identifier.chars().all(|c| !c.is_lowercase()) {
@@ -125,9 +127,10 @@ fn words_are_found_inside_identifiers() {
     for identifier in ["nudge_workers", "NudgeWorkers", "NUDGE"] {
         assert_eq!(better("src/store/mod.rs", identifier), Some("notify"), "{identifier}");
     }
-    for identifier in ["alarm", "charm_all", "legal", "manager"] {
+    for identifier in ["alarm", "charm_all", "legal", "tokio_util"] {
         assert_eq!(better("src/store/mod.rs", identifier), None, "{identifier}");
     }
     assert_eq!(better("src/store/sql/x.sql", "gone"), Some("old_rows"));
     assert_eq!(better("src/worker/clock.rs", "Instant"), None);
+    assert!(better_file("src/store/util.rs", "util").is_some());
 }
