@@ -1,5 +1,10 @@
 //! The program: arguments, telemetry, signals, exit code.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the environment is read here, once, and the second signal ends the process here"
+)]
+
 use std::io::IsTerminal;
 use std::process::ExitCode;
 

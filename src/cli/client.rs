@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use chrono::Utc;
 use clap::{Args, Subcommand};
 use tokio::time::timeout_at;
 use uuid::Uuid;
@@ -113,7 +112,7 @@ pub(super) struct Window {
 
 impl Window {
     fn resolve(self) -> Result<(Timestamp, Timestamp)> {
-        let now = Utc::now();
+        let now = When::now();
         let start = self.start.resolve(now).context("the start is beyond the calendar")?;
         let end = self.end.resolve(now).context("the end is beyond the calendar")?;
         Ok((start, end))

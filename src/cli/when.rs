@@ -18,6 +18,12 @@ pub enum When {
 }
 
 impl When {
+    /// The time that relative ones are typed against.
+    #[expect(clippy::disallowed_methods, reason = "people mean the clock they look at")]
+    pub fn now() -> Timestamp {
+        Utc::now()
+    }
+
     /// The instant meant, if it is `now`. `None` beyond the calendar.
     pub fn resolve(self, now: Timestamp) -> Option<Timestamp> {
         let wait = match self {

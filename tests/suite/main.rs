@@ -1,6 +1,12 @@
 //! The integration tests, one target so that they link once. Each module holds one subject; run
 //! them with `./dev test`, which starts the engines.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests are set up by `./dev` through the environment, and play clients with clocks"
+)]
+
 mod cli;
 mod clients;
 mod contract;
@@ -10,6 +16,7 @@ mod docker;
 mod flood;
 mod fuzzed;
 mod guard;
+mod house;
 mod input;
 mod invariants;
 mod isolation;

@@ -1,8 +1,8 @@
 //! The rules once more, as the tests have them: written as naively as they can be read, and knowing
 //! nothing of the product. Used to decide everything again.
 
-// The tests use more of it.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "the tests use more of it")]
+#![allow(clippy::unwrap_used, reason = "as in the tests")]
 
 #[path = "../../../tests/suite/model/edges.rs"]
 mod edges;

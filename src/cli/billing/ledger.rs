@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use chrono::Utc;
 use clap::Args;
 use serde::Serialize;
 
@@ -52,7 +51,7 @@ struct Report<'a> {
 }
 
 pub(super) async fn run(context: &Context, ledger: Ledger) -> Result<()> {
-    let now = Utc::now();
+    let now = When::now();
     let from = ledger.from.resolve(now).context("--from is beyond the calendar")?;
     let to = ledger.to.resolve(now).context("--to is beyond the calendar")?;
     if to <= from {

@@ -1,7 +1,6 @@
 //! `holdfast reservation list`.
 
 use anyhow::{Context as _, Result};
-use chrono::Utc;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -55,7 +54,7 @@ enum Wanted {
 
 impl List {
     fn filter(&self) -> Result<Filter> {
-        let now = Utc::now();
+        let now = When::now();
         let instant = |when: Option<When>| match when {
             None => Ok(None),
             Some(when) => when.resolve(now).map(Some).context("that is beyond the calendar"),

@@ -1,7 +1,6 @@
 //! `holdfast server closure`: maintenance windows.
 
 use anyhow::{Context as _, Result};
-use chrono::Utc;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
@@ -75,7 +74,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
 }
 
 async fn run_add(context: &Context, add: Add) -> Result<()> {
-    let now = Utc::now();
+    let now = When::now();
     let start = add.start.resolve(now).context("the start is beyond the calendar")?;
     let end = add.end.resolve(now).context("the end is beyond the calendar")?;
     let Some(interval) = Interval::new(start, end) else {
