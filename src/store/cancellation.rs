@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
-use rand::Rng;
 use tokio::time::sleep;
 
 use super::announce::announcements;
@@ -11,6 +10,7 @@ use super::batch::{self, Rendered};
 use super::error::StoreError;
 use super::pool::{Session, bounded};
 use super::save::NO_PARTITION;
+use crate::backoff;
 use crate::domain::reservation::Reservation;
 use crate::domain::snapshot::{Cancellation, Outcome, Refusal, Step, Transition};
 
@@ -44,8 +44,7 @@ pub async fn cancel(
         tries += 1;
         match cancel_once(pool, wish.clone()).await {
             Err(error) if tries < TRIES_MAX && error.is_contention() => {
-                let pause = rand::rng().random_range(Duration::ZERO..=PAUSE_MAX);
-                sleep(pause).await;
+                sleep(backoff::up_to(PAUSE_MAX)).await;
             }
             outcome => return outcome,
         }

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::{Context, backoff};
+use super::Context;
+use crate::backoff;
 use crate::store::error::StoreError;
 use crate::store::membership::{self, DEAD_AFTER_SECONDS, Member};
 use crate::store::{cancellation, pool};

@@ -10,7 +10,6 @@
 //! still commits.
 
 pub mod announce;
-pub mod backoff;
 pub mod clock;
 pub mod isolation;
 pub mod membership;
@@ -35,7 +34,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::broker::topology::Shape;
+use crate::backoff;
+use crate::message::shape::Shape;
 use crate::store::{membership::Member, migrations, pool, registry};
 use clock::Clock;
 use session::SessionError;
@@ -104,8 +104,6 @@ async fn prepare(settings: Settings) -> Result<Context> {
     }
     drop(client);
     driver.abort();
-    let shape =
-        Shape { partitions: shape.partitions, delay_levels: shape.delay_levels.unsigned_abs() };
     let connections = usize::try_from(shape.partitions).unwrap_or(1) + SPARE_CONNECTIONS;
     Ok(Context {
         pool: pool::open(config, connections),

@@ -11,8 +11,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Context, backoff, pipeline, relay, retention, sweep};
-use crate::broker::{BrokerError, bounded, ring, topology};
+use super::{Context, pipeline, relay, retention, sweep};
+use crate::backoff;
+use crate::broker::{BrokerError, bounded, declare, ring};
 
 /// How often a silently lost connection is looked for.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
@@ -70,7 +71,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), SessionError> {
     let connections = Arc::new(Connections::open(&context).await?);
-    let missing = topology::missing(&connections.publish, context.shape).await?;
+    let missing = declare::missing(&connections.publish, context.shape).await?;
     if !missing.is_empty() {
         return Err(SessionError::TopologyMissing(missing));
     }
