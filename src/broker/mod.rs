@@ -13,7 +13,7 @@ mod lookup;
 pub mod management;
 pub mod publisher;
 pub(crate) mod removal;
-pub(crate) mod reply_queues;
+pub mod reply_queues;
 pub mod ring;
 pub mod sanitize;
 pub mod temporary;

@@ -30,7 +30,7 @@ const ARGUMENTS: [(&str, Argument); 4] = [
 ];
 
 /// The arguments for the management API.
-pub(super) fn arguments_as_json() -> Value {
+pub fn arguments_as_json() -> Value {
     let value = |argument| match argument {
         Argument::Text(text) => Value::from(text),
         Argument::Number(number) => Value::from(number),
@@ -54,10 +54,7 @@ fn arguments_as_table() -> FieldTable {
 }
 
 /// Declares and binds the reply queues of `terminals`. It may be repeated.
-pub(crate) async fn restore(
-    connection: &Connection,
-    terminals: &[String],
-) -> Result<(), BrokerError> {
+pub async fn restore(connection: &Connection, terminals: &[String]) -> Result<(), BrokerError> {
     let channel = bounded("opening a channel", connection.create_channel()).await?;
     for terminal in terminals {
         let queue = reply_queue(terminal);

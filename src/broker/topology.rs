@@ -226,7 +226,7 @@ impl Topology {
 }
 
 /// Names of the exchanges and of the queues. Terminals' reply queues are not part of the topology.
-pub(super) fn names(shape: Shape) -> (Vec<String>, Vec<String>) {
+pub fn names(shape: Shape) -> (Vec<String>, Vec<String>) {
     let Topology { exchanges, queues, .. } = Topology::of(shape);
     (
         exchanges.into_iter().map(|exchange| exchange.name).collect(),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result};
 use holdfast::broker::connection::Endpoint;
 use holdfast::broker::declare;
-use holdfast::broker::topology::reply_queue;
+use holdfast::broker::topology::{self, reply_queue};
 use holdfast::message::shape::Shape;
 use holdfast::store::migrations;
 use lapin::options::QueuePurgeOptions;
