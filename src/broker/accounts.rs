@@ -52,7 +52,7 @@ pub struct Accounts {
 
 /// What exists on the broker under an account's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     /// No account.
     Nothing,
     /// An account without permissions on any vhost and without tags: it cannot be in use.
@@ -69,7 +69,7 @@ impl Accounts {
     }
 
     /// Looks for an account by name.
-    pub async fn find(&self, account: &str) -> Result<Found> {
+    pub(crate) async fn find(&self, account: &str) -> Result<Found> {
         let users = self.management.users().await.context("listing the broker's accounts")?;
         let Some(user) = users.iter().find(|user| user.name == account) else {
             return Ok(Found::Nothing);

@@ -57,7 +57,7 @@ impl FromStr for Address {
 
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
-pub enum ManagementError {
+pub(crate) enum ManagementError {
     /// The API could not be reached, or its response could not be read.
     #[error("the management API cannot be reached")]
     Away(#[source] reqwest::Error),

@@ -23,7 +23,8 @@ pub const BILLING_QUEUE: &str = "billing.entries.v1";
 pub const DEAD: &str = "reservation.dead.v1";
 
 /// Routing keys of the events that a billing system must receive.
-pub const BILLING_PATTERNS: [&str; 2] = ["reservation.confirmed.#", "reservation.credited.#"];
+pub(crate) const BILLING_PATTERNS: [&str; 2] =
+    ["reservation.confirmed.#", "reservation.credited.#"];
 
 /// Most messages of a partition: workers could not catch up with a longer backlog.
 const PARTITION_LEN_MAX: i64 = 1_000_000;
@@ -53,7 +54,7 @@ pub const PREFETCH: u16 = 512;
 
 /// Most messages in a terminal's reply queue. It drops the oldest; sending the same message id
 /// again brings an answer back.
-pub const REPLY_LEN_MAX: i64 = 10_000;
+pub(crate) const REPLY_LEN_MAX: i64 = 10_000;
 
 /// Name of a partition's queue.
 pub fn partition_queue(partition: i32) -> String {

@@ -14,7 +14,7 @@ pub mod command;
 pub mod decode;
 pub mod envelope;
 pub mod event;
-pub mod fields;
+mod fields;
 pub mod shape;
 pub mod wake_up;
 
