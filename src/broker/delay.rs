@@ -1,72 +1,73 @@
-//! The delay ladder: pure naming and routing.
+//! The delay ladder: names and routing.
 //!
-//! Level `n` holds a message for `2^n` units and drops it to the next lower level. A routing key
-//! spells the wanted delay in binary, highest bit first, and ends in the partition: a set bit means
-//! that the level's queue holds the message, a clear one that it is passed by. A message enters at
-//! its first set bit; entering at the top would cost a hop for every leading zero.
+//! Level `n` holds a message for `2^n` units and then dead-letters it to the next lower level. A
+//! routing key spells the delay in binary, highest bit first, and ends with the partition. At each
+//! level, a set bit routes the message into the level's queue, and a clear bit routes it past. A
+//! message enters at its highest set bit, which saves a hop for every leading zero.
 
 use chrono::TimeDelta;
 
 use crate::domain::deadline::DELAY_UNIT;
 
-/// Most levels: the longest delay is then about 19 days.
-pub const LEVELS_MAX: u32 = 24;
+/// Most levels of a ladder: its longest delay is then about 19 days.
+#[cfg(test)]
+const LEVELS_MAX: u32 = 24;
 
-/// Where the ladder ends.
+/// The exchange at the end of the ladder, from which partitions receive their wake-ups.
 pub const DUE_EXCHANGE: &str = "reservation.due.v1";
 
-/// Name of a level's exchange, and of its queue.
+/// Name of a level's exchange and of its queue.
 pub fn level_name(level: u32) -> String {
     format!("reservation.delay.v1.{level:02}")
 }
 
 /// How long a level's queue holds a message, in milliseconds.
-pub fn level_ttl_ms(level: u32) -> i64 {
+pub(super) fn level_ttl_ms(level: u32) -> i64 {
     DELAY_UNIT.num_milliseconds() << level
 }
 
-/// The longest delay of a ladder.
-pub fn longest(levels: u32) -> TimeDelta {
+/// The longest delay of a ladder with `levels` levels.
+pub(crate) fn longest(levels: u32) -> TimeDelta {
     DELAY_UNIT * ((1i32 << levels) - 1)
 }
 
-/// Where a message falls after a level.
-pub fn below(level: u32) -> String {
+/// The exchange that receives a message after a level.
+pub(super) fn below(level: u32) -> String {
     match level.checked_sub(1) {
         Some(lower) => level_name(lower),
         None => DUE_EXCHANGE.to_owned(),
     }
 }
 
-/// Binding pattern, at the exchange of `level`, of keys with that level's bit equal to `bit`.
-pub fn level_pattern(levels: u32, level: u32, bit: u8) -> String {
+/// Binding pattern, at the exchange of `level`, for keys whose bit of that level is `bit`.
+pub(super) fn level_pattern(levels: u32, level: u32, bit: u8) -> String {
     let skipped = "*.".repeat((levels - 1 - level) as usize);
     format!("{skipped}{bit}.#")
 }
 
-/// The key's last word, which names the partition.
+/// The last word of a routing key, which names the partition.
 pub fn partition_word(partition: i32) -> String {
     format!("p{partition}")
 }
 
-/// Binding pattern, at the ladder's end, of keys for a partition.
+/// Binding pattern, at the end of the ladder, for keys of a partition.
 pub fn partition_pattern(partition: i32) -> String {
     format!("#.{}", partition_word(partition))
 }
 
-/// Exchange and routing key for a delay of `units`. Zero goes straight to the partition.
-pub fn route(levels: u32, units: u32, partition: i32) -> (String, String) {
+/// Exchange and routing key for a delay of `units`. A delay of zero skips the ladder.
+pub(crate) fn route(levels: u32, units: u32, partition: i32) -> (String, String) {
     route_to(levels, units, &partition_word(partition))
 }
 
-/// Exchange and routing key for a delay of `units` before whatever is bound to `#.<word>` at the
-/// ladder's end.
-pub fn route_to(levels: u32, units: u32, word: &str) -> (String, String) {
+/// Exchange and routing key for a delay of `units` to the queue that is bound with `#.<word>` at the
+/// end of the ladder.
+pub(super) fn route_to(levels: u32, units: u32, word: &str) -> (String, String) {
     if units == 0 {
         return (DUE_EXCHANGE.to_owned(), word.to_owned());
     }
     let highest = u32::BITS - 1 - units.leading_zeros();
-    debug_assert!(highest < levels, "the caller keeps within the longest delay");
+    debug_assert!(highest < levels, "longer than the longest delay");
     let mut key = String::with_capacity(levels as usize * 2 + word.len());
     for level in (0..levels).rev() {
         key.push(if units >> level & 1 == 1 { '1' } else { '0' });
@@ -93,8 +94,8 @@ mod tests {
         }
     }
 
-    /// Walks a key down the ladder as the broker would.
-    fn walk(levels: u32, units: u32) -> i64 {
+    /// How long the broker holds a message on its way down the ladder, in milliseconds.
+    fn delay_ms(levels: u32, units: u32) -> i64 {
         let (mut exchange, key) = route(levels, units, 0);
         let words: Vec<&str> = key.split('.').collect();
         let mut waited = 0;
@@ -117,12 +118,12 @@ mod tests {
     #[test]
     fn every_delay_adds_up() {
         for units in 1..1 << 10 {
-            assert_eq!(walk(10, units), i64::from(units) * 100);
+            assert_eq!(delay_ms(10, units), i64::from(units) * 100);
         }
     }
 
     #[test]
-    fn the_full_ladder_reaches_nineteen_days() {
+    fn the_longest_ladder_reaches_nineteen_days() {
         assert_eq!(longest(LEVELS_MAX).num_days(), 19);
         assert!(level_ttl_ms(LEVELS_MAX - 1) < i64::from(u32::MAX), "the broker's largest TTL");
     }

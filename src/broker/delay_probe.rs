@@ -1,12 +1,12 @@
-//! A message through the delay ladder.
+//! Sends a message through the delay ladder, as a probe.
 //!
-//! The broker takes arguments that it does not know, or that are misspelt, without a word; only a
-//! message that comes out in time shows that the ladder works.
+//! The broker accepts unknown or misspelt arguments silently. Only a message that arrives in time
+//! shows that the ladder works.
 
 use std::time::Duration;
 
 use lapin::Connection;
-use tokio::time::{Instant, timeout};
+use tokio::time::{self, Instant};
 use uuid::Uuid;
 
 use super::BrokerError;
@@ -16,37 +16,38 @@ use super::publisher::{Fate, Outgoing, Publisher};
 use super::temporary;
 use crate::domain::deadline::DELAY_UNIT;
 
-/// Three is two levels and the step between them; a ladder of one level has just one unit.
+/// Delay of the probe in units, which takes it through two levels. A ladder with a single level has
+/// no longer delay than one unit.
 const UNITS: u32 = 3;
 
-/// How long the delay_probe may take; a hop takes about 11 ms when all is well.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the probe may take. A hop normally adds about 11 ms.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What became of the delay_probe.
+/// Outcome of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
-    /// It arrived after this long, and not too early.
+    /// It arrived on time, after this long.
     Arrived(Duration),
-    /// It arrived before its time.
+    /// It arrived too early.
     Early {
-        /// When it arrived.
+        /// How long it took.
         after: Duration,
-        /// When it was due.
+        /// How long it should have taken at least.
         due: Duration,
     },
-    /// It went nowhere or did not arrive in time.
+    /// It was not routed or did not arrive in time.
     Lost,
 }
 
-/// Sends a message through the lowest levels of a ladder with `levels` and waits for it, at most
-/// about ten seconds.
+/// Sends a probe through the lowest levels of a ladder with `levels` levels and waits for it, for at
+/// most about ten seconds.
 pub async fn send(connection: &Connection, levels: u32) -> Result<Probe, BrokerError> {
-    let word = format!("delay_probe-{}", Uuid::new_v4());
+    let word = format!("probe-{}", Uuid::new_v4());
     let queue = temporary::declare(connection, DUE_EXCHANGE, &[&format!("#.{word}")]).await?;
     let mut consumer = QueueConsumer::open(connection, &queue, 1).await?;
     let units = UNITS.min((1 << levels.min(u32::BITS - 1)) - 1);
     let (exchange, routing_key) = delay::route_to(levels, units, &word);
-    let delay_probe = Outgoing {
+    let probe = Outgoing {
         exchange,
         routing_key,
         message_id: word,
@@ -59,15 +60,15 @@ pub async fn send(connection: &Connection, levels: u32) -> Result<Probe, BrokerE
         persistent: true,
     };
     let sent = Instant::now();
-    let fates = Publisher::open(connection).await?.publish(&[delay_probe]).await?;
+    let fates = Publisher::open(connection).await?.publish(&[probe]).await?;
     if fates != [Fate::Routed] {
         return Ok(Probe::Lost);
     }
-    let arrived = timeout(PATIENCE, consumer.collect(1)).await;
+    let arrival = time::timeout(TIMEOUT, consumer.collect(1)).await;
     let after = sent.elapsed();
     let due = DELAY_UNIT.to_std().unwrap_or_default() * units;
     consumer.close().await?;
-    match arrived {
+    match arrival {
         Err(_) => Ok(Probe::Lost),
         Ok(batch) => {
             batch?;

@@ -1,7 +1,7 @@
 //! RabbitMQ's management API: the few calls that make accounts.
 //!
-//! Not with one of the client libraries for it: the one there is brings an allocator for the whole
-//! program along, under which a busy worker takes twice the memory.
+//! The existing client library (`rabbitmq_http_client`) replaces the allocator of the whole program,
+//! and a busy worker then takes twice the memory.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::tls;
 /// Bound on one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bound on how much of a refusal's text is shown, in characters.
+/// Most characters shown of the API's reason for a refusal.
 const REASON_MAX: usize = 200;
 
-/// Where the API is, and perhaps an account for it. It has no `Debug`, since it is secret.
+/// The API's address, perhaps with an account. It has no `Debug` because it may hold a password.
 pub struct Address {
     url: Url,
     account: Option<(String, String)>,
@@ -33,8 +33,8 @@ pub struct Address {
 impl FromStr for Address {
     type Err = String;
 
-    /// With `https`, certificate and host name are checked; the option `cacertfile` names a PEM file
-    /// of authorities to trust instead of the system's. The error repeats nothing of the text.
+    /// With `https`, certificate and host name are verified. The option `cacertfile` names a PEM file
+    /// of authorities to trust instead of the system's. Errors repeat nothing of the text.
     fn from_str(text: &str) -> Result<Self, String> {
         let mut text = text.to_owned();
         let authorities = tls::take_option(&mut text, "cacertfile");
@@ -55,34 +55,32 @@ impl FromStr for Address {
     }
 }
 
-/// A call that failed.
+/// A failed call.
 #[derive(Debug, thiserror::Error)]
-pub enum ManagementError {
-    /// It could not be asked, or its answer could not be read.
-    #[error("the management API cannot be asked")]
+pub(crate) enum ManagementError {
+    /// The API could not be reached, or its response could not be read.
+    #[error("the management API cannot be reached")]
     Away(#[source] reqwest::Error),
-    /// It answered with an error.
+    /// The API responded with an error.
     #[error("the management API answers {status}{reason}")]
     Refused {
-        /// The status of the answer.
+        /// The response's status.
         status: StatusCode,
-        /// A colon and what the API says about it, or nothing.
+        /// A colon and the API's reason, or nothing.
         reason: String,
     },
 }
 
-/// An account of the broker, as much of it as is of interest.
+/// An account of the broker.
 #[derive(Debug, Deserialize)]
-pub struct User {
-    /// Its name.
-    pub name: String,
-    /// Its tags: a list, with commas in one text before 3.9.
-    pub tags: Value,
+pub(super) struct User {
+    pub(super) name: String,
+    /// A list. RabbitMQ before 3.9 has one text with commas.
+    tags: Value,
 }
 
 impl User {
-    /// Whether it has any tag.
-    pub fn has_tags(&self) -> bool {
+    pub(super) fn has_tags(&self) -> bool {
         match &self.tags {
             Value::Array(tags) => !tags.is_empty(),
             Value::String(tags) => !tags.is_empty(),
@@ -92,15 +90,18 @@ impl User {
 }
 
 /// A client of the API.
-pub struct Management {
+pub(super) struct Management {
     client: Client,
     url: Url,
     account: (String, String),
 }
 
 impl Management {
-    /// `otherwise` is the account, unless the address has one.
-    pub fn new(address: &Address, otherwise: (&str, &str)) -> Result<Self, ManagementError> {
+    /// Uses `default_account` (name and password) unless the address has an account.
+    pub(super) fn new(
+        address: &Address,
+        default_account: (&str, &str),
+    ) -> Result<Self, ManagementError> {
         let client = Client::builder()
             .tls_backend_preconfigured(ClientConfig::clone(&address.tls))
             .timeout(REQUEST_TIMEOUT)
@@ -108,29 +109,32 @@ impl Management {
             .no_proxy()
             .build()
             .map_err(away)?;
-        let (name, password) = otherwise;
+        let (name, password) = default_account;
         let account =
             address.account.clone().unwrap_or_else(|| (name.to_owned(), password.to_owned()));
         Ok(Self { client, url: address.url.clone(), account })
     }
 
     /// All accounts.
-    pub async fn users(&self) -> Result<Vec<User>, ManagementError> {
+    pub(super) async fn users(&self) -> Result<Vec<User>, ManagementError> {
         self.read(&["users"]).await
     }
 
-    /// What the account may do, one value for each vhost.
-    pub async fn permissions_of(&self, account: &str) -> Result<Vec<Value>, ManagementError> {
+    /// The account's permissions, one value for each vhost.
+    pub(super) async fn permissions_of(
+        &self,
+        account: &str,
+    ) -> Result<Vec<Value>, ManagementError> {
         self.read(&["users", account, "permissions"]).await
     }
 
     /// Makes or replaces what is at `path`.
-    pub async fn put(&self, path: &[&str], body: &Value) -> Result<(), ManagementError> {
+    pub(super) async fn put(&self, path: &[&str], body: &Value) -> Result<(), ManagementError> {
         self.send(Method::PUT, path, Some(body)).await.map(drop)
     }
 
     /// Adds to what is at `path`.
-    pub async fn post(&self, path: &[&str], body: &Value) -> Result<(), ManagementError> {
+    pub(super) async fn post(&self, path: &[&str], body: &Value) -> Result<(), ManagementError> {
         self.send(Method::POST, path, Some(body)).await.map(drop)
     }
 
@@ -159,7 +163,7 @@ impl Management {
     }
 }
 
-/// The address is known, and better not repeated.
+/// Leaves out the address: it may hold a password.
 fn away(error: reqwest::Error) -> ManagementError {
     ManagementError::Away(error.without_url())
 }
@@ -179,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_taken_apart_and_never_repeated() {
+    fn an_address_is_split_and_never_repeated() {
         let address: Address = "https://me:a%2Fb@h:1/x".parse().expect("an address");
         assert_eq!(address.account, Some(("me".to_owned(), "a/b".to_owned())));
         assert_eq!(address.url.as_str(), "https://h:1/x");

@@ -1,17 +1,18 @@
-//! RabbitMQ: partitions, the delay ladder, answers and events.
+//! RabbitMQ: partitions, the delay ladder, replies, events and accounts.
 //!
-//! Absent on purpose: lapin's automatic recovery. A connection that breaks is dropped and its
-//! owner connects, declares and consumes anew, so that nothing half-recovered acknowledges money.
+//! It does not use lapin's automatic recovery. The owner of a broken connection drops it, connects,
+//! declares and consumes again; a half-recovered channel could acknowledge what was not committed.
 
 pub mod accounts;
-pub mod asyncapi;
 pub mod connection;
 pub mod consumer;
+pub mod declare;
 pub mod delay;
-pub mod delay_probe;
+pub(crate) mod delay_probe;
+mod lookup;
 pub mod management;
 pub mod publisher;
-pub mod removal;
+pub(crate) mod removal;
 pub mod reply_queues;
 pub mod ring;
 pub mod sanitize;
@@ -20,7 +21,9 @@ pub mod topology;
 
 use std::time::Duration;
 
-/// Bound on connecting, declaring, opening and closing. lapin itself has no timeouts.
+use lapin::ErrorKind;
+
+/// Bound on connecting, declaring, opening and closing. lapin has no timeouts of its own.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A failed operation on the broker.
@@ -34,18 +37,29 @@ pub enum BrokerError {
         /// Why it failed.
         source: lapin::Error,
     },
-    /// A step took longer than its bound; its outcome is unknown.
+    /// An operation took longer than its bound. Its outcome is unknown.
     #[error("{0} timed out")]
     Timeout(String),
     /// A consumer's stream ended: queue deleted, consumer cancelled, or connection lost.
     #[error("the consumer of {0} has ended")]
     ConsumerEnded(String),
-    /// A text does not fit into AMQP's 255 bytes.
+    /// A text is longer than AMQP's 255 bytes.
     #[error("{0} is too long for AMQP")]
     TooLong(&'static str),
 }
 
-/// Runs one operation within [`OPERATION_TIMEOUT`] and names it in its error.
+impl BrokerError {
+    /// The AMQP reply code with which the broker closed the channel or the connection, such as 404.
+    pub(crate) fn code(&self) -> Option<u16> {
+        let BrokerError::Amqp { source, .. } = self else { return None };
+        match source.kind() {
+            ErrorKind::ProtocolError(refusal) => Some(refusal.get_id()),
+            _ => None,
+        }
+    }
+}
+
+/// Runs one operation within [`OPERATION_TIMEOUT`]; its error names the operation.
 pub(crate) async fn bounded<T>(
     operation: impl Into<String>,
     work: impl Future<Output = lapin::Result<T>>,

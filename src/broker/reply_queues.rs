@@ -1,22 +1,65 @@
-//! The terminals' queues of answers, over AMQP.
+//! The terminals' queues of answers and notices.
 //!
-//! [`super::accounts`] makes each with its account. What is here brings them back, exactly as they
-//! were, where the topology was removed.
+//! [`accounts`](super::accounts) declares a queue over the management API together with the
+//! terminal's account. [`restore`] declares it again over AMQP after the topology was removed.
 
 use lapin::Connection;
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
+use serde_json::{Map, Value};
 
-use super::topology::{REPLIES_EXCHANGE, REPLY_LEN_MAX, REPLY_TTL_MS, reply_queue};
+use super::topology::{REPLIES_EXCHANGE, REPLY_LEN_MAX, reply_queue};
 use super::{BrokerError, bounded};
 
-/// Declares and binds the reply queues of `terminals`. Doing so again is harmless.
+/// How long an unread reply is kept, in milliseconds: a week.
+const REPLY_TTL_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
+enum Argument {
+    Text(&'static str),
+    Number(i64),
+}
+
+/// The queue's arguments, which both ways of declaring it must agree on.
+const ARGUMENTS: [(&str, Argument); 4] = [
+    // Classic: about half the memory of a quorum queue. A terminal that misses an answer can ask
+    // again.
+    ("x-queue-type", Argument::Text("classic")),
+    ("x-max-length", Argument::Number(REPLY_LEN_MAX)),
+    ("x-overflow", Argument::Text("drop-head")),
+    ("x-message-ttl", Argument::Number(REPLY_TTL_MS)),
+];
+
+/// The arguments for the management API.
+pub fn arguments_as_json() -> Value {
+    let value = |argument| match argument {
+        Argument::Text(text) => Value::from(text),
+        Argument::Number(number) => Value::from(number),
+    };
+    let arguments: Map<String, Value> =
+        ARGUMENTS.into_iter().map(|(name, argument)| (name.to_owned(), value(argument))).collect();
+    Value::Object(arguments)
+}
+
+/// The arguments for AMQP.
+fn arguments_as_table() -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, argument) in ARGUMENTS {
+        let value = match argument {
+            Argument::Text(text) => AMQPValue::LongString(text.into()),
+            Argument::Number(number) => AMQPValue::LongLongInt(number),
+        };
+        table.insert(name.into(), value);
+    }
+    table
+}
+
+/// Declares and binds the reply queues of `terminals`. It may be repeated.
 pub async fn restore(connection: &Connection, terminals: &[String]) -> Result<(), BrokerError> {
     let channel = bounded("opening a channel", connection.create_channel()).await?;
     for terminal in terminals {
         let queue = reply_queue(terminal);
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        let declared = channel.queue_declare(queue.as_str().into(), options, arguments());
+        let declared = channel.queue_declare(queue.as_str().into(), options, arguments_as_table());
         bounded(format!("declaring queue {queue}"), declared).await?;
         let bound = channel.queue_bind(
             queue.as_str().into(),
@@ -28,14 +71,4 @@ pub async fn restore(connection: &Connection, terminals: &[String]) -> Result<()
         bounded(format!("binding queue {queue}"), bound).await?;
     }
     bounded("closing the channel", channel.close(200, "done".into())).await
-}
-
-fn arguments() -> FieldTable {
-    let text = |text: &str| AMQPValue::LongString(text.into());
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), text("classic"));
-    arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(REPLY_LEN_MAX));
-    arguments.insert("x-overflow".into(), text("drop-head"));
-    arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(REPLY_TTL_MS));
-    arguments
 }

@@ -1,16 +1,15 @@
-//! The way from the commands' exchange to the partitions: a hash ring, which a server's id picks a
-//! place on.
+//! The hash ring that routes commands to partitions by their header `server`.
 //!
-//! What a place means is the order in which the partitions were bound to the ring, and the broker
-//! does not keep it. After a restart it binds durable bindings again in the order of their names,
-//! several at a time: `10` comes before `2`, and now and then one is overtaken by others (measured on
-//! 3.10). A server's commands would come through another partition than its deadlines, and nobody
-//! could say any more which was first.
+//! A partition's places on the ring follow from the order in which the partitions were bound, and
+//! the broker does not keep that order. After a restart it restores durable bindings sorted by name
+//! and several at a time: `10` comes before `2`, and sometimes one binding overtakes others
+//! (RabbitMQ 3.10). A server's commands would then arrive in another partition than its wake-ups,
+//! and the order of decision between them would be lost.
 //!
-//! So the ring is not durable. A restart of the broker takes it away, and with it the way to the
-//! partitions: commands are unroutable, which their sender is told instead of a publisher confirm.
-//! The first worker that is back, or `topology apply`, makes it again, in order, and opens the way
-//! last. Publisher confirms keep their meaning, and the partitions keep what is in them.
+//! So the ring is not durable. A restart of the broker deletes it, and commands become unroutable,
+//! which the broker reports to their sender instead of a confirm. The first worker that connects
+//! again, or `topology apply`, rebuilds the ring in order and binds it to the commands' exchange
+//! last. What the partitions hold is durable and unaffected.
 
 use std::time::Duration;
 
@@ -19,61 +18,67 @@ use lapin::options::{
     QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
+use lapin::{Channel, Connection, ExchangeKind};
 use tokio::time::{Instant, sleep};
 
+use super::lookup::Lookup;
 use super::topology::{COMMANDS_EXCHANGE, partition_queue};
-use super::{BrokerError, bounded, removal};
+use super::{BrokerError, bounded};
 
 /// Spreads commands over the partitions by the header `server`.
 pub const PARTITIONS_EXCHANGE: &str = "reservation.partitions.v2";
 
-/// The durable ring of former versions. Beside the other, commands would come twice.
+/// The durable ring of former versions. If both existed, each command would arrive twice.
 const RETIRED: &str = "reservation.partitions.v1";
 
-/// Exclusive: who has declared it works on the ring, and nobody else does. The broker drops it with
-/// the connection, so that a holder that is frozen or cut off can do no more harm than wait for.
+/// An exclusive queue that serves as a lock: only the connection that declared it changes the ring.
+/// The broker deletes it with the connection, so others wait for a frozen holder only until its
+/// connection times out.
 const LOCK: &str = "reservation.partitions.v2.lock";
 
-/// Time between two tries to get the lock, which is held for some milliseconds.
+/// Pause between two tries to take the lock. It is held for some milliseconds.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long to try: a holder that stopped answering is cut off after two heartbeats of ten seconds.
-const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+/// How long to try. The broker closes a silent holder's connection after two heartbeats of ten
+/// seconds.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// AMQP's code for what somebody else has declared exclusively.
+/// AMQP's code for what another connection has declared exclusively.
 const RESOURCE_LOCKED: u16 = 405;
 
-/// Every partition weighs the same. At this kind of exchange a binding's key is its weight.
+/// All partitions weigh the same. For this type of exchange, a binding's key is its weight.
 const WEIGHT: &str = "1";
 
-/// Adds what the ring lacks, all of it after a restart of the broker; what is there stays as it is.
+/// Adds what the ring lacks; after a restart of the broker, that is all of it.
 pub async fn complete(connection: &Connection, partitions: i32) -> Result<(), BrokerError> {
     let channel = lock(connection).await?;
-    make(&channel, partitions).await?;
+    build(&channel, partitions).await?;
     unlock(channel).await
 }
 
-/// Makes the ring anew, whatever it was like. Commands are unroutable meanwhile.
-pub async fn rebuild(connection: &Connection, partitions: i32) -> Result<(), BrokerError> {
+/// Deletes the ring and builds it again. Commands are unroutable meanwhile.
+pub(super) async fn rebuild(connection: &Connection, partitions: i32) -> Result<(), BrokerError> {
     let channel = lock(connection).await?;
-    // What is not there is deleted without complaint.
+    // Deleting what does not exist is no error.
     for name in [RETIRED, PARTITIONS_EXCHANGE] {
         let deleted = channel.exchange_delete(name.into(), ExchangeDeleteOptions::default());
         bounded(format!("deleting exchange {name}"), deleted).await?;
     }
-    make(&channel, partitions).await?;
+    build(&channel, partitions).await?;
     unlock(channel).await
 }
 
-/// Whether there is a ring. It says nothing about what is bound to it.
-pub async fn exists(connection: &Connection) -> Result<bool, BrokerError> {
-    removal::has_exchange(connection, PARTITIONS_EXCHANGE).await
+/// Whether the ring's exchange exists; its bindings are not checked.
+pub(crate) async fn exists(connection: &Connection) -> Result<bool, BrokerError> {
+    let mut lookup = Lookup::open(connection).await?;
+    let exists = lookup.has_exchange(PARTITIONS_EXCHANGE).await?;
+    lookup.close().await?;
+    Ok(exists)
 }
 
-/// In order, each after the broker has said that the one before is done: whoever breaks off leaves
-/// behind what the next one continues.
-async fn make(channel: &Channel, partitions: i32) -> Result<(), BrokerError> {
+/// Binds the partitions in order, each after the broker has confirmed the one before, so that the
+/// next worker can continue an interrupted build.
+async fn build(channel: &Channel, partitions: i32) -> Result<(), BrokerError> {
     declare(channel).await?;
     for partition in 0..partitions {
         let queue = partition_queue(partition);
@@ -86,7 +91,7 @@ async fn make(channel: &Channel, partitions: i32) -> Result<(), BrokerError> {
         );
         bounded(format!("binding queue {queue} to {PARTITIONS_EXCHANGE}"), bound).await?;
     }
-    // Only now: a ring with fewer places routes otherwise.
+    // Last: a ring with fewer partitions routes differently.
     let opened = channel.exchange_bind(
         PARTITIONS_EXCHANGE.into(),
         COMMANDS_EXCHANGE.into(),
@@ -100,14 +105,14 @@ async fn make(channel: &Channel, partitions: i32) -> Result<(), BrokerError> {
 async fn declare(channel: &Channel) -> Result<(), BrokerError> {
     let mut by_server = FieldTable::default();
     by_server.insert("hash-header".into(), AMQPValue::LongString("server".into()));
-    // Not durable, see above. Internal: nobody publishes to it past the commands' exchange.
+    // Not durable: see the module. Internal: commands arrive only through the commands' exchange.
     let options = ExchangeDeclareOptions { internal: true, ..ExchangeDeclareOptions::default() };
     let kind = ExchangeKind::Custom("x-consistent-hash".to_owned());
     let declared = channel.exchange_declare(PARTITIONS_EXCHANGE.into(), kind, options, by_server);
     bounded(format!("declaring exchange {PARTITIONS_EXCHANGE}"), declared).await
 }
 
-/// Waits for the lock. What is done on the channel that comes back is done by nobody else.
+/// Waits for the lock. Only the holder of the returned channel changes the ring.
 async fn lock(connection: &Connection) -> Result<Channel, BrokerError> {
     let began = Instant::now();
     loop {
@@ -116,18 +121,14 @@ async fn lock(connection: &Connection) -> Result<Channel, BrokerError> {
         let declared = channel.queue_declare(LOCK.into(), options, FieldTable::default());
         match bounded(format!("declaring queue {LOCK}"), declared).await {
             Ok(_) => return Ok(channel),
-            Err(error) if is_locked(&error) && began.elapsed() < LOCK_PATIENCE => {
+            Err(error)
+                if error.code() == Some(RESOURCE_LOCKED) && began.elapsed() < LOCK_TIMEOUT =>
+            {
                 sleep(LOCK_PAUSE).await;
             }
             Err(error) => return Err(error),
         }
     }
-}
-
-fn is_locked(error: &BrokerError) -> bool {
-    matches!(error, BrokerError::Amqp { source, .. }
-        if matches!(source.kind(), ErrorKind::ProtocolError(refusal)
-            if refusal.get_id() == RESOURCE_LOCKED))
 }
 
 async fn unlock(channel: Channel) -> Result<(), BrokerError> {

@@ -1,4 +1,4 @@
-//! Queues for the time of one connection: to look at messages without taking them from anybody.
+//! Temporary queues, to observe messages without consuming those of others.
 
 use lapin::Connection;
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
@@ -6,11 +6,11 @@ use lapin::types::{AMQPValue, FieldTable};
 
 use super::{BrokerError, bounded};
 
-/// Messages kept for an onlooker that does not keep up; the oldest are dropped.
+/// Most messages kept for an observer that falls behind. The queue drops the oldest.
 const LEN_MAX: i64 = 100_000;
 
-/// Declares an exclusive queue that is deleted after its consumer, bound to `exchange` with each of
-/// `patterns`, and returns the name that the broker gave it. Consume it on the same connection.
+/// Declares an exclusive queue, binds it to `exchange` with each of `patterns`, and returns the name
+/// that the broker gave it. Consume it on the same connection; it is deleted with its consumer.
 pub async fn declare(
     connection: &Connection,
     exchange: &str,

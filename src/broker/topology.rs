@@ -1,111 +1,98 @@
-//! Everything durable on the broker. Arguments are immutable there, so names carry a version. What is
-//! not durable is in [`ring`].
+//! What the broker durably holds, as data: names, arguments and bindings. [`declare`](super::declare)
+//! makes it.
+//!
+//! The broker cannot change the arguments of a queue or an exchange, so names carry a version. The
+//! one thing that is not durable is in [`ring`](super::ring).
 
-use lapin::options::{
-    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
-};
+use lapin::ExchangeKind;
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection, ExchangeKind};
 
 use super::delay::{self, DUE_EXCHANGE};
-use super::ring::{self, PARTITIONS_EXCHANGE};
-use super::{BrokerError, bounded};
+use crate::message::shape::Shape;
 
-/// Terminals publish their commands here; a topic exchange, so that the broker checks each
-/// account's routing keys.
+/// Terminals publish their commands here. A topic exchange: the broker checks the routing keys of
+/// each account.
 pub const COMMANDS_EXCHANGE: &str = "reservation.commands.v1";
-/// Answers and notices; the routing key is the terminal.
+/// Answers and notices. The routing key is the terminal's id.
 pub const REPLIES_EXCHANGE: &str = "reservation.replies.v1";
-/// Events to the world.
+/// Events for any consumer.
 pub const EVENTS_EXCHANGE: &str = "reservation.events.v1";
-/// What the billing system consumes.
+/// The billing system consumes this queue.
 pub const BILLING_QUEUE: &str = "billing.entries.v1";
-/// Dead letters: exchange and queue.
+/// Dead letters: name of the exchange and of the queue.
 pub const DEAD: &str = "reservation.dead.v1";
 
-/// Events that a billing system must see.
-pub const BILLING_PATTERNS: [&str; 2] = ["reservation.confirmed.#", "reservation.credited.#"];
+/// Routing keys of the events that a billing system must receive.
+pub(crate) const BILLING_PATTERNS: [&str; 2] =
+    ["reservation.confirmed.#", "reservation.credited.#"];
 
-/// A partition's last resort: no backlog that anybody could work off is longer.
+/// Most messages of a partition: workers could not catch up with a longer backlog.
 const PARTITION_LEN_MAX: i64 = 1_000_000;
-/// And in bytes, so that large bodies cannot fill the disk.
+/// Most bytes of a partition, so that large bodies cannot fill the disk.
 const PARTITION_BYTES_MAX: i64 = 4 << 30;
-/// Wake-ups are few: one per partition and instant.
+/// Most messages of a ladder level. Wake-ups are few: one for each partition and timestamp.
 const DELAY_LEN_MAX: i64 = 1_000_000;
-/// What a biller that is away for long may leave behind; past it events wait in the outbox.
+/// Most events that wait for an absent billing system. Further ones wait in the outbox.
 const BILLING_LEN_MAX: i64 = 10_000_000;
-/// Dead letters kept for operators; the oldest are dropped.
+/// Most dead letters kept for operators; the queue drops the oldest.
 const DEAD_LEN_MAX: i64 = 100_000;
-/// A biller, or an operator with a dead letter, may fail for as long as they like. Without a limit of
-/// its own a queue has one of 20 on RabbitMQ 4.x, past which it drops the message; 3.x knows no value
-/// for "none".
-const PATIENT_DELIVERY_LIMIT: i64 = 1_000_000_000;
-/// Backstop against a message that kills every worker. Workers isolate such a message long before.
+/// Practically no limit: a billing system, or an operator with a dead letter, may fail as often as
+/// it takes. RabbitMQ 4 drops a message after 20 deliveries unless the queue sets a limit of its
+/// own, and RabbitMQ 3 knows no value for "none".
+const UNLIMITED_DELIVERIES: i64 = 1_000_000_000;
+/// Backstop against a message that crashes every worker. Workers park such a message long before.
 const DELIVERY_LIMIT: i64 = 1_000;
 
-/// The prefetch window of every consumer of a partition: twice the largest batch.
+/// Prefetch window of every consumer of a partition, in messages: twice the largest batch.
 ///
-/// The same for all workers, and never to be lowered while any run. A quorum queue puts what a lost
-/// consumer had in hand *behind* what was put back before: with equal windows the next consumer has
-/// taken all of that, but a smaller window in between leaves some behind, and the queue's order is
-/// lost (measured on 3.10: windows of 512 and then 128 give 128 to 511, 0 to 127, 512 and so on).
+/// All workers use the same window, and it must never be lowered while one of them runs. A quorum
+/// queue requeues what a lost consumer had unacknowledged *behind* what it requeued before. With
+/// equal windows the next consumer has taken all of the earlier messages; a smaller window leaves
+/// some behind, and the queue's order is lost (RabbitMQ 3.10: windows of 512 and then 128 deliver
+/// 128 to 511, 0 to 127, 512 and so on).
 pub const PREFETCH: u16 = 512;
 
-/// Answers kept for a terminal that does not read; the oldest are dropped, and can be had again by
-/// sending the same message id.
-pub const REPLY_LEN_MAX: i64 = 10_000;
-/// How long an unread answer is kept, in milliseconds: a week.
-pub const REPLY_TTL_MS: i64 = 7 * 24 * 3_600 * 1_000;
+/// Most messages in a terminal's reply queue. It drops the oldest; sending the same message id
+/// again brings an answer back.
+pub(crate) const REPLY_LEN_MAX: i64 = 10_000;
 
-/// A partition's queue.
+/// Name of a partition's queue.
 pub fn partition_queue(partition: i32) -> String {
     format!("reservation.commands.v1.{partition}")
 }
 
-/// A terminal's queue of answers and notices.
+/// Name of a terminal's queue of answers and notices.
 pub fn reply_queue(terminal: &str) -> String {
     format!("reservation.replies.v1.{terminal}")
 }
 
-/// The shape that can differ between installations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
-    /// Number of partitions.
-    pub partitions: i32,
-    /// Levels of the delay ladder.
-    pub delay_levels: u32,
+pub(super) struct Exchange {
+    pub(super) name: String,
+    pub(super) kind: ExchangeKind,
+    pub(super) arguments: FieldTable,
 }
 
-/// An exchange to declare.
-struct Exchange {
-    name: String,
-    kind: ExchangeKind,
-    arguments: FieldTable,
+pub(super) struct Queue {
+    pub(super) name: String,
+    pub(super) arguments: FieldTable,
 }
 
-/// A queue to declare.
-struct Queue {
-    name: String,
-    arguments: FieldTable,
+pub(super) struct Binding {
+    pub(super) source: String,
+    pub(super) target: Target,
+    pub(super) pattern: String,
 }
 
-/// A binding to declare.
-struct Binding {
-    source: String,
-    target: Target,
-    pattern: String,
-}
-
-enum Target {
+pub(super) enum Target {
     Exchange(String),
     Queue(String),
 }
 
-/// The whole topology as data.
-struct Topology {
-    exchanges: Vec<Exchange>,
-    queues: Vec<Queue>,
-    bindings: Vec<Binding>,
+/// Everything to declare, in this order.
+pub(super) struct Topology {
+    pub(super) exchanges: Vec<Exchange>,
+    pub(super) queues: Vec<Queue>,
+    pub(super) bindings: Vec<Binding>,
 }
 
 fn table<const N: usize>(entries: [(&str, AMQPValue); N]) -> FieldTable {
@@ -124,7 +111,7 @@ fn number(value: i64) -> AMQPValue {
     AMQPValue::LongLongInt(value)
 }
 
-/// Arguments of every quorum queue: explicit about what happens when it is full.
+/// Arguments that every quorum queue sets, so that what happens when it is full is explicit.
 fn quorum(max_len: i64, overflow: &str) -> FieldTable {
     table([
         ("x-queue-type", text("quorum")),
@@ -141,7 +128,7 @@ fn add(mut arguments: FieldTable, more: FieldTable) -> FieldTable {
 }
 
 impl Topology {
-    fn of(shape: Shape) -> Self {
+    pub(super) fn of(shape: Shape) -> Self {
         let mut topology = Self { exchanges: vec![], queues: vec![], bindings: vec![] };
         topology.commands(shape.partitions);
         topology.answers_and_events();
@@ -182,12 +169,12 @@ impl Topology {
             let arguments = add(
                 quorum(PARTITION_LEN_MAX, "reject-publish"),
                 table([
-                    // One consumer at a time and redelivery in order: queue order is decision order.
+                    // With one consumer at a time, queue order is decision order.
                     ("x-single-active-consumer", AMQPValue::Boolean(true)),
                     ("x-max-length-bytes", number(PARTITION_BYTES_MAX)),
                     ("x-delivery-limit", number(DELIVERY_LIMIT)),
                     ("x-dead-letter-exchange", text(DEAD)),
-                    // Explicit: the original key would be a terminal's to choose.
+                    // Explicit: otherwise the key is the one that a terminal chose.
                     ("x-dead-letter-routing-key", text("delivery_limit")),
                     ("x-dead-letter-strategy", text("at-least-once")),
                 ]),
@@ -200,19 +187,20 @@ impl Topology {
     fn answers_and_events(&mut self) {
         self.exchange(REPLIES_EXCHANGE, ExchangeKind::Direct, FieldTable::default());
         self.exchange(EVENTS_EXCHANGE, ExchangeKind::Topic, FieldTable::default());
-        // From the start, so that no confirmation precedes the first biller.
-        let patient = table([("x-delivery-limit", number(PATIENT_DELIVERY_LIMIT))]);
-        self.queue(BILLING_QUEUE, add(quorum(BILLING_LEN_MAX, "reject-publish"), patient.clone()));
+        let unlimited = table([("x-delivery-limit", number(UNLIMITED_DELIVERIES))]);
+        // It exists before the first billing system connects, so that no confirmation is lost.
+        let arguments = add(quorum(BILLING_LEN_MAX, "reject-publish"), unlimited.clone());
+        self.queue(BILLING_QUEUE, arguments);
         for pattern in BILLING_PATTERNS {
             self.bind_queue(EVENTS_EXCHANGE, BILLING_QUEUE, pattern);
         }
         self.exchange(DEAD, ExchangeKind::Fanout, FieldTable::default());
-        self.queue(DEAD, add(quorum(DEAD_LEN_MAX, "drop-head"), patient));
+        self.queue(DEAD, add(quorum(DEAD_LEN_MAX, "drop-head"), unlimited));
         self.bind_queue(DEAD, DEAD, "");
     }
 
     fn ladder(&mut self, shape: Shape) {
-        // What finds no partition must not block the ladder: it becomes a dead letter.
+        // A wake-up for a partition that does not exist must not block the ladder.
         let alternate = table([("alternate-exchange", text(DEAD))]);
         self.exchange(DUE_EXCHANGE, ExchangeKind::Topic, alternate);
         for level in 0..shape.delay_levels {
@@ -220,11 +208,11 @@ impl Topology {
             let below = delay::below(level);
             self.exchange(&name, ExchangeKind::Topic, FieldTable::default());
             let arguments = add(
-                // Anything but reject-publish silently makes dead-lettering at-most-once.
+                // With any other overflow, dead-lettering silently becomes at-most-once.
                 quorum(DELAY_LEN_MAX, "reject-publish"),
                 table([
                     ("x-message-ttl", number(delay::level_ttl_ms(level))),
-                    // No dead-letter routing key: the key is the rest of the way.
+                    // No dead-letter routing key: the message's own key spells the next levels.
                     ("x-dead-letter-exchange", text(&below)),
                     ("x-dead-letter-strategy", text("at-least-once")),
                 ]),
@@ -238,102 +226,11 @@ impl Topology {
     }
 }
 
-/// The names of what [`apply`] declares: exchanges, then queues. What a terminal has is not in it.
+/// Names of the exchanges and of the queues. Terminals' reply queues are not part of the topology.
 pub fn names(shape: Shape) -> (Vec<String>, Vec<String>) {
     let Topology { exchanges, queues, .. } = Topology::of(shape);
-    let exchanges = exchanges.into_iter().map(|exchange| exchange.name);
     (
-        exchanges.chain([PARTITIONS_EXCHANGE.to_owned()]).collect(),
+        exchanges.into_iter().map(|exchange| exchange.name).collect(),
         queues.into_iter().map(|queue| queue.name).collect(),
     )
-}
-
-/// Declares everything, and makes the ring anew. Doing so again is harmless, but for commands that
-/// are unroutable for some milliseconds; a thing that exists with other arguments is an error that
-/// names it.
-pub async fn apply(connection: &Connection, shape: Shape) -> Result<(), BrokerError> {
-    let topology = Topology::of(shape);
-    let channel = bounded("opening a channel", connection.create_channel()).await?;
-    for exchange in &topology.exchanges {
-        declare_exchange(&channel, exchange, false).await?;
-    }
-    for queue in &topology.queues {
-        declare_queue(&channel, queue, false).await?;
-    }
-    for binding in &topology.bindings {
-        bind(&channel, binding).await?;
-    }
-    bounded("closing the channel", channel.close(200, "done".into())).await?;
-    // Also a ring that is complete: where a partition had been deleted, the rest has moved up.
-    ring::rebuild(connection, shape.partitions).await
-}
-
-/// Names what is missing of what is durable. Arguments cannot be asked for over AMQP; [`apply`] compares them.
-pub async fn missing(connection: &Connection, shape: Shape) -> Result<Vec<String>, BrokerError> {
-    let topology = Topology::of(shape);
-    let mut missing = Vec::new();
-    let open = || bounded("opening a channel", connection.create_channel());
-    let mut channel = open().await?;
-    for exchange in &topology.exchanges {
-        if declare_exchange(&channel, exchange, true).await.is_err() {
-            missing.push(format!("exchange {}", exchange.name));
-            channel = open().await?; // a refusal closes the channel
-        }
-    }
-    for queue in &topology.queues {
-        if declare_queue(&channel, queue, true).await.is_err() {
-            missing.push(format!("queue {}", queue.name));
-            channel = open().await?;
-        }
-    }
-    bounded("closing the channel", channel.close(200, "done".into())).await?;
-    Ok(missing)
-}
-
-async fn declare_exchange(
-    channel: &Channel,
-    exchange: &Exchange,
-    passive: bool,
-) -> Result<(), BrokerError> {
-    let options =
-        ExchangeDeclareOptions { passive, durable: true, ..ExchangeDeclareOptions::default() };
-    bounded(
-        format!("declaring exchange {}", exchange.name),
-        channel.exchange_declare(
-            exchange.name.as_str().into(),
-            exchange.kind.clone(),
-            options,
-            exchange.arguments.clone(),
-        ),
-    )
-    .await
-}
-
-async fn declare_queue(channel: &Channel, queue: &Queue, passive: bool) -> Result<(), BrokerError> {
-    let options = QueueDeclareOptions { passive, durable: true, ..QueueDeclareOptions::default() };
-    bounded(
-        format!("declaring queue {}", queue.name),
-        channel.queue_declare(queue.name.as_str().into(), options, queue.arguments.clone()),
-    )
-    .await?;
-    Ok(())
-}
-
-async fn bind(channel: &Channel, binding: &Binding) -> Result<(), BrokerError> {
-    let source = binding.source.as_str().into();
-    let pattern = binding.pattern.as_str().into();
-    let none = FieldTable::default();
-    match &binding.target {
-        Target::Queue(queue) => {
-            let options = QueueBindOptions::default();
-            let work = channel.queue_bind(queue.as_str().into(), source, pattern, options, none);
-            bounded(format!("binding queue {queue} to {}", binding.source), work).await
-        }
-        Target::Exchange(exchange) => {
-            let options = ExchangeBindOptions::default();
-            let work =
-                channel.exchange_bind(exchange.as_str().into(), source, pattern, options, none);
-            bounded(format!("binding exchange {exchange} to {}", binding.source), work).await
-        }
-    }
 }

@@ -3,21 +3,21 @@
 mod account;
 mod remove;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Subcommand;
 use serde_json::json;
 
 use super::Context;
 use super::exit::{CliError, refuse};
 use crate::broker::delay_probe::{self, Probe};
-use crate::broker::reply_queues;
 use crate::broker::ring::{self, PARTITIONS_EXCHANGE};
-use crate::broker::topology::{self, Shape};
-use crate::store::registry::{self, TopologyShape};
+use crate::broker::{declare, reply_queues};
+use crate::message::shape::Shape;
+use crate::store::registry;
 use crate::store::terminals::load_terminals;
 
 const PARTITIONS_DEFAULT: i32 = 4;
-const DELAY_LEVELS_DEFAULT: i32 = 24;
+const DELAY_LEVELS_DEFAULT: u32 = 24;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -32,8 +32,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=256))]
         partitions: Option<i32>,
         /// Levels of the delay ladder; default 24, which reaches 19 days in one go
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=24))]
-        delay_levels: Option<i32>,
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=24))]
+        delay_levels: Option<u32>,
     },
     /// Check that everything is there, and send a message through the delay ladder
     ///
@@ -76,14 +76,13 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
 async fn apply(
     context: &Context,
     partitions: Option<i32>,
-    delay_levels: Option<i32>,
+    delay_levels: Option<u32>,
 ) -> Result<()> {
     let database = context.database().await?;
-    let before = registry::load_topology(&database).await?.unwrap_or(TopologyShape {
-        partitions: PARTITIONS_DEFAULT,
-        delay_levels: DELAY_LEVELS_DEFAULT,
-    });
-    let wanted = TopologyShape {
+    let before = registry::load_topology(&database)
+        .await?
+        .unwrap_or(Shape { partitions: PARTITIONS_DEFAULT, delay_levels: DELAY_LEVELS_DEFAULT });
+    let wanted = Shape {
         partitions: partitions.unwrap_or(before.partitions),
         delay_levels: delay_levels.unwrap_or(before.delay_levels),
     };
@@ -98,33 +97,27 @@ async fn apply(
             recorded.partitions, recorded.delay_levels
         ));
     }
-    topology::apply(&connection, shape(recorded)?).await?;
+    declare::apply(&connection, recorded).await?;
     let terminals = load_terminals(&database, None).await?;
     let terminals: Vec<String> = terminals.into_iter().map(|terminal| terminal.id).collect();
     reply_queues::restore(&connection, &terminals).await?;
-    let TopologyShape { partitions, delay_levels } = recorded;
+    let Shape { partitions, delay_levels } = recorded;
     let value = json!({ "partitions": partitions, "delay_levels": delay_levels });
     context
         .output
         .print(&value, || format!("applied: {partitions} partitions, {delay_levels} delay levels"))
 }
 
-fn shape(recorded: TopologyShape) -> Result<Shape> {
-    let delay_levels = recorded.delay_levels.try_into().context("the recorded delay levels")?;
-    Ok(Shape { partitions: recorded.partitions, delay_levels })
-}
-
 async fn verify(context: &Context) -> Result<()> {
     let database = context.database().await?;
-    let Some(recorded) = registry::load_topology(&database).await? else {
+    let Some(shape) = registry::load_topology(&database).await? else {
         return Err(CliError::CheckFailed(
             "no topology is recorded; run `holdfast topology apply`".to_owned(),
         )
         .into());
     };
-    let shape = shape(recorded)?;
     let connection = context.broker("topology").await?;
-    let mut missing = topology::missing(&connection, shape).await?;
+    let mut missing = declare::missing(&connection, shape).await?;
     if !ring::exists(&connection).await? {
         missing.push(format!("exchange {PARTITIONS_EXCHANGE}"));
     }
@@ -147,8 +140,6 @@ async fn verify(context: &Context) -> Result<()> {
             return Err(CliError::CheckFailed(message.to_owned()).into());
         }
     };
-    let value = json!({ "missing": missing, "canary_ms": took });
-    context.output.print(&value, || {
-        format!("complete; the delay ladder's delay_probe arrived after {took} ms")
-    })
+    let value = json!({ "missing": missing, "delay_probe_ms": took });
+    context.output.print(&value, || format!("complete; the delay probe arrived after {took} ms"))
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
-use rand::Rng;
 use tokio::time::sleep;
 
 use super::batch::decide_batch;
 use super::render::Reaction;
+use crate::backoff;
 use crate::domain::input::{Cancellation, Input};
 use crate::domain::outcome::{Cancelled, Refusal};
 use crate::store::error::StoreError;
@@ -32,8 +32,7 @@ pub async fn cancel(
         tries += 1;
         match decide_batch(pool, None, &[(&input, ())]).await {
             Err(error) if tries < TRIES_MAX && error.is_contention() => {
-                let pause = rand::rng().random_range(Duration::ZERO..=PAUSE_MAX);
-                sleep(pause).await;
+                sleep(backoff::up_to(PAUSE_MAX)).await;
             }
             outcome => break outcome?,
         }

@@ -4,17 +4,22 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{deterministic_id, schema};
+use super::deterministic_id;
 use crate::domain::capacity::FreeSpan;
 use crate::domain::interval::{Interval, Timestamp};
 use crate::domain::outcome::{Availability, Decision, Refusal};
 use crate::domain::quota::Receipt;
-use crate::domain::refusal::Retry;
-use crate::domain::reservation::Reservation;
+use crate::domain::refusal::{Code, Retry};
+use crate::domain::reservation::{CancelReason, Reservation, State};
 use crate::domain::server::Server;
 
 /// How long a terminal should wait before it sends an undecided message again.
 const RETRY_AFTER_MS: u64 = 5_000;
+
+/// The words of [`Answer::Refused::code`], for its schema.
+fn codes() -> Vec<&'static str> {
+    Code::ALL.iter().map(|code| code.as_str()).collect()
+}
 
 /// An answer to a command; the field `type` is also the AMQP property `type`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -86,10 +91,10 @@ pub enum Answer {
     #[serde(rename = "reservation.refused")]
     Refused {
         /// Stable code.
-        #[schemars(schema_with = "schema::codes")]
+        #[schemars(extend("enum" = codes()))]
         code: String,
         /// What can be done: `never`, `same_id` or `new_id`.
-        #[schemars(schema_with = "schema::retries")]
+        #[schemars(extend("enum" = Retry::ALL.map(Retry::as_str)))]
         retry: String,
         /// With `same_id`: how long to wait.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -106,7 +111,7 @@ pub enum Answer {
         quota: Vec<QuotaReceipt>,
         /// With `already_cancelled`: why.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schemars(schema_with = "schema::cancel_reasons")]
+        #[schemars(with = "String", extend("enum" = CancelReason::ALL.map(CancelReason::as_str)))]
         reason: Option<String>,
         /// When it was decided, by the database's clock; missing when it was refused before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -193,7 +198,7 @@ pub struct ReservationView {
     /// The server's id.
     pub server: String,
     /// `held`, `reconfirmed`, `confirmed` or `cancelled`.
-    #[schemars(schema_with = "schema::states")]
+    #[schemars(extend("enum" = State::ALL.map(State::as_str)))]
     pub state: String,
     /// First instant of the reserved time.
     pub start_at: Timestamp,
@@ -213,7 +218,7 @@ pub struct ReservationView {
     pub settled_at: Option<Timestamp>,
     /// `not_reconfirmed`, `withdrawn` or `operator`; set exactly when it is cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::cancel_reasons")]
+    #[schemars(with = "String", extend("enum" = CancelReason::ALL.map(CancelReason::as_str)))]
     pub cancel_reason: Option<String>,
     /// Where it is served; set exactly when it is confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -299,7 +304,6 @@ impl From<&FreeSpan> for FreePlaces {
 impl ReservationView {
     /// The view of a reservation; `connection_url` is told only once it is confirmed.
     pub fn new(reservation: &Reservation, connection_url: Option<&str>) -> Self {
-        use crate::domain::reservation::State;
         let told = connection_url.filter(|_| reservation.state == State::Confirmed);
         Self {
             id: reservation.id,

@@ -85,13 +85,13 @@ pub struct ReservationBody {
 }
 
 /// Reservations on a page unless a `list` says otherwise.
-pub const PAGE_DEFAULT: i64 = 20;
+const PAGE_DEFAULT: i64 = 20;
 
 /// Most reservations on a page: an answer of some 30 kB.
-pub const PAGE_MAX: i64 = 50;
+pub(crate) const PAGE_MAX: i64 = 50;
 
 /// The longest window of an `availability` query: 31 days.
-pub const WINDOW_SECONDS_MAX: i64 = 2_678_400;
+const WINDOW_SECONDS_MAX: i64 = 2_678_400;
 
 /// Body of `<terminal>.list`: asks for the user's reservations, newest first, page by page.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -121,7 +121,11 @@ pub struct AvailabilityBody {
 }
 
 /// Reads the body of a command of `kind`; `server` is the header of that name.
-pub fn read_body(kind: Kind, server: Option<&ServerId>, body: &[u8]) -> Result<Action, Refusal> {
+pub(super) fn read_body(
+    kind: Kind,
+    server: Option<&ServerId>,
+    body: &[u8],
+) -> Result<Action, Refusal> {
     let mut fields = Fields::parse(body)?;
     let action = match kind {
         Kind::Request => {

@@ -14,7 +14,7 @@ pub const MESSAGE_ID_LEN_MAX: usize = 128;
 pub const WAKE_UP_TYPE: &str = "wake_up";
 
 /// Headers that the broker itself adds on redelivery.
-pub const BROKER_HEADERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
+pub(crate) const BROKER_HEADERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 
 /// A message as it came out of a partition queue. What was not set is `None`.
 #[derive(Debug, Clone, Default)]
@@ -138,7 +138,7 @@ impl Received {
 }
 
 /// Whether terminals may not set a header: it would steer the broker, or looks as if it did.
-pub fn is_forbidden_header(name: &str) -> bool {
+pub(crate) fn is_forbidden_header(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     lower == "cc"
         || lower == "bcc"
@@ -152,7 +152,7 @@ fn is_message_id(id: &str) -> bool {
 
 /// Whether a text is a W3C trace context, version 00. Anything else is not passed on: a long one
 /// would make the answer's headers larger than the broker takes.
-pub fn is_traceparent(text: &str) -> bool {
+pub(crate) fn is_traceparent(text: &str) -> bool {
     text.len() == 55
         && text.bytes().enumerate().all(|(index, b)| match index {
             2 | 35 | 52 => b == b'-',
@@ -161,6 +161,6 @@ pub fn is_traceparent(text: &str) -> bool {
 }
 
 /// Input that is repeated in an answer or a log: plain ASCII, and short.
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().take(64).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }

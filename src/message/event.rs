@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{deterministic_id, schema};
+use super::deterministic_id;
 use crate::domain::interval::Timestamp;
-use crate::domain::reservation::Reservation;
+use crate::domain::reservation::{CancelReason, Reservation};
 
 /// The events' content type.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -123,7 +123,7 @@ pub struct CancelledData {
     /// The server's id.
     pub server: String,
     /// `not_reconfirmed`, `withdrawn` or `operator`.
-    #[schemars(schema_with = "schema::cancel_reasons")]
+    #[schemars(extend("enum" = CancelReason::ALL.map(CancelReason::as_str)))]
     pub reason: String,
     /// First instant of the time that is free again.
     pub period_start: Timestamp,

@@ -1,4 +1,4 @@
-//! Strict reading of a command's JSON body, field by field, with a code for everything wrong.
+//! Reads a command's JSON body field by field, and refuses what is wrong with a code.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -13,18 +13,18 @@ use crate::domain::interval::{Interval, Timestamp};
 use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
 
-/// Nanoseconds; the library would cut off what is finer.
+/// Most digits of a fraction of a second: nanoseconds. The library silently cuts off further digits.
 const FRACTION_DIGITS_MAX: usize = 9;
 
-/// The years that RFC 3339 can write.
+/// Years that RFC 3339 can express.
 const YEARS: RangeInclusive<i32> = 0..=9_999;
 
-/// The fields of one JSON object that have not been taken yet.
+/// The fields of one JSON object that have not been read yet. Reading a field removes it.
 pub struct Fields(Vec<(String, Value)>);
 
 impl Fields {
-    /// Parses one JSON object; anything else, doubled names included, is refused.
-    pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
+    /// Parses one JSON object. Refuses anything else, and doubled names.
+    pub(super) fn parse(body: &[u8]) -> Result<Self, Refusal> {
         let text = std::str::from_utf8(body).map_err(|_| Refusal::plain(Code::InvalidEncoding))?;
         if text.starts_with('\u{feff}') {
             return Err(Refusal::plain(Code::InvalidEncoding));
@@ -39,7 +39,7 @@ impl Fields {
         Ok(Self(fields))
     }
 
-    /// Refuses what was not taken.
+    /// Refuses the command if a field was not read.
     pub fn finish(self) -> Result<(), Refusal> {
         match self.0.first() {
             Some((name, _)) => Err(Refusal::of_field(Code::UnknownField, printable(name))),
@@ -47,12 +47,12 @@ impl Fields {
         }
     }
 
-    /// Whether the field is there and has not been taken.
+    /// Whether the field is present and has not been read.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(field, _)| field == name)
     }
 
-    /// A whole number within bounds, if the field is there.
+    /// Reads a whole number within `bounds`, if the field is present.
     pub fn integer(
         &mut self,
         name: &str,
@@ -73,7 +73,7 @@ impl Fields {
         }
     }
 
-    /// A field that must be there and be a text.
+    /// Reads a text. The field is required.
     pub fn text(&mut self, name: &str) -> Result<String, Refusal> {
         let index = self
             .0
@@ -86,7 +86,7 @@ impl Fields {
         }
     }
 
-    /// A UUID in its usual form.
+    /// Reads a UUID in its hyphenated form.
     pub fn uuid(&mut self, name: &str) -> Result<Uuid, Refusal> {
         let text = self.text(name)?;
         let hyphenated = text.len() == 36;
@@ -96,35 +96,35 @@ impl Fields {
             .ok_or_else(|| Refusal::of_field(Code::InvalidText, name))
     }
 
-    /// An RFC 3339 timestamp with an offset.
+    /// Reads an RFC 3339 timestamp with an offset.
     ///
-    /// PostgreSQL would take `infinity` and `epoch`, roll over `:60` and silently map local times
-    /// that a change of clocks skips or doubles; none of that gets past here.
-    pub fn instant(&mut self, name: &str) -> Result<Timestamp, Refusal> {
+    /// Strictly: PostgreSQL would accept `infinity` and `epoch`, roll over `:60` and silently map
+    /// local times that a change of daylight saving time skips or repeats.
+    pub fn timestamp(&mut self, name: &str) -> Result<Timestamp, Refusal> {
         let text = self.text(name)?;
         let wrong = || Refusal::of_field(Code::InvalidTimestamp, name);
         let parsed = DateTime::parse_from_rfc3339(&text).map_err(|_| wrong())?;
         let leap_second = parsed.nanosecond() >= 1_000_000_000;
-        // The library also takes the minus sign U+2212 and any number of digits.
+        // The library also accepts the minus sign U+2212 and any number of digits.
         let digits = text.bytes().skip(20).take_while(u8::is_ascii_digit).count();
         let plain = text.is_ascii() && digits <= FRACTION_DIGITS_MAX;
         if leap_second || !plain || text.as_bytes().get(10) != Some(&b'T') {
             return Err(wrong());
         }
-        // An offset can lead out of the years that an answer could repeat.
-        let instant = parsed.with_timezone(&Utc);
-        if YEARS.contains(&instant.year()) { Ok(instant) } else { Err(wrong()) }
+        // In UTC the year may be out of range although it is not in the text.
+        let timestamp = parsed.with_timezone(&Utc);
+        if YEARS.contains(&timestamp.year()) { Ok(timestamp) } else { Err(wrong()) }
     }
 
-    /// The fields `start_at` and `end_at` as a non-empty interval.
+    /// Reads the fields `start_at` and `end_at` as a non-empty interval.
     pub fn interval(&mut self) -> Result<Interval, Refusal> {
-        let start = self.instant("start_at")?;
-        let end = self.instant("end_at")?;
+        let start = self.timestamp("start_at")?;
+        let end = self.timestamp("end_at")?;
         Interval::new(start, end).ok_or_else(|| Refusal::of_field(Code::InvalidInterval, "end_at"))
     }
 }
 
-/// A JSON object with its names as they stand, doubled ones included.
+/// A JSON object with all its fields in order, doubled ones included.
 struct Object(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Object {
@@ -151,20 +151,20 @@ impl<'de> Deserialize<'de> for Object {
 mod tests {
     use super::*;
 
-    fn instant(text: &str) -> Result<Timestamp, Refusal> {
-        Fields::parse(format!(r#"{{"at":"{text}"}}"#).as_bytes()).unwrap().instant("at")
+    fn timestamp(text: &str) -> Result<Timestamp, Refusal> {
+        Fields::parse(format!(r#"{{"at":"{text}"}}"#).as_bytes()).unwrap().timestamp("at")
     }
 
     #[test]
-    fn an_offset_does_not_lead_out_of_the_years_that_can_be_written() {
+    fn an_offset_must_not_move_a_timestamp_out_of_the_expressible_years() {
         for good in [
             "0000-01-01T00:00:00Z",
             "0000-01-01T23:59:59+23:59",
             "9999-12-31T23:59:59.999999999Z",
             "9999-12-31T00:00:00-23:59",
         ] {
-            let read = instant(good).unwrap();
-            assert_eq!(instant(&read.to_rfc3339()), Ok(read), "{good}");
+            let read = timestamp(good).unwrap();
+            assert_eq!(timestamp(&read.to_rfc3339()), Ok(read), "{good}");
         }
         for bad in [
             "0000-01-01T00:00:00+00:01",
@@ -172,7 +172,7 @@ mod tests {
             "9999-12-31T23:59:59-00:01",
             "9999-12-31T23:59:59-23:59",
         ] {
-            assert_eq!(instant(bad).unwrap_err().code, Code::InvalidTimestamp, "{bad}");
+            assert_eq!(timestamp(bad).unwrap_err().code, Code::InvalidTimestamp, "{bad}");
         }
     }
 }

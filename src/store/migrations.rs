@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rand::Rng;
 use tokio_postgres::Client;
 use tracing::warn;
 
 use super::{error, pool, roles};
+use crate::backoff;
 
 mod embedded {
     refinery::embed_migrations!("schema/migrations");
@@ -64,8 +64,7 @@ async fn apply(client: &mut Client) -> Result<Vec<String>> {
             Ok(_) => return Ok(applied),
             Err(error) if tries < TRIES_MAX && is_contention(&error) => {
                 warn!(tries, "a step found others in its way and is tried again");
-                let pause = rand::rng().random_range(Duration::ZERO..=PAUSE_MAX);
-                tokio::time::sleep(pause).await;
+                tokio::time::sleep(backoff::up_to(PAUSE_MAX)).await;
             }
             Err(error) => return Err(error).context("a migration failed"),
         }

@@ -5,6 +5,7 @@ use tokio_postgres::Client;
 
 use super::error::StoreError;
 use crate::domain::id::{ServerId, TerminalId, UserId};
+use crate::message::shape::Shape;
 
 /// A server as an operator describes it.
 #[derive(Debug, Clone)]
@@ -176,30 +177,24 @@ pub async fn terminal_exists(client: &Client, id: &str) -> Result<bool, StoreErr
     Ok(client.query_opt("select 1 from terminals where id = $1", &[&id]).await?.is_some())
 }
 
-/// The broker topology as applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TopologyShape {
-    /// Number of partitions.
-    pub partitions: i32,
-    /// Levels of the delay ladder.
-    pub delay_levels: i32,
-}
-
 /// Reads the topology that was applied, if one was.
-pub async fn load_topology(client: &Client) -> Result<Option<TopologyShape>, StoreError> {
+pub async fn load_topology(client: &Client) -> Result<Option<Shape>, StoreError> {
     let row = client.query_opt("select partitions, delay_levels from topology", &[]).await?;
-    Ok(row.map(|row| TopologyShape { partitions: row.get(0), delay_levels: row.get(1) }))
+    Ok(row.map(|row| Shape {
+        partitions: row.get(0),
+        // The table's check keeps it between 1 and 24.
+        delay_levels: row.get::<_, i32>(1).unsigned_abs(),
+    }))
 }
 
 /// Records the topology. The first one stays: whatever is recorded is returned.
-pub async fn insert_topology(
-    client: &Client,
-    shape: TopologyShape,
-) -> Result<TopologyShape, StoreError> {
+pub async fn insert_topology(client: &Client, shape: Shape) -> Result<Shape, StoreError> {
+    // Past the largest `integer`, the table's check refuses it all the same.
+    let delay_levels = i32::try_from(shape.delay_levels).unwrap_or(i32::MAX);
     client
         .execute(
             "insert into topology (partitions, delay_levels) values ($1, $2) on conflict do nothing",
-            &[&shape.partitions, &shape.delay_levels],
+            &[&shape.partitions, &delay_levels],
         )
         .await?;
     Ok(load_topology(client).await?.unwrap_or(shape))

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::clock::Clock;
 use super::outlived::Outlived;
 use super::settings::Settings;
-use crate::broker::topology::Shape;
+use crate::message::shape::Shape;
 use crate::store::{migrations, pool, registry};
 
 /// Connections beside those of the pipelines: relay, sweep, retention, and marking what is scheduled.
@@ -59,8 +59,6 @@ impl Context {
         }
         drop(client);
         driver.abort();
-        let shape =
-            Shape { partitions: shape.partitions, delay_levels: shape.delay_levels.unsigned_abs() };
         let connections = usize::try_from(shape.partitions).unwrap_or(1) + SPARE_CONNECTIONS;
         Ok(Self {
             pool: pool::open(config, connections),

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::backoff;
 use super::context::Context;
+use crate::backoff;
 use crate::store::error::StoreError;
 use crate::store::membership::{self, DEAD_AFTER_SECONDS, Member};
 use crate::store::{outbox, pool};

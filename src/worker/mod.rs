@@ -8,7 +8,6 @@
 //! broker keeps a partition's consumer single, the database arbitrates whatever a former owner
 //! still commits.
 
-pub mod backoff;
 mod clock;
 mod connections;
 mod context;
@@ -32,6 +31,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::backoff;
 use crate::store::membership::Member;
 use context::Context;
 use session::SessionError;

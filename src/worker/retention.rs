@@ -3,18 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rand::Rng;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::context::Context;
+use crate::backoff;
 use crate::store::retention::{self, Step};
 
 /// Time between two looks, over one replica; others find the work done.
 const INTERVAL: Duration = Duration::from_secs(60);
-
-/// Replicas that start together do not look together.
-const JITTER: f64 = 0.2;
 
 /// Prunes at once and then at every interval.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
@@ -23,8 +20,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         if deleted > 0 {
             info!(deleted, "pruned old rows");
         }
-        let interval = INTERVAL.mul_f64(rand::rng().random_range(1.0 - JITTER..=1.0 + JITTER));
-        rest(interval, &stop).await;
+        rest(backoff::spread(INTERVAL), &stop).await;
     }
 }
 

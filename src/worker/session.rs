@@ -12,8 +12,9 @@ use tracing::{info, warn};
 
 use super::connections::Connections;
 use super::context::Context;
-use super::{backoff, partition, relay, retention, sweep};
-use crate::broker::{BrokerError, ring, topology};
+use super::{partition, relay, retention, sweep};
+use crate::backoff;
+use crate::broker::{BrokerError, declare, ring};
 
 /// How often a silently lost connection is looked for.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
@@ -39,7 +40,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), SessionError> {
     let connections = Arc::new(Connections::open(&context).await?);
-    let missing = topology::missing(&connections.publish, context.shape).await?;
+    let missing = declare::missing(&connections.publish, context.shape).await?;
     if !missing.is_empty() {
         return Err(SessionError::TopologyMissing(missing));
     }

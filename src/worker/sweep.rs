@@ -4,15 +4,14 @@
 //! run ahead of reconfirmations that still wait in the queue.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use rand::Rng;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::connections::Connections;
 use super::context::Context;
 use super::schedule;
+use crate::backoff;
 use crate::broker::BrokerError;
 use crate::broker::publisher::{Fate, Outgoing, Publisher};
 use crate::domain::input::Trigger;
@@ -23,9 +22,6 @@ use crate::store::timers::{self, Swept};
 /// A partition may be swept again after this part of the interval: replicas tick at random, and
 /// the one that swept last may be gone.
 const CLAIM_FRACTION: f64 = 0.4;
-
-/// Ticks are spread over this much of the interval, above and below.
-const JITTER: f64 = 0.2;
 
 #[derive(Debug, thiserror::Error)]
 enum SweepError {
@@ -43,13 +39,9 @@ pub async fn run(context: Arc<Context>, connections: Arc<Connections>, stop: Can
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(jittered(context.settings.sweep_interval)) => {}
+            () = tokio::time::sleep(backoff::spread(context.settings.sweep_interval)) => {}
         }
     }
-}
-
-fn jittered(interval: Duration) -> Duration {
-    interval.mul_f64(rand::rng().random_range(1.0 - JITTER..=1.0 + JITTER))
 }
 
 async fn sweep(context: &Context, connections: &Connections) -> Result<(), SweepError> {

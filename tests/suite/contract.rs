@@ -4,7 +4,9 @@
 //! Both are checked in, so that whatever changes on the wire shows as a change of these files.
 
 mod asyncapi;
+mod document;
 mod examples;
+mod schema;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +15,6 @@ use std::path::PathBuf;
 use holdfast::message::command::Kind;
 use holdfast::message::decode::{Decoded, decode};
 use holdfast::message::envelope::Received;
-use holdfast::message::schema;
 use jsonschema::Validator;
 use serde_json::Value;
 

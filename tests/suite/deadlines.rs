@@ -3,9 +3,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use holdfast::broker::delay::level_name;
-use holdfast::broker::topology::{BILLING_QUEUE, DEAD, Shape, partition_queue};
+use holdfast::broker::topology::{BILLING_QUEUE, DEAD, partition_queue};
 use holdfast::domain::id::ServerId;
 use holdfast::message::answer::ReservationView;
+use holdfast::message::shape::Shape;
 use uuid::Uuid;
 
 use crate::support::facts;

@@ -11,14 +11,18 @@ const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 const LAYERS: [(&str, &[&str], &[&str]); 7] = [
     ("domain", &[], &["lapin", "tokio", "serde", "std::env", "Utc::now", "SystemTime"]),
     ("message", &["domain"], &["lapin", "tokio", "std::env", "Utc::now", "SystemTime"]),
-    ("store", &["tls", "message", "domain"], &["lapin", "std::env", "Utc::now", "SystemTime"]),
+    (
+        "store",
+        &["backoff", "tls", "message", "domain"],
+        &["lapin", "std::env", "Utc::now", "SystemTime"],
+    ),
     (
         "broker",
         &["tls", "message", "domain"],
         &["tokio_postgres", "std::env", "Utc::now", "SystemTime"],
     ),
     ("client", &["broker", "message", "domain"], &["tokio_postgres", "std::env"]),
-    ("worker", &["broker", "store", "message", "domain"], &["clap"]),
+    ("worker", &["backoff", "broker", "store", "message", "domain"], &["clap"]),
     ("cli", &["config", "worker", "client", "broker", "store", "message", "domain"], &["std::env"]),
 ];
 

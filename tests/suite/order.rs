@@ -5,10 +5,11 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use holdfast::broker::topology::{BILLING_QUEUE, DEAD, Shape, partition_queue};
+use holdfast::broker::topology::{BILLING_QUEUE, DEAD, partition_queue};
 use holdfast::client::Command;
 use holdfast::domain::id::ServerId;
 use holdfast::message::answer::Answer;
+use holdfast::message::shape::Shape;
 use lapin::message::Delivery;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use holdfast::broker::BrokerError;
 use holdfast::broker::consumer::{QueueConsumer, received};
 use holdfast::broker::publisher::Fate;
 use holdfast::broker::ring::{self, PARTITIONS_EXCHANGE};
-use holdfast::broker::topology::{self, partition_queue};
+use holdfast::broker::topology::{COMMANDS_EXCHANGE, partition_queue};
+use holdfast::broker::{BrokerError, declare};
 use holdfast::client::Command;
 use holdfast::message::answer::Answer;
 use lapin::message::Delivery;
@@ -97,7 +97,7 @@ async fn a_worker_makes_the_ring_again_as_it_was() {
             // Somebody began, and broke off.
             ring::complete(&stack.amqp, bound).await.expect("begun");
             let channel = open(&stack).await;
-            let (ring, commands) = (PARTITIONS_EXCHANGE.into(), topology::COMMANDS_EXCHANGE.into());
+            let (ring, commands) = (PARTITIONS_EXCHANGE.into(), COMMANDS_EXCHANGE.into());
             let options = Default::default();
             let closed =
                 channel.exchange_unbind(ring, commands, "#".into(), options, Default::default());
@@ -156,7 +156,7 @@ async fn applying_puts_a_wrong_ring_right() {
             let fine = matches!(&outcome, Ok(()) | Err(BrokerError::Amqp { .. }));
             assert!(fine, "{outcome:?}");
         };
-        let apply = topology::apply(&stack.amqp, stack.shape);
+        let apply = declare::apply(&stack.amqp, stack.shape);
         let (applied, ..) = tokio::join!(apply, complete(), complete(), complete());
         applied.expect("applied");
         assert_eq!(routes(&stack, &mut terminal).await, before, "round {round}");
@@ -182,7 +182,7 @@ async fn a_misrouted_command_can_be_sent_again() {
         assert_eq!(code(&refused), Some("misrouted"), "{refused:?}");
         let Answer::Refused { retry, retry_after_ms, .. } = refused else { unreachable!() };
         assert_eq!((retry.as_str(), retry_after_ms.is_some()), ("same_id", true));
-        topology::apply(&stack.amqp, stack.shape).await.expect("applied");
+        declare::apply(&stack.amqp, stack.shape).await.expect("applied");
         terminal.client.send(&command).await.expect("sent");
         let answer = terminal.nth_reply_to(&command.message_id, 2).await.answer().expect("read");
         assert_eq!(code(&answer), None, "{answer:?}");

@@ -2,9 +2,8 @@
 //!
 //! Each has what `holdfast terminal add` gives it (`src/broker/accounts.rs`), but for the limits.
 
-use holdfast::broker::topology::{
-    COMMANDS_EXCHANGE, REPLIES_EXCHANGE, REPLY_LEN_MAX, REPLY_TTL_MS, reply_queue,
-};
+use holdfast::broker::reply_queues::arguments_as_json;
+use holdfast::broker::topology::{COMMANDS_EXCHANGE, REPLIES_EXCHANGE, reply_queue};
 use rabbitmq_http_client::password_hashing::base64_encoded_salted_password_hash_sha256;
 use serde_json::{Value, json};
 
@@ -47,8 +46,7 @@ pub fn vhost(
 pub fn reply_queues(vhost: &str, terminals: &[String]) -> Value {
     let queue = |name: &String| {
         json!({ "name": reply_queue(name), "vhost": vhost, "durable": true, "auto_delete": false,
-                "arguments": { "x-queue-type": "classic", "x-max-length": REPLY_LEN_MAX,
-                               "x-overflow": "drop-head", "x-message-ttl": REPLY_TTL_MS } })
+                "arguments": arguments_as_json() })
     };
     let binding = |name: &String| {
         json!({ "source": REPLIES_EXCHANGE, "vhost": vhost, "destination": reply_queue(name),

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
+use holdfast::backoff::full_jitter;
 use holdfast::broker::connection::Endpoint;
 use holdfast::broker::publisher::Fate;
 use holdfast::client::{Command, Replies, Reply, TerminalClient};
-use holdfast::worker::backoff::full_jitter;
 use rand::Rng;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};

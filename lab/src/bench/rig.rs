@@ -7,7 +7,8 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use holdfast::broker::connection::Endpoint;
 use holdfast::broker::topology;
 use holdfast::client::{Replies, TerminalClient};
-use holdfast::store::registry::{self, TopologyShape};
+use holdfast::message::shape::Shape;
+use holdfast::store::registry;
 use lapin::Connection;
 use tokio_postgres::Client;
 
@@ -99,9 +100,8 @@ impl<'a> Rig<'a> {
             .execute(KNOWN_INSTANTS, &[&plan.partitions, lead_seconds, reminder_seconds])
             .await?;
         database.batch_execute("analyze timers").await?;
-        let recorded =
-            TopologyShape { partitions: plan.partitions, delay_levels: DELAY_LEVELS as i32 };
-        registry::insert_topology(&database, recorded).await?;
+        let shape = Shape { partitions: plan.partitions, delay_levels: DELAY_LEVELS };
+        registry::insert_topology(&database, shape).await?;
         Ok(Self {
             site,
             name,

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use holdfast::broker::connection::Endpoint;
-use holdfast::broker::topology::{self, Shape, reply_queue};
+use holdfast::broker::declare;
+use holdfast::broker::topology::{self, reply_queue};
+use holdfast::message::shape::Shape;
 use holdfast::store::migrations;
 use lapin::options::QueuePurgeOptions;
 use rabbitmq_http_client::api::Client as Management;
@@ -146,7 +148,7 @@ impl Site {
             let made = accounts::vhost(&vhost, &self.terminals, &full, &self.name, PASSWORD);
             self.management.import_definitions(made).await.context("importing accounts")?;
             let connection = endpoint.connect("bench").await?;
-            topology::apply(&connection, shape).await?;
+            declare::apply(&connection, shape).await?;
             let queues = accounts::reply_queues(&vhost, &self.terminals);
             self.management.import_definitions(queues).await.context("importing reply queues")?;
             connection.close(200, "done".into()).await?;

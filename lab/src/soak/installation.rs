@@ -9,10 +9,11 @@ use chrono::Utc;
 use futures::{StreamExt, TryStreamExt, stream};
 use holdfast::broker::accounts::Accounts;
 use holdfast::broker::connection::Endpoint;
+use holdfast::broker::declare;
 use holdfast::broker::reply_queues;
-use holdfast::broker::topology::{self, Shape};
 use holdfast::domain::id::{TerminalId, UserId};
-use holdfast::store::registry::{self, TopologyShape};
+use holdfast::message::shape::Shape;
+use holdfast::store::registry;
 use holdfast::store::{migrations, pool};
 use lapin::Connection;
 use rabbitmq_http_client::api::Client as Management;
@@ -92,10 +93,8 @@ impl Installation {
 
     async fn install(&self) -> Result<()> {
         migrations::migrate(&self.database_url).await?;
-        topology::apply(&self.amqp().await?, SHAPE).await?;
-        let (partitions, delay_levels) = (SHAPE.partitions, SHAPE.delay_levels.try_into()?);
-        let shape = TopologyShape { partitions, delay_levels };
-        registry::insert_topology(&self.database().await?, shape).await?;
+        declare::apply(&self.amqp().await?, SHAPE).await?;
+        registry::insert_topology(&self.database().await?, SHAPE).await?;
         Ok(())
     }
 
@@ -133,7 +132,7 @@ impl Installation {
     /// Puts back whatever is missing on the broker.
     pub async fn restore(&self, terminals: &[String]) -> Result<()> {
         let amqp = self.amqp().await?;
-        topology::apply(&amqp, SHAPE).await?;
+        declare::apply(&amqp, SHAPE).await?;
         reply_queues::restore(&amqp, terminals).await?;
         amqp.close(200, "done".into()).await.context("closing")
     }

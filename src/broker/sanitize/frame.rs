@@ -1,55 +1,55 @@
-//! Makes what the broker sends readable for the client library.
+//! Makes single frames readable for the client library.
 //!
 //! The broker passes on whatever bytes a publisher put into a message's properties and routing key.
-//! The library takes a text that is not UTF-8 for a broken connection, and reads nested tables
-//! recursively, so that one message could end every worker that is given it, again and again, and
-//! the delivery limit would take its neighbours. Here such a message is sanitized before the library
-//! sees it:
+//! The library takes text that is not UTF-8 for a broken connection, and parses nested tables
+//! recursively. So one message could end the connection of every worker that receives it, and the
+//! delivery limit would drop its neighbours too. A frame is therefore repaired before the library
+//! parses it:
 //!
-//! - each byte that is no UTF-8 becomes `?`, which no id, command, media type or header name that
-//!   means anything contains: where the text matters its sender gets the code of the wrong text,
-//!   elsewhere it does no harm;
-//! - an array or a table inside the headers becomes opaque bytes: nothing here reads one;
-//! - properties that cannot be read at all are left out, and with them the account: a dead letter.
+//! - Each byte that is not UTF-8 becomes `?`. No valid id, command, media type or known header name
+//!   contains one, so where the text matters, its sender gets the code for a wrong text.
+//! - An array or a table inside the headers becomes opaque bytes: nothing here reads one.
+//! - Properties that cannot be parsed are dropped, the account among them. The message then becomes
+//!   a dead letter.
 
 const METHOD: u8 = 1;
-/// Kind of a content header.
-pub const HEADER: u8 = 2;
-/// Kind of a part of a body.
-pub const BODY: u8 = 3;
-/// Kind, channel and length.
-pub const HEAD_LEN: usize = 7;
-/// The octet behind a frame's payload.
-pub const TAIL_LEN: usize = 1;
-/// Class, weight and the body's size: what stands before the property flags.
-pub const CONTENT_LEN: usize = 12;
-/// Where in a content header the body's size stands.
-pub const SIZE_AT: usize = 4;
-/// Frames with properties are as long as the broker's `frame_max` at most, 128 KiB unless set
-/// higher. Above this one they pass unseen, so that a broken stream cannot ask for more memory.
-const SANITIZED_MAX: usize = 16 << 20;
+/// Type of a content header's frame.
+pub(super) const HEADER: u8 = 2;
+/// Type of a body's frame.
+pub(super) const BODY: u8 = 3;
+/// Length of a frame's head: type, channel and payload length.
+pub(super) const HEAD_LEN: usize = 7;
+/// Length of a frame's end: one octet after the payload.
+pub(super) const TAIL_LEN: usize = 1;
+/// Length of what precedes the property flags: class, weight and the body's size.
+pub(super) const CONTENT_LEN: usize = 12;
+/// Offset of the body's size in a content header's payload.
+pub(super) const SIZE_AT: usize = 4;
+/// Longer frames pass unchanged, so that a broken stream cannot claim more memory than this. Real
+/// ones are limited by the broker's `frame_max`, 128 KiB unless it is raised.
+const SANITIZED_LEN_MAX: usize = 16 << 20;
 
-/// What stands at the beginning of some bytes.
+/// The frame at the beginning of some bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Frame {
-    /// One that may need sanitizing, of which so many bytes are missing.
+pub(super) enum Frame {
+    /// It may need sanitizing, and at least so many of its bytes have not arrived.
     Missing(usize),
-    /// One that may need sanitizing, of this length.
+    /// It may need sanitizing, is complete and has this length.
     Whole(usize),
-    /// One of this length that passes as it is.
+    /// It passes unchanged and has this length.
     Opaque(usize),
 }
 
-/// Looks at the frame that begins with the first of `bytes`.
-pub fn look(bytes: &[u8]) -> Frame {
+/// Recognizes the frame that begins with the first of `bytes`.
+pub(super) fn look(bytes: &[u8]) -> Frame {
     match bytes {
-        // Not a frame: a protocol header, by which a broker refuses the connection.
+        // No frame but a protocol header, with which a broker refuses the connection.
         [b'A', ..] => Frame::Opaque(usize::MAX),
         [kind, _, _, a, b, c, d, ..] => {
             let payload = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
             let len = HEAD_LEN + payload + TAIL_LEN;
             match *kind {
-                METHOD | HEADER if len > SANITIZED_MAX => Frame::Opaque(len),
+                METHOD | HEADER if len > SANITIZED_LEN_MAX => Frame::Opaque(len),
                 METHOD | HEADER if len > bytes.len() => Frame::Missing(len - bytes.len()),
                 METHOD | HEADER => Frame::Whole(len),
                 _ => Frame::Opaque(len),
@@ -59,13 +59,13 @@ pub fn look(bytes: &[u8]) -> Frame {
     }
 }
 
-/// Mends one whole frame in place and returns its new length, which is never greater.
-pub fn sanitize(frame: &mut [u8]) -> usize {
+/// Repairs a complete frame in place and returns its new length, which is never greater.
+pub(super) fn sanitize(frame: &mut [u8]) -> usize {
     let (len, kind) = (frame.len(), frame[0]);
     let payload = &mut frame[HEAD_LEN..len - TAIL_LEN];
     let readable = match kind {
         METHOD => {
-            // Methods without a publisher's texts are the broker's own, and fine.
+            // Other methods contain no text of a publisher.
             delivery(payload);
             true
         }
@@ -81,39 +81,39 @@ pub fn sanitize(frame: &mut [u8]) -> usize {
     HEAD_LEN + kept + TAIL_LEN
 }
 
-/// The texts of `basic.deliver` and `basic.get-ok`.
+/// Repairs the texts of `basic.deliver` and `basic.get-ok`.
 fn delivery(payload: &mut [u8]) -> Option<()> {
-    let mut walk = Cursor(payload);
-    match walk.take(4)? {
-        [0, 60, 0, 60] => walk.text()?,
+    let mut cursor = Cursor(payload);
+    match cursor.take(4)? {
+        [0, 60, 0, 60] => cursor.text()?,
         [0, 60, 0, 71] => {}
         _ => return None,
     }
-    walk.take(9)?; // delivery tag and the bit that tells a redelivery
-    walk.text()?;
-    walk.text()
+    cursor.take(9)?; // delivery tag and the bit "redelivered"
+    cursor.text()?;
+    cursor.text()
 }
 
-/// The texts of a content header; `None` if it is not a sound one.
+/// Repairs the properties of a content header. `None` if they cannot be parsed.
 fn properties(payload: &mut [u8]) -> Option<()> {
-    let mut walk = Cursor(payload);
-    walk.take(CONTENT_LEN)?;
-    let flags = u16::from_be_bytes(walk.take(2)?.try_into().ok()?);
+    let mut cursor = Cursor(payload);
+    cursor.take(CONTENT_LEN)?;
+    let flags = u16::from_be_bytes(cursor.take(2)?.try_into().ok()?);
     if flags & 0b11 != 0 {
-        return None; // more flags than there are properties
+        return None; // more flags than AMQP has properties
     }
     for bit in (2..16).rev().filter(|bit| flags & (1 << bit) != 0) {
         match bit {
-            13 => walk.table()?,
-            11 | 12 => drop(walk.take(1)?), // priority, delivery mode
-            6 => drop(walk.take(8)?),       // timestamp
-            _ => walk.text()?,
+            13 => cursor.table()?,
+            11 | 12 => drop(cursor.take(1)?), // priority, delivery mode
+            6 => drop(cursor.take(8)?),       // timestamp
+            _ => cursor.text()?,
         }
     }
-    walk.0.is_empty().then_some(())
+    cursor.0.is_empty().then_some(())
 }
 
-/// What is left of a payload.
+/// The part of a payload that has not been parsed yet.
 pub(super) struct Cursor<'a>(pub(super) &'a mut [u8]);
 
 impl<'a> Cursor<'a> {
@@ -123,19 +123,20 @@ impl<'a> Cursor<'a> {
         Some(taken)
     }
 
-    /// A length of four octets and what it counts.
+    /// Takes a length of four octets and as many octets after it.
     fn counted(&mut self) -> Option<&'a mut [u8]> {
         let len = u32::from_be_bytes(self.take(4)?.try_into().ok()?);
         self.take(len as usize)
     }
 
-    /// A short string.
+    /// Takes a short string and makes it UTF-8.
     pub(super) fn text(&mut self) -> Option<()> {
         let len = self.take(1)?[0];
         to_utf8(self.take(usize::from(len))?);
         Some(())
     }
 
+    /// Takes a table and repairs its entries.
     fn table(&mut self) -> Option<()> {
         let mut entries = Cursor(self.counted()?);
         while !entries.0.is_empty() {
@@ -145,7 +146,7 @@ impl<'a> Cursor<'a> {
         Some(())
     }
 
-    /// A header's value, its kind first.
+    /// Takes a header's value, which begins with its type. Nested ones become opaque bytes.
     pub(super) fn value(&mut self) -> Option<()> {
         let kind = self.take(1)?;
         match kind[0] {
@@ -166,7 +167,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Replaces what is no UTF-8, byte by byte: the length stays.
+/// Replaces each byte that is not UTF-8 by `?`, which keeps the length.
 fn to_utf8(text: &mut [u8]) {
     let mut sound = 0;
     while let Err(error) = std::str::from_utf8(&text[sound..]) {

@@ -1,25 +1,26 @@
-//! Leaves out headers that nobody here reads, where there are many.
+//! Drops headers that nothing here reads, where a message has many.
 //!
-//! The client library takes a hundred bytes for a header that is five on the wire, and the broker
-//! passes on as many as fit into a frame: a prefetch window full of those is gigabytes.
+//! The client library needs a hundred bytes for a header that takes five on the wire. The broker
+//! passes on as many headers as fit into a frame, so a prefetch window of such messages would take
+//! gigabytes.
 
 use std::ops::Range;
 
 use super::frame::{CONTENT_LEN, Cursor, HEAD_LEN, HEADER, TAIL_LEN};
 use crate::message::envelope::{BROKER_HEADERS, is_forbidden_header};
 
-/// Content headers that are no longer pass as they are: with all that a terminal has reason to set,
-/// one has a few hundred bytes.
+/// Content headers up to this length pass unchanged. With everything that a terminal has reason to
+/// set, one has a few hundred bytes.
 const PLAIN_LEN_MAX: usize = 1_024;
 
-/// The values that are read are shorter; longer ones are as wrong when they are cut.
+/// Longer values are cut. Valid values are shorter, and a cut one is as invalid as before.
 const VALUE_LEN_MAX: usize = 256;
 
-/// Headers that are read, beside those that the broker sets and those that are forbidden.
+/// Headers that workers read, besides those that the broker sets and those that are forbidden.
 const READ: [&str; 2] = ["server", "traceparent"];
 
-/// Thins the headers of a whole, readable content header in place and returns its new length.
-pub fn reduce(frame: &mut [u8]) -> usize {
+/// Reduces the headers of a complete, readable content header in place and returns its new length.
+pub(super) fn reduce(frame: &mut [u8]) -> usize {
     if frame[0] != HEADER || frame.len() <= PLAIN_LEN_MAX {
         return frame.len();
     }
@@ -35,7 +36,7 @@ pub fn reduce(frame: &mut [u8]) -> usize {
     len
 }
 
-/// Where the headers stand, if there are any: behind the content's type and encoding.
+/// Where the headers are, if there are any: after the content's type and encoding.
 fn table(frame: &[u8]) -> Option<Range<usize>> {
     let mut at = HEAD_LEN + CONTENT_LEN;
     let flags = u16::from_be_bytes(frame.get(at..at + 2)?.try_into().ok()?);
@@ -53,18 +54,18 @@ fn table(frame: &[u8]) -> Option<Range<usize>> {
     (table.end < frame.len()).then_some(table)
 }
 
-/// The entries that matter: what is read, and one of those that are forbidden.
+/// The entries to keep: those that are read, and one of those that are forbidden.
 fn kept(table: &[u8]) -> Option<Vec<u8>> {
-    let mut walked = table.to_vec();
-    let mut walk = Cursor(&mut walked);
+    let mut copy = table.to_vec();
+    let mut cursor = Cursor(&mut copy);
     let mut kept = Vec::new();
     let mut forbidden = false;
-    while !walk.0.is_empty() {
-        let start = table.len() - walk.0.len();
-        walk.text()?;
-        let value = table.len() - walk.0.len();
-        walk.value()?;
-        let end = table.len() - walk.0.len();
+    while !cursor.0.is_empty() {
+        let start = table.len() - cursor.0.len();
+        cursor.text()?;
+        let value = table.len() - cursor.0.len();
+        cursor.value()?;
+        let end = table.len() - cursor.0.len();
         let name = std::str::from_utf8(&table[start + 1..value]).ok()?;
         let another = is_forbidden_header(name) && !std::mem::replace(&mut forbidden, true);
         if another || READ.contains(&name) || BROKER_HEADERS.contains(&name) {
@@ -75,11 +76,11 @@ fn kept(table: &[u8]) -> Option<Vec<u8>> {
     Some(kept)
 }
 
-/// Adds a value, cut if it is a long one.
+/// Appends a value, cut to [`VALUE_LEN_MAX`].
 fn push_value(kept: &mut Vec<u8>, value: &[u8]) {
     match value {
         [kind @ (b'S' | b'x'), _, _, _, _, bytes @ ..] if bytes.len() > VALUE_LEN_MAX => {
-            // Not within a letter: what was a text still is one.
+            // Cut between characters, so that a text stays a text.
             let inside = |at: &usize| bytes[*at] & 0xc0 == 0x80;
             let len = (1..=VALUE_LEN_MAX).rev().find(|at| !inside(at)).unwrap_or(VALUE_LEN_MAX);
             kept.push(*kind);
@@ -118,13 +119,13 @@ mod tests {
     }
 
     #[test]
-    fn few_headers_stay_as_they_are() {
+    fn few_headers_stay_unchanged() {
         let few = frame(&[entry("server", b"cam"), entry("note", &[b'n'; 900])]);
         assert_eq!(reduced(few.clone()), few);
     }
 
     #[test]
-    fn of_many_headers_those_stay_that_matter() {
+    fn of_many_headers_only_those_that_matter_stay() {
         let many = (0..1_000).map(|n| entry(&format!("h{n}"), b"v"));
         let forbidden = (0..1_000).map(|n| entry(&format!("X-{n}"), b"v"));
         let matter = [
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn long_values_are_cut_where_a_letter_ends() {
+    fn long_values_are_cut_between_characters() {
         for (sent, kept) in [
             ("c".repeat(100_000), "c".repeat(256)),
             (format!("c{}", "é".repeat(50_000)), format!("c{}", "é".repeat(127))),
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_headers_stays_as_it_is() {
+    fn a_frame_without_headers_stays_unchanged() {
         let mut bare = frame(&[]);
         bare[HEAD_LEN + CONTENT_LEN..][..2].fill(0);
         bare.resize(2_000, 0);

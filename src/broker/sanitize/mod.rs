@@ -1,12 +1,13 @@
-//! Sanitizes what the broker sends before the client library reads it.
+//! Sanitizes what the broker sends before the client library parses it.
 //!
-//! The broker passes on whatever bytes a publisher set. Some of them end the library's connection,
-//! and with it every worker that is given the message. [`stream`] wraps the connection, [`frame`]
-//! repairs single frames, [`headers`] and [`bodies`] bound what a message may bring.
+//! The broker passes on whatever bytes a publisher set, and some of them break the library's
+//! connection: every worker that receives such a message would fail in turn. `stream` wraps the
+//! connection, `frame` repairs single frames, `headers` and `bodies` bound what a message may carry.
 
-pub mod bodies;
-pub mod frame;
-pub mod headers;
-pub mod stream;
+mod bodies;
+mod frame;
+mod headers;
+mod stream;
 
-pub use stream::{Sanitized, SanitizingReactor};
+pub use stream::Sanitized;
+pub(super) use stream::SanitizingReactor;

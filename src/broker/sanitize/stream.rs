@@ -1,5 +1,4 @@
-//! A connection's stream of bytes, sanitized while it is read; see [`sanitize`], [`bodies`](super::bodies)
-//! and [`headers`].
+//! Sanitizes a connection's bytes while they are read.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
@@ -18,39 +17,40 @@ use super::bodies::{Bodies, Cut};
 use super::frame::{self, BODY, Frame};
 use super::headers;
 
-/// How much room is made at a time for the rest of a frame: its length is no more than a claim.
+/// Most bytes by which the buffer for an incomplete frame grows at a time. The frame's length is
+/// only a claim until its bytes arrive.
 const READ_LEN_MAX: usize = 16 << 10;
 
-/// What a connection is made of without any sanitizing.
-pub type Plain = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
+/// The stream of a connection without sanitizing.
+pub(super) type Plain = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 
-/// A stream that gives out whole frames, sanitized, wherever a frame may need it, and passes on
-/// everything else as it comes.
+/// A stream that repairs frames that may need it, once they are complete, and passes on all other
+/// bytes as they arrive.
 pub struct Sanitized<S> {
     stream: S,
-    /// What is to be done with what comes next, before anything is looked at again.
+    /// Applies to the next bytes, up to the next frame's head.
     cut: Cut,
-    /// Cuts bodies, if they and headers are to be cut.
+    /// Set if long bodies are cut and headers are reduced.
     bodies: Option<Bodies>,
-    /// A frame that was not complete when it was met.
+    /// A frame that had not arrived completely.
     held: Vec<u8>,
-    /// How much of the held frame has been given out, once it is complete.
+    /// How much of the held frame the reader has, once the frame is complete.
     given: Option<usize>,
 }
 
 impl<S> Sanitized<S> {
-    /// Screens what is read from `stream`.
+    /// Repairs frames that are read from `stream`.
     pub fn new(stream: S) -> Self {
         Self { stream, cut: Cut::default(), bodies: None, held: Vec::new(), given: None }
     }
 
-    /// The same, and cuts bodies to `len_max`, and headers to those that are read.
+    /// The same, and cuts bodies to `len_max` bytes and reduces headers to those that are read.
     pub fn cutting(stream: S, len_max: usize) -> Self {
         Self { bodies: Some(Bodies::cut_to(len_max)), ..Self::new(stream) }
     }
 
-    /// Mends what has arrived, keeps back a frame that is not complete, and returns how many bytes
-    /// can be given out.
+    /// Repairs the bytes that have arrived, moves an incomplete frame to `held`, and returns how many
+    /// bytes the reader may have.
     fn sanitize(&mut self, arrived: &mut [u8]) -> usize {
         let (mut at, mut len) = (0, arrived.len());
         loop {
@@ -78,7 +78,7 @@ impl<S> Sanitized<S> {
         }
     }
 
-    /// Gives out what is left of the held frame.
+    /// Copies the rest of the held frame to the reader, as far as there is room.
     fn give(&mut self, given: usize, buffer: &mut [u8]) -> usize {
         let rest = &self.held[given..];
         let len = rest.len().min(buffer.len());
@@ -92,7 +92,7 @@ impl<S> Sanitized<S> {
     }
 }
 
-/// Mends a whole frame and returns its new length.
+/// Repairs a complete frame and returns its new length.
 fn sanitize(bodies: &mut Option<Bodies>, frame: &mut [u8]) -> usize {
     let kept = frame::sanitize(frame);
     let Some(bodies) = bodies else { return kept };
@@ -100,7 +100,7 @@ fn sanitize(bodies: &mut Option<Bodies>, frame: &mut [u8]) -> usize {
     headers::reduce(&mut frame[..kept])
 }
 
-/// What becomes of a frame of length `frame` that begins with `head`.
+/// How to treat a frame of length `frame` that begins with `head`.
 fn cut(bodies: &mut Option<Bodies>, head: &mut [u8], frame: usize) -> Cut {
     match bodies {
         Some(bodies) if head[0] == BODY => bodies.cut(head),
@@ -109,8 +109,8 @@ fn cut(bodies: &mut Option<Bodies>, head: &mut [u8], frame: usize) -> Cut {
 }
 
 impl<S: AsyncRead + Unpin> Sanitized<S> {
-    /// Reads more of the held frame, not a byte beyond it, until it can be given out or is left out.
-    /// Ready with `false` at the stream's end.
+    /// Reads the rest of the held frame, and nothing beyond it, until its treatment is decided. Ready
+    /// with `false` at the stream's end.
     fn poll_complete(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
             match frame::look(&self.held) {
@@ -191,9 +191,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Sanitized<S> {
     }
 }
 
-/// The Tokio reactor, with sanitized streams. The client library names its stream's type through it.
+/// The Tokio reactor with sanitized streams: the client library takes its stream's type from it.
 #[derive(Debug, Clone)]
-pub struct SanitizingReactor(pub Runtime<Tokio>);
+pub(in crate::broker) struct SanitizingReactor(pub(in crate::broker) Runtime<Tokio>);
 
 impl Reactor for SanitizingReactor {
     type TcpStream = Sanitized<Plain>;
@@ -231,7 +231,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives out its bytes in the given portions.
+    /// A stream whose bytes arrive in these portions.
     struct Portions(Vec<Vec<u8>>);
 
     impl AsyncRead for Portions {
@@ -256,7 +256,7 @@ mod tests {
         [&[kind, 0, 1], &len[..], payload, &[0xce]].concat()
     }
 
-    /// Frames of all kinds, some of them to be sanitized or shortened.
+    /// Frames of all types, some to be repaired or shortened, and what the reader gets of them.
     fn stream() -> (Vec<u8>, Vec<u8>) {
         let deliver = |key: &[u8]| {
             let start = [&[0, 60, 0, 60, 1, b'c'], &[0; 9][..], &[0]].concat();
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_matter_how_the_bytes_arrive() {
+    fn the_result_does_not_depend_on_how_bytes_arrive() {
         let (sent, expected) = stream();
         for portion in 1..sent.len() + 1 {
             let portions = sent.chunks(portion).map(<[u8]>::to_vec).collect();
@@ -324,7 +324,7 @@ mod tests {
         }
     }
 
-    /// A message with a body of so many octets in frames of so many.
+    /// A message with a body of `len` bytes in frames of `frame_len`.
     fn message(len: usize, frame_len: usize, channel: u8) -> Vec<u8> {
         let body: Vec<u8> = (0..len).map(|n| n as u8).collect();
         let size = (len as u64).to_be_bytes();
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusing_broker_is_heard() {
+    fn a_protocol_header_passes_unchanged() {
         let refusal = b"AMQP\0\0\x09\x01".to_vec();
         let mut given = Vec::new();
         block_on(Sanitized::new(Portions(vec![refusal.clone()])).read_to_end(&mut given)).unwrap();

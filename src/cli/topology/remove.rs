@@ -4,7 +4,6 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use super::shape;
 use crate::broker::removal::{self, Found, FoundQueue};
 use crate::cli::Context;
 use crate::cli::exit::{CliError, refuse};
@@ -23,10 +22,9 @@ pub(in crate::cli) struct Remove {
 
 pub(super) async fn run(context: &Context, remove: &Remove) -> Result<()> {
     let database = context.database().await?;
-    let Some(recorded) = load_topology(&database).await? else {
+    let Some(shape) = load_topology(&database).await? else {
         return refuse("no topology is recorded, so there is nothing to remove");
     };
-    let shape = shape(recorded)?;
     let terminals = load_terminals(&database, None).await?;
     let terminals: Vec<String> = terminals.into_iter().map(|terminal| terminal.id).collect();
     let connection = context.broker("topology").await?;

@@ -10,6 +10,7 @@ use super::error::PartitionError;
 use super::outgoing::{answer, dead_letter};
 use super::recover::{Action, judge};
 use super::stages::{CommittedBatch, Decoded, Delivery};
+use crate::backoff;
 use crate::domain::input::{Digest, Input};
 use crate::domain::interval::Timestamp;
 use crate::domain::outcome::Refusal;
@@ -18,7 +19,6 @@ use crate::engine::render::{Reaction, refused};
 use crate::engine::{Committed, decide_batch};
 use crate::message::envelope::{DeadReason, Received};
 use crate::store::error::StoreError;
-use crate::worker::backoff;
 use crate::worker::context::Context;
 use crate::worker::schedule::{self, ScheduledWakeUp};
 

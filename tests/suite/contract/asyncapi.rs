@@ -3,12 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use holdfast::broker::asyncapi;
 use holdfast::domain::refusal::Code;
 use holdfast::message::command::Kind;
 use serde_json::Value;
 
-use super::{BLESS, directory, examples};
+use super::{BLESS, directory, document as generator, examples};
 
 const SPECIFICATION: &str = include_str!("asyncapi-3.0.0.schema.json");
 
@@ -17,7 +16,7 @@ fn document() -> Value {
         .iter()
         .map(|example| (example.schema, serde_json::from_str(&example.text).expect("JSON")))
         .collect();
-    asyncapi::document(&examples)
+    generator::document(&examples)
 }
 
 #[test]

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use holdfast::broker::accounts::Accounts;
 use holdfast::broker::connection::Endpoint;
-use holdfast::broker::topology::{self, Shape};
+use holdfast::broker::declare;
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
-use holdfast::store::registry::{self, NewServer, TopologyShape};
+use holdfast::message::shape::Shape;
+use holdfast::store::registry::{self, NewServer};
 use lapin::Connection;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
@@ -56,11 +57,9 @@ impl Stack {
         let account = format!("worker_{suffix}");
         let broker = engines::create_account(&account, &vhost).await;
         let amqp = broker.connect("test").await.expect("the broker");
-        topology::apply(&amqp, shape).await.expect("the topology applies");
+        declare::apply(&amqp, shape).await.expect("the topology applies");
         let db = engines::connect(&database_url).await;
-        let delay_levels = i32::try_from(shape.delay_levels).expect("a few");
-        let recorded = TopologyShape { partitions: shape.partitions, delay_levels };
-        registry::insert_topology(&db, recorded).await.expect("the topology is recorded");
+        registry::insert_topology(&db, shape).await.expect("the topology is recorded");
         let accounts = vec![account];
         Self { suffix, database_url, worker_url, db, vhost, broker, amqp, shape, accounts }
     }

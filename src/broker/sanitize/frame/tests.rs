@@ -18,7 +18,7 @@ fn sanitized(mut frame: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn sound_properties_stay_as_they_are() {
+fn readable_properties_stay_unchanged() {
     let headers = table(
         b"\x01at\x01\x01bb\x01\x01cB\x01\x01ds\x00\x01\x01eu\x00\x01\x01fI\x00\x00\x00\x01\
           \x01gi\x00\x00\x00\x01\x01hf\x00\x00\x00\x00\x01iD\x00\x00\x00\x00\x01\
@@ -38,7 +38,7 @@ fn sound_properties_stay_as_they_are() {
 }
 
 #[test]
-fn what_is_no_utf_8_is_replaced() {
+fn bytes_that_are_not_utf_8_are_replaced() {
     for (text, expected) in [
         (&b"\xff\xfe"[..], &b"??"[..]),
         (b"a\xc3\x28b", b"a?(b"),
@@ -56,7 +56,7 @@ fn what_is_no_utf_8_is_replaced() {
 }
 
 #[test]
-fn what_is_nested_is_not_opened() {
+fn nested_values_become_opaque() {
     for kind in [b"A", b"F"] {
         let nested = |kind: &[u8]| {
             let entry = [b"\x01n", kind, &table(b"\xff\xff\xff")[..]].concat();
@@ -67,7 +67,7 @@ fn what_is_nested_is_not_opened() {
 }
 
 #[test]
-fn what_cannot_be_read_is_left_out() {
+fn unreadable_properties_are_dropped() {
     for (flags, properties) in [
         (1 << 10, &b"\x02id\x00"[..]),
         (1 << 10, b"\x03id"),

@@ -1,16 +1,15 @@
-//! The contract as an AsyncAPI 3 document: the messages, and where on the broker they travel.
-//!
-//! Generated from the message types and the topology's names; `schema/asyncapi.yaml` is checked in,
-//! and a test fails when they differ.
+//! Generates the contract as an AsyncAPI 3 document from the message types and the topology's names:
+//! the messages, and the exchanges and queues through which they travel.
 
-use serde_json::{Map, Value, json};
-
-use super::topology::{
+use holdfast::broker::topology::{
     BILLING_QUEUE, COMMANDS_EXCHANGE, EVENTS_EXCHANGE, REPLIES_EXCHANGE, reply_queue,
 };
-use crate::domain::refusal::Code;
-use crate::message::command::Kind;
-use crate::message::{event, schema};
+use holdfast::domain::refusal::Code;
+use holdfast::message::command::Kind;
+use holdfast::message::event;
+use serde_json::{Map, Value, json};
+
+use super::schema;
 
 /// The contract's version: the major one is the `v1` in the names on the broker.
 const VERSION: &str = "1.0.0";
@@ -25,10 +24,10 @@ version, with new names on the broker (`v2`) beside the old ones.
 An *answer* has the command's `message_id` as its `correlation_id`; a *notice* has none. A message \
 id is decided once per terminal, and its answer is repeated byte for byte.";
 
-/// Events by type, and what is in their `data`.
+/// Types of events.
 const EVENTS: [&str; 3] = [event::CONFIRMED, event::CANCELLED, event::CREDITED];
 
-/// The document. `examples` are pairs of a schema's name and a message that follows it.
+/// The document. `examples` are pairs of a schema's name and a message that matches it.
 pub fn document(examples: &[(&str, Value)]) -> Value {
     let mut parts = Parts { examples, ..Parts::default() };
     for kind in Kind::ALL {
@@ -89,7 +88,7 @@ fn reference(path: &str) -> Value {
     json!({ "$ref": format!("#/{path}") })
 }
 
-/// Messages and schemas, collected.
+/// Messages and schemas collected so far, and the examples to put into them.
 #[derive(Default)]
 struct Parts<'a> {
     examples: &'a [(&'a str, Value)],
@@ -118,7 +117,7 @@ impl Parts<'_> {
         self.messages.insert(name, message);
     }
 
-    /// One message per type of an answer or a notice. Returns their names.
+    /// Adds one message for each type of answer or notice. Returns their names.
     fn add_replies(&mut self, group: &str) -> Vec<String> {
         let whole = self.whole(group);
         let variants = whole["oneOf"].as_array().cloned().unwrap_or_default();
@@ -172,14 +171,14 @@ impl Parts<'_> {
         })
     }
 
-    /// Adds the schema of that name, and returns a reference to it.
+    /// Adds the schema of that name and returns a reference to it.
     fn schema(&mut self, name: &str) -> Value {
         let whole = self.whole(name);
         self.schemas.insert(name.to_owned(), whole);
         reference(&format!("components/schemas/{name}"))
     }
 
-    /// The schema of that name; its definitions are added to the document's.
+    /// The schema of that name. Moves its definitions into the document's.
     fn whole(&mut self, name: &str) -> Value {
         let all = schema::all();
         let found = all.into_iter().find(|(known, _)| *known == name);
@@ -230,7 +229,7 @@ impl Parts<'_> {
         Value::Object(channels)
     }
 
-    /// A channel of all messages whose name begins so.
+    /// A channel for all messages whose name has this prefix.
     fn channel(&self, address: &str, prefix: &str) -> Value {
         let messages: Map<String, Value> = self
             .messages
@@ -242,7 +241,7 @@ impl Parts<'_> {
     }
 }
 
-/// Definitions stand at one place in the document.
+/// Points references to a schema's own definitions at the document's.
 fn point_into_components(value: &mut Value) {
     match value {
         Value::Object(object) => {
@@ -272,7 +271,7 @@ fn queue(name: &str) -> Value {
     } })
 }
 
-/// What Holdfast receives and sends.
+/// The operations: Holdfast receives commands and sends the rest.
 fn operations(parts: &Parts, answers: &[String]) -> Value {
     let of_channel = |channel: &str, names: &[String]| -> Vec<Value> {
         names.iter().map(|name| reference(&format!("channels/{channel}/messages/{name}"))).collect()
@@ -316,7 +315,7 @@ fn operations(parts: &Parts, answers: &[String]) -> Value {
     Value::Object(operations)
 }
 
-/// Whether a command can get an answer of that name.
+/// Whether a command of `kind` can have an answer of that name.
 fn answers_to(kind: Kind, answer: &str) -> bool {
     let own = match kind {
         Kind::Request => "answer.reservation.accepted",

@@ -1,0 +1,86 @@
+//! Declares the topology, and finds out what is missing of it.
+
+use lapin::options::{
+    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection};
+
+use super::lookup::Lookup;
+use super::topology::{self, Binding, Exchange, Queue, Target, Topology};
+use super::{BrokerError, bounded, ring};
+use crate::message::shape::Shape;
+
+/// Declares everything, and rebuilds the ring. It may be repeated: commands are then unroutable for
+/// some milliseconds. Fails and names the thing if one exists with other arguments.
+pub async fn apply(connection: &Connection, shape: Shape) -> Result<(), BrokerError> {
+    let topology = Topology::of(shape);
+    let channel = bounded("opening a channel", connection.create_channel()).await?;
+    for exchange in &topology.exchanges {
+        declare_exchange(&channel, exchange).await?;
+    }
+    for queue in &topology.queues {
+        declare_queue(&channel, queue).await?;
+    }
+    for binding in &topology.bindings {
+        bind(&channel, binding).await?;
+    }
+    bounded("closing the channel", channel.close(200, "done".into())).await?;
+    // Even if the ring looks complete: when a partition is deleted, the others move up on it.
+    ring::rebuild(connection, shape.partitions).await
+}
+
+/// Names the durable things that are missing. AMQP cannot read arguments back; [`apply`] compares
+/// them.
+pub async fn missing(connection: &Connection, shape: Shape) -> Result<Vec<String>, BrokerError> {
+    let (exchanges, queues) = topology::names(shape);
+    let mut lookup = Lookup::open(connection).await?;
+    let mut missing = Vec::new();
+    for name in exchanges {
+        if !lookup.has_exchange(&name).await? {
+            missing.push(format!("exchange {name}"));
+        }
+    }
+    for name in queues {
+        if lookup.queue(&name).await?.is_none() {
+            missing.push(format!("queue {name}"));
+        }
+    }
+    lookup.close().await?;
+    Ok(missing)
+}
+
+async fn declare_exchange(channel: &Channel, exchange: &Exchange) -> Result<(), BrokerError> {
+    let Exchange { name, kind, arguments } = exchange;
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let declared =
+        channel.exchange_declare(name.as_str().into(), kind.clone(), options, arguments.clone());
+    bounded(format!("declaring exchange {name}"), declared).await
+}
+
+async fn declare_queue(channel: &Channel, queue: &Queue) -> Result<(), BrokerError> {
+    let Queue { name, arguments } = queue;
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    let declared = channel.queue_declare(name.as_str().into(), options, arguments.clone());
+    bounded(format!("declaring queue {name}"), declared).await?;
+    Ok(())
+}
+
+async fn bind(channel: &Channel, binding: &Binding) -> Result<(), BrokerError> {
+    let source = binding.source.as_str().into();
+    let pattern = binding.pattern.as_str().into();
+    let none = FieldTable::default();
+    match &binding.target {
+        Target::Queue(queue) => {
+            let options = QueueBindOptions::default();
+            let work = channel.queue_bind(queue.as_str().into(), source, pattern, options, none);
+            bounded(format!("binding queue {queue} to {}", binding.source), work).await
+        }
+        Target::Exchange(exchange) => {
+            let options = ExchangeBindOptions::default();
+            let work =
+                channel.exchange_bind(exchange.as_str().into(), source, pattern, options, none);
+            bounded(format!("binding exchange {exchange} to {}", binding.source), work).await
+        }
+    }
+}

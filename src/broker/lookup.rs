@@ -1,0 +1,73 @@
+//! Asks the broker what exists, by passive declarations: they change nothing.
+
+use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, ExchangeKind};
+
+use super::{BrokerError, bounded};
+
+/// AMQP's code for what does not exist.
+const NOT_FOUND: u16 = 404;
+
+/// A queue that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundQueue {
+    /// Its name.
+    pub name: String,
+    /// Messages that are ready: delivered and unacknowledged ones are not counted.
+    pub messages: u32,
+    /// Its consumers, which may have unacknowledged messages.
+    pub consumers: u32,
+}
+
+/// A channel that asks one question after the other.
+pub(super) struct Lookup<'a> {
+    connection: &'a Connection,
+    channel: Channel,
+}
+
+impl<'a> Lookup<'a> {
+    pub(super) async fn open(connection: &'a Connection) -> Result<Self, BrokerError> {
+        let channel = bounded("opening a channel", connection.create_channel()).await?;
+        Ok(Self { connection, channel })
+    }
+
+    /// Whether there is an exchange of that name.
+    pub(super) async fn has_exchange(&mut self, name: &str) -> Result<bool, BrokerError> {
+        let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+        // The broker compares nothing but the name.
+        let (kind, none) = (ExchangeKind::Topic, FieldTable::default());
+        let declared = self.channel.exchange_declare(name.into(), kind, options, none);
+        let answer = bounded(format!("looking for exchange {name}"), declared).await;
+        Ok(self.found(answer).await?.is_some())
+    }
+
+    /// The queue of that name, if there is one.
+    pub(super) async fn queue(&mut self, name: &str) -> Result<Option<FoundQueue>, BrokerError> {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let declared = self.channel.queue_declare(name.into(), options, FieldTable::default());
+        let answer = bounded(format!("looking for queue {name}"), declared).await;
+        Ok(self.found(answer).await?.map(|queue| FoundQueue {
+            name: name.to_owned(),
+            messages: queue.message_count(),
+            consumers: queue.consumer_count(),
+        }))
+    }
+
+    pub(super) async fn close(self) -> Result<(), BrokerError> {
+        bounded("closing the channel", self.channel.close(200, "done".into())).await
+    }
+
+    /// `None` if the broker says that it does not exist.
+    async fn found<T>(&mut self, answer: Result<T, BrokerError>) -> Result<Option<T>, BrokerError> {
+        match answer {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.code() == Some(NOT_FOUND) => {
+                // The broker has closed the channel with its refusal.
+                *self = Self::open(self.connection).await?;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

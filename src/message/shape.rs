@@ -1,0 +1,12 @@
+//! The dimensions of an installation's broker topology.
+
+/// What differs between the topologies of installations. The first `topology apply` records it in
+/// the database, and it never changes after that: servers would move between partitions and lose
+/// the order of their commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Number of partitions, 1 to 256.
+    pub partitions: i32,
+    /// Levels of the delay ladder, 1 to 24.
+    pub delay_levels: u32,
+}
