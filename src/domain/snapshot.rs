@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use strum::{EnumString, IntoStaticStr};
 use uuid::Uuid;
 
 use super::capacity::FreeSpan;
@@ -103,7 +104,8 @@ pub struct WakeUp {
 }
 
 /// What brought a wake-up about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Trigger {
     /// The delay ladder.
     Message,
@@ -114,10 +116,7 @@ pub enum Trigger {
 impl Trigger {
     /// The word used in wake-ups and in the history.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Trigger::Message => "message",
-            Trigger::Sweep => "sweep",
-        }
+        self.into()
     }
 }
 

@@ -59,15 +59,15 @@ pub(super) fn codes(_: &mut SchemaGenerator) -> Schema {
 
 /// What a sender can do after a refusal.
 pub(super) fn retries(_: &mut SchemaGenerator) -> Schema {
-    one_of(Retry::ALL.map(Retry::as_str).to_vec())
+    one_of(Retry::ALL.iter().map(|retry| retry.as_str()).collect())
 }
 
 /// States of a reservation.
 pub(super) fn states(_: &mut SchemaGenerator) -> Schema {
-    one_of(State::ALL.map(State::as_str).to_vec())
+    one_of(State::ALL.iter().map(|state| state.as_str()).collect())
 }
 
 /// Why a reservation was cancelled.
 pub(super) fn cancel_reasons(_: &mut SchemaGenerator) -> Schema {
-    one_of(CancelReason::ALL.map(CancelReason::as_str).to_vec())
+    one_of(CancelReason::ALL.iter().map(|reason| reason.as_str()).collect())
 }
