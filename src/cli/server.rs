@@ -5,14 +5,16 @@ mod set;
 mod show;
 
 use anyhow::Result;
-use clap::builder::RangedI64ValueParser;
+use clap::builder::{PossibleValue, RangedI64ValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
+use strum::VariantArray;
 
 use super::Context;
 use super::exit::{refusal, refuse};
 use super::output::{table, yes_or_no};
 use crate::domain::id::ServerId;
+use crate::domain::server::LateBooking;
 use crate::store::registry::{self, NewServer, ServerLine};
 
 #[derive(Subcommand)]
@@ -96,21 +98,17 @@ pub(super) struct Add {
     late_booking: LateBooking,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum LateBooking {
-    /// It is refused
-    Reject,
-    /// It is held, confirmed and billed at once
-    Confirm,
-}
+impl ValueEnum for LateBooking {
+    fn value_variants<'a>() -> &'a [Self] {
+        Self::VARIANTS
+    }
 
-impl LateBooking {
-    /// The word used in the database.
-    fn as_str(self) -> &'static str {
-        match self {
-            LateBooking::Reject => "reject",
-            LateBooking::Confirm => "confirm",
-        }
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            LateBooking::Reject => "It is refused",
+            LateBooking::Confirm => "It is held, confirmed and billed at once",
+        };
+        Some(PossibleValue::new(self.as_str()).help(help))
     }
 }
 
@@ -166,7 +164,7 @@ async fn run_add(context: &Context, add: Add) -> Result<()> {
         lead_seconds: add.lead_seconds,
         reminder_seconds: add.reminder_seconds,
         horizon_seconds: add.horizon_seconds,
-        late_booking: add.late_booking.as_str(),
+        late_booking: add.late_booking,
         connection_url: add.connection_url,
     };
     let client = context.database().await?;

@@ -1,5 +1,6 @@
 //! What is decided: commands, wake-ups and operators' cancellations, in queue order.
 
+use strum::{EnumString, IntoStaticStr};
 use uuid::Uuid;
 
 use super::id::{ServerId, TerminalId};
@@ -108,7 +109,8 @@ impl WakeUp {
 }
 
 /// What brought a wake-up about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Trigger {
     /// The delay ladder.
     Message,
@@ -119,9 +121,6 @@ pub enum Trigger {
 impl Trigger {
     /// The word used in wake-ups and in the history.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Trigger::Message => "message",
-            Trigger::Sweep => "sweep",
-        }
+        self.into()
     }
 }

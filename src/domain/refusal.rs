@@ -1,9 +1,10 @@
 //! The closed list of codes with which a message can be refused.
 
-use std::fmt;
+use strum::{Display, IntoStaticStr, VariantArray};
 
 /// What a sender can do after a refusal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Retry {
     /// The same message will be refused again; something about it has to change first.
     Never,
@@ -15,33 +16,30 @@ pub enum Retry {
 
 impl Retry {
     /// Every word.
-    pub const ALL: [Retry; 3] = [Retry::Never, Retry::SameId, Retry::NewId];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The word used in answers.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Retry::Never => "never",
-            Retry::SameId => "same_id",
-            Retry::NewId => "new_id",
-        }
+        self.into()
     }
 }
 
 macro_rules! codes {
-    ($($variant:ident, $word:literal, $retry:ident, $meaning:literal, $advice:literal;)*) => {
+    ($($variant:ident, $retry:ident, $meaning:literal, $advice:literal;)*) => {
         /// Why a message was refused. Codes are stable: a word never changes its meaning.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
+        #[strum(serialize_all = "snake_case")]
         pub enum Code {
             $(#[doc = $meaning] $variant,)*
         }
 
         impl Code {
             /// Every code, in the order in which messages are checked; a body's fields one by one.
-            pub const ALL: &[Code] = &[$(Code::$variant,)*];
+            pub const ALL: &[Self] = Self::VARIANTS;
 
             /// The code's word in messages.
             pub fn as_str(self) -> &'static str {
-                match self { $(Code::$variant => $word,)* }
+                self.into()
             }
 
             /// What the sender can do.
@@ -70,129 +68,123 @@ macro_rules! codes {
 
 codes! {
     // Identity and envelope, in the order of the checks.
-    ForbiddenTerminal, "forbidden_terminal", Never,
+    ForbiddenTerminal, Never,
         "The routing key names another terminal than the account that published.",
         "Publish with the routing key `<your account>.<command>`.";
-    ForbiddenHeader, "forbidden_header", Never,
+    ForbiddenHeader, Never,
         "A header or property that terminals may not set: `priority`, `expiration`, `CC`, `BCC` or `x-*`.",
         "Leave the named one out.";
-    MissingMessageId, "missing_message_id", Never,
+    MissingMessageId, Never,
         "The property `message_id` is not set.",
         "Set it to an id of your own, one per command.";
-    InvalidMessageId, "invalid_message_id", Never,
+    InvalidMessageId, Never,
         "The message id is not 1 to 128 characters of `A-Z a-z 0-9 . _ : -`.",
         "Use such an id, for example a UUID.";
-    UnsupportedContent, "unsupported_content", Never,
+    UnsupportedContent, Never,
         "The content type is not `application/json`, or a content encoding is set.",
         "Send plain JSON in UTF-8.";
-    BodyTooLarge, "body_too_large", Never,
+    BodyTooLarge, Never,
         "The body is larger than any command can be.",
         "Send the command alone.";
-    UnknownCommand, "unknown_command", Never,
+    UnknownCommand, Never,
         "The routing key's last word is no command.",
         "Use one of the commands listed in the contract.";
     // Decoding: field by field, so these have no order among themselves.
-    InvalidEncoding, "invalid_encoding", Never,
+    InvalidEncoding, Never,
         "The body is not UTF-8 without a byte order mark.",
         "Encode it as UTF-8.";
-    InvalidJson, "invalid_json", Never,
+    InvalidJson, Never,
         "The body is not one JSON object.",
         "Send exactly one JSON object.";
-    DuplicateField, "duplicate_field", Never,
+    DuplicateField, Never,
         "A field stands in the body more than once.",
         "Send each field once.";
-    UnknownField, "unknown_field", Never,
+    UnknownField, Never,
         "The command has no such field.",
         "Leave the named field out.";
-    MissingField, "missing_field", Never,
+    MissingField, Never,
         "A field or header that the command needs is missing.",
         "Add the named field or header.";
-    InvalidType, "invalid_type", Never,
+    InvalidType, Never,
         "A field has the wrong JSON type.",
         "Send the type that the command's schema names.";
-    OutOfRange, "out_of_range", Never,
+    OutOfRange, Never,
         "A number is outside its bounds.",
         "Send a number within the bounds of the command's schema.";
-    InvalidText, "invalid_text", Never,
+    InvalidText, Never,
         "A text has a form that is not allowed, such as an id with other characters than `a-z 0-9 -`.",
         "Send the form that the command's schema names.";
-    InvalidTimestamp, "invalid_timestamp", Never,
+    InvalidTimestamp, Never,
         "A timestamp is not RFC 3339 with an offset.",
         "Write it like `2031-05-01T18:00:00Z`.";
-    InvalidInterval, "invalid_interval", Never,
+    InvalidInterval, Never,
         "The interval is empty or inverted.",
         "Send an end after the start.";
-    InconsistentMessage, "inconsistent_message", Never,
+    InconsistentMessage, Never,
         "Two parts of the message disagree, such as the header `server` and the body, or `type` and the routing key.",
         "Send the same value in both places.";
-    RateLimited, "rate_limited", SameId,
+    RateLimited, SameId,
         "The terminal sends more than its share.",
         "Send the same message again after `retry_after_ms`.";
     // Deciding, in the order of the checks.
-    TerminalDisabled, "terminal_disabled", SameId,
+    TerminalDisabled, SameId,
         "An operator has disabled the terminal.",
         "Ask the operator; the same message can be sent again afterwards.";
-    IdempotencyMismatch, "idempotency_mismatch", NewId,
+    IdempotencyMismatch, NewId,
         "The message id was used before, with another command, server or body.",
         "Use a new message id for a new command.";
-    UnknownServer, "unknown_server", NewId,
+    UnknownServer, NewId,
         "There is no such server.",
         "Check the server's id.";
-    Misrouted, "misrouted", SameId,
+    Misrouted, SameId,
         "The command came through another partition than the server's: the header `server` stands in it more than once, or the broker's ring is wrong.",
         "Send the header `server` once, and the same message again after `retry_after_ms`.";
-    ServerClosed, "server_closed", NewId,
+    ServerClosed, NewId,
         "The server takes no new reservations.",
         "Choose another server, or ask again later under a new id.";
-    OffGrid, "off_grid", NewId,
+    OffGrid, NewId,
         "Start or end is not on the server's slot grid.",
         "Move both to multiples of `slot_seconds` since the Unix epoch.";
-    TooShort, "too_short", NewId,
+    TooShort, NewId,
         "The interval is shorter than the server allows.",
         "Ask for at least `min_seconds`.";
-    TooLong, "too_long", NewId,
+    TooLong, NewId,
         "The interval is longer than the server allows.",
         "Ask for at most `max_seconds`.";
-    StartInPast, "start_in_past", NewId,
+    StartInPast, NewId,
         "The interval has already begun.",
         "Ask for a later start.";
-    BeyondHorizon, "beyond_horizon", NewId,
+    BeyondHorizon, NewId,
         "The start lies farther ahead than the server takes reservations.",
         "Ask again nearer to the start.";
-    Closure, "closure", NewId,
+    Closure, NewId,
         "The interval touches a maintenance window.",
         "Choose a time outside the window.";
-    TooLateToReconfirm, "too_late_to_reconfirm", NewId,
+    TooLateToReconfirm, NewId,
         "The reconfirmation deadline has already passed, and the server takes no late bookings.",
         "Ask for a later start.";
-    TooManyHolds, "too_many_holds", NewId,
+    TooManyHolds, NewId,
         "The user has too many reservations that are not reconfirmed.",
         "Reconfirm or withdraw some, then ask under a new id.";
-    QuotaExceeded, "quota_exceeded", NewId,
+    QuotaExceeded, NewId,
         "The user's reserved time in a period would exceed its limit.",
         "Ask for less, or for another period.";
-    CapacityExceeded, "capacity_exceeded", NewId,
+    CapacityExceeded, NewId,
         "The server is taken at some instant of the interval.",
         "Choose another time or server, or ask again later under a new id.";
-    UnknownReservation, "unknown_reservation", NewId,
+    UnknownReservation, NewId,
         "The user has no such reservation.",
         "Check the reservation's id.";
-    AlreadyConfirmed, "already_confirmed", NewId,
+    AlreadyConfirmed, NewId,
         "The reservation has been confirmed and billed.",
         "Nothing is left to do; an operator can still cancel it.";
-    AlreadyCancelled, "already_cancelled", NewId,
+    AlreadyCancelled, NewId,
         "The reservation has been cancelled; `reason` says why.",
         "Ask for a new reservation.";
     // Last resort.
-    InternalError, "internal_error", Never,
+    InternalError, Never,
         "The message could not be decided and is parked for the operators.",
         "Report it to the operators with its message id.";
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 #[cfg(test)]

@@ -12,15 +12,17 @@
 //!
 //! A late booking (R4) goes `held -> confirmed` in one decision.
 
-use std::fmt;
-
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use super::id::{ServerId, TerminalId, UserId};
 use super::interval::{Interval, Timestamp};
 
 /// Where a reservation is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum State {
     /// Accepted; waits for its reconfirmation.
     Held,
@@ -34,17 +36,11 @@ pub enum State {
 
 impl State {
     /// Every state, in the order of a life.
-    pub const ALL: [State; 4] =
-        [State::Held, State::Reconfirmed, State::Confirmed, State::Cancelled];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The word used in messages and in the database.
     pub fn as_str(self) -> &'static str {
-        match self {
-            State::Held => "held",
-            State::Reconfirmed => "reconfirmed",
-            State::Confirmed => "confirmed",
-            State::Cancelled => "cancelled",
-        }
+        self.into()
     }
 
     /// Whether a reservation may go from this state to `to`. The database holds the same table.
@@ -68,14 +64,11 @@ impl State {
     }
 }
 
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// Why a reservation was cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum CancelReason {
     /// The deadline came without a reconfirmation.
     NotReconfirmed,
@@ -87,16 +80,11 @@ pub enum CancelReason {
 
 impl CancelReason {
     /// Every reason.
-    pub const ALL: [CancelReason; 3] =
-        [CancelReason::NotReconfirmed, CancelReason::Withdrawn, CancelReason::Operator];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The word used in messages and in the database.
     pub fn as_str(self) -> &'static str {
-        match self {
-            CancelReason::NotReconfirmed => "not_reconfirmed",
-            CancelReason::Withdrawn => "withdrawn",
-            CancelReason::Operator => "operator",
-        }
+        self.into()
     }
 }
 

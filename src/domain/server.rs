@@ -1,16 +1,26 @@
 //! A processing server's booking policy.
 
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
+
 use super::id::ServerId;
 use super::interval::Interval;
 use super::tariff::Tariff;
 
 /// What a server does with a request whose reconfirmation deadline has already passed (R4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum LateBooking {
     /// Refuse it as `too_late_to_reconfirm`.
     Reject,
     /// Hold, confirm and bill it at once.
     Confirm,
+}
+
+impl LateBooking {
+    /// The word used on the command line and in the database.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// A processing server: capacity, tariff, booking policy, connection URL.

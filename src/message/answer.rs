@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::deterministic_id;
+use super::{deterministic_id, words};
 use crate::domain::capacity::FreeSpan;
 use crate::domain::interval::{Interval, Timestamp};
 use crate::domain::outcome::{Availability, Decision, Refusal};
@@ -15,11 +15,6 @@ use crate::domain::server::Server;
 
 /// How long a terminal should wait before it sends an undecided message again.
 const RETRY_AFTER_MS: u64 = 5_000;
-
-/// The words of [`Answer::Refused::code`], for its schema.
-fn codes() -> Vec<&'static str> {
-    Code::ALL.iter().map(|code| code.as_str()).collect()
-}
 
 /// An answer to a command; the field `type` is also the AMQP property `type`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -91,10 +86,10 @@ pub enum Answer {
     #[serde(rename = "reservation.refused")]
     Refused {
         /// Stable code.
-        #[schemars(extend("enum" = codes()))]
+        #[schemars(extend("enum" = words(Code::ALL)))]
         code: String,
         /// What can be done: `never`, `same_id` or `new_id`.
-        #[schemars(extend("enum" = Retry::ALL.map(Retry::as_str)))]
+        #[schemars(extend("enum" = words(Retry::ALL)))]
         retry: String,
         /// With `same_id`: how long to wait.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,7 +106,7 @@ pub enum Answer {
         quota: Vec<QuotaReceipt>,
         /// With `already_cancelled`: why.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schemars(with = "String", extend("enum" = CancelReason::ALL.map(CancelReason::as_str)))]
+        #[schemars(with = "String", extend("enum" = words(CancelReason::ALL)))]
         reason: Option<String>,
         /// When it was decided, by the database's clock; missing when it was refused before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -198,7 +193,7 @@ pub struct ReservationView {
     /// The server's id.
     pub server: String,
     /// `held`, `reconfirmed`, `confirmed` or `cancelled`.
-    #[schemars(extend("enum" = State::ALL.map(State::as_str)))]
+    #[schemars(extend("enum" = words(State::ALL)))]
     pub state: String,
     /// First instant of the reserved time.
     pub start_at: Timestamp,
@@ -218,7 +213,7 @@ pub struct ReservationView {
     pub settled_at: Option<Timestamp>,
     /// `not_reconfirmed`, `withdrawn` or `operator`; set exactly when it is cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", extend("enum" = CancelReason::ALL.map(CancelReason::as_str)))]
+    #[schemars(with = "String", extend("enum" = words(CancelReason::ALL)))]
     pub cancel_reason: Option<String>,
     /// Where it is served; set exactly when it is confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

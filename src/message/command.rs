@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use super::fields::Fields;
@@ -12,7 +13,8 @@ use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
 
 /// The last word of a command's routing key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Kind {
     /// Reserve a server for an interval.
     Request,
@@ -30,30 +32,16 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 6] = [
-        Kind::Request,
-        Kind::Reconfirm,
-        Kind::Withdraw,
-        Kind::Show,
-        Kind::List,
-        Kind::Availability,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The word in routing keys, in `type` and in the database.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Request => "request",
-            Kind::Reconfirm => "reconfirm",
-            Kind::Withdraw => "withdraw",
-            Kind::Show => "show",
-            Kind::List => "list",
-            Kind::Availability => "availability",
-        }
+        self.into()
     }
 
     /// The kind of a routing key's last word.
     pub fn parse(word: &str) -> Option<Self> {
-        Kind::ALL.into_iter().find(|kind| kind.as_str() == word)
+        word.parse().ok()
     }
 
     /// Whether the header `server` must be set: it picks the partition, and with it the place in

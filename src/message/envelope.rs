@@ -1,5 +1,7 @@
 //! A received message, free of any client library's types, and the checks of its envelope.
 
+use strum::IntoStaticStr;
+
 use crate::domain::id::TerminalId;
 use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
@@ -48,7 +50,8 @@ pub struct Received {
 }
 
 /// Why a message went to the dead-letter queue instead of being answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum DeadReason {
     /// No `user_id`, or one that cannot be a terminal's: nobody to answer.
     Unauthenticated,
@@ -63,12 +66,7 @@ pub enum DeadReason {
 impl DeadReason {
     /// The word in the dead letter's header `reason`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            DeadReason::Unauthenticated => "unauthenticated",
-            DeadReason::UnknownTerminal => "unknown_terminal",
-            DeadReason::InvalidWakeUp => "invalid_wake_up",
-            DeadReason::InternalError => "internal_error",
-        }
+        self.into()
     }
 }
 

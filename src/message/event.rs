@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::deterministic_id;
+use super::{deterministic_id, words};
 use crate::domain::interval::Timestamp;
 use crate::domain::reservation::{CancelReason, Reservation};
 
@@ -123,7 +123,7 @@ pub struct CancelledData {
     /// The server's id.
     pub server: String,
     /// `not_reconfirmed`, `withdrawn` or `operator`.
-    #[schemars(extend("enum" = CancelReason::ALL.map(CancelReason::as_str)))]
+    #[schemars(extend("enum" = words(CancelReason::ALL)))]
     pub reason: String,
     /// First instant of the time that is free again.
     pub period_start: Timestamp,

@@ -27,3 +27,8 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6c1f_0b6e_7a0d_4d5b_9a35_68f0_3b1c_7e4
 pub fn deterministic_id(name: &str) -> Uuid {
     Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }
+
+/// The words of a closed list, for the schema of the field that holds one.
+fn words<T: Copy + Into<&'static str>>(all: &[T]) -> Vec<&'static str> {
+    all.iter().map(|word| (*word).into()).collect()
+}

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::input::{Trigger, WakeUp};
+use crate::domain::input::WakeUp;
 use crate::domain::interval::Timestamp;
 
 /// Body of a wake-up. Internal: not part of the contract with terminals.
@@ -10,33 +10,21 @@ use crate::domain::interval::Timestamp;
 struct WakeUpBody {
     due_at: Timestamp,
     scheduled_until: Timestamp,
-    trigger: TriggerWord,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum TriggerWord {
-    Message,
-    Sweep,
+    trigger: String,
 }
 
 /// The body of a wake-up.
 pub fn encode(wake_up: &WakeUp) -> String {
-    let trigger = match wake_up.trigger {
-        Trigger::Message => TriggerWord::Message,
-        Trigger::Sweep => TriggerWord::Sweep,
+    let body = WakeUpBody {
+        due_at: wake_up.due_at,
+        scheduled_until: wake_up.scheduled_until,
+        trigger: wake_up.trigger.as_str().to_owned(),
     };
-    let body =
-        WakeUpBody { due_at: wake_up.due_at, scheduled_until: wake_up.scheduled_until, trigger };
     serde_json::to_string(&body).expect("a wake-up always serializes")
 }
 
 /// Reads a wake-up's body; `None` if it is none.
 pub fn decode(body: &[u8]) -> Option<WakeUp> {
     let WakeUpBody { due_at, scheduled_until, trigger } = serde_json::from_slice(body).ok()?;
-    let trigger = match trigger {
-        TriggerWord::Message => Trigger::Message,
-        TriggerWord::Sweep => Trigger::Sweep,
-    };
-    Some(WakeUp { due_at, scheduled_until, trigger })
+    Some(WakeUp { due_at, scheduled_until, trigger: trigger.parse().ok()? })
 }

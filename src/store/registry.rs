@@ -5,6 +5,7 @@ use tokio_postgres::Client;
 
 use super::error::StoreError;
 use crate::domain::id::{ServerId, TerminalId, UserId};
+use crate::domain::server::LateBooking;
 use crate::message::shape::Shape;
 
 /// A server as an operator describes it.
@@ -32,8 +33,8 @@ pub struct NewServer {
     pub reminder_seconds: i32,
     /// How far ahead.
     pub horizon_seconds: i32,
-    /// `reject` or `confirm`.
-    pub late_booking: &'static str,
+    /// What becomes of a request whose deadline has passed.
+    pub late_booking: LateBooking,
     /// Where it is served.
     pub connection_url: String,
 }
@@ -79,7 +80,7 @@ pub async fn insert_server(client: &Client, server: &NewServer) -> Result<bool, 
                 &server.gap_seconds,
                 &server.lead_seconds,
                 &server.horizon_seconds,
-                &server.late_booking,
+                &server.late_booking.as_str(),
                 &server.connection_url,
                 &server.reminder_seconds,
             ],

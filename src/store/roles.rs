@@ -6,6 +6,7 @@
 use postgres_protocol::password::scram_sha_256;
 use rand::Rng;
 use rand::distr::Alphanumeric;
+use strum::{EnumString, IntoStaticStr};
 use tokio_postgres::{Client, GenericClient, Transaction};
 
 use super::error::StoreError;
@@ -14,7 +15,8 @@ use super::error::StoreError;
 const PASSWORD_LEN: usize = 32;
 
 /// What an account is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Kind {
     /// Deciding and settling.
     Worker,
@@ -25,10 +27,7 @@ pub enum Kind {
 impl Kind {
     /// Its word in the table.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Worker => "worker",
-            Kind::Billing => "billing",
-        }
+        self.into()
     }
 
     fn grants(self) -> &'static str {
@@ -96,10 +95,10 @@ pub async fn grant_all(client: &Client) -> Result<(), StoreError> {
     let recorded = "select r.name, r.kind from database_roles r
                     join pg_roles on rolname = r.name order by r.name";
     for row in client.query(recorded, &[]).await? {
-        let kind = match row.get("kind") {
-            "worker" => Kind::Worker,
-            _ => Kind::Billing,
-        };
+        let kind: &str = row.get("kind");
+        let kind = kind
+            .parse()
+            .map_err(|_| StoreError::Unexpected(format!("database_roles.kind {kind:?}")))?;
         grant(client, row.get("name"), kind).await?;
     }
     Ok(())

@@ -6,13 +6,18 @@ use tokio_postgres::Row;
 
 use super::error::StoreError;
 use crate::domain::interval::Interval;
-use crate::domain::reservation::{CancelReason, Reservation, State};
-use crate::domain::server::{LateBooking, Server};
+use crate::domain::reservation::Reservation;
+use crate::domain::server::Server;
 use crate::domain::tariff::Tariff;
 
 /// Reads an id.
 pub(super) fn id<T: FromStr>(row: &Row, column: &str) -> Result<T, StoreError> {
     let text: &str = row.try_get(column)?;
+    text.parse().map_err(|_| StoreError::Unexpected(format!("{column} {text:?}")))
+}
+
+/// Reads one of a closed list of words.
+fn word<T: FromStr>(column: &str, text: &str) -> Result<T, StoreError> {
     text.parse().map_err(|_| StoreError::Unexpected(format!("{column} {text:?}")))
 }
 
@@ -44,11 +49,7 @@ pub(super) fn read_server(row: &Row) -> Result<Server, StoreError> {
         lead_seconds: seconds("lead_seconds")?,
         reminder_seconds: seconds("reminder_seconds")?,
         horizon_seconds: seconds("horizon_seconds")?,
-        late_booking: match row.try_get("late_booking")? {
-            "reject" => LateBooking::Reject,
-            "confirm" => LateBooking::Confirm,
-            other => return Err(StoreError::Unexpected(format!("late_booking {other:?}"))),
-        },
+        late_booking: word("late_booking", row.try_get("late_booking")?)?,
         connection_url: row.try_get("connection_url")?,
         partition: row.try_get("partition")?,
         closures: Vec::new(),
@@ -57,7 +58,6 @@ pub(super) fn read_server(row: &Row) -> Result<Server, StoreError> {
 
 /// Reads a row of `reservations`.
 pub(super) fn read_reservation(row: &Row) -> Result<Reservation, StoreError> {
-    let state: &str = row.try_get("state")?;
     let reason: Option<&str> = row.try_get("cancel_reason")?;
     Ok(Reservation {
         id: row.try_get("id")?,
@@ -70,18 +70,8 @@ pub(super) fn read_reservation(row: &Row) -> Result<Reservation, StoreError> {
         deadline_at: row.try_get("deadline_at")?,
         remind_at: row.try_get("remind_at")?,
         reminded_at: row.try_get("reminded_at")?,
-        state: State::ALL
-            .into_iter()
-            .find(|known| known.as_str() == state)
-            .ok_or_else(|| StoreError::Unexpected(format!("state {state:?}")))?,
-        cancel_reason: reason
-            .map(|reason| {
-                CancelReason::ALL
-                    .into_iter()
-                    .find(|known| known.as_str() == reason)
-                    .ok_or_else(|| StoreError::Unexpected(format!("reason {reason:?}")))
-            })
-            .transpose()?,
+        state: word("state", row.try_get("state")?)?,
+        cancel_reason: reason.map(|reason| word("cancel_reason", reason)).transpose()?,
         price_minor: row.try_get("price_minor")?,
         currency: row.try_get("currency")?,
         tariff_version: row.try_get("tariff_version")?,

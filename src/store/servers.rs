@@ -6,6 +6,7 @@ use tokio_postgres::{Client, Row};
 use super::closures::{self, Closure};
 use super::error::StoreError;
 use crate::domain::id::ServerId;
+use crate::domain::server::LateBooking;
 
 /// A server with all that is set for it.
 #[derive(Debug, Serialize)]
@@ -72,7 +73,7 @@ pub struct ServerChange {
     /// See [`ServerDetails::horizon_seconds`].
     pub horizon_seconds: Option<i32>,
     /// See [`ServerDetails::late_booking`].
-    pub late_booking: Option<&'static str>,
+    pub late_booking: Option<LateBooking>,
     /// See [`ServerDetails::connection_url`].
     pub connection_url: Option<String>,
 }
@@ -149,7 +150,7 @@ pub async fn update_server(
                 &change.gap_seconds,
                 &change.lead_seconds,
                 &change.horizon_seconds,
-                &change.late_booking,
+                &change.late_booking.map(LateBooking::as_str),
                 &change.connection_url,
                 &change.reminder_seconds,
             ],

@@ -177,7 +177,7 @@ fn decoded(kind: Kind, body: &str) -> Decoded {
 /// What the commands' schemas admit is what decoding admits.
 #[test]
 fn commands_are_decoded_as_their_schemas_say() {
-    for kind in Kind::ALL {
+    for &kind in Kind::ALL {
         let name = format!("command.{}", kind.as_str());
         let validator = validator(&name);
         let example = examples::all().into_iter().find(|e| e.name == name).expect("an example");

@@ -49,8 +49,8 @@ fn the_diagram_is_the_state_machine() {
         .filter_map(|line| line.split_once(':')?.0.trim().split_once(" --> "))
         .filter(|(from, _)| *from != "[*]")
         .collect();
-    for from in State::ALL {
-        for to in State::ALL {
+    for &from in State::ALL {
+        for &to in State::ALL {
             let is_drawn = drawn.contains(&(from.as_str(), to.as_str()));
             assert_eq!(is_drawn, from.can_become(to), "{from} to {to}");
         }

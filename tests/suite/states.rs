@@ -14,7 +14,7 @@ type Edges = BTreeSet<(String, String)>;
 
 /// What the product allows.
 fn allowed() -> Edges {
-    let pairs = State::ALL.into_iter().flat_map(|from| State::ALL.map(|to| (from, to)));
+    let pairs = State::ALL.iter().flat_map(|&from| State::ALL.iter().map(move |&to| (from, to)));
     pairs
         .filter(|(from, to)| from.can_become(*to))
         .map(|(from, to)| (from.to_string(), to.to_string()))
@@ -68,7 +68,7 @@ fn the_diagram_shows_what_is_allowed() {
 
 #[test]
 fn states_come_in_the_order_of_a_life() {
-    for (index, to) in State::ALL.into_iter().enumerate() {
+    for (index, to) in State::ALL.iter().copied().enumerate() {
         assert!(!to.can_become(to), "{to} to itself is no change");
         for from in &State::ALL[index..] {
             assert!(!from.can_become(to), "{from} back to {to}");
@@ -97,9 +97,9 @@ fn set<'a>(words: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
 async fn the_tables_know_the_same_words() {
     let database = Database::new().await;
     let states = words_of(&database, "reservations", "state").await;
-    assert_eq!(states, set(State::ALL.map(State::as_str)));
+    assert_eq!(states, set(State::ALL.iter().map(|state| state.as_str())));
     let reasons = words_of(&database, "reservations", "cancel_reason").await;
-    assert_eq!(reasons, set(CancelReason::ALL.map(CancelReason::as_str)));
+    assert_eq!(reasons, set(CancelReason::ALL.iter().map(|reason| reason.as_str())));
     let triggers = words_of(&database, "history", "trigger").await;
     let told = [Trigger::Message, Trigger::Sweep].map(Trigger::as_str);
     assert_eq!(triggers, set(told.into_iter().chain(["command", "operator"])));
@@ -122,7 +122,7 @@ async fn the_indexes_hold_the_same_states() {
                  where indexrelid = '{index}'::regclass"
             ))
             .await;
-        for state in State::ALL {
+        for &state in State::ALL {
             let holds: bool = database
                 .ask(&format!("select {predicate} from (select text '{state}' as state) row"))
                 .await;
@@ -137,8 +137,8 @@ async fn the_indexes_hold_the_same_states() {
 async fn the_invariants_know_the_same_changes() {
     let database = Database::new().await;
     let id = uuid::Uuid::nil();
-    for from in [None].into_iter().chain(State::ALL.map(Some)) {
-        for to in State::ALL {
+    for from in [None].into_iter().chain(State::ALL.iter().copied().map(Some)) {
+        for &to in State::ALL {
             let session = database.session().await;
             let from_word = from.map_or("null".to_owned(), |state| format!("'{state}'"));
             let line = format!(

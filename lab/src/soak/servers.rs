@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use holdfast::domain::interval::Timestamp;
+use holdfast::domain::server::LateBooking;
 use holdfast::store::registry::NewServer;
 
 use crate::pick::Pick;
@@ -49,7 +50,7 @@ fn server(number: i64, pick: &mut Pick) -> NewServer {
         lead_seconds: small(pick.number(LEAD_SECONDS_MIN, 7_200)),
         reminder_seconds: small(pick.weighted(&[(50, 0), (30, 3), (20, 8)])),
         horizon_seconds: 86_400,
-        late_booking: pick.weighted(&[(80, "reject"), (20, "confirm")]),
+        late_booking: pick.weighted(&[(80, LateBooking::Reject), (20, LateBooking::Confirm)]),
         connection_url: format!("rtmp://s{number}.example/live"),
     }
 }
@@ -59,7 +60,7 @@ impl From<&NewServer> for Server {
         Self {
             id: server.id.to_string(),
             lead_seconds: server.lead_seconds.into(),
-            takes_late: server.late_booking == "confirm",
+            takes_late: server.late_booking == LateBooking::Confirm,
         }
     }
 }

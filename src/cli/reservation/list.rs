@@ -1,6 +1,7 @@
 //! `holdfast reservation list`.
 
 use anyhow::{Context as _, Result};
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -28,7 +29,7 @@ pub(in crate::cli) struct List {
     server: Option<ServerId>,
     /// Only those in this state; can be given several times
     #[arg(long, value_name = "STATE")]
-    state: Vec<Wanted>,
+    state: Vec<State>,
     /// Only those that end after this instant, such as 2031-05-01T00:00:00Z or +0s
     #[arg(long, value_name = "TIME")]
     from: Option<When>,
@@ -44,12 +45,14 @@ pub(in crate::cli) struct List {
     after: Option<Uuid>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Wanted {
-    Held,
-    Reconfirmed,
-    Confirmed,
-    Cancelled,
+impl ValueEnum for State {
+    fn value_variants<'a>() -> &'a [Self] {
+        Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.as_str()))
+    }
 }
 
 impl List {
@@ -59,16 +62,10 @@ impl List {
             None => Ok(None),
             Some(when) => when.resolve(now).map(Some).context("that is beyond the calendar"),
         };
-        let state = |wanted: &Wanted| match wanted {
-            Wanted::Held => State::Held,
-            Wanted::Reconfirmed => State::Reconfirmed,
-            Wanted::Confirmed => State::Confirmed,
-            Wanted::Cancelled => State::Cancelled,
-        };
         Ok(Filter {
             user: self.user.clone(),
             server: self.server.clone(),
-            states: self.state.iter().map(state).collect(),
+            states: self.state.clone(),
             from: instant(self.from)?,
             to: instant(self.to)?,
         })

@@ -5,10 +5,11 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use tokio_postgres::error::SqlState;
 
-use super::{LateBooking, capacity, connection_url, currency, rate_minor, seconds, unknown};
+use super::{capacity, connection_url, currency, rate_minor, seconds, unknown};
 use crate::cli::Context;
 use crate::cli::exit::{refusal, refuse};
 use crate::domain::id::ServerId;
+use crate::domain::server::LateBooking;
 use crate::store::error::StoreError;
 use crate::store::servers::{ServerChange, update_server};
 
@@ -80,7 +81,7 @@ impl Changes {
             lead_seconds: self.lead_seconds,
             reminder_seconds: self.reminder_seconds,
             horizon_seconds: self.horizon_seconds,
-            late_booking: self.late_booking.map(LateBooking::as_str),
+            late_booking: self.late_booking,
             connection_url: self.connection_url.clone(),
         }
     }

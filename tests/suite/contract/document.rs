@@ -30,7 +30,7 @@ const EVENTS: [&str; 3] = [event::CONFIRMED, event::CANCELLED, event::CREDITED];
 /// The document. `examples` are pairs of a schema's name and a message that matches it.
 pub fn document(examples: &[(&str, Value)]) -> Value {
     let mut parts = Parts { examples, ..Parts::default() };
-    for kind in Kind::ALL {
+    for &kind in Kind::ALL {
         parts.add_command(kind);
     }
     let answers = parts.add_replies("answer");
@@ -195,7 +195,7 @@ impl Parts<'_> {
 
     fn channels(&self) -> Value {
         let mut channels = Map::new();
-        for kind in Kind::ALL {
+        for &kind in Kind::ALL {
             let (word, name) = (kind.as_str(), format!("command.{}", kind.as_str()));
             let address = format!("{{terminal}}.{word}");
             let mut channel = self.channel(&address, &name);
@@ -277,7 +277,7 @@ fn operations(parts: &Parts, answers: &[String]) -> Value {
         names.iter().map(|name| reference(&format!("channels/{channel}/messages/{name}"))).collect()
     };
     let mut operations = Map::new();
-    for kind in Kind::ALL {
+    for &kind in Kind::ALL {
         let name = format!("command.{}", kind.as_str());
         let answered: Vec<String> =
             answers.iter().filter(|answer| answers_to(kind, answer)).cloned().collect();

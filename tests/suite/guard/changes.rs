@@ -30,8 +30,8 @@ fn columns(state: State) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn states_change_as_the_product_says() {
     let database = database(1).await;
-    for from in State::ALL {
-        for to in State::ALL {
+    for &from in State::ALL {
+        for &to in State::ALL {
             database.accepts(CLEAR).await;
             let row = Row { state: from.as_str(), ..Row::held(0., 60.) };
             database.accepts(&row.insert()).await;

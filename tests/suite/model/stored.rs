@@ -1,6 +1,6 @@
 //! Rows of the model in the product's types.
 
-use holdfast::domain::reservation::{CancelReason, Reservation, State};
+use holdfast::domain::reservation::Reservation;
 use holdfast::domain::server::{LateBooking, Server};
 use holdfast::domain::tariff::Tariff;
 
@@ -34,8 +34,6 @@ pub fn server(house: &House) -> Server {
 
 /// A reservation as the store gives it.
 pub fn reservation(row: &Row) -> Reservation {
-    let state = State::ALL.into_iter().find(|s| s.as_str() == row.state);
-    let reason = |word| CancelReason::ALL.into_iter().find(|r| r.as_str() == word);
     Reservation {
         id: row.id,
         terminal: row.terminal.clone(),
@@ -47,8 +45,8 @@ pub fn reservation(row: &Row) -> Reservation {
         deadline_at: instant(row.deadline),
         remind_at: None,
         reminded_at: None,
-        state: state.expect("a state's word"),
-        cancel_reason: row.reason.and_then(reason),
+        state: row.state.parse().expect("a state's word"),
+        cancel_reason: row.reason.map(|word| word.parse().expect("a reason's word")),
         price_minor: row.price,
         currency: row.currency.clone(),
         tariff_version: row.version,

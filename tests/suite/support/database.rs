@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
+use holdfast::domain::server::LateBooking;
 use holdfast::store::registry::{self, NewServer};
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, SimpleQueryMessage};
@@ -55,7 +56,7 @@ impl Database {
             lead_seconds: 3_600,
             reminder_seconds: 0,
             horizon_seconds: 63_072_000,
-            late_booking: "reject",
+            late_booking: LateBooking::Reject,
             connection_url: format!("rtmp://{id}.example/live"),
         };
         assert!(registry::insert_server(&self.client, &server).await.expect("a server"));

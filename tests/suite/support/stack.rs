@@ -6,6 +6,7 @@ use holdfast::broker::accounts::Accounts;
 use holdfast::broker::connection::Endpoint;
 use holdfast::broker::declare;
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
+use holdfast::domain::server::LateBooking;
 use holdfast::message::shape::Shape;
 use holdfast::store::registry::{self, NewServer};
 use lapin::Connection;
@@ -90,7 +91,7 @@ impl Stack {
             lead_seconds: 60,
             reminder_seconds: 0,
             horizon_seconds: 63_072_000,
-            late_booking: "reject",
+            late_booking: LateBooking::Reject,
             connection_url: format!("rtmp://{id}.example/live"),
         };
         assert!(registry::insert_server(&self.db, &server).await.expect("a server"));

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
 use holdfast::domain::input::{Action, Command, Input};
 use holdfast::domain::interval::Interval;
+use holdfast::domain::server::LateBooking;
 use holdfast::message::answer::{Answer, QuotaReceipt};
 use holdfast::message::command::{Kind, RequestBody, ReservationBody};
 use holdfast::store::registry::NewServer;
@@ -386,7 +387,7 @@ fn house(server: &NewServer) -> House {
         gap: seconds(server.gap_seconds),
         lead: seconds(server.lead_seconds),
         horizon: seconds(server.horizon_seconds),
-        confirms_late: server.late_booking == "confirm",
+        confirms_late: server.late_booking == LateBooking::Confirm,
         url: server.connection_url.clone(),
         closures: Vec::new(),
     }
