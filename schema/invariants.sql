@@ -127,8 +127,8 @@ select 'I13 outstanding', id::text from reservations
 where state in ('held', 'reconfirmed') and deadline_at < clock_timestamp() - interval '60 s';
 
 -- I14 nothing waits for long to be told
-select 'I14 not told', o.message_id::text
-from outbox o join outbox_messages a on a.id = o.message_id
+select 'I14 not told', o.outbox_message_id::text
+from outbox o join outbox_messages a on a.id = o.outbox_message_id
 where a.created_at < clock_timestamp() - interval '60 s';
 
 -- I15 accepted: exactly one reservation; refused: none

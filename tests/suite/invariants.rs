@@ -133,7 +133,7 @@ const SEEDS: &[(&[&str], &str)] = &[
     ),
     (
         &["I14 not told"],
-        "insert into outbox (message_id) values (name(2, 1));
+        "insert into outbox (outbox_message_id) values (name(2, 1));
          update outbox_messages set created_at = clock_timestamp() - interval '61 s' where id = name(2, 1)",
     ),
     (

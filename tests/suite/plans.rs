@@ -37,7 +37,7 @@ insert into processed_commands select terminal_id, message_id, 'request', '', 'a
 insert into outbox_messages select id, 'event', 'x', 'x', true, '', held_at from reservations order by held_at;
 insert into timers (partition, due_at, scheduled_until)
     select n % 4, now() + n * interval '1 min', now() from generate_series(1, 20000) n;
-insert into outbox (message_id) select id from outbox_messages limit 20000;
+insert into outbox (outbox_message_id) select id from outbox_messages limit 20000;
 reset session_replication_role;
 select recount_use();
 vacuum analyze";
@@ -80,7 +80,7 @@ fn cases() -> Vec<Case> {
             "array[]::uuid[], 1, now(), 2000",
             ["reservations_due", "reservations_to_remind", "reservations_pkey"]
         ),
-        case!("load_known", "array['t-1', 't-2'], array['m-1', 'm-2']", ["requests_pkey"]),
+        case!("load_known", "array['t-1', 't-2'], array['m-1', 'm-2']", ["processed_commands_pkey"]),
         case!(
             "load_quota",
             "array['t-1'], array[now()], array[now() + interval '1 h']",
@@ -107,19 +107,19 @@ fn cases() -> Vec<Case> {
             ["reservations_pkey"]
         ),
         case!("update_reminded", "ID, now()", ["reservations_pkey"]),
-        case!("delete_timers", "1, now()", ["wake_ups_pkey"]),
-        case!("mark_scheduled", "1, array[now()], array[now()]", ["wake_ups_pkey"]),
+        case!("delete_timers", "1, now()", ["timers_pkey"]),
+        case!("mark_scheduled", "1, array[now()], array[now()]", ["timers_pkey"]),
         case!(
             "find_overdue",
             "array[0, 1, 2, 3], 1.0",
             ["reservations_due", "reservations_to_remind"]
         ),
-        case!("find_unscheduled", "array[0, 1, 2, 3], 3.0, 1000", ["wake_ups_unarmed"]),
-        case!("claim_outbox", "500", ["outbox_ready", "announcements_pkey"]),
+        case!("find_unscheduled", "array[0, 1, 2, 3], 3.0, 1000", ["timers_unscheduled"]),
+        case!("claim_outbox", "500", ["outbox_ready", "outbox_messages_pkey"]),
         case!("delete_outbox", "array[1, 2, 3]::bigint[]", ["outbox_pkey"]),
         case!("postpone_outbox", "array[1, 2, 3]::bigint[]", ["outbox_pkey"]),
-        case!("prune_processed_commands", "1000", ["requests_by_age"]),
-        case!("prune_outbox_messages", "1000", ["announcements_by_age"]),
+        case!("prune_processed_commands", "1000", ["processed_commands_by_age"]),
+        case!("prune_outbox_messages", "1000", ["outbox_messages_by_age"]),
         case!("prune_reservations", "1000", ["reservations_pkey"]),
     ]
 }

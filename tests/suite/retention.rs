@@ -54,7 +54,7 @@ async fn what_is_old_is_forgotten_and_nothing_else() {
     let id = terminal.id().to_owned();
     past(&stack, &id, 10, 35).await; // answers go, reservations stay
     past(&stack, &id, 10, 401).await; // both go
-    let waiting = "insert into outbox (message_id, retry_at) select id, 'infinity' from outbox_messages order by created_at limit 1";
+    let waiting = "insert into outbox (outbox_message_id, retry_at) select id, 'infinity' from outbox_messages order by created_at limit 1";
     stack.execute(waiting, &[]).await;
     let _worker = stack.worker();
     facts::until("the old reservations are gone", async || {
