@@ -14,9 +14,9 @@ use super::output::{fields, money, table, time};
 use crate::domain::reservation::{CancelReason, Reservation, State};
 use crate::domain::snapshot::Cancellation;
 use crate::message::answer::ReservationView;
+use crate::store::admin::reservations::{HistoryLine, load_history};
 use crate::store::cancellation::{Cancelled, cancel};
 use crate::store::pool;
-use crate::store::reports::{HistoryLine, load_history};
 
 #[derive(Subcommand)]
 pub(super) enum Command {

@@ -13,8 +13,8 @@ use crate::broker::delay_probe::{self, Probe};
 use crate::broker::reply_queues;
 use crate::broker::ring::{self, PARTITIONS_EXCHANGE};
 use crate::broker::topology::{self, Shape};
+use crate::store::admin::terminals::list_terminals;
 use crate::store::registry::{self, TopologyShape};
-use crate::store::terminals::load_terminals;
 
 const PARTITIONS_DEFAULT: i32 = 4;
 const DELAY_LEVELS_DEFAULT: i32 = 24;
@@ -99,7 +99,7 @@ async fn apply(
         ));
     }
     topology::apply(&connection, shape(recorded)?).await?;
-    let terminals = load_terminals(&database, None).await?;
+    let terminals = list_terminals(&database, None).await?;
     let terminals: Vec<String> = terminals.into_iter().map(|terminal| terminal.id).collect();
     reply_queues::restore(&connection, &terminals).await?;
     let TopologyShape { partitions, delay_levels } = recorded;

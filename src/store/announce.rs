@@ -5,7 +5,7 @@ use crate::domain::snapshot::{Cause, Changes, Snapshot, Transition};
 use crate::message::answer::{Notice, ReservationView};
 use crate::message::event;
 
-use super::save::Announcement;
+use super::outbox::OutboxMessage as Announcement;
 
 /// Reminders, one event per settled or cancelled reservation and per credit, and one notice to its
 /// terminal unless that terminal itself has just been told by an answer.

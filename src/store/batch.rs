@@ -71,7 +71,7 @@ pub struct Rendered {
     /// Decided commands with their answers.
     pub commands: Vec<super::save::DecidedCommand>,
     /// Events and notices.
-    pub announcements: Vec<super::save::Announcement>,
+    pub announcements: Vec<super::outbox::OutboxMessage>,
 }
 
 async fn run_unbounded<T>(

@@ -9,13 +9,11 @@ use tokio::time::sleep;
 use super::announce::announcements;
 use super::batch::{self, Rendered};
 use super::error::StoreError;
+use super::outbox::CHANNEL;
 use super::pool::{Session, bounded};
 use super::save::NO_PARTITION;
 use crate::domain::reservation::Reservation;
 use crate::domain::snapshot::{Cancellation, Outcome, Refusal, Step, Transition};
-
-/// The channel on which workers learn that somebody else has written announcements.
-pub const CHANNEL: &str = "holdfast_outbox";
 
 /// Tries of one that workers' batches contend with.
 const TRIES_MAX: u32 = 5;

@@ -8,7 +8,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::error::StoreError;
-use super::outbox::{GRACE_SECONDS, Pending};
+use super::outbox::{GRACE_SECONDS, OutboxMessage as Announcement, Pending};
 use super::statements;
 use crate::crash_point;
 use crate::domain::interval::Timestamp;
@@ -38,22 +38,6 @@ pub struct DecidedCommand {
     pub reservation: Option<Uuid>,
     /// Place in the batch's decision order.
     pub order: u32,
-}
-
-/// Something to tell the world (event) or a terminal (notice).
-pub struct Announcement {
-    /// Message id.
-    pub id: Uuid,
-    /// `event` or `notice`.
-    pub kind: &'static str,
-    /// AMQP `type`.
-    pub type_name: &'static str,
-    /// Routing key.
-    pub routing_key: String,
-    /// Whether it is retried when no queue takes it.
-    pub must_route: bool,
-    /// Body.
-    pub body: String,
 }
 
 /// The partition of what comes through no queue: an operator's wish. Nobody has a pipeline for it, so

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{Context, backoff};
 use crate::store::error::StoreError;
 use crate::store::membership::{self, DEAD_AFTER_SECONDS, Member};
-use crate::store::{cancellation, pool};
+use crate::store::{outbox, pool};
 
 /// Time between two heartbeats; three fit into the time after which a silent worker counts as dead.
 const BEAT_INTERVAL: Duration = Duration::from_millis(1_500);
@@ -104,7 +104,7 @@ async fn connect(context: &Arc<Context>, notified: Arc<Notify>) -> Result<Client
         let mut messages = futures::stream::poll_fn(move |cx| connection.poll_message(cx));
         while let Some(Ok(message)) = messages.next().await {
             match message {
-                AsyncMessage::Notification(about) if about.channel() == cancellation::CHANNEL => {
+                AsyncMessage::Notification(about) if about.channel() == outbox::CHANNEL => {
                     context.announced.notify_one();
                 }
                 AsyncMessage::Notification(_) => notified.notify_one(),

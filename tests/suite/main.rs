@@ -28,6 +28,7 @@ mod replicas;
 mod retention;
 mod ring;
 mod rules;
+mod sql;
 mod standby;
 mod states;
 mod support;

@@ -96,7 +96,9 @@ async fn a_migration_that_finds_a_table_locked_rolls_back_and_retries() {
         i64::try_from(applied.len()).expect("a few"),
         "each migration once: {applied:?}"
     );
-    assert!(migrations::pending(&engines::database_url(&name)).await.expect("migrations").is_empty());
+    assert!(
+        migrations::pending(&engines::database_url(&name)).await.expect("migrations").is_empty()
+    );
     drop((holder, watcher));
     engines::drop_database(&name).await;
 }

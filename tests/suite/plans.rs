@@ -80,7 +80,11 @@ fn cases() -> Vec<Case> {
             "array[]::uuid[], 1, now(), 2000",
             ["reservations_due", "reservations_to_remind", "reservations_pkey"]
         ),
-        case!("load_known", "array['t-1', 't-2'], array['m-1', 'm-2']", ["processed_commands_pkey"]),
+        case!(
+            "load_known",
+            "array['t-1', 't-2'], array['m-1', 'm-2']",
+            ["processed_commands_pkey"]
+        ),
         case!(
             "load_quota",
             "array['t-1'], array[now()], array[now() + interval '1 h']",
@@ -198,7 +202,14 @@ async fn no_large_table_is_read_from_end_to_end() {
 fn every_statement_is_looked_at() {
     let small = [
         "beat",
+        "delete_worker",
         "prune_workers",
+        "has_migrations",
+        "insert_topology",
+        "load_roles",
+        "load_topology",
+        "lock_migrations",
+        "terminal_exists",
         "claim_sweep",
         "load_clock",
         "draw_block",

@@ -9,8 +9,8 @@ use super::{LateBooking, capacity, connection_url, currency, rate_minor, seconds
 use crate::cli::Context;
 use crate::cli::exit::{refusal, refuse};
 use crate::domain::id::ServerId;
+use crate::store::admin::servers::{ServerChange, update_server};
 use crate::store::error::StoreError;
-use crate::store::servers::{ServerChange, update_server};
 
 /// The database's code for what would overbook; its detail lists the reservations in the way.
 const CAPACITY_GUARD: &str = "ZR001";

@@ -9,7 +9,7 @@ use holdfast::domain::interval::Interval;
 use holdfast::domain::snapshot::{Action, Command, Step};
 use holdfast::message::answer::{Answer, QuotaReceipt};
 use holdfast::message::command::{Kind, RequestBody, ReservationBody};
-use holdfast::store::registry::NewServer;
+use holdfast::store::admin::servers::NewServer;
 use uuid::Uuid;
 
 use super::wording::differs;
