@@ -1,5 +1,5 @@
-//! The plans of everything that runs for every batch, sweep or pruning step: on filled tables none of
-//! it reads a large table from end to end, whether planned for its parameters or for any.
+//! The plans of all statements of batches, sweeps and pruning: on filled tables none scans a large table,
+//! neither with a custom plan nor with a generic one.
 
 use std::collections::BTreeSet;
 
@@ -42,11 +42,11 @@ reset session_replication_role;
 select recount_use();
 vacuum analyze";
 
-/// Tables that only ever grow, or can be long; the rest fits into a few pages.
+/// Tables that can get large; the others fit into a few pages.
 const LARGE: [&str; 6] =
     ["reservations", "processed_commands", "outbox_messages", "timers", "outbox", "user_periods"];
 
-/// A statement, the types of its parameters where they cannot be guessed, and values.
+/// A statement with arguments.
 struct Case {
     name: &'static str,
     sql: &'static str,
@@ -128,7 +128,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// Tables that are read from end to end, and indexes that are used.
+/// Collects the tables that a plan scans and the indexes that it uses.
 fn walk(plan: &Value, scanned: &mut BTreeSet<String>, used: &mut BTreeSet<String>) {
     match plan {
         Value::Object(node) => {
@@ -143,7 +143,7 @@ fn walk(plan: &Value, scanned: &mut BTreeSet<String>, used: &mut BTreeSet<String
     }
 }
 
-/// The plan of a prepared statement, as a worker's session would run it.
+/// Returns the plan of a prepared statement in a session as workers have it.
 async fn plan(database: &Database, case: &Case, mode: &str) -> Value {
     let (sql, arguments) = (case.sql, case.arguments.replace("ID", ID));
     let session = database.session().await;
@@ -181,7 +181,7 @@ async fn no_large_table_is_read_from_end_to_end() {
             walk(&plan(&database, &case, mode).await, &mut scanned, &mut used);
             scanned.retain(|table| LARGE.contains(&table.as_str()));
             if case.name == "prune_outbox_messages" {
-                // Once a minute at most, and long only while nothing can be told.
+                // At most once a minute, and the outbox is long only while nothing can be published.
                 scanned.remove("outbox");
             }
             let missing: Vec<_> = case.uses.iter().filter(|name| !used.contains(**name)).collect();
@@ -197,7 +197,7 @@ async fn no_large_table_is_read_from_end_to_end() {
     database.finish().await;
 }
 
-/// Every statement is here, or touches nothing large.
+/// Every statement is in the cases above, or touches no large table.
 #[test]
 fn every_statement_is_looked_at() {
     let small = [
@@ -243,7 +243,7 @@ fn every_statement_is_looked_at() {
     }
 }
 
-/// What the guard and the quota read runs inside functions, where `explain` does not look.
+/// `explain` does not look into functions, so their bodies are explained on their own.
 #[tokio::test]
 async fn the_guards_functions_use_indexes() {
     let database = Database::new().await;
