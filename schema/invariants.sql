@@ -1,7 +1,6 @@
--- What must hold at any time: each query names what it looks for and returns zero rows when all is
--- well. Safe to run against a live database; heavy on a large one. I2 and I3 judge by today's limits:
--- after a capacity or a quota was lowered they also show what was right when it was decided. What has
--- been pruned is not looked for.
+-- The invariants: each query returns zero rows when all is well, and otherwise names what is broken. Safe to
+-- run against a live database, heavy on a large one. I2 and I3 judge by the current limits: after a capacity
+-- or quota was lowered they also show what was right when it was decided. Pruned rows are not missed.
 
 -- I1 no overbooking
 with steps as (
@@ -17,8 +16,8 @@ select distinct 'I1 overbooked' as broken, d.server_id || ' at ' || d.at as what
 from depths d join servers s on s.id = d.server_id
 where d.depth > s.capacity;
 
--- I2 no overbooking in any past state: reservations live in [seq, seq of their cancellation),
--- judged at each start as of each acceptance. Only an instant for which more were ever accepted than
+-- I2 no overbooking in any past state. A reservation lives in [seq, seq of its cancellation), and each
+-- acceptance is judged at each start. Only an instant for which more reservations were ever accepted than
 -- fit can have been overbooked.
 with lives as materialized (
     select r.id, r.server_id, r.start_at, r.busy_until,
@@ -48,7 +47,7 @@ join lives z on z.server_id = p.server_id and z.from_seq <= p.seq and z.until_se
 group by p.server_id, p.seq, p.at, s.capacity
 having count(distinct z.id) > s.capacity;
 
--- I3 quota, each reservation clipped to each period it touches; and what the guard has counted is so
+-- I3 quota, each reservation clipped to each period that it touches; the guard's counts are right
 with counted as materialized (
     select user_id, period_start,
            sum(1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start))) as us
@@ -68,8 +67,7 @@ from users u left join (select user_id, count(*) as holds from reservations wher
     on h.user_id = u.id
 where u.holds <> coalesce(h.holds, 0);
 
--- I9 history: legal changes, each from the state that the one before led to, the last one as in
--- the table
+-- I9 history: legal changes, each from the state that the previous one led to, the last one as in the table
 select 'I9 illegal change', reservation_id::text || ': ' || coalesce(from_state, '-') || ' to ' || to_state
 from history
 where (coalesce(from_state, '-'), to_state) not in (
@@ -87,8 +85,8 @@ where r.state is distinct from (
     select to_state from history h where h.reservation_id = r.id
     order by seq desc, from_state is null, to_state = 'cancelled' desc limit 1);
 
--- I10 confirmed: exactly one charge, of the reserved time and the frozen price; cancelled after
--- that: that charge and one full credit; otherwise none
+-- I10 confirmed: exactly one charge, for the reserved time at the frozen price; then cancelled: that charge
+-- and one full credit; otherwise neither
 select 'I10 charge does not fit the state', r.id::text
 from reservations r
 left join billing_entries c on c.reservation_id = r.id and c.kind = 'charge'
@@ -106,43 +104,42 @@ where (r.state = 'cancelled') <> (k.id is not null) or k.charge_id <> c.id;
 
 -- I11 one event per billing entry, under its id
 select 'I11 billing entry without event', b.id::text
-from billing_entries b left join outbox_messages a on a.id = b.id and a.kind = 'event'
-where a.id is null
+from billing_entries b left join outbox_messages m on m.id = b.id and m.kind = 'event'
+where m.id is null
   and b.created_at > now() - make_interval(secs => (select reservations_kept_seconds from policy));
-
-select 'I11 billing event without entry', a.id::text
-from outbox_messages a left join billing_entries b on b.id = a.id
-where a.kind = 'event' and a.type in ('reservation.confirmed', 'reservation.credited') and b.id is null;
+select 'I11 billing event without entry', m.id::text
+from outbox_messages m left join billing_entries b on b.id = m.id
+where m.kind = 'event' and m.type in ('reservation.confirmed', 'reservation.credited') and b.id is null;
 select 'I11 two events of one kind', type || ' of ' || (body::jsonb ->> 'subject')
 from outbox_messages
 where kind = 'event'
 group by type, body::jsonb ->> 'subject'
 having count(*) > 1;
 
--- I13 deadlines: never early, none outstanding for long
+-- I13 deadlines: none settled early, none outstanding for long
 select 'I13 settled early', h.reservation_id::text
 from history h join reservations r on r.id = h.reservation_id
 where h.actor = 'deadline' and (h.at < r.deadline_at or h.lateness_ms < 0);
 select 'I13 outstanding', id::text from reservations
 where state in ('held', 'reconfirmed') and deadline_at < clock_timestamp() - interval '60 s';
 
--- I14 nothing waits for long to be told
-select 'I14 not told', o.message_id::text
-from outbox o join outbox_messages a on a.id = o.message_id
-where a.created_at < clock_timestamp() - interval '60 s';
+-- I14 no message waits for long to be published
+select 'I14 not told', o.outbox_message_id::text
+from outbox o join outbox_messages m on m.id = o.outbox_message_id
+where m.created_at < clock_timestamp() - interval '60 s';
 
 -- I15 accepted: exactly one reservation; refused: none
-select 'I15 accepted without reservation', q.terminal_id || ' ' || q.message_id
-from processed_commands q
-where q.kind = 'request' and (q.outcome = 'accepted') <> exists (
-    select from reservations r where r.terminal_id = q.terminal_id and r.message_id = q.message_id);
+select 'I15 accepted without reservation', c.terminal_id || ' ' || c.message_id
+from processed_commands c
+where c.kind = 'request' and (c.outcome = 'accepted') <> exists (
+    select from reservations r where r.terminal_id = c.terminal_id and r.message_id = c.message_id);
 select 'I15 reservation that nobody asked for', r.id::text
 from reservations r
-where not exists (select from processed_commands q where q.terminal_id = r.terminal_id
-    and q.message_id = r.message_id and q.kind = 'request' and q.outcome = 'accepted')
+where not exists (select from processed_commands c where c.terminal_id = r.terminal_id
+    and c.message_id = r.message_id and c.kind = 'request' and c.outcome = 'accepted')
   and r.held_at > now() - make_interval(secs => (select answers_kept_seconds from policy));
 
--- I18 no transaction is left open, and none prepared
+-- I18 no transaction left open, none prepared
 select 'I18 prepared transaction', gid from pg_prepared_xacts where database = current_database();
 select 'I18 idle in transaction', pid::text
 from pg_stat_activity

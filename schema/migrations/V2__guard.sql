@@ -1,26 +1,23 @@
--- The last line: whatever the worker or a hand-typed statement tries, the database refuses
--- overbooking (ZR001), quota overrun (ZR002), illegal changes of state (ZR003) and rewriting of
--- what is append-only (ZR004).
+-- The guard: the database itself refuses overbooking (ZR001), quota overrun (ZR002), illegal changes of
+-- state (ZR003), rewriting of what is append-only (ZR004) and too many holds (ZR005), whoever writes.
+--
+-- Each trigger judges a whole statement at once. Triggers on reservations run as their owner, since a
+-- worker's account may not write the counts. enable_seqscan = off: a function keeps its first plan, and
+-- a plan made for an empty table must not read a large one from end to end.
 
--- The zone must be one that PostgreSQL knows; a CHECK cannot ask that.
-create function check_policy() returns trigger language plpgsql as $$
-begin
-    perform clock_timestamp() at time zone new.quota_zone;
-    return new;
-end $$;
-create trigger policy_zone before insert or update on policy
-    for each row execute function check_policy();
 
--- The calendar periods that [from_at, to_at) touches. The only place where period bounds are
--- computed: two time-zone databases would disagree.
+-- Calendar periods and use
+
+-- The calendar periods that [from_at, to_at) touches. Only PostgreSQL computes period bounds: a second
+-- time-zone database would disagree.
 create function quota_periods(from_at timestamptz, to_at timestamptz)
     returns table (period_start timestamptz, period_end timestamptz)
     language sql stable as $$
     select bounds.period_start, bounds.period_end
     from (select quota_zone, quota_period, ('1 ' || quota_period)::interval as step from policy) p
     cross join lateral generate_series(
-        -- One step early: where clocks go back to midnight, midnight comes twice, a period begins
-        -- with the second, and the time since the first belongs to the period before.
+        -- One step early: where clocks go back to midnight, a period begins with the second midnight,
+        -- and the time since the first one belongs to the period before.
         date_trunc(p.quota_period, from_at at time zone p.quota_zone) - p.step,
         (to_at - interval '1 microsecond') at time zone p.quota_zone,
         p.step) as local_start
@@ -30,13 +27,11 @@ create function quota_periods(from_at timestamptz, to_at timestamptz)
     where bounds.period_start < to_at and bounds.period_end > from_at
 $$;
 
--- Seconds that a user's live reservations take between two instants, clipped to them. A part of a
--- second counts as one, or a limit could be overrun by it.
-create function reserved_seconds(of_user text, from_at timestamptz, to_at timestamptz)
-    returns bigint language sql stable as $$
-    select ceil(coalesce(sum(extract(epoch from least(end_at, to_at) - greatest(start_at, from_at))), 0))::bigint
-    from reservations
-    where user_id = of_user and state <> 'cancelled' and end_at > from_at and start_at < to_at
+-- Seconds that a user's live reservations take in the period that begins at an instant. Rounded up, or
+-- parts of a second could overrun a limit.
+create function used_seconds(of_user text, from_at timestamptz) returns bigint language sql stable as $$
+    select coalesce((select ceil(reserved_us / 1000000.0)::bigint from user_periods
+                     where user_id = of_user and period_start = from_at), 0)
 $$;
 
 -- The largest number of live reservations that overlap at one instant of a window. At one instant
@@ -57,141 +52,306 @@ create function peak_depth(of_server text, from_at timestamptz, to_at timestampt
     from (select sum(step) over (order by at, step) as depth from steps) running
 $$;
 
--- Judges rows that became live or longer. Locks the servers and users first, in the order that
--- everybody uses, and counts in new statements: lock-and-count in one statement would count with
--- a snapshot from before the lock. For the same reason any isolation but READ COMMITTED is refused.
-create function guard_reservations(ids uuid[]) returns void language plpgsql as $$
-declare
-    broken record;
+-- Counts the use of all users anew: for a new quota period or zone, and after writes past the guard.
+create function recount_use() returns void language plpgsql security definer set search_path from current as $$
 begin
-    if cardinality(ids) = 0 then
+    -- Nobody reserves against an old count meanwhile.
+    lock table reservations in share row exclusive mode;
+    delete from user_periods;
+    insert into user_periods (user_id, period_start, period_end, reserved_us)
+    select user_id, period_start, period_end,
+           sum(1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start)))
+    from reservations cross join lateral quota_periods(start_at, end_at)
+    where state <> 'cancelled'
+    group by user_id, period_start, period_end;
+    update users set holds = counted.holds
+    from (select id, (select count(*) from reservations
+                      where user_id = users.id and state = 'held') as holds from users) counted
+    where users.id = counted.id and users.holds <> counted.holds;
+end $$;
+
+
+-- Policy
+
+-- PostgreSQL must know the zone; a CHECK cannot ask that.
+create function check_policy() returns trigger language plpgsql as $$
+begin
+    perform clock_timestamp() at time zone new.quota_zone;
+    return new;
+end $$;
+create trigger policy_zone before insert or update on policy
+    for each row execute function check_policy();
+
+create function recount_for_policy() returns trigger language plpgsql as $$
+begin
+    perform recount_use();
+    return null;
+end $$;
+create trigger policy_recount after update of quota_period, quota_zone on policy
+    for each row when (old.quota_period <> new.quota_period or old.quota_zone <> new.quota_zone)
+    execute function recount_for_policy();
+
+
+-- Reservations
+
+-- Locks servers, then users, in the global order. The caller counts in later statements: lock-and-count
+-- in one would count with a snapshot from before the lock. Any isolation but READ COMMITTED keeps that
+-- old snapshot, and is refused.
+create function lock_for_guard(server_ids text[], user_ids text[]) returns void language plpgsql as $$
+begin
+    if cardinality(server_ids) + cardinality(user_ids) = 0 then
         return;
     end if;
-    if current_setting('transaction_isolation') <> 'read committed' then
+    if cardinality(server_ids) > 0 and current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'reservations can only be made at READ COMMITTED' using errcode = 'ZR001';
     end if;
-    perform 1 from servers
-        where id in (select server_id from reservations where reservations.id = any (ids))
-        order by id for no key update;
-    perform 1 from users
-        where id in (select user_id from reservations where reservations.id = any (ids))
-        order by id for no key update;
+    perform from servers where id = any (server_ids) order by id for no key update;
+    perform from users where id = any (user_ids) order by id for no key update;
+end $$;
 
-    -- Whoever looks for overlaps must look far enough back to find these.
+-- enable_hashjoin = on: workers' sessions switch it off, and one insert may hold thousands of rows.
+create function guard_insert() returns trigger language plpgsql
+    security definer set search_path from current set enable_seqscan = off set enable_hashjoin = on as $$
+declare
+    violation record;
+begin
+    perform lock_for_guard(
+        array(select distinct server_id from new_rows where state <> 'cancelled'),
+        array(select distinct user_id from new_rows));
+
+    select n.id into violation from new_rows n
+    -- offset 0 keeps this a look-up per row: a join would read all users for a batch of one.
+    where not exists (select from servers where id = n.server_id offset 0)
+       or not exists (select from users where id = n.user_id offset 0)
+       or not exists (select from terminals where id = n.terminal_id offset 0)
+    limit 1;
+    if found then
+        raise exception 'reservation % names a server, user or terminal that does not exist', violation.id
+            using errcode = '23503';
+    end if;
+
+    -- Before the check for overlaps, which looks back that far.
+    update servers s set busy_max_seconds = longest.seconds
+    from (select server_id, ceil(max(extract(epoch from busy_until - start_at)))::integer as seconds
+          from new_rows where state <> 'cancelled' group by server_id) longest
+    where s.id = longest.server_id and s.busy_max_seconds < longest.seconds;
+
+    select n.id, n.server_id, s.capacity into violation
+    from new_rows n
+    cross join lateral (select capacity, busy_max_seconds from servers where id = n.server_id offset 0) s
+    where n.state <> 'cancelled'
+      -- Sort by time only where all overlapping reservations together exceed the capacity.
+      and case when (select count(*) from (
+                         select from reservations
+                         where server_id = n.server_id and state <> 'cancelled'
+                           and start_at < n.busy_until
+                           and start_at > n.start_at - make_interval(secs => s.busy_max_seconds)
+                           and busy_until > n.start_at
+                         limit s.capacity + 1) overlapping) <= s.capacity then false
+               else peak_depth(n.server_id, n.start_at, n.busy_until, s.busy_max_seconds) > s.capacity end
+    limit 1;
+    if found then
+        raise exception 'reservation % overbooks server % beyond its capacity of %',
+            violation.id, violation.server_id, violation.capacity using errcode = 'ZR001';
+    end if;
+
+    with touched as (
+        insert into user_periods as kept (user_id, period_start, period_end, reserved_us)
+        select user_id, period_start, period_end,
+               sum(1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start)))
+        from new_rows cross join lateral quota_periods(start_at, end_at)
+        where state <> 'cancelled'
+        group by user_id, period_start, period_end
+        on conflict (user_id, period_start) do update set reserved_us = kept.reserved_us + excluded.reserved_us
+        returning kept.user_id, kept.period_start, kept.reserved_us
+    )
+    select t.user_id, t.period_start into violation
+    from touched t cross join policy
+    cross join lateral (select quota_seconds from users where id = t.user_id offset 0) u
+    where t.reserved_us > 1000000 * coalesce(u.quota_seconds, policy.quota_default_seconds)
+    limit 1;
+    if found then
+        raise exception 'user % would exceed the quota of the period from %',
+            violation.user_id, violation.period_start using errcode = 'ZR002';
+    end if;
+
+    with counted as (
+        update users u set holds = u.holds + held.number
+        from (select user_id, count(*) as number from new_rows where state = 'held' group by user_id) held
+        where u.id = held.user_id
+        returning u.id, u.holds, u.holds_max
+    )
+    select counted.id, counted.holds into violation from counted cross join policy
+    where counted.holds > coalesce(counted.holds_max, policy.holds_default_max)
+    limit 1;
+    if found then
+        raise exception 'user % would have % unreconfirmed holds, more than allowed', violation.id, violation.holds
+            using errcode = 'ZR005';
+    end if;
+    return null;
+end $$;
+
+-- Checks the capacity for reservations that became longer or moved; only SQL typed by hand does that.
+create function check_capacity(ids uuid[]) returns void language plpgsql as $$
+declare
+    violation record;
+begin
     update servers s set busy_max_seconds = longest.seconds
     from (select server_id, ceil(max(extract(epoch from busy_until - start_at)))::integer as seconds
           from reservations where reservations.id = any (ids) group by server_id) longest
     where s.id = longest.server_id and s.busy_max_seconds < longest.seconds;
 
-    select r.id, r.server_id, s.capacity into broken
+    select r.id, r.server_id, s.capacity into violation
     from reservations r join servers s on s.id = r.server_id
     where r.id = any (ids)
       and peak_depth(r.server_id, r.start_at, r.busy_until, s.busy_max_seconds) > s.capacity
     limit 1;
     if found then
         raise exception 'reservation % overbooks server % beyond its capacity of %',
-            broken.id, broken.server_id, broken.capacity using errcode = 'ZR001';
+            violation.id, violation.server_id, violation.capacity using errcode = 'ZR001';
+    end if;
+end $$;
+
+-- Old and new rows are paired by grouping. The planner cannot estimate how many rows a statement changes,
+-- and a join that compares each with each would take seconds for a large settlement.
+create function guard_update() returns trigger language plpgsql
+    security definer set search_path from current set enable_seqscan = off as $$
+declare
+    change record;
+    overrun record;
+begin
+    with pairs as (
+        select id,
+               count(*) filter (where is_new) as news, count(*) filter (where not is_new) as olds,
+               min(state) filter (where not is_new) as from_state, min(state) filter (where is_new) as to_state,
+               min(server_id) filter (where is_new) as server_id, min(user_id) filter (where is_new) as user_id,
+               min(user_id) filter (where not is_new) as from_user,
+               min(server_id) <> max(server_id) or min(user_id) <> max(user_id)
+                   or min(start_at) filter (where is_new) < min(start_at) filter (where not is_new)
+                   or max(end_at) filter (where is_new) > max(end_at) filter (where not is_new)
+                   or max(busy_until) filter (where is_new) > max(busy_until) filter (where not is_new) as takes_more,
+               min(start_at) <> max(start_at) or min(end_at) <> max(end_at) or min(user_id) <> max(user_id)
+                   as counts_otherwise
+        from (select id, state, server_id, user_id, start_at, end_at, busy_until, false as is_new from old_rows
+              union all
+              select id, state, server_id, user_id, start_at, end_at, busy_until, true from new_rows) both_sets
+        group by id
+    ), classified as (
+        select *,
+               (from_state, to_state) not in (
+                   ('held', 'held'), ('reconfirmed', 'reconfirmed'), ('confirmed', 'confirmed'),
+                   ('cancelled', 'cancelled'),
+                   ('held', 'reconfirmed'), ('held', 'confirmed'), ('held', 'cancelled'),
+                   ('reconfirmed', 'confirmed'), ('reconfirmed', 'cancelled'),
+                   ('confirmed', 'cancelled')) as illegal,
+               to_state <> 'cancelled' and takes_more as grows,
+               counts_otherwise or (from_state = 'cancelled') <> (to_state = 'cancelled')
+                   or (from_state = 'held') <> (to_state = 'held') as changes_use
+        from pairs
+    )
+    select (array_agg(id) filter (where olds <> 1 or news <> 1))[1] as unpaired_id,
+           (array_agg(id) filter (where illegal))[1] as illegal_id,
+           (array_agg(from_state) filter (where illegal))[1] as from_state,
+           (array_agg(to_state) filter (where illegal))[1] as to_state,
+           array_agg(id) filter (where grows) as growing,
+           array_agg(distinct server_id) filter (where grows) as growing_servers,
+           array_agg(distinct user_id) filter (where grows) as growing_users,
+           array_agg(distinct user_id) filter (where changes_use)
+               || array_agg(distinct from_user) filter (where changes_use) as changed_users
+    into change
+    from classified;
+    -- Rows are paired by id, and history and billing entries name it.
+    if change.unpaired_id is not null then
+        raise exception 'reservation % keeps its id', change.unpaired_id using errcode = 'ZR003';
+    end if;
+    if change.illegal_id is not null then
+        raise exception 'reservation % cannot go from % to %',
+            change.illegal_id, change.from_state, change.to_state using errcode = 'ZR003';
+    end if;
+    if change.growing is not null then
+        perform lock_for_guard(change.growing_servers, change.changed_users);
+        perform check_capacity(change.growing);
+    elsif change.changed_users is not null then
+        perform lock_for_guard('{}', change.changed_users);
+    else
+        return null;
     end if;
 
-    select touched.user_id, touched.period_start into broken
-    from (select distinct r.user_id, p.period_start, p.period_end
-          from reservations r cross join lateral quota_periods(r.start_at, r.end_at) p
-          where r.id = any (ids)) touched
-    join users u on u.id = touched.user_id
-    cross join policy
-    where reserved_seconds(touched.user_id, touched.period_start, touched.period_end)
-          > coalesce(u.quota_seconds, policy.quota_default_seconds)
+    with touched as (
+        insert into user_periods as kept (user_id, period_start, period_end, reserved_us)
+        select user_id, period_start, period_end,
+               sum(sign * 1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start)))
+        from (select user_id, start_at, end_at, sum(sign) as sign
+              from (select id, user_id, start_at, end_at, 1 as sign from new_rows where state <> 'cancelled'
+                    union all
+                    select id, user_id, start_at, end_at, -1 from old_rows where state <> 'cancelled') signed
+              group by id, user_id, start_at, end_at having sum(sign) <> 0) difference
+        cross join lateral quota_periods(start_at, end_at)
+        group by user_id, period_start, period_end
+        on conflict (user_id, period_start) do update set reserved_us = kept.reserved_us + excluded.reserved_us
+        returning kept.user_id, kept.period_start, kept.reserved_us
+    )
+    select t.user_id, t.period_start into overrun
+    from touched t cross join policy
+    cross join lateral (select quota_seconds from users where id = t.user_id offset 0) u
+    where t.reserved_us > 1000000 * coalesce(u.quota_seconds, policy.quota_default_seconds)
+      -- A lowered limit affects only what takes more.
+      and t.user_id = any (change.growing_users)
     limit 1;
     if found then
         raise exception 'user % would exceed the quota of the period from %',
-            broken.user_id, broken.period_start using errcode = 'ZR002';
+            overrun.user_id, overrun.period_start using errcode = 'ZR002';
     end if;
-end $$;
 
-create function guard_insert() returns trigger language plpgsql as $$
-begin
-    perform guard_reservations(array(select id from fresh where state <> 'cancelled' order by id));
+    update users u set holds = u.holds + difference.number
+    from (select user_id, sum(sign) as number
+          from (select user_id, 1 as sign from new_rows where state = 'held'
+                union all
+                select user_id, -1 from old_rows where state = 'held') signed
+          group by user_id having sum(sign) <> 0) difference
+    where u.id = difference.user_id;
     return null;
 end $$;
-create trigger reservations_guard_insert after insert on reservations
-    referencing new table as fresh for each statement execute function guard_insert();
 
-create function guard_update() returns trigger language plpgsql as $$
+-- Only a settled reservation that is over can be deleted.
+create function guard_delete() returns trigger language plpgsql
+    security definer set search_path from current as $$
 declare
-    broken record;
+    violation record;
 begin
-    -- Rows are compared by id below, and history and bills name it.
-    select stale.id into broken from stale left join fresh using (id) where fresh.id is null limit 1;
-    if found then
-        raise exception 'reservation % keeps its id', broken.id using errcode = 'ZR003';
-    end if;
-    select fresh.id, stale.state as from_state, fresh.state as to_state into broken
-    from stale join fresh using (id)
-    where stale.state <> fresh.state
-      and (stale.state, fresh.state) not in (
-          ('held', 'reconfirmed'), ('held', 'confirmed'), ('held', 'cancelled'),
-          ('reconfirmed', 'confirmed'), ('reconfirmed', 'cancelled'),
-          ('confirmed', 'cancelled'))
-    limit 1;
-    if found then
-        raise exception 'reservation % cannot go from % to %',
-            broken.id, broken.from_state, broken.to_state using errcode = 'ZR003';
-    end if;
-    perform guard_reservations(array(
-        select fresh.id from fresh join stale using (id)
-        where fresh.state <> 'cancelled'
-          and (stale.state = 'cancelled'
-               or fresh.server_id <> stale.server_id or fresh.user_id <> stale.user_id
-               or fresh.start_at < stale.start_at or fresh.end_at > stale.end_at
-               or fresh.busy_until > stale.busy_until)
-        order by fresh.id));
-    return null;
-end $$;
-create trigger reservations_guard_update after update on reservations
-    referencing old table as stale new table as fresh
-    for each statement execute function guard_update();
-
--- Only what is over and settled can be deleted.
-create function guard_delete() returns trigger language plpgsql as $$
-declare
-    broken record;
-begin
-    select id, state into broken from gone
+    select id, state into violation from deleted_rows
     where state in ('held', 'reconfirmed') or end_at > clock_timestamp()
     limit 1;
     if found then
-        raise exception 'reservation % is not over: %', broken.id, broken.state using errcode = 'ZR003';
+        raise exception 'reservation % is not over: %', violation.id, violation.state using errcode = 'ZR003';
     end if;
+    perform from users where id in (select user_id from deleted_rows where state <> 'cancelled')
+        order by id for no key update;
+    update user_periods kept set reserved_us = kept.reserved_us - difference.us
+    from (select user_id, period_start,
+                 sum(1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start))) as us
+          from deleted_rows cross join lateral quota_periods(start_at, end_at)
+          where state <> 'cancelled'
+          group by user_id, period_start) difference
+    where kept.user_id = difference.user_id and kept.period_start = difference.period_start;
+    -- An empty period that is over gets no more reservations.
+    delete from user_periods kept using deleted_rows
+    where kept.user_id = deleted_rows.user_id and kept.reserved_us = 0 and kept.period_end < clock_timestamp();
     return null;
 end $$;
+
+create trigger reservations_guard_insert after insert on reservations
+    referencing new table as new_rows for each statement execute function guard_insert();
+create trigger reservations_guard_update after update on reservations
+    referencing old table as old_rows new table as new_rows
+    for each statement execute function guard_update();
 create trigger reservations_guard_delete after delete on reservations
-    referencing old table as gone for each statement execute function guard_delete();
+    referencing old table as deleted_rows for each statement execute function guard_delete();
 
--- The smallest id that can have been drawn at an instant: UUIDs of version 7 begin with its
--- milliseconds since the epoch.
-create function oldest_id_of(at timestamptz) returns uuid language sql immutable as $$
-    select (lpad(to_hex(floor(extract(epoch from at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
-$$;
 
--- A bill is for a reservation that exists.
-create function guard_billing_entries() returns trigger language plpgsql as $$
-declare
-    broken record;
-begin
-    select e.id, e.reservation_id into broken
-    from entered e left join reservations r on r.id = e.reservation_id
-    where r.id is null
-    limit 1;
-    if found then
-        raise exception 'billing entry % is for reservation %, which does not exist',
-            broken.id, broken.reservation_id using errcode = '23503';
-    end if;
-    return null;
-end $$;
-create trigger billing_entries_guard after insert on billing_entries
-    referencing new table as entered for each statement execute function guard_billing_entries();
+-- What reservations name
 
--- Lowering a capacity below what is booked is refused and lists the reservations in the way.
+-- Lowering a capacity below what is booked is refused, with the reservations in the way as the detail.
 create function guard_server() returns trigger language plpgsql as $$
 declare
     in_the_way text;
@@ -221,13 +381,84 @@ end $$;
 create trigger servers_guard before insert or update on servers
     for each row execute function guard_server();
 
+-- The other half of the foreign keys that reservations do without.
+create function guard_referenced() returns trigger language plpgsql as $$
+declare
+    used boolean;
+begin
+    -- Waits for inserts that are not committed. Later inserts wait for this transaction, and find the row
+    -- gone.
+    lock table reservations in share row exclusive mode;
+    execute format('select exists (select from reservations r join deleted_rows d on r.%I = d.id)', tg_argv[0])
+        into used;
+    if used then
+        raise exception '% that reservations name cannot be deleted', tg_table_name using errcode = '23503';
+    end if;
+    return null;
+end $$;
+create trigger servers_referenced after delete on servers
+    referencing old table as deleted_rows for each statement execute function guard_referenced('server_id');
+create trigger users_referenced after delete on users
+    referencing old table as deleted_rows for each statement execute function guard_referenced('user_id');
+create trigger terminals_referenced after delete on terminals
+    referencing old table as deleted_rows for each statement execute function guard_referenced('terminal_id');
+
+create function refuse_truncate() returns trigger language plpgsql as $$
+begin
+    raise exception '% cannot be truncated', tg_table_name using errcode = 'ZR004';
+end $$;
+create trigger reservations_no_truncate before truncate on reservations
+    for each statement execute function refuse_truncate();
+create trigger servers_no_truncate before truncate on servers
+    for each statement execute function refuse_truncate();
+create trigger users_no_truncate before truncate on users
+    for each statement execute function refuse_truncate();
+create trigger terminals_no_truncate before truncate on terminals
+    for each statement execute function refuse_truncate();
+
+
+-- Append-only tables
+
 create function refuse_rewrite() returns trigger language plpgsql as $$
 begin
     raise exception '% is append-only', tg_table_name using errcode = 'ZR004';
 end $$;
 create trigger history_append_only before update or delete or truncate on history
     for each statement execute function refuse_rewrite();
-create trigger reservations_no_truncate before truncate on reservations
-    for each statement execute function refuse_rewrite();
 create trigger billing_entries_append_only before update or delete or truncate on billing_entries
     for each statement execute function refuse_rewrite();
+
+-- A new billing entry names a reservation that exists.
+create function guard_billing_entries() returns trigger language plpgsql as $$
+declare
+    violation record;
+begin
+    select n.id, n.reservation_id into violation
+    from new_rows n left join reservations r on r.id = n.reservation_id
+    where r.id is null
+    limit 1;
+    if found then
+        raise exception 'billing entry % is for reservation %, which does not exist',
+            violation.id, violation.reservation_id using errcode = '23503';
+    end if;
+    return null;
+end $$;
+create trigger billing_entries_guard after insert on billing_entries
+    referencing new table as new_rows for each statement execute function guard_billing_entries();
+
+
+-- For the service's statements
+
+-- The smallest id that can have been drawn at an instant: UUIDs of version 7 begin with its milliseconds
+-- since the epoch.
+create function oldest_id_of(at timestamptz) returns uuid language sql immutable as $$
+    select (lpad(to_hex(floor(extract(epoch from at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
+$$;
+
+-- Raises ZR006 unless a statement changed as many rows as expected: locked rows must not have changed.
+create function expect_rows(changed bigint, expected bigint) returns void language plpgsql as $$
+begin
+    if changed <> expected then
+        raise exception '% of % locked rows changed', changed, expected using errcode = 'ZR006';
+    end if;
+end $$;

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::Context;
 use super::exit::refusal;
 use super::output::fields;
-use crate::store::policy::{self, Policy, PolicyChange};
+use crate::store::admin::policy::{self, Policy, PolicyChange};
 
 #[derive(Subcommand)]
 pub(super) enum Command {

@@ -16,8 +16,8 @@ use crate::domain::outcome::Cancelled;
 use crate::domain::reservation::{CancelReason, Reservation, State};
 use crate::engine::cancel;
 use crate::message::answer::ReservationView;
+use crate::store::admin::reservations::{HistoryLine, load_history};
 use crate::store::pool;
-use crate::store::reports::{HistoryLine, load_history};
 
 #[derive(Subcommand)]
 pub(super) enum Command {

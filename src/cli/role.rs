@@ -7,7 +7,7 @@ use url::Url;
 
 use super::Context;
 use super::exit::refuse;
-use crate::store::roles::{self, Kind};
+use crate::store::admin::roles::{self, Kind};
 
 #[derive(Subcommand)]
 pub(super) enum Command {

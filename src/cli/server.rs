@@ -15,7 +15,7 @@ use super::exit::{refusal, refuse};
 use super::output::{table, yes_or_no};
 use crate::domain::id::ServerId;
 use crate::domain::server::LateBooking;
-use crate::store::registry::{self, NewServer, ServerLine};
+use crate::store::admin::servers::{self, NewServer, ServerLine};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -169,7 +169,7 @@ async fn run_add(context: &Context, add: Add) -> Result<()> {
     };
     let client = context.database().await?;
     let id = &server.id;
-    if !registry::insert_server(&client, &server).await.map_err(refusal)? {
+    if !servers::insert_server(&client, &server).await.map_err(refusal)? {
         return refuse(format!("there is a server {id} already"));
     }
     context.output.print(&json!({ "server": id.as_str() }), || format!("added server {id}"))
@@ -177,7 +177,7 @@ async fn run_add(context: &Context, add: Add) -> Result<()> {
 
 async fn list(context: &Context) -> Result<()> {
     let client = context.database().await?;
-    let servers = registry::load_servers(&client).await?;
+    let servers = servers::list_servers(&client).await?;
     context.output.print(&servers, || {
         let header = ["ID", "OPEN", "CAPACITY", "LIVE", "MINOR/HOUR", "LEAD SECONDS", "CONNECTION"];
         table(&header, &servers.iter().map(row).collect::<Vec<_>>())

@@ -13,8 +13,9 @@ use super::output::{table, time, yes_or_no};
 use crate::broker::accounts::{Accounts, Found};
 use crate::domain::id::{TerminalId, UserId};
 use crate::domain::refusal::Code;
-use crate::store::registry::{self, TerminalAdded};
-use crate::store::terminals::{self, TerminalLine};
+use crate::store::admin::servers;
+use crate::store::admin::terminals::{self, TerminalAdded, TerminalLine};
+use crate::store::registry;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -95,7 +96,7 @@ async fn add(context: &Context, id: TerminalId, user: UserId) -> Result<()> {
 
 /// Adds the row; refuses when the terminal is there already, unless its `account` is incomplete.
 async fn register(client: &Client, id: &TerminalId, user: &UserId, account: Found) -> Result<()> {
-    match registry::insert_terminal(client, id, user).await.map_err(refusal)? {
+    match terminals::insert_terminal(client, id, user).await.map_err(refusal)? {
         TerminalAdded::UnknownUser => refuse(format!("there is no user {user}")),
         TerminalAdded::Taken => refuse(format!("terminal {id} is another user's")),
         TerminalAdded::Exists if account == Found::Complete => refuse(format!(
@@ -112,13 +113,13 @@ async fn register(client: &Client, id: &TerminalId, user: &UserId, account: Foun
 
 /// A server that a first request can be sent for.
 async fn open_server(client: &Client) -> Result<Option<String>> {
-    let servers = registry::load_servers(client).await?;
+    let servers = servers::list_servers(client).await?;
     Ok(servers.into_iter().find(|server| server.open).map(|server| server.id))
 }
 
 async fn list(context: &Context, user: Option<UserId>) -> Result<()> {
     let client = context.database().await?;
-    let terminals = terminals::load_terminals(&client, user.as_ref()).await?;
+    let terminals = terminals::list_terminals(&client, user.as_ref()).await?;
     context.output.print(&terminals, || {
         let row = |terminal: &TerminalLine| {
             let TerminalLine { id, user, enabled, created_at } = terminal;

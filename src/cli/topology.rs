@@ -13,8 +13,8 @@ use crate::broker::delay_probe::{self, Probe};
 use crate::broker::ring::{self, PARTITIONS_EXCHANGE};
 use crate::broker::{declare, reply_queues};
 use crate::message::shape::Shape;
+use crate::store::admin::terminals::list_terminals;
 use crate::store::registry;
-use crate::store::terminals::load_terminals;
 
 const PARTITIONS_DEFAULT: i32 = 4;
 const DELAY_LEVELS_DEFAULT: u32 = 24;
@@ -98,7 +98,7 @@ async fn apply(
         ));
     }
     declare::apply(&connection, recorded).await?;
-    let terminals = load_terminals(&database, None).await?;
+    let terminals = list_terminals(&database, None).await?;
     let terminals: Vec<String> = terminals.into_iter().map(|terminal| terminal.id).collect();
     reply_queues::restore(&connection, &terminals).await?;
     let Shape { partitions, delay_levels } = recorded;

@@ -10,8 +10,7 @@ use super::Context;
 use super::exit::{refusal, refuse};
 use super::output::{fields, table, time};
 use crate::domain::id::UserId;
-use crate::store::registry;
-use crate::store::users::{self, UserChange, UserLine};
+use crate::store::admin::users::{self, UserChange, UserLine};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -91,7 +90,7 @@ async fn add(
     holds_max: Option<i32>,
 ) -> Result<()> {
     let client = context.database().await?;
-    let inserted = registry::insert_user(&client, id, quota_seconds, holds_max).await;
+    let inserted = users::insert_user(&client, id, quota_seconds, holds_max).await;
     if !inserted.map_err(refusal)? {
         return refuse(format!("there is a user {id} already"));
     }
@@ -100,7 +99,7 @@ async fn add(
 
 async fn list(context: &Context) -> Result<()> {
     let client = context.database().await?;
-    let users = users::load_users(&client, None).await?;
+    let users = users::list_users(&client, None).await?;
     context.output.print(&users, || {
         let header = ["ID", "USED", "QUOTA", "UNTIL", "HELD", "HOLDS", "TERMINALS"];
         table(&header, &users.iter().map(row).collect::<Vec<_>>())
@@ -130,7 +129,7 @@ async fn set(context: &Context, id: &UserId, limits: Limits) -> Result<()> {
     };
     let client = context.database().await?;
     let updated = users::update_user(&client, id, change).await.map_err(refusal)?;
-    let user = users::load_users(&client, Some(id)).await?.pop().filter(|_| updated);
+    let user = users::list_users(&client, Some(id)).await?.pop().filter(|_| updated);
     let Some(user) = user else {
         return refuse(format!(
             "there is no user {id}; `holdfast user list` shows those there are"

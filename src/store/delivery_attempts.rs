@@ -1,8 +1,7 @@
-//! Messages that a worker may have crashed on.
+//! Attempts at redelivered messages, counted before each attempt, to find the one that crashes workers.
 //!
-//! The broker counts deliveries for a whole prefetch window, innocent neighbours included, and also
-//! when a partition changes hands in order. Here each attempt at a redelivered message is counted
-//! before it is made.
+//! The broker's own count does not tell: it counts deliveries of a whole prefetch window, and also those
+//! after an orderly takeover of a partition.
 
 use deadpool_postgres::Pool;
 
@@ -11,14 +10,14 @@ use super::pool::{Session, bounded};
 use super::sql;
 use crate::domain::input::Digest;
 
-/// How many attempts at each message ended with the worker.
+/// Returns how many attempts at each message ended with the worker.
 pub async fn attempts(
     pool: &Pool,
     partition: i32,
     fingerprints: &[Digest],
 ) -> Result<Vec<i32>, StoreError> {
     let fingerprints = bytes(fingerprints);
-    bounded("looking up suspects", async {
+    bounded("loading delivery attempts", async {
         let session = Session::take(pool).await?;
         let statement = session.client().prepare_cached(sql!("load_attempts")).await?;
         let rows = session.client().query(&statement, &[&partition, &fingerprints]).await?;
@@ -28,28 +27,30 @@ pub async fn attempts(
     .await
 }
 
-/// Counts an attempt that is about to be made at each.
+/// Counts an attempt at each message, before it is made.
 pub async fn count_attempt(
     pool: &Pool,
     partition: i32,
     fingerprints: &[Digest],
 ) -> Result<(), StoreError> {
-    change(pool, "counting an attempt", sql!("count_attempt"), partition, fingerprints).await
+    let statement = sql!("count_attempt");
+    change(pool, "counting delivery attempts", statement, partition, fingerprints).await
 }
 
-/// Takes an attempt at each back, which interrupted it but killed nobody.
+/// Takes an attempt at each message back: the attempt failed, and the worker survived it.
 pub async fn take_back(
     pool: &Pool,
     partition: i32,
     fingerprints: &[Digest],
 ) -> Result<(), StoreError> {
     let statement = sql!("uncount_attempt");
-    change(pool, "taking an attempt back", statement, partition, fingerprints).await
+    change(pool, "taking delivery attempts back", statement, partition, fingerprints).await
 }
 
-/// Clears messages that were processed or set aside.
+/// Forgets messages that were processed or parked.
 pub async fn clear(pool: &Pool, partition: i32, fingerprints: &[Digest]) -> Result<(), StoreError> {
-    change(pool, "clearing suspects", sql!("delete_attempts"), partition, fingerprints).await
+    let statement = sql!("delete_attempts");
+    change(pool, "deleting delivery attempts", statement, partition, fingerprints).await
 }
 
 async fn change(

@@ -1,32 +1,32 @@
-//! What can go wrong with the store.
+//! Errors of the store.
 
 use tokio_postgres::error::SqlState;
 
-/// A failed operation on the store. The operation is named where it is logged.
+/// A failed operation on the store. Whoever logs it names the operation.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// PostgreSQL refused a statement or the connection broke.
+    /// PostgreSQL refused a statement, or the connection broke.
     #[error("{}", describe(.0))]
     Postgres(#[from] tokio_postgres::Error),
-    /// No connection could be had in time.
+    /// The pool had no connection in time.
     #[error("no database connection: {0}")]
     Pool(#[from] deadpool_postgres::PoolError),
-    /// A step took longer than its bound; its outcome is unknown.
+    /// An operation took longer than its bound; its outcome is unknown.
     #[error("{0} timed out")]
     Timeout(&'static str),
-    /// The server takes no writes: it is a standby, or another one has taken its place.
+    /// The server is read-only: a standby, or a former primary.
     #[error("the database server is read-only")]
     ReadOnly,
-    /// The database's URL cannot be used as it stands.
+    /// The database's URL is not valid.
     #[error("the database URL: {0}")]
     Url(String),
-    /// A row does not say what the schema promises, or changed although it was locked.
+    /// A row contradicts the schema, or changed while locked.
     #[error("unexpected: {0}")]
     Unexpected(String),
 }
 
 impl StoreError {
-    /// PostgreSQL's code, if it answered with one.
+    /// PostgreSQL's error code, if it sent one.
     pub fn sql_state(&self) -> Option<&SqlState> {
         match self {
             StoreError::Postgres(error)
@@ -35,12 +35,12 @@ impl StoreError {
         }
     }
 
-    /// Whether it only lost against somebody else, was undone, and may be tried again.
+    /// Whether the operation lost against a concurrent one and was rolled back. It may be retried.
     pub fn is_contention(&self) -> bool {
         self.sql_state().is_some_and(is_contention)
     }
 
-    /// Whether the server takes no writes.
+    /// Whether the server is read-only.
     pub fn is_read_only(&self) -> bool {
         matches!(self, StoreError::ReadOnly)
             || self.sql_state() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
@@ -62,7 +62,7 @@ impl StoreError {
     }
 }
 
-/// Whether a code says that somebody else was in the way: a deadlock, or a lock that did not come.
+/// Whether a code means contention: a deadlock, a serialization failure or a lock timeout.
 pub fn is_contention(state: &SqlState) -> bool {
     let codes = [
         SqlState::T_R_SERIALIZATION_FAILURE,
@@ -72,7 +72,7 @@ pub fn is_contention(state: &SqlState) -> bool {
     codes.contains(state)
 }
 
-/// tokio-postgres prints just "db error"; the server's message and code are what matters.
+/// tokio-postgres prints just "db error"; people need the server's message and code.
 fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(db) => format!("{} (SQLSTATE {})", db.message(), db.code().code()),

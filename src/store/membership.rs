@@ -1,23 +1,24 @@
-//! Who is alive.
+//! Heartbeats of live workers.
 
 use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::error::StoreError;
-use super::sql;
+use super::{outbox, sql};
 
-/// The channel on which workers nudge each other when one joins or leaves.
+/// The channel on which workers notify each other when one joins or leaves.
 pub const CHANNEL: &str = "holdfast_workers";
 
 /// A worker that is silent for this long counts as dead.
 pub const DEAD_AFTER_SECONDS: f64 = 5.0;
 
-/// Rows of workers silent for this long are removed.
+/// Rows of workers that are silent for this long are deleted. Until then they help people who look for a
+/// crash.
 const PRUNE_AFTER_SECONDS: f64 = 3_600.0;
 
 /// This worker, as others see it.
 pub struct Member {
-    /// Its id, UUIDv7: workers are ordered by when they joined.
+    /// Its id, UUIDv7: workers are ordered by the time they joined.
     pub id: Uuid,
     /// Host name, for people.
     pub host: String,
@@ -25,24 +26,24 @@ pub struct Member {
     pub pid: i32,
 }
 
-/// Subscribes to nudges and clears rows that nobody needs.
+/// Subscribes to the notifications of workers and of the outbox, and deletes rows of workers long gone.
 pub async fn join(client: &Client) -> Result<(), StoreError> {
-    let announced = super::outbox::CHANNEL;
-    client.batch_execute(&format!("listen {CHANNEL}; listen {announced}")).await?;
+    let channels = format!("listen {CHANNEL}; listen {}", outbox::CHANNEL);
+    client.batch_execute(&channels).await?;
     client.execute(sql!("prune_workers"), &[&PRUNE_AFTER_SECONDS]).await?;
     Ok(())
 }
 
-/// What a beat brings back.
+/// What a heartbeat returns.
 pub struct Pulse {
     /// All live workers, in order of id.
     pub live: Vec<Uuid>,
-    /// See [`Policy::terminal_rate_max`](super::policy::Policy::terminal_rate_max).
+    /// Most commands per second and partition from one terminal; `None`: no limit.
     pub terminal_rate_max: Option<i32>,
 }
 
-/// Says that this worker lives, and returns who else does. The first beat nudges the
-/// others.
+/// Records a heartbeat; returns the live workers and the shared settings. The first one notifies the other
+/// workers.
 pub async fn beat(
     client: &Client,
     member: &Member,
@@ -63,9 +64,9 @@ pub async fn beat(
     })
 }
 
-/// Says that this worker leaves, and nudges the others to take over.
+/// Deletes this worker and notifies the others, so that they take over its partitions.
 pub async fn leave(client: &Client, id: Uuid) -> Result<(), StoreError> {
-    client.execute("delete from workers where id = $1", &[&id]).await?;
+    client.execute(sql!("delete_worker"), &[&id]).await?;
     notify(client).await
 }
 

@@ -1,30 +1,31 @@
-//! Schema steps, forward only, under an advisory lock, while workers go on.
+//! Migrations of the schema: forward only, under an advisory lock, while workers run.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use refinery::{Migration, Report, Runner};
 use tokio_postgres::Client;
 use tracing::warn;
 
-use super::{error, pool, roles};
+use super::{error, grants, pool, sql};
 use crate::backoff;
 
 mod embedded {
     refinery::embed_migrations!("schema/migrations");
 }
 
-/// Any number, the same for everybody who migrates. refinery itself takes no lock, and two of four
-/// concurrent runners failed without one.
+/// Any number, the same for everybody who migrates. refinery takes no lock: two of four concurrent runners
+/// failed without one.
 const MIGRATION_LOCK: i64 = 0x686f_6c64_6661_7374;
 
-/// How long a step waits for a table. Whoever comes for the table after it waits behind it, so this
-/// is also how long a step can hold the workers up: less than they bear (`lock_timeout` in [`pool`]).
+/// How long a migration waits for a table lock. Whoever needs the table after it waits behind it, so this
+/// is shorter than what workers bear (`lock_timeout` in [`pool`]).
 const LOCK_TIMEOUT: &str = "set lock_timeout = '2s'";
 
-/// Tries before giving up, some minutes: a dump or a report may stand in the way.
+/// Tries before giving up, some minutes: a dump or a report may hold a lock that long.
 const TRIES_MAX: u32 = 100;
 
-/// Most that passes between two tries. Workers catch up meanwhile.
+/// Longest pause between two tries, in which workers catch up.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Connects outside any pool, without the session limits of workers: a migration may take long.
@@ -35,17 +36,23 @@ async fn connect(url: &str) -> Result<Client> {
     Ok(client)
 }
 
-/// Applies what is missing and returns the names of the steps that were applied.
+fn runner() -> Runner {
+    let mut runner = embedded::migrations::runner();
+    runner.set_migration_table_name("schema_migrations");
+    runner
+}
+
+/// Applies the missing migrations and returns their names.
 ///
-/// Each step is a transaction of its own. One that has to wait for a table too long, or ends in a
-/// deadlock, is undone and tried again.
+/// Each migration is a transaction. One that waits too long for a table lock, or ends in a deadlock, rolls
+/// back and is retried.
 pub async fn migrate(url: &str) -> Result<Vec<String>> {
     let mut client = connect(url).await?;
-    // Before the timeout: others that migrate are waited for. The lock ends with the connection.
-    client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
+    // Before the timeout, to wait for others that migrate. The lock ends with the connection.
+    client.execute(sql!("lock_migrations"), &[&MIGRATION_LOCK]).await?;
     client.batch_execute(LOCK_TIMEOUT).await?;
     let applied = apply(&mut client).await?;
-    roles::grant_all(&client).await.context("granting rights on the tables")?;
+    grants::grant_all(&client).await.context("granting rights on the tables")?;
     Ok(applied)
 }
 
@@ -54,16 +61,15 @@ async fn apply(client: &mut Client) -> Result<Vec<String>> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let mut runner = embedded::migrations::runner();
-        runner.set_migration_table_name("schema_migrations");
-        let outcome = runner.run_async(client).await;
+        let outcome = runner().run_async(client).await;
+        // A failed run reports the migrations that it committed before.
         let report = outcome.as_ref().map_or_else(refinery::Error::report, Some);
-        let steps = report.into_iter().flat_map(refinery::Report::applied_migrations);
-        applied.extend(steps.map(ToString::to_string));
+        let committed = report.into_iter().flat_map(Report::applied_migrations);
+        applied.extend(committed.map(ToString::to_string));
         match outcome {
             Ok(_) => return Ok(applied),
             Err(error) if tries < TRIES_MAX && is_contention(&error) => {
-                warn!(tries, "a step found others in its way and is tried again");
+                warn!(tries, "a migration could not lock a table and is retried");
                 tokio::time::sleep(backoff::up_to(PAUSE_MAX)).await;
             }
             Err(error) => return Err(error).context("a migration failed"),
@@ -71,33 +77,34 @@ async fn apply(client: &mut Client) -> Result<Vec<String>> {
     }
 }
 
-/// Whether a step was only in somebody's way, or somebody in its way.
+/// Whether a migration failed for a lock only.
 fn is_contention(error: &refinery::Error) -> bool {
     let refinery::error::Kind::Connection(_, source) = error.kind() else { return false };
     source.downcast_ref().and_then(tokio_postgres::Error::code).is_some_and(error::is_contention)
 }
 
-/// Names the steps that are missing in the database.
+/// Returns the names of the migrations that the database lacks. Fails if an applied one differs from this
+/// program's.
 pub async fn pending(url: &str) -> Result<Vec<String>> {
     let mut client = connect(url).await?;
-    let mut runner = embedded::migrations::runner();
-    runner.set_migration_table_name("schema_migrations");
-    let exists: bool =
-        client.query_one("select to_regclass('schema_migrations') is not null", &[]).await?.get(0);
-    let applied = if exists {
-        runner.get_applied_migrations_async(&mut client).await.context("cannot read the steps")?
-    } else {
-        Vec::new()
-    };
+    let runner = runner();
+    let applied = applied(&mut client, &runner).await?;
     let mut missing = Vec::new();
-    for step in runner.get_migrations() {
-        match applied.iter().find(|done| done.version() == step.version()) {
-            None => missing.push(step.to_string()),
+    for migration in runner.get_migrations() {
+        match applied.iter().find(|done| done.version() == migration.version()) {
+            None => missing.push(migration.to_string()),
             Some(done) => ensure!(
-                done.checksum() == step.checksum(),
-                "step {step} in the database differs from this program's"
+                done.checksum() == migration.checksum(),
+                "migration {migration} in the database differs from this program's"
             ),
         }
     }
     Ok(missing)
+}
+
+async fn applied(client: &mut Client, runner: &Runner) -> Result<Vec<Migration>> {
+    if !client.query_one(sql!("has_migrations"), &[]).await?.get::<_, bool>(0) {
+        return Ok(Vec::new());
+    }
+    runner.get_applied_migrations_async(client).await.context("cannot read the applied migrations")
 }

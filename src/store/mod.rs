@@ -1,38 +1,38 @@
 //! PostgreSQL: the arbiter and the clock of record.
 //!
-//! Naming: `load_*` reads, `lock_*` locks and reads, `insert_*`/`update_*`/`delete_*` write what
-//! their name says, `claim_*` takes work so that nobody else does. Statements stand whole in
-//! `sql/`, one file each, under the function's name.
+//! # Statements
 //!
-//! Locks are always taken in this order: servers, reservations, users (each by id), then wake-ups,
-//! then request keys (sorted, by their insertion). Whoever follows it cannot deadlock.
+//! Each statement is a file `sql/<name>.sql`, here or in [`admin`]. A name names one statement, and one
+//! place in the program runs it. Only transaction control, session settings, `listen` and `notify` stand in
+//! the program. A test checks it (`tests/suite/sql.rs`).
+//!
+//! `load_*` reads, `lock_*` locks, `insert_*`, `update_*` and `delete_*` write, `claim_*` takes work so
+//! that no other replica does, `prune_*` deletes what is old.
+//!
+//! # Lock order
+//!
+//! Locks are always taken in this order, so that no two transactions deadlock: servers, reservations, users
+//! (each by id), timers, then keys of processed commands (sorted, when they are inserted).
 
-pub mod closures;
-pub mod delivery_attempts;
+pub mod admin;
+pub(crate) mod delivery_attempts;
 pub mod error;
-pub mod ledger;
-pub mod load;
-pub mod membership;
+pub(crate) mod grants;
+pub(crate) mod load;
+pub(crate) mod membership;
 pub mod migrations;
 pub mod needs;
-pub mod outbox;
-pub mod policy;
+pub(crate) mod outbox;
 pub mod pool;
 pub mod registry;
-pub mod reports;
-pub mod reservations;
 pub mod retention;
-pub mod roles;
 mod rows;
-pub mod save;
+pub(crate) mod save;
 mod sequence;
-pub mod servers;
 mod snapshot;
-pub mod terminals;
-pub mod timers;
-pub mod users;
+pub(crate) mod timers;
 
-/// The text of the statement `sql/<name>.sql`.
+/// The text of the statement `sql/<name>.sql`, next to the file that uses it.
 macro_rules! sql {
     ($name:literal) => {
         include_str!(concat!("sql/", $name, ".sql"))
@@ -40,10 +40,10 @@ macro_rules! sql {
 }
 pub(crate) use sql;
 
-/// A struct `Statements` with the named statements, prepared or found prepared on a connection.
+/// A struct `Statements` with the named statements, prepared on a connection.
 ///
-/// Done before a pipeline begins: a statement that had to be prepared on the way would be overtaken
-/// by those behind it, and reads would come before the locks they rely on.
+/// They are prepared before a pipeline begins: later statements would overtake one that is prepared on the
+/// way, and reads would come before the locks they rely on.
 macro_rules! statements {
     ($($name:ident),* $(,)?) => {
         struct Statements {

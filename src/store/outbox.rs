@@ -1,19 +1,26 @@
-//! Announcements on their way out.
+//! Events and notices on their way to the broker.
+//!
+//! A batch writes its messages with its decisions, and its worker publishes them. The relay publishes those
+//! that remain: a worker crashed or a publish failed.
 
 use deadpool_postgres::Pool;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::error::StoreError;
 use super::pool::{Session, bounded};
 use super::sql;
 
-/// For how long the relay leaves announcements to the worker that wrote them and has them at hand.
+/// The channel that notifies workers of messages written by somebody else, such as the command line.
+pub const CHANNEL: &str = "holdfast_outbox";
+
+/// How long the relay leaves messages to the worker that wrote them.
 pub const GRACE_SECONDS: f64 = 10.0;
 
-/// Most announcements that one relay holds at a time.
+/// Most messages that one relay holds at a time.
 pub const RELAY_BATCH_MAX: i64 = 500;
 
-/// An event or a notice to write.
+/// A message to write: to the world (event) or to a terminal (notice).
 pub struct OutboxMessage {
     /// Message id.
     pub id: Uuid,
@@ -23,33 +30,33 @@ pub struct OutboxMessage {
     pub type_name: &'static str,
     /// Routing key.
     pub routing_key: String,
-    /// Whether it is retried when no queue takes it.
+    /// Whether it is retried while no queue takes it.
     pub must_route: bool,
     /// Body.
     pub body: String,
 }
 
-/// An event or a notice that waits to be published.
+/// A written message that waits to be published.
 #[derive(Debug, Clone)]
 pub struct Pending {
     /// Place in the outbox.
     pub seq: i64,
     /// Message id.
     pub id: Uuid,
-    /// Whether it goes to the world; otherwise to a terminal.
+    /// Whether it is an event; otherwise it is a notice.
     pub is_event: bool,
     /// AMQP `type`.
     pub type_name: String,
     /// Routing key.
     pub routing_key: String,
-    /// Whether it is retried when no queue takes it.
+    /// Whether it is retried while no queue takes it.
     pub must_route: bool,
-    /// Body, as it was when it happened.
+    /// Body, as it was written.
     pub body: String,
 }
 
 impl Pending {
-    /// What has just been written, at its place in the outbox.
+    /// A message that was just written, at its place in the outbox.
     pub(super) fn new(seq: i64, message: OutboxMessage) -> Self {
         Self {
             seq,
@@ -61,12 +68,21 @@ impl Pending {
             body: message.body,
         }
     }
+
+    fn read(row: &Row) -> Self {
+        Self {
+            seq: row.get("seq"),
+            id: row.get("id"),
+            is_event: row.get::<_, &str>("kind") == "event",
+            type_name: row.get("type"),
+            routing_key: row.get("routing_key"),
+            must_route: row.get("must_route"),
+            body: row.get("body"),
+        }
+    }
 }
 
-/// The channel on which workers learn that an operator has written outbox messages.
-pub const CHANNEL: &str = "holdfast_outbox";
-
-/// Notifies the workers that there are outbox messages which none of them has written.
+/// Notifies the workers that there are messages which none of them has written.
 pub async fn notify(pool: &Pool) -> Result<(), StoreError> {
     bounded("notifying the workers", async {
         let session = Session::take(pool).await?;
@@ -77,28 +93,33 @@ pub async fn notify(pool: &Pool) -> Result<(), StoreError> {
     .await
 }
 
-/// Deletes from the outbox what is published.
+/// Removes published messages from the outbox.
 pub async fn delete(pool: &Pool, seqs: &[i64]) -> Result<(), StoreError> {
     bounded("emptying the outbox", async {
         let session = Session::take(pool).await?;
-        let statement = session.client().prepare_cached(sql!("delete_outbox")).await?;
-        session.client().execute(&statement, &[&seqs]).await?;
+        delete_outbox(&session, seqs).await?;
         session.finish();
         Ok(())
     })
     .await
 }
 
-/// Claimed announcements; other relays skip them until this is finished or dropped.
+async fn delete_outbox(session: &Session, seqs: &[i64]) -> Result<(), StoreError> {
+    let statement = session.client().prepare_cached(sql!("delete_outbox")).await?;
+    session.client().execute(&statement, &[&seqs]).await?;
+    Ok(())
+}
+
+/// Locked messages; other relays skip them until this is finished or dropped.
 pub struct Claim {
     session: Session,
     /// What to publish.
     pub pending: Vec<Pending>,
 }
 
-/// Claims what is ready; `None` when nothing is.
+/// Claims the messages to publish now; `None` if there are none.
 pub async fn claim(pool: &Pool) -> Result<Option<Claim>, StoreError> {
-    bounded("claiming announcements", claim_unbounded(pool)).await
+    bounded("claiming messages of the outbox", claim_unbounded(pool)).await
 }
 
 async fn claim_unbounded(pool: &Pool) -> Result<Option<Claim>, StoreError> {
@@ -112,31 +133,19 @@ async fn claim_unbounded(pool: &Pool) -> Result<Option<Claim>, StoreError> {
         session.finish();
         return Ok(None);
     }
-    let pending = rows
-        .iter()
-        .map(|row| Pending {
-            seq: row.get("seq"),
-            id: row.get("id"),
-            is_event: row.get::<_, &str>("kind") == "event",
-            type_name: row.get("type"),
-            routing_key: row.get("routing_key"),
-            must_route: row.get("must_route"),
-            body: row.get("body"),
-        })
-        .collect();
+    let pending = rows.iter().map(Pending::read).collect();
     Ok(Some(Claim { session, pending }))
 }
 
 impl Claim {
-    /// Deletes what is done and postpones what is to be retried.
+    /// Deletes the messages that are done and postpones those to retry.
     pub async fn finish(self, done: &[i64], retry: &[i64]) -> Result<(), StoreError> {
-        bounded("finishing announcements", self.finish_unbounded(done, retry)).await
+        bounded("finishing messages of the outbox", self.finish_unbounded(done, retry)).await
     }
 
     async fn finish_unbounded(self, done: &[i64], retry: &[i64]) -> Result<(), StoreError> {
         let client = self.session.client();
-        let delete = client.prepare_cached(sql!("delete_outbox")).await?;
-        client.execute(&delete, &[&done]).await?;
+        delete_outbox(&self.session, done).await?;
         if !retry.is_empty() {
             let postpone = client.prepare_cached(sql!("postpone_outbox")).await?;
             client.execute(&postpone, &[&retry]).await?;

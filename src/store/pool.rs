@@ -1,4 +1,4 @@
-//! Connections to PostgreSQL, every one with bounds on everything that can hang.
+//! Connections to PostgreSQL, with bounds on everything that can hang.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,42 +14,42 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::error::StoreError;
 use crate::tls;
 
-/// Waiting for, opening and recycling a connection are each bounded by this.
+/// Bound on waiting for, on opening and on recycling a connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection whose peer does not acknowledge for this long is dead.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One exchange with the database outside of a batch. Longer than `statement_timeout`, which does not
-/// count while a commit waits for a standby.
+/// Bound on one exchange with the database outside of a batch. Longer than `statement_timeout`, which does
+/// not run while a commit waits for a standby.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Settings of every session. A batch takes milliseconds; these are what a stuck one may take.
-/// An idle transaction is a frozen worker's: its locks must not outlive the takeover of its
-/// partitions for long.
+/// Settings of every session: bounds on a stuck batch; a healthy one takes milliseconds. An idle
+/// transaction belongs to a frozen worker, and its locks must end soon after others take over its
+/// partitions.
 const SESSION_OPTIONS: &str = "-c statement_timeout=20s -c lock_timeout=5s \
     -c idle_in_transaction_session_timeout=10s -c timezone=UTC \
     -c default_transaction_isolation=read\\ committed";
 
-/// A batch's statements look rows up by index, through arrays. With these, each is planned once per
-/// connection, for any array, and no statistics of a young table can talk the planner into reading it
-/// from end to end; without them, planning took as long as executing.
+/// A batch's statements look rows up by index, through arrays. With these settings each is planned once
+/// per connection, for any array, and statistics of a young table cannot lead to a sequential scan.
+/// Without them, planning took as long as executing.
 const PLANNER_OPTIONS: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off \
     -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off";
 
-/// How to connect: an address, an account, and whom to trust.
+/// How to connect: address, account and trusted authorities.
 #[derive(Clone)]
 pub struct Settings {
     config: tokio_postgres::Config,
     tls: MakeRustlsConnect,
 }
 
-/// What drives a connection and hands out its messages.
+/// The future that drives a connection and yields its messages.
 pub type Driver = tokio_postgres::Connection<Socket, Stream>;
 type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
 impl Settings {
-    /// Refuses a server that only reads, such as a standby, or a primary that another one has replaced.
+    /// Connects only to a server that takes writes: no standby, no former primary.
     pub fn writable(mut self) -> Self {
         self.config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         self
@@ -61,7 +61,7 @@ impl Settings {
     }
 }
 
-/// The connection settings of `url` with the limits of Holdfast's sessions.
+/// Returns the connection settings of `url` with the limits of Holdfast's sessions.
 pub fn settings(url: &str) -> Result<Settings, StoreError> {
     let mut settings = unlimited(url)?;
     let options = match settings.config.get_options() {
@@ -78,12 +78,11 @@ pub fn settings(url: &str) -> Result<Settings, StoreError> {
     Ok(settings)
 }
 
-/// The connection settings of `url` as they stand.
+/// Returns the connection settings of `url` as they stand.
 ///
-/// `sslmode` is `disable`, the default, or `require` or `verify-full`, which are the same here:
-/// certificate and host name are checked. What libpq calls `allow`, `prefer` and `verify-ca` would
-/// encrypt for whoever stands in between. `sslrootcert` names a PEM file of authorities to trust
-/// instead of the system's.
+/// `sslmode` is `disable`, the default, or `require` or `verify-full`, which both check certificate and host
+/// name here. libpq's `allow`, `prefer` and `verify-ca` are refused: they do not keep out a man in the
+/// middle. `sslrootcert` names a PEM file of authorities to trust instead of the system's.
 pub fn unlimited(url: &str) -> Result<Settings, StoreError> {
     let mut url = url.to_owned();
     let mode = tls::take_option(&mut url, "sslmode");
@@ -108,8 +107,8 @@ pub fn unlimited(url: &str) -> Result<Settings, StoreError> {
     Ok(Settings { config, tls: MakeRustlsConnect::new(Arc::unwrap_or_clone(trust)) })
 }
 
-/// A pool of at most `size` connections for the work of batches, sweeps, relays and pruning, to a
-/// server that takes writes.
+/// Opens a pool of at most `size` connections to a server that takes writes, for batches, sweeps, relays
+/// and pruning.
 pub fn open(settings: Settings, size: usize) -> Pool {
     let mut settings = settings.writable();
     let given = settings.config.get_options().unwrap_or_default();
@@ -126,7 +125,7 @@ pub fn open(settings: Settings, size: usize) -> Pool {
         .expect("a runtime is set, which is all that the timeouts need")
 }
 
-/// Bounds an exchange with the database; past the bound its outcome is unknown.
+/// Bounds an exchange with the database. After a timeout its outcome is unknown.
 pub async fn bounded<T>(
     what: &'static str,
     work: impl Future<Output = Result<T, StoreError>>,
@@ -137,23 +136,22 @@ pub async fn bounded<T>(
 
 /// A pooled connection, mostly inside a transaction.
 ///
-/// Dropped without [`Session::finish`], it is thrown away instead of going back to the pool: its
-/// transaction may still be open, a statement may still be running on it, or it leads to a server that
-/// takes no writes any more.
+/// Dropped without [`Session::finish`], it is closed instead of returned to the pool: a transaction may be
+/// open or a statement running on it, or its server may be read-only by now.
 pub struct Session(Option<Object>);
 
 impl Session {
-    /// Takes a connection from the pool. The caller begins the transaction, if it needs one.
+    /// Takes a connection from the pool. The caller begins a transaction if it needs one.
     pub async fn take(pool: &Pool) -> Result<Self, StoreError> {
         Ok(Self(Some(pool.get().await?)))
     }
 
-    /// The connection.
+    /// Returns the connection.
     pub fn client(&self) -> &ClientWrapper {
         self.0.as_ref().expect("only dropping empties it")
     }
 
-    /// Gives the connection back after a commit, a rollback or a statement that succeeded.
+    /// Returns the connection to the pool, after a commit, a rollback or a successful statement.
     pub fn finish(mut self) {
         drop(self.0.take());
     }

@@ -1,7 +1,7 @@
-//! Forgets what has been kept for long enough, a bounded step at a time.
+//! Pruning: deletes what the policy says has been kept for long enough, a bounded step at a time.
 //!
-//! Kept for times that the policy says: answers, and finished reservations with what was told about
-//! them. Never deleted: history and billing entries, which only ever grow.
+//! That is answers, and finished reservations with their messages. History and billing entries are never
+//! deleted.
 
 use deadpool_postgres::Pool;
 
@@ -9,13 +9,13 @@ use super::error::StoreError;
 use super::pool::{Session, bounded};
 use super::sql;
 
-/// Most rows of each table that one step deletes: some milliseconds' work.
+/// Most rows of each table that one step deletes: a few milliseconds of work.
 const STEP_MAX: i64 = 1_000;
 
-/// Waiting longer for a lock would be standing in the way of a decision.
+/// A step that waits longer for a lock would delay decisions.
 const SETTINGS: &str = "begin; set local lock_timeout = '100ms'";
 
-/// What a step deletes from, in this order: an answer is forgotten before its reservation.
+/// What a step deletes, in this order: an answer goes before its reservation.
 const TABLES: [(&str, &str); 4] = [
     ("answers", sql!("prune_processed_commands")),
     ("outbox_messages", sql!("prune_outbox_messages")),
@@ -23,16 +23,16 @@ const TABLES: [(&str, &str); 4] = [
     ("delivery_attempts", sql!("prune_attempts")),
 ];
 
-/// What one step did.
+/// The outcome of a step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Step {
     /// Rows deleted.
     pub deleted: u64,
-    /// Whether there may be more to delete.
+    /// Whether more may be left to delete.
     pub more: bool,
 }
 
-/// Deletes a bounded number of rows, unless another replica is at it.
+/// Deletes a bounded number of rows, unless another replica is pruning.
 pub async fn step(pool: &Pool) -> Result<Step, StoreError> {
     bounded("pruning", step_unbounded(pool)).await
 }

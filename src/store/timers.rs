@@ -1,4 +1,4 @@
-//! Instants that need a wake-up, and what the sweep finds among them.
+//! Times at which partitions need a wake-up, and the sweep that finds missing wake-ups.
 
 use deadpool_postgres::{ClientWrapper, Pool};
 
@@ -7,25 +7,25 @@ use super::pool::{Session, bounded};
 use super::sql;
 use crate::domain::interval::Timestamp;
 
-/// Most unscheduled instants that one sweep arms.
+/// Most unscheduled timers that one sweep returns.
 const UNSCHEDULED_MAX: i64 = 1_000;
 
-/// An unscheduled instant is left to the worker that made it for this long.
+/// How long the sweep leaves an unscheduled timer to the worker that made it.
 const UNSCHEDULED_AGE_SECONDS: f64 = 3.0;
 
-/// An instant counts as overdue this long after its deadline: its wake-up is on its way until then.
+/// How long after a deadline it counts as overdue: until then its wake-up may be on its way.
 const OVERDUE_GRACE_SECONDS: f64 = 1.0;
 
-/// Records that the broker has confirmed wake-ups: their instants and the ends of their hops.
+/// Records wake-ups that the broker has confirmed: their instants and the ends of their hops.
 pub async fn mark_scheduled(
     pool: &Pool,
     partition: i32,
-    armed: &[(Timestamp, Timestamp)],
+    hops: &[(Timestamp, Timestamp)],
 ) -> Result<(), StoreError> {
-    bounded("marking wake-ups", async {
+    bounded("marking timers as scheduled", async {
         let session = Session::take(pool).await?;
         let statement = session.client().prepare_cached(sql!("mark_scheduled")).await?;
-        let (due, until): (Vec<Timestamp>, Vec<Timestamp>) = armed.iter().copied().unzip();
+        let (due, until): (Vec<Timestamp>, Vec<Timestamp>) = hops.iter().copied().unzip();
         session.client().execute(&statement, &[&partition, &due, &until]).await?;
         session.finish();
         Ok(())
@@ -33,18 +33,18 @@ pub async fn mark_scheduled(
     .await
 }
 
-/// What a sweep found.
+/// What a sweep finds.
 #[derive(Debug, Default)]
 pub struct Swept {
     /// Partition and its latest overdue instant.
     pub overdue: Vec<(i32, Timestamp)>,
-    /// Partition and instant that nothing is on its way to.
+    /// Partition and instant without a confirmed wake-up.
     pub unscheduled: Vec<(i32, Timestamp)>,
-    /// The database's clock.
+    /// The database's clock; `None` if nothing was found.
     pub now: Option<Timestamp>,
 }
 
-/// Claims the partitions whose turn it is and looks for what the ladder has missed.
+/// Claims the partitions whose sweep is due and finds what the delay ladder has missed in them.
 pub async fn sweep(
     pool: &Pool,
     partitions: i32,

@@ -17,7 +17,7 @@ use holdfast::cli::Cli;
 use holdfast::domain::id::{TerminalId, UserId};
 use holdfast::message::answer::Answer;
 use holdfast::message::event::{CloudEvent, ConfirmedData};
-use holdfast::store::registry;
+use holdfast::store::admin;
 use lapin::options::QueueDeleteOptions;
 use rabbitmq_http_client::password_hashing::base64_encoded_salted_password_hash_sha256;
 use rabbitmq_http_client::requests::UserParams;
@@ -320,7 +320,7 @@ async fn a_terminal_is_added_once_and_completed_if_it_was_interrupted() {
     let (bare, half) = (stack.named("bare"), stack.named("half"));
     for id in [&bare, &half] {
         let id: TerminalId = id.parse().expect("an id");
-        registry::insert_terminal(&stack.db, &id, &ann).await.expect("a terminal");
+        admin::terminals::insert_terminal(&stack.db, &id, &ann).await.expect("a terminal");
     }
     let hash = base64_encoded_salted_password_hash_sha256(&[1, 2, 3, 4], engines::PASSWORD);
     management.create_user(&UserParams::new(&half, &hash, "")).await.expect("an account");
@@ -342,7 +342,7 @@ async fn a_terminal_is_added_once_and_completed_if_it_was_interrupted() {
     // A registered terminal's namesake that is at work on another vhost keeps its password.
     let taken = stack.named("taken");
     let taken_id: TerminalId = taken.parse().expect("an id");
-    registry::insert_terminal(&stack.db, &taken_id, &ann).await.expect("a terminal");
+    admin::terminals::insert_terminal(&stack.db, &taken_id, &ann).await.expect("a terminal");
     let elsewhere = stack.named("elsewhere");
     engines::create_vhost(&elsewhere).await;
     engines::create_account(&taken, &elsewhere).await;
@@ -383,8 +383,8 @@ fn noon() -> DateTime<Utc> {
 async fn silent_terminal(stack: &Stack) -> (String, String) {
     let (id, ann) = (stack.named("silent"), "ann".parse().expect("an id"));
     let terminal: TerminalId = id.parse().expect("an id");
-    registry::insert_user(&stack.db, &ann, None, None).await.expect("a user");
-    registry::insert_terminal(&stack.db, &terminal, &ann).await.expect("a terminal");
+    admin::users::insert_user(&stack.db, &ann, None, None).await.expect("a user");
+    admin::terminals::insert_terminal(&stack.db, &terminal, &ann).await.expect("a terminal");
     let password = stack.broker_accounts().create_terminal(&terminal).await.expect("an account");
     let url = engines::amqp_url(&id, &password, &stack.vhost);
     (id, url)

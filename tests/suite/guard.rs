@@ -1,5 +1,5 @@
-//! SQL typed by hand against the database's own guard (P1): whatever is typed, nothing is
-//! overbooked, no quota is overrun, no reservation comes back to life and no history is rewritten.
+//! SQL typed by hand against the guard (P1): it overbooks no server, overruns no quota, revives no cancelled
+//! reservation and rewrites no history.
 
 mod append_only;
 mod capacity;
@@ -11,7 +11,7 @@ mod races;
 
 use crate::support::database::Database;
 
-/// A database with the server `cam` and the user `ann`, who has no quota to speak of.
+/// A database with the server `cam` and the user `ann`, who has the default quota.
 async fn database(capacity: i32) -> Database {
     let database = Database::new().await;
     database.server("cam", capacity, 0).await;

@@ -1,5 +1,5 @@
-//! Each query of `schema/invariants.sql` is shown what it looks for, and nothing else turns red. What
-//! the guard would refuse is typed past it, as only a superuser can.
+//! Each query of `schema/invariants.sql` finds what it looks for, and no other query turns red. Violations
+//! are written past the guard, as only a superuser can.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use crate::support::database::Database;
 use crate::support::engines;
 use crate::support::invariants::{QUERIES, violations};
 
-/// A way to tell a whole life: `live(3, at, '{held,cancelled}')` is reservation 3 of an hour, with its
-/// request, history, bills and events. Charges, credits and events have ids of their own.
+/// Functions that write a reservation's whole life: `live(3, at, '{held,cancelled}')` writes reservation 3,
+/// of an hour, with its request, history, bills and events.
 const LIVE: &str = "
 create function name(kind integer, n integer) returns uuid language sql as $$
     select lpad((kind * 100 + n)::text, 32, '0')::uuid $$;
@@ -47,17 +47,17 @@ begin
     end if;
 end $$;";
 
-/// All is well: 1 was confirmed, 2 too and then credited, 3 is held and 4 withdrawn.
+/// Rows without a violation: 1 was confirmed, 2 too and then credited, 3 is held and 4 withdrawn.
 const ALL_IS_WELL: &str = "set session_replication_role = replica;
 select live(1, now() - interval '1 hour', '{held,reconfirmed,confirmed}'),
        live(2, now() - interval '3 hours', '{held,reconfirmed,confirmed,cancelled}'),
        live(3, '2091-03-05T10:00Z', '{held}'), live(4, '2091-03-06T10:00Z', '{held,cancelled}');
 select recount_use();";
 
-/// What turns red, and what was typed. More than one query only where one cannot be without the other.
+/// Queries that turn red, and the SQL that makes them. More than one only where one implies another.
 const SEEDS: &[(&[&str], &str)] = &[
     (
-        // Whatever is overbooked now also was when it was accepted.
+        // What is overbooked now was overbooked when it was accepted.
         &["I1 overbooked", "I2 overbooked in the past"],
         "select live(5, '2091-03-05T10:30Z', '{held}'); select recount_use()",
     ),
@@ -133,7 +133,7 @@ const SEEDS: &[(&[&str], &str)] = &[
     ),
     (
         &["I14 not told"],
-        "insert into outbox (message_id) values (name(2, 1));
+        "insert into outbox (outbox_message_id) values (name(2, 1));
          update outbox_messages set created_at = clock_timestamp() - interval '61 s' where id = name(2, 1)",
     ),
     (
@@ -149,10 +149,10 @@ const SEEDS: &[(&[&str], &str)] = &[
     (&["I15 reservation that nobody asked for"], "delete from processed_commands where message_id = 'm3'"),
 ];
 
-/// The two that look at sessions; see below how they are shown some.
+/// The two queries that look at sessions, tested below.
 const OF_SESSIONS: [&str; 2] = ["I18 prepared transaction", "I18 idle in transaction"];
 
-/// The names of what each query looks for.
+/// Returns the names of what the queries look for.
 fn names() -> Vec<BTreeSet<&'static str>> {
     let mut queries = vec![BTreeSet::new()];
     for line in QUERIES.lines().filter(|line| !line.trim_start().starts_with("--")) {
@@ -170,7 +170,7 @@ fn names() -> Vec<BTreeSet<&'static str>> {
     queries
 }
 
-/// The names of what is found.
+/// Returns the names of what is found.
 async fn red(client: &Client) -> BTreeSet<String> {
     let found = violations(client).await;
     found.iter().filter_map(|line| Some(line.split_once(": ")?.0.to_owned())).collect()
@@ -180,7 +180,7 @@ fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// A database in which all is well, with what tells lives.
+/// A database without violations, with the functions of [`LIVE`].
 async fn database() -> Database {
     let database = Database::new().await;
     database.server("cam", 1, 0).await;
@@ -193,7 +193,7 @@ async fn database() -> Database {
 
 #[test]
 fn every_query_is_shown_what_it_looks_for() {
-    // Where one finding implies another, the first is the one that is meant.
+    // Where one finding implies another, the first is the expected one.
     let shown: BTreeSet<&str> =
         SEEDS.iter().map(|(names, _)| names[0]).chain(OF_SESSIONS).collect();
     let queries = names();
@@ -225,13 +225,13 @@ async fn a_prepared_transaction_is_found() {
     let prepared = database.session().await.batch_execute(&prepare).await;
     prepared.expect("max_prepared_transactions is not 0");
     let found = red(&database.client).await;
-    // It would outlive the test.
+    // A prepared transaction would outlive the test.
     database.accepts(&format!("rollback prepared '{name}'")).await;
     assert_eq!(found, set(&[OF_SESSIONS[0]]));
     database.finish().await;
 }
 
-/// Nobody waits for a minute: the clock that the queries read is put forward.
+/// Sets the clock that the queries read forward, instead of waiting for a minute.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_is_left_open_is_found() {
     let database = database().await;

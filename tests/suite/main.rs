@@ -35,6 +35,7 @@ mod replicas;
 mod retention;
 mod ring;
 mod rules;
+mod sql;
 mod standby;
 mod states;
 mod support;

@@ -1,26 +1,75 @@
-//! Schema steps while others use the tables.
+//! Migrations: what they make, and how they behave while others use the tables.
+
+use std::fs;
 
 use holdfast::store::migrations;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+use crate::support::database::Database;
 use crate::support::{engines, facts};
 
-/// As the steps' own record is made before the first step.
+/// The schema that all migrations together make.
+const CURRENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/current.sql");
+
+const CURRENT_HEADER: &str = "\
+-- The schema that all files of schema/migrations together make, read from a migrated database. It is for
+-- reading and reviewing; `holdfast migrate` does not use it. A test compares it, and writes it when run so:
+--
+--     HOLDFAST_BLESS=1 ./dev test -- the_current_schema_is_checked_in";
+
+/// The schema of a database, as SQL.
+async fn described(db: &Client) -> String {
+    let blocks = db.query(include_str!("migrations/describe.sql"), &[]).await.expect("the schema");
+    let blocks = blocks.iter().map(|row| row.get(0));
+    std::iter::once(CURRENT_HEADER).chain(blocks).collect::<Vec<&str>>().join("\n") + "\n"
+}
+
+#[tokio::test]
+async fn the_current_schema_is_checked_in() {
+    let database = Database::new().await;
+    let migrated = described(&database.client).await;
+    database.finish().await;
+    if std::env::var_os("HOLDFAST_BLESS").is_some_and(|value| value == "1") {
+        fs::write(CURRENT, &migrated).expect("written");
+    }
+    let current = fs::read_to_string(CURRENT).expect("schema/current.sql is checked in");
+    assert!(
+        current == migrated,
+        "schema/current.sql is not what the migrations make. Run this test once with \
+         HOLDFAST_BLESS=1, look at the difference, and commit it."
+    );
+}
+
+/// The description misses nothing that it would take to make the schema again.
+#[tokio::test]
+async fn the_current_schema_makes_itself() {
+    let name = format!("t_{}", Uuid::new_v4().simple());
+    let admin = engines::connect(engines::DATABASE_URL.as_str()).await;
+    admin.batch_execute(&format!("create database {name}")).await.expect("create database");
+    let client = engines::connect(&engines::database_url(&name)).await;
+    let current = fs::read_to_string(CURRENT).expect("schema/current.sql is checked in");
+    client.batch_execute(&current).await.expect("it runs in an empty database");
+    assert_eq!(described(&client).await, current);
+    drop(client);
+    engines::drop_database(&name).await;
+}
+
+/// The table of applied migrations, as the first migration finds it.
 const RECORD: &str = "create table schema_migrations
     (version int4 primary key, name varchar(255), applied_on varchar(255), checksum varchar(255))";
 
-/// When the transaction of a session began that waits for the record of steps, if one does.
+/// The start of the transaction that waits for a lock, if one does.
 async fn waits_since(db: &Client) -> Option<String> {
     let query = "select xact_start::text from pg_stat_activity
         where datname = current_database() and wait_event_type = 'Lock'";
     db.query_opt(query, &[]).await.expect("sessions").map(|row| row.get(0))
 }
 
-/// A table that somebody holds is not waited for longer than the workers bear: the step lets go, so
-/// that they come through, and tries again.
+/// A migration that waits for a table lock holds up every worker that comes after it. So it waits for
+/// less time than a worker does, rolls back and retries.
 #[tokio::test]
-async fn a_step_that_finds_a_table_locked_gives_way_and_comes_again() {
+async fn a_migration_that_finds_a_table_locked_rolls_back_and_retries() {
     let name = format!("t_{}", Uuid::new_v4().simple());
     let admin = engines::connect(engines::DATABASE_URL.as_str()).await;
     admin.batch_execute(&format!("create database {name}")).await.expect("create database");
@@ -33,21 +82,23 @@ async fn a_step_that_finds_a_table_locked_gives_way_and_comes_again() {
         .await
         .expect("locked");
     let migrating = tokio::spawn(async move { migrations::migrate(&url).await });
-    facts::until("a step waits", async || waits_since(&watcher).await.is_some()).await;
+    facts::until("a migration waits", async || waits_since(&watcher).await.is_some()).await;
     let first = waits_since(&watcher).await;
     let again = async || waits_since(&watcher).await.is_some_and(|since| Some(since) != first);
     facts::until("another try waits", again).await;
     assert!(!migrating.is_finished());
     holder.batch_execute("commit").await.expect("unlocked");
-    let applied = migrating.await.expect("no panic").expect("it comes through");
-    let steps = "select count(*) from schema_migrations";
-    let recorded: i64 = watcher.query_one(steps, &[]).await.expect("steps").get(0);
+    let applied = migrating.await.expect("no panic").expect("migrated");
+    let recorded = "select count(*) from schema_migrations";
+    let recorded: i64 = watcher.query_one(recorded, &[]).await.expect("migrations").get(0);
     assert_eq!(
         recorded,
         i64::try_from(applied.len()).expect("a few"),
-        "each step once: {applied:?}"
+        "each migration once: {applied:?}"
     );
-    assert!(migrations::pending(&engines::database_url(&name)).await.expect("steps").is_empty());
+    assert!(
+        migrations::pending(&engines::database_url(&name)).await.expect("migrations").is_empty()
+    );
     drop((holder, watcher));
     engines::drop_database(&name).await;
 }

@@ -1,5 +1,5 @@
-//! What each account of the database may do, and may not. What terminals' accounts may do at the
-//! broker is in `input/broker.rs`. All tests' workers run with the account that is tried here.
+//! What each database account may do, and what it may not. All tests run their workers with such an
+//! account. What terminals' accounts may do at the broker is in `input/broker.rs`.
 
 use holdfast::broker::connection::Endpoint;
 use holdfast::broker::delay::DUE_EXCHANGE;
@@ -21,7 +21,7 @@ use crate::support::stack::Stack;
 use crate::support::terminal::{new_id, window};
 use crate::support::{engines, facts};
 
-/// Makes an account with the product's own command, and connects with it.
+/// Creates an account with the product's command and connects with it.
 async fn account(stack: &Stack, kind: &str) -> (String, Client) {
     let name = format!("{kind}_{}", stack.suffix());
     let environment = [("DATABASE_URL", stack.database_url.as_str())];
@@ -100,7 +100,7 @@ async fn a_workers_account_decides_and_does_nothing_else() {
         ],
     )
     .await;
-    // What it may delete, the guard lets it delete only when it is over.
+    // It may delete reservations, and the guard refuses those that are not over.
     let error = client.execute("delete from reservations", &[]).await.expect_err("not over");
     assert_eq!(error.code().map(SqlState::code), Some("ZR003"));
     assert!(worker.stop().await.success());
@@ -108,13 +108,13 @@ async fn a_workers_account_decides_and_does_nothing_else() {
     finish(stack, &name).await;
 }
 
-/// The workers' account at the broker: all of a reservation's life, and nothing beside it.
+/// A worker's broker account serves a reservation from request to settlement, and has no further rights.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workers_broker_account_serves_and_does_nothing_else() {
     let mut stack = Stack::new().await;
     let server = stack.server("cam", &[]).await;
     let (mut terminal, victim) = (stack.terminal("ann").await, stack.terminal("bob").await);
-    // As after a restart of the broker: the worker makes it with the rights that it has.
+    // As after a restart of the broker: the worker declares the exchange with its own rights.
     let ring = PARTITIONS_EXCHANGE.into();
     let channel = stack.amqp.create_channel().await.expect("a channel");
     channel.exchange_delete(ring, Default::default()).await.expect("deleted");
@@ -132,7 +132,7 @@ async fn a_workers_broker_account_serves_and_does_nothing_else() {
     let mut worker = stack.worker_with(&[("AMQP_URL", url)]);
     let probe = Command::show(new_id(), Uuid::nil());
     facts::until("the ring", async || terminal.client.send(&probe).await.is_ok()).await;
-    // The ladder, a notice, an event and a dead letter.
+    // The delay ladder, a notice, an event and a dead letter.
     let held = terminal.accepted(&server, window(63, 60)).await;
     terminal.reconfirm(&server, held.id).await;
     assert!(matches!(terminal.notice_about(held.id).await, Notice::Confirmed { .. }));
@@ -167,7 +167,7 @@ async fn a_workers_broker_account_serves_and_does_nothing_else() {
     stack.finish().await;
 }
 
-/// With all logging that there is, of libraries too.
+/// Secrets do not appear in any log, with all logging on, libraries included.
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_stay_in_their_files() {
     let mut stack = Stack::new().await;
@@ -212,7 +212,7 @@ async fn secrets_stay_in_their_files() {
     stack.finish().await;
 }
 
-/// What a worker does only once in a while.
+/// Pruning is rare, so no other test may notice a missing right.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workers_account_forgets_what_is_old() {
     let stack = Stack::new().await;
@@ -254,7 +254,7 @@ async fn a_billing_account_reads_bills_and_nothing_else() {
     finish(stack, &name).await;
 }
 
-/// A migration gives existing accounts what they need of what is new.
+/// A migration grants existing accounts what it adds.
 #[tokio::test(flavor = "multi_thread")]
 async fn migrating_renews_the_rights() {
     let stack = Stack::new().await;

@@ -1,4 +1,4 @@
-//! Retention: what is old is forgotten, in bounded steps, and nothing else is.
+//! Retention: pruning deletes what is old, in bounded steps, and nothing else.
 
 use holdfast::client::Command;
 use holdfast::message::answer::Answer;
@@ -10,8 +10,8 @@ use crate::support::facts;
 use crate::support::stack::Stack;
 use crate::support::terminal::{new_id, window};
 
-/// Reservations that have been over for `days`, with their requests, history, bills and events;
-/// every other one was cancelled.
+/// Reservations that ended `days` ago, with their requests, history, bills and events. Every other one was
+/// cancelled.
 async fn past(stack: &Stack, terminal: &str, count: i32, days: i32) {
     let made = "insert into reservations (id, terminal_id, message_id, user_id, server_id, partition,
             start_at, end_at, busy_until, deadline_at, state, cancel_reason, price_minor, currency,
@@ -54,7 +54,7 @@ async fn what_is_old_is_forgotten_and_nothing_else() {
     let id = terminal.id().to_owned();
     past(&stack, &id, 10, 35).await; // answers go, reservations stay
     past(&stack, &id, 10, 401).await; // both go
-    let waiting = "insert into outbox (message_id, retry_at) select id, 'infinity' from outbox_messages order by created_at limit 1";
+    let waiting = "insert into outbox (outbox_message_id, retry_at) select id, 'infinity' from outbox_messages order by created_at limit 1";
     stack.execute(waiting, &[]).await;
     let _worker = stack.worker();
     facts::until("the old reservations are gone", async || {
@@ -65,7 +65,7 @@ async fn what_is_old_is_forgotten_and_nothing_else() {
     assert_eq!(count(&stack, "history").await, 40, "history is never forgotten");
     assert_eq!(count(&stack, "billing_entries").await, 10, "nor are bills");
     assert_eq!(count(&stack, "outbox_messages").await, 6, "what is not told yet waits");
-    // A live one is untouched, however often it is looked at.
+    // A live one remains, however often steps run.
     let held = terminal.accepted(&server, window(7_200, 600)).await;
     let pool = pool::open(pool::settings(&stack.database_url).expect("a URL"), 1);
     assert_eq!(retention::step(&pool).await.expect("a step"), Step::default());
@@ -87,7 +87,7 @@ async fn a_step_is_bounded_and_one_replica_takes_it() {
     busy.execute(lock, &[]).await.expect("locked");
     assert_eq!(retention::step(&pool).await.expect("a step"), Step::default());
     busy.rollback().await.expect("given back");
-    // 1 500 answers, 750 events, 1 500 reservations, a thousand of each at most.
+    // Of 1 500 answers, 750 events and 1 500 reservations, at most a thousand each.
     let first = retention::step(&pool).await.expect("a step");
     assert_eq!(first, Step { deleted: 2_750, more: true });
     let second = retention::step(&pool).await.expect("a step");
@@ -95,7 +95,7 @@ async fn a_step_is_bounded_and_one_replica_takes_it() {
     stack.finish().await;
 }
 
-/// Once its answer is forgotten a message id is free again, as the documented time says.
+/// Once its answer is pruned, after the documented time, a message id is free again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forgotten_id_is_decided_anew() {
     let mut stack = Stack::new().await;
@@ -117,7 +117,7 @@ async fn a_forgotten_id_is_decided_anew() {
         matches!(again, Answer::Refused { .. }),
         "its own reservation is in the way: {again:?}"
     );
-    // Nobody could have booked what the trick with the dates has left.
+    // The changed dates leave rows that no command could have made.
     stack.db.batch_execute(CLEAR).await.expect("cleared");
     stack.finish().await;
 }

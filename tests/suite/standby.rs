@@ -1,5 +1,5 @@
-//! A server that takes no writes, such as a standby, or a primary that a standby has replaced: nobody
-//! works with it, not even to answer a query.
+//! A read-only server, such as a standby or a former primary: workers do not use it, not even to answer a
+//! query.
 
 use deadpool_postgres::Pool;
 use holdfast::domain::input::Input;

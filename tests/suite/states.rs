@@ -1,4 +1,4 @@
-//! One life of a reservation, told in five places: the enum, its diagram, the tables' CHECKs and
+//! Five places define the states of a reservation and agree: the enum, its diagram, the tables' CHECKs and
 //! indexes, the guard (see `guard::changes`) and the invariants.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ const SOURCE: &str = include_str!("../../src/domain/reservation.rs");
 
 type Edges = BTreeSet<(String, String)>;
 
-/// What the product allows.
+/// The changes that the product allows.
 fn allowed() -> Edges {
     let pairs = State::ALL.iter().flat_map(|&from| State::ALL.iter().map(move |&to| (from, to)));
     pairs
@@ -77,7 +77,7 @@ fn states_come_in_the_order_of_a_life() {
     assert!(State::ALL.iter().all(|state| *state == State::Held || State::Held.can_become(*state)));
 }
 
-/// The words in a table's CHECK on one column.
+/// Returns the words in a table's CHECK on one column.
 async fn words_of(database: &Database, table: &str, column: &str) -> BTreeSet<String> {
     let definition: String = database
         .ask(&format!(
@@ -106,7 +106,7 @@ async fn the_tables_know_the_same_words() {
     database.finish().await;
 }
 
-/// Indexes hold what the queries that need them ask for: what is live or unsettled.
+/// Partial indexes contain the states that their queries ask for: live or unsettled ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_indexes_hold_the_same_states() {
     let database = Database::new().await;
@@ -132,7 +132,7 @@ async fn the_indexes_hold_the_same_states() {
     database.finish().await;
 }
 
-/// The invariants call illegal what the product does.
+/// The invariants find every change illegal that the product does not make, and no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_invariants_know_the_same_changes() {
     let database = Database::new().await;

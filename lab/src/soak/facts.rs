@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use holdfast::domain::interval::Timestamp;
-use holdfast::store::registry::NewServer;
+use holdfast::store::admin::servers::NewServer;
 use tokio::time::sleep;
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
 use uuid::Uuid;

@@ -13,6 +13,7 @@ use holdfast::broker::declare;
 use holdfast::broker::reply_queues;
 use holdfast::domain::id::{TerminalId, UserId};
 use holdfast::message::shape::Shape;
+use holdfast::store::admin;
 use holdfast::store::registry;
 use holdfast::store::{migrations, pool};
 use lapin::Connection;
@@ -149,7 +150,7 @@ impl Installation {
     pub async fn add_servers(&self, seed: u64) -> Result<Vec<Server>> {
         let (servers, database) = (servers::all(seed), self.database().await?);
         for server in &servers {
-            registry::insert_server(&database, server).await?;
+            admin::servers::insert_server(&database, server).await?;
         }
         Ok(servers.iter().map(Server::from).collect())
     }
@@ -172,7 +173,7 @@ impl Installation {
             let user = user(number / 2)?;
             // Accounts are one name space for all vhosts of a broker.
             let id: TerminalId = format!("t{number}-{}", self.name).parse()?;
-            registry::insert_terminal(database, &id, &user).await?;
+            admin::terminals::insert_terminal(database, &id, &user).await?;
             let password = accounts.create_terminal(&id).await?;
             let url = self.broker.url_for(id.as_str(), &password);
             let endpoint = at_port(&url, (desks.port)(number))?;
@@ -222,7 +223,7 @@ pub fn url_at_port(url: &str, port: Option<u16>) -> Result<String> {
 async fn add_user(database: &Client, number: usize) -> Result<()> {
     let quota = (number % SMALL_EVERY == 1).then_some(SMALL_QUOTA_SECONDS);
     let holds = (number % SMALL_EVERY == 2).then_some(SMALL_HOLDS);
-    registry::insert_user(database, &user(number)?, quota, holds).await?;
+    admin::users::insert_user(database, &user(number)?, quota, holds).await?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use holdfast::domain::interval::Timestamp;
 use holdfast::domain::server::LateBooking;
-use holdfast::store::registry::NewServer;
+use holdfast::store::admin::servers::NewServer;
 
 use crate::pick::Pick;
 

@@ -12,7 +12,7 @@ use crate::cli::output::{table, time};
 use crate::cli::when::When;
 use crate::domain::id::UserId;
 use crate::domain::interval::Timestamp;
-use crate::store::ledger::{Entry, load_ledger};
+use crate::store::admin::ledger::{Entry, list_entries};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -58,7 +58,7 @@ pub(super) async fn run(context: &Context, ledger: Ledger) -> Result<()> {
         return refuse("--to is not after --from");
     }
     let client = context.database().await?;
-    let entries = load_ledger(&client, from, to, ledger.user.as_ref()).await?;
+    let entries = list_entries(&client, from, to, ledger.user.as_ref()).await?;
     let user = ledger.user.as_ref().map(UserId::as_str);
     let report = Report { from, to, user, totals: totals(&entries), entries: &entries };
     context.output.print(&report, || text(&report))

@@ -13,7 +13,7 @@ use crate::cli::output::{table, time};
 use crate::cli::when::When;
 use crate::domain::id::{ServerId, UserId};
 use crate::domain::reservation::{Reservation, State};
-use crate::store::reservations::{Filter, Page, load_page};
+use crate::store::admin::reservations::{Filter, Page, list_reservations};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -80,7 +80,7 @@ pub(super) async fn run(context: &Context, list: List) -> Result<()> {
         return refuse("--to is not after --from");
     }
     let client = context.database().await?;
-    let Some(page) = load_page(&client, &filter, list.after, list.limit).await? else {
+    let Some(page) = list_reservations(&client, &filter, list.after, list.limit).await? else {
         return refuse("there is no reservation with the id in --after");
     };
     let next = page.reservations.last().filter(|_| page.more).map(|last| last.id);

@@ -11,8 +11,8 @@ use crate::cli::output::{fields, money, table, time};
 use crate::domain::interval::Timestamp;
 use crate::domain::reservation::{Reservation, State};
 use crate::message::answer::ReservationView;
-use crate::store::ledger::{Entry, load_entries};
-use crate::store::reservations::load_reservation;
+use crate::store::admin::ledger::{Entry, load_entries};
+use crate::store::admin::reservations::{ReservationDetails, load_reservation};
 
 /// A reservation as operators see it: what terminals see, and whose it is.
 #[derive(Serialize)]
@@ -47,9 +47,10 @@ impl Described {
 
 pub(super) async fn run(context: &Context, id: Uuid) -> Result<()> {
     let client = context.database().await?;
-    let Some((reservation, partition, url)) = load_reservation(&client, id).await? else {
+    let Some(details) = load_reservation(&client, id).await? else {
         return unknown(id);
     };
+    let ReservationDetails { reservation, partition, connection_url: url } = details;
     let billing = load_entries(&client, id).await?;
     let value = json!({
         "reservation": Described::new(&reservation, Some(&url)),

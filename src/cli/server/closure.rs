@@ -13,8 +13,8 @@ use crate::cli::when::When;
 use crate::domain::id::ServerId;
 use crate::domain::interval::Interval;
 use crate::domain::refusal::Code;
-use crate::store::closures::{self, Closure, Touched};
-use crate::store::servers::load_server;
+use crate::store::admin::closures::{self, Closure, Touched};
+use crate::store::admin::servers::load_server;
 
 #[derive(Subcommand)]
 pub(in crate::cli) enum Command {
@@ -108,7 +108,7 @@ fn added_text(Added { closure, reservations }: &Added) -> String {
 
 async fn list(context: &Context, server: Option<ServerId>, all: bool) -> Result<()> {
     let client = context.database().await?;
-    let closures = closures::load_closures(&client, server.as_ref(), all).await?;
+    let closures = closures::list_closures(&client, server.as_ref(), all).await?;
     if let (Some(server), true) = (&server, closures.is_empty())
         && load_server(&client, server).await?.is_none()
     {

@@ -10,8 +10,8 @@ use crate::cli::Context;
 use crate::cli::exit::{refusal, refuse};
 use crate::domain::id::ServerId;
 use crate::domain::server::LateBooking;
+use crate::store::admin::servers::{ServerChange, update_server};
 use crate::store::error::StoreError;
-use crate::store::servers::{ServerChange, update_server};
 
 /// The database's code for what would overbook; its detail lists the reservations in the way.
 const CAPACITY_GUARD: &str = "ZR001";

@@ -9,7 +9,7 @@ use crate::cli::exit::refusal;
 use crate::cli::output::{fields, yes_or_no};
 use crate::domain::id::ServerId;
 use crate::domain::refusal::Code;
-use crate::store::servers::{self, ServerDetails};
+use crate::store::admin::servers::{self, ServerDetails};
 
 pub(super) async fn run(context: &Context, id: &ServerId) -> Result<()> {
     let client = context.database().await?;

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::broker::accounts::{Accounts, Found};
 use crate::cli::Context;
 use crate::cli::exit::refuse;
-use crate::store::roles;
+use crate::store::admin::roles;
 
 pub(super) fn name(text: &str) -> Result<String, String> {
     if roles::is_name(text) && text.contains('_') {

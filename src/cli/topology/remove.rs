@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::broker::removal::{self, Found, FoundQueue};
 use crate::cli::Context;
 use crate::cli::exit::{CliError, refuse};
+use crate::store::admin::terminals::list_terminals;
 use crate::store::registry::load_topology;
-use crate::store::terminals::load_terminals;
 
 #[derive(Args)]
 pub(in crate::cli) struct Remove {
@@ -25,7 +25,7 @@ pub(super) async fn run(context: &Context, remove: &Remove) -> Result<()> {
     let Some(shape) = load_topology(&database).await? else {
         return refuse("no topology is recorded, so there is nothing to remove");
     };
-    let terminals = load_terminals(&database, None).await?;
+    let terminals = list_terminals(&database, None).await?;
     let terminals: Vec<String> = terminals.into_iter().map(|terminal| terminal.id).collect();
     let connection = context.broker("topology").await?;
     let found = removal::find(&connection, shape, &terminals).await?;

@@ -1,15 +1,16 @@
--- What a worker does, table by table. It changes no policy, no server's price and no user's quota;
--- history and billing entries it only adds to; and it makes no tables, not even temporary ones.
+-- A worker changes no policy, no price and no quota, only adds to history and billing entries, and creates
+-- no tables, not even temporary ones.
 grant usage on schema public to {role};
 grant select on policy, topology, schema_migrations, closures, servers, users, user_periods, terminals to {role};
--- Locking a row takes the right to change some column of it: one that nothing depends on.
+-- Locking a row takes the right to update one of its columns: here one that nothing depends on.
 grant update (created_at) on users to {role};
--- What the first request of a server finds out. What the guard counts, it counts by its owner's rights.
+-- Set by a server's first request. The guard writes its counts with its owner's rights.
 grant update (partition) on servers to {role};
--- The guard lets nobody delete what is not over.
+-- The guard refuses to delete what is not over.
 grant select, insert, delete on reservations to {role};
 grant update (state, cancel_reason, reconfirmed_at, settled_at, remind_at, reminded_at)
     on reservations to {role};
+-- Pruning locks rows as well.
 grant select, insert, delete on processed_commands, outbox_messages to {role};
 grant update (decided_at) on processed_commands to {role};
 grant update (created_at) on outbox_messages to {role};

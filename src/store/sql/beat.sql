@@ -1,6 +1,6 @@
--- Says that this worker lives and tells who else does, and what they all go by. $1 id, $2 host, $3 pid,
--- $4 partitions it consumes, $5 seconds after which a silent worker counts as dead,
--- as one does whose last beat lies so far ahead, since this clock was set back
+-- Records a heartbeat; returns this worker, the live others and the shared rate limit.
+-- $1 id, $2 host, $3 pid, $4 partitions it consumes, $5 seconds of silence after which a worker is dead.
+-- A heartbeat that far in the future is also dead: this clock was set back.
 with beat as (
     insert into workers (id, host, pid, partitions) values ($1, $2, $3, $4)
     on conflict (id) do update

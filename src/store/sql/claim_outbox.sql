@@ -1,7 +1,8 @@
--- Announcements to publish now; other relays skip them while this transaction holds them.
-select o.seq, a.id, a.kind, a.type, a.routing_key, a.must_route, a.body
-from outbox o join outbox_messages a on a.id = o.message_id
+-- Locks messages to publish now; other relays skip them while this transaction holds them.
+-- $1 most messages
+select o.seq, m.id, m.kind, m.type, m.routing_key, m.must_route, m.body
+from outbox o join outbox_messages m on m.id = o.outbox_message_id
 where o.retry_at <= clock_timestamp()
--- New ones first, in order; what was postponed is not walked over.
+-- New messages first, in order. This order follows the index, so postponed ones are not read.
 order by o.retry_at, o.seq limit $1::bigint
 for update of o skip locked

@@ -1,5 +1,5 @@
--- Takes the partitions whose turn it is to be swept, so that each is swept once per interval over
--- all replicas. $1 number of partitions, $2 interval in seconds
+-- Claims the partitions whose sweep is due, so that each is swept once per interval over all replicas.
+-- $1 number of partitions, $2 interval in seconds
 insert into sweeps (partition, swept_at)
 select partition, clock_timestamp() from generate_series(0, $1::integer - 1) as partition
 on conflict (partition) do update set swept_at = excluded.swept_at

@@ -1,2 +1,2 @@
--- Forgets messages that were processed or set aside. $1 partition, $2 fingerprints
+-- Forgets messages that were processed or parked. $1 partition, $2 fingerprints
 delete from delivery_attempts where partition = $1 and fingerprint = any ($2::bytea[])

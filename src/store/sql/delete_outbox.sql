@@ -1,2 +1,2 @@
--- Delivered.
+-- Deletes the pointers to published messages. $1 places in the outbox
 delete from outbox where seq = any ($1::bigint[])

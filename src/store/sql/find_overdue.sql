@@ -1,5 +1,5 @@
--- The latest overdue instant of each swept partition, from the reservations themselves: a wake-up
--- for it at the tail of the queue settles, and reminds of, everything due at or before it.
+-- The latest overdue instant of each swept partition, from the reservations themselves. One wake-up for
+-- it, at the tail of the queue, settles and reminds of everything due at or before it.
 -- $1 partitions, $2 grace in seconds
 select swept.partition, latest.due_at, clock_timestamp() as now
 from unnest($1::integer[]) as swept (partition)

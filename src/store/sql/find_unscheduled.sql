@@ -1,5 +1,5 @@
--- Instants of swept partitions that no wake-up is on its way to.
--- $1 partitions, $2 age in seconds, $3 most at once
+-- Timers of swept partitions without a confirmed wake-up.
+-- $1 partitions, $2 age in seconds, $3 most rows
 select partition, due_at, clock_timestamp() as now
 from timers
 where scheduled_until is null and partition = any ($1::integer[])

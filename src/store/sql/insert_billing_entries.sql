@@ -1,4 +1,7 @@
--- Charges, and credits that name theirs; a second one of a reservation violates a unique constraint.
+-- Inserts charges, and credits, which name their charge. A unique constraint refuses a second one of a
+-- kind for the same reservation.
+-- $1 ids, $2 charges that are credited or null, $3 reservations, $4 users, $5 servers, $6 seconds,
+-- $7 amounts, $8 currencies, side by side, $9 time of decision
 insert into billing_entries (id, kind, charge_id, reservation_id, user_id, server_id, seconds,
     amount_minor, currency, created_at)
 select id, case when charge_id is null then 'charge' else 'credit' end, charge_id, reservation_id,

@@ -1,4 +1,5 @@
--- What happened to whom, in decision order: $1 places within the batch's block.
+-- Records changes of reservations, in decision order.
+-- $1 to $12 one array per column, side by side; $1 places within the batch's block; $13 time of decision
 insert into history (seq, reservation_id, from_state, to_state, reason, actor, actor_id, trigger,
     message_id, lateness_ms, server_id, note, at)
 select (currval('decision_block') << 16) + place, reservation_id, from_state, to_state, reason, actor,

@@ -1,6 +1,7 @@
--- Decided commands with their answers, sorted by key, so that two batches that share ids cannot
--- deadlock. A key that is taken meanwhile is an error: the batch is decided again and finds it.
--- $10 places within the batch's block of the decision order
+-- Stores decided commands with their answers, sorted by key, so that two batches that share ids cannot
+-- deadlock. A duplicate key is an error: the batch is then decided again and finds the stored answer.
+-- $1 to $10 one array per column, side by side; $10 places within the batch's block of the decision order;
+-- $11 time of decision
 insert into processed_commands (terminal_id, message_id, kind, digest, outcome, answer_type, answer,
     server_id, reservation_id, seq, decided_at)
 select terminal_id, message_id, kind, digest, outcome, answer_type, answer, server_id, reservation_id,

@@ -1,4 +1,4 @@
--- $1.. one array per column, side by side; the partition is one for all
+-- $1 to $16 one array per column, side by side, $17 the partition of all
 insert into reservations (id, terminal_id, message_id, user_id, server_id, start_at, end_at,
     busy_until, deadline_at, state, price_minor, currency, tariff_version, held_at, settled_at,
     remind_at, partition)

@@ -1,4 +1,4 @@
--- How often each of $2 was attempted without an end, in that order. $1 partition
+-- How often a worker began and did not finish each of $2, in that order. $1 partition
 select coalesce(found.attempts, 0)
 from unnest($2::bytea[]) with ordinality as wanted (fingerprint, place)
 left join lateral (

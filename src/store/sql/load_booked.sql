@@ -1,5 +1,5 @@
--- Live reservations that overlap a requested time, turn-around included. No reservation keeps its
--- server busy for longer than busy_max_seconds, which bounds the scan of the index.
+-- Live reservations that overlap a requested time, gaps included. No reservation keeps its server busy
+-- for longer than busy_max_seconds, which bounds the scan of the index.
 -- $1 servers, $2 starts, $3 ends, side by side
 select r.id, r.server_id, r.start_at, r.busy_until
 from unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) as asked (server_id, start_at, end_at)
@@ -10,6 +10,6 @@ cross join lateral (
       and start_at < asked.end_at + make_interval(secs => s.gap_seconds)
       and start_at > asked.start_at - make_interval(secs => s.busy_max_seconds)
       and busy_until > asked.start_at
-    -- Keeps this a scan of its own per requested time: a hash join would compare every time that is
-    -- asked for with everything that is booked on a busy server.
+    -- offset 0 keeps this one index scan per requested time: a hash join would compare each requested
+    -- time with all reservations of a busy server.
     offset 0) r

@@ -1,3 +1,3 @@
--- The clock of record, read after the locks, and whether this server takes no writes: then it may have
--- been replaced, and what was read from it may be old.
+-- The clock of record, read after the locks, and whether this server is read-only. A read-only server may
+-- have been replaced, and its rows may be old.
 select clock_timestamp(), current_setting('transaction_read_only') = 'on'

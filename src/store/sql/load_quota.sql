@@ -1,4 +1,4 @@
--- Use of every period that a requested time touches.
+-- The use of every period that a requested time touches.
 -- $1 terminals, $2 starts, $3 ends, side by side
 select touched.user_id, touched.period_start, touched.period_end,
        coalesce(u.quota_seconds, p.quota_default_seconds) as limit_seconds,

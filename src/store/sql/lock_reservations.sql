@@ -1,14 +1,14 @@
 -- Locks and reads the reservations that commands name and those that a wake-up settles or reminds of.
--- What is due is picked unlocked; the rows come back as they are once locked, and whoever decides
--- looks at their state again.
--- $1 named reservations, $2 partition, $3 instant of the latest ripe wake-up or null,
--- $4 most that one batch settles, and most that it reminds of
+-- Due reservations are picked unlocked. The returned rows are as they are once locked, so the caller
+-- checks their state again.
+-- $1 named reservations, $2 partition, $3 instant of the latest due wake-up or null,
+-- $4 most reservations that one batch settles, and most that it reminds of
 with picked as materialized (
     select id, deadline_at from reservations
     where partition = $2 and state in ('held', 'reconfirmed') and deadline_at <= $3::timestamptz
     order by deadline_at, id limit $4::bigint
 ), reminded as materialized (
-    -- Whose deadline has passed is settled, not reminded.
+    -- Past its deadline a reservation is settled; no reminder is due.
     select id, remind_at from reservations
     where partition = $2 and state = 'held' and remind_at <= $3::timestamptz
       and deadline_at > clock_timestamp()
@@ -29,7 +29,7 @@ select r.id, r.terminal_id, r.message_id, r.user_id, r.server_id, r.start_at, r.
        (select count(*) from reminded) as reminded_count,
        (select max(remind_at) from reminded) as reminded_until
 from reservations r
--- An array, so that they are always looked up by id, however many the planner expects.
+-- An array keeps this a look-up by id, whatever the planner estimates.
 where r.id = any (array(select id from wanted))
 order by r.id
 for no key update of r

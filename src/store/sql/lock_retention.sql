@@ -1,2 +1,2 @@
--- One replica prunes at a time; the number is this lock's own.
+-- One replica prunes at a time. The number is the lock's own.
 select pg_try_advisory_xact_lock(4702394921090429)

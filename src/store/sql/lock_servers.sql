@@ -1,6 +1,6 @@
 -- Locks the servers of a batch in the global order and reads them as they are once locked.
 -- $1 servers named by commands, $2 reservations named by commands, $3 partition,
--- $4 instant of the latest ripe wake-up or null, $5 most that one batch settles
+-- $4 instant of the latest due wake-up or null, $5 most reservations that one batch settles
 with wanted as (
     select unnest($1::text[]) as id
     union
@@ -15,7 +15,7 @@ select s.id, s.capacity, s.open, s.rate_minor, s.currency, s.tariff_version, s.s
        s.min_seconds, s.max_seconds, s.gap_seconds, s.lead_seconds, s.horizon_seconds,
        s.reminder_seconds, s.late_booking, s.connection_url, s.partition
 from servers s
--- An array, so that they are always looked up by id, however many the planner expects.
+-- An array keeps this a look-up by id, whatever the planner estimates.
 where s.id = any (array(select id from wanted))
 order by s.id
 for no key update of s

@@ -1,4 +1,4 @@
--- Locks the users of a batch, and reads their holds as they are once locked.
+-- Locks the users of a batch and reads their holds as they are once locked.
 -- $1 terminals that request something, $2 users whose use the batch changes
 select u.id, u.holds::bigint as holds, coalesce(u.holds_max, p.holds_default_max)::bigint as holds_max
 from users u cross join policy p

@@ -1,4 +1,4 @@
--- Suspects whose message is long gone. $1 most at once
+-- Deletes attempts at messages that are long gone. $1 most rows
 delete from delivery_attempts where ctid = any (array(
     select ctid from delivery_attempts where seen_at < now() - interval '7 days'
     limit $1::bigint for update skip locked))

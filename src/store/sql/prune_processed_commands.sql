@@ -1,4 +1,4 @@
--- Answers that have been kept for long enough. $1 most at once
+-- Deletes answers that have been kept for long enough. $1 most rows
 delete from processed_commands where ctid = any (array(
     select ctid from processed_commands
     where decided_at < now() - make_interval(secs => (select answers_kept_seconds from policy))

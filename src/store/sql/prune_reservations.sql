@@ -1,5 +1,5 @@
--- Finished reservations that have been kept for long enough. Ids begin with the time at which they
--- were drawn, before the reservation's end, so the oldest ids are the place to look. $1 most at once
+-- Deletes finished reservations that have been kept for long enough. Ids begin with the time at which they
+-- were drawn, before the reservation's end, so only the oldest ids need a look. $1 most rows
 delete from reservations where id = any (array(
     select id from reservations
     where id < (select oldest_id_of(now() - make_interval(secs => reservations_kept_seconds)) from policy)

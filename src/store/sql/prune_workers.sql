@@ -1,3 +1,3 @@
--- Forgets workers that have been silent for long. $1 seconds
+-- Deletes workers that have been silent for $1 seconds.
 delete from workers
 where heartbeat_at < clock_timestamp() - make_interval(secs => $1::double precision)

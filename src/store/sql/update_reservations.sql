@@ -1,5 +1,6 @@
--- Changes of state. Each row says the state it was decided from; fails unless all of them still were
--- in it.
+-- Changes states. Each row names the state it was decided from; the statement fails unless all
+-- reservations are still in it.
+-- $1 reservations, $2 states before, $3 states after, $4 reasons, $5 and $6 times, side by side
 with changed as (
     update reservations r
     set state = change.to_state, cancel_reason = change.cancel_reason,

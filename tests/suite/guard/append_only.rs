@@ -1,4 +1,4 @@
-//! What is written stays written (R15, P3).
+//! History and bills are append-only (R15, P3).
 
 use super::database;
 use crate::support::database::Row;
@@ -37,7 +37,7 @@ async fn history_and_bills_are_not_rewritten() {
         let kept: i64 = database.ask(&format!("select count(*) from {table}")).await;
         assert_eq!(kept, 1, "{table}");
     }
-    // Nor by way of a table that others hang on.
+    // Nor through a table that others depend on.
     database.refuses("ZR004", "truncate reservations").await;
     database.refuses("ZR004", "truncate reservations cascade").await;
     database.finish().await;

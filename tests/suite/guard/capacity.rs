@@ -93,12 +93,12 @@ async fn the_scan_for_overlaps_reaches_as_far_as_the_longest_reservation() {
     assert_eq!(reach().await, 0, "there is nothing to find");
     database.accepts(&on_mic(2_000., 2_010.5).insert()).await;
     assert_eq!(reach().await, 1_230, "turn-around included");
-    // Longer than the server allows, as only a hand can type it: found all the same.
+    // Longer than the server allows, which the guard does not check: still found.
     database.accepts(&on_mic(0., 1_500.).insert()).await;
     assert_eq!(reach().await, 90_600);
     database.refuses("ZR001", &on_mic(1_509., 1_520.).insert()).await;
     database.accepts(&on_mic(1_510., 1_520.).insert()).await;
-    // It only grows, whoever tries.
+    // Nothing lowers busy_max_seconds.
     database.accepts("update servers set busy_max_seconds = 0").await;
     assert_eq!(reach().await, 90_600);
     database.finish().await;
@@ -151,7 +151,7 @@ async fn only_read_committed_can_book() {
         let longer = "update reservations set end_at = end_at + interval '1 s',
                           busy_until = busy_until + interval '1 s'";
         database.refuses("ZR001", &format!("{begin}; {longer}")).await;
-        // What takes no more than before may be done anyhow.
+        // Changes that take no more than before are allowed.
         let settle = "update reservations set state = 'cancelled', cancel_reason = 'operator',
                           settled_at = clock_timestamp(); commit";
         database.accepts(&format!("{begin}; {settle}")).await;

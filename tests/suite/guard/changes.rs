@@ -1,4 +1,4 @@
-//! Updates: what may change about a reservation, and what is judged again.
+//! Updates: which changes of a reservation are allowed, and which are checked again.
 
 use holdfast::domain::reservation::State;
 use uuid::Uuid;
@@ -87,7 +87,7 @@ async fn what_becomes_longer_or_moves_is_judged_again() {
     }
     let gap = format!("busy_until = '{}'", minute(131.));
     database.refuses("ZR001", &update(&row, &gap)).await;
-    // Both rows give way to each other; only together do they overlap.
+    // Each row fits without the other; together they overlap.
     let longer = "update reservations set end_at = end_at + interval '11 min',
                       busy_until = busy_until + interval '11 min'";
     database.refuses("ZR001", longer).await;
@@ -105,7 +105,7 @@ async fn what_goes_to_another_server_or_user_is_judged_there() {
     database.accepts(&insert(&[row.clone(), taken.clone()])).await;
     database.refuses("ZR001", &update(&row, "server_id = 'mic'")).await;
     database.refuses("ZR002", &update(&row, "user_id = 'bob', terminal_id = 'bob-t'")).await;
-    // Judged when all rows are changed: two that change places fit.
+    // Checked once all rows are changed: two rows that swap places fit.
     database
         .accepts("update reservations set server_id = case server_id when 'cam' then 'mic' else 'cam' end")
         .await;
@@ -124,7 +124,7 @@ async fn a_reservation_keeps_its_id() {
     let refused = database.refuses("ZR003", &change).await;
     assert!(refused.message.contains("keeps its id"), "{refused:?}");
 
-    // A cancelled row that takes a live one's id would look as if it had been live all along.
+    // A cancelled row that took a live one's id would look as if it had always been live.
     // Rows are changed in their order on disk: the live one first makes room.
     let [a, b, c] = [1, 2, 3].map(Uuid::from_u128);
     let live = Row { id: b, ..Row::held(100., 160.) };
@@ -140,7 +140,7 @@ async fn a_reservation_keeps_its_id() {
     database.finish().await;
 }
 
-/// Pruning deletes what is over; nobody deletes what is not.
+/// Only reservations that are over can be deleted.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_is_over_can_be_deleted() {
     let database = database(1).await;

@@ -1,4 +1,4 @@
-//! The ways into the table that are no plain insert or update.
+//! Ways into the table other than a plain insert or update.
 
 use std::io::Cursor;
 
@@ -53,7 +53,7 @@ async fn upserts_are_judged() {
     let both = [up_to_80.clone(), Row::held(70., 90.)];
     database.refuses("ZR001", &upsert(&both, lengthen)).await;
     database.accepts(&upsert(&[up_to_80, Row::held(80., 90.)], lengthen)).await;
-    // Back to life by way of a conflict.
+    // An upsert that would revive a cancelled row.
     let cancel = format!(
         "update reservations set state = 'cancelled', cancel_reason = 'operator', settled_at = now()
          where id = '{}'",
@@ -98,8 +98,8 @@ async fn merges_are_judged() {
     database.finish().await;
 }
 
-/// Two inserts in one statement see neither each other's rows nor, in their turn, each other's
-/// triggers: what counts is what the statement leaves.
+/// Two inserts in one statement see neither each other's rows nor each other's triggers: the guard judges
+/// what the statement leaves.
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_inside_statements_are_judged() {
     let database = database(1).await;

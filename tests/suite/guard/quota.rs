@@ -23,7 +23,7 @@ async fn an_overrun_is_refused_to_the_microsecond() {
     database.server("mic", 9, 0).await;
     database.refuses("ZR002", &of_bob(0., 60.005).insert()).await;
     database.accepts(&of_bob(0., 40.).insert()).await;
-    // Another server, and at the same time: it is time reserved, not time that passes.
+    // Another server at the same time: reserved time counts, not elapsed time.
     let rest = Row { server: "mic", ..of_bob(0., 20.) };
     database.accepts(&rest.insert()).await;
     let refused = database.refuses("ZR002", &of_bob(500., 500.001).insert()).await;
@@ -40,7 +40,7 @@ async fn an_overrun_is_refused_to_the_microsecond() {
 async fn a_straddling_reservation_counts_in_each_period_with_its_part() {
     let database = with_bob().await;
     database.accepts(&of_bob(0., 30.).insert()).await;
-    // Half an hour in each month fits, more in either does not.
+    // Half an hour in each month fits; more in either does not.
     database.refuses("ZR002", &of_bob(APRIL - 31., APRIL + 1.).insert()).await;
     let refused = database.refuses("ZR002", &of_bob(APRIL - 1., APRIL + 61.).insert()).await;
     assert!(refused.message.contains("from 2091-04-01 00:00:00+00"), "{refused:?}");
@@ -64,8 +64,8 @@ async fn rows_that_overrun_only_together_are_refused_together() {
     database.finish().await;
 }
 
-/// Reserved time counts, the turn-around behind it does not; so growing into it takes quota though
-/// it takes no capacity.
+/// Reserved time counts, the gap after it does not: a reservation that grows into its gap takes quota and no
+/// capacity.
 #[tokio::test(flavor = "multi_thread")]
 async fn growing_into_the_gap_takes_quota() {
     let database = with_bob().await;
@@ -88,7 +88,7 @@ async fn a_lower_limit_affects_new_requests_only() {
     database.accepts(reconfirm).await;
     let shorten = format!("update reservations set start_at = '{}'", minute(10.));
     database.accepts(&shorten).await;
-    // Without a limit of his own the policy's counts.
+    // Without a limit of his own, the policy's default counts.
     database.accepts("update users set quota_seconds = null where id = 'bob'").await;
     database.accepts("update policy set quota_default_seconds = 3600").await;
     database.accepts(&of_bob(100., 110.).insert()).await;
@@ -96,7 +96,7 @@ async fn a_lower_limit_affects_new_requests_only() {
     database.finish().await;
 }
 
-/// Zones whose clocks change at or over midnight are where a period's bounds can go wrong.
+/// Zones whose clocks change at or across midnight, where a period's bounds can go wrong.
 const ZONES: [&str; 8] = [
     "UTC",
     "Europe/Berlin",
@@ -108,8 +108,8 @@ const ZONES: [&str; 8] = [
     "Pacific/Apia",
 ];
 
-/// Every instant lies in exactly one period, or time in between would count nowhere. Asked around
-/// every change of clocks of a year, and around the day that Apia left out.
+/// Every instant lies in exactly one period; otherwise time would count nowhere or twice. Checked around
+/// every change of clocks of a year, and around the day that Apia skipped.
 #[tokio::test(flavor = "multi_thread")]
 async fn periods_cover_what_they_are_asked_for() {
     let database = database(1).await;

@@ -1,4 +1,4 @@
-//! Two people who type at the same time, in every order of their statements.
+//! Two sessions at the same time, in every order of their statements.
 
 use super::database;
 use crate::support::database::{CLEAR, Database, Refused, Row, minute, run};
@@ -7,7 +7,7 @@ use crate::support::schedule::{Job, Race};
 
 type Typed = Result<(), Refused>;
 
-/// Types statements into a session of its own, up to the first that is refused.
+/// Runs statements in a session of its own, up to the first that is refused.
 fn script(url: &str, statements: &[String]) -> Job<Typed> {
     let (url, statements) = (url.to_owned(), statements.to_vec());
     Box::pin(async move {
@@ -23,8 +23,8 @@ fn transaction(statement: String) -> Vec<String> {
     vec!["begin".to_owned(), statement, "commit".to_owned()]
 }
 
-/// Races two scripts in every order, over and over from what `before` sets up, and hands each
-/// outcome to `judge`.
+/// Races two scripts in every order, each time from what `before` sets up, and hands each outcome to
+/// `judge`.
 async fn race(
     database: &Database,
     before: &str,
@@ -117,7 +117,7 @@ async fn an_insert_and_a_lower_capacity() {
     database.finish().await;
 }
 
-/// With a snapshot from before the insert, the lowering would not see what is in its way.
+/// With a snapshot from before the insert, the lowering would miss the new reservation.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_insert_and_a_lower_capacity_with_an_old_snapshot() {
     let database = database(2).await;

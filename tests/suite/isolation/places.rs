@@ -3,7 +3,7 @@
 use holdfast::domain::id::ServerId;
 use holdfast::domain::input::Action;
 use holdfast::message::answer::Answer;
-use holdfast::store::registry;
+use holdfast::store::admin::servers::{ServerChange, update_server};
 
 use super::{Arena, answers, assert_one_wins, command, names, request, words};
 use crate::support::database::{Database, refused};
@@ -159,7 +159,8 @@ async fn a_place_is_taken_or_taken_away() {
         });
         let lower: Job<_> = Box::pin(async move {
             let client = engines::connect(&url).await;
-            match registry::update_capacity(&client, &server, 1).await {
+            let one = ServerChange { capacity: Some(1), ..ServerChange::default() };
+            match update_server(&client, &server, &one).await {
                 Ok(_) => Ok("lowered".to_owned()),
                 Err(holdfast::store::error::StoreError::Postgres(error)) => Err(refused(error)),
                 Err(other) => panic!("{other}"),

@@ -1,8 +1,10 @@
 //! R1 and R3: half-open intervals, depth instead of counting, gaps, and what operators may change.
 
 use holdfast::client::Command;
+use holdfast::domain::id::ServerId;
 use holdfast::message::answer::{Answer, Notice};
-use holdfast::store::registry;
+use holdfast::store::admin::servers::{ServerChange, update_server};
+use holdfast::store::error::StoreError;
 
 use super::{Refused, span};
 use crate::support::stack::Stack;
@@ -78,6 +80,12 @@ async fn instants_may_be_written_with_any_offset() {
     stack.finish().await;
 }
 
+/// Changes a server's capacity as an operator does. `false` if there is no such server.
+async fn set_capacity(stack: &Stack, server: &ServerId, capacity: i32) -> Result<bool, StoreError> {
+    let change = ServerChange { capacity: Some(capacity), ..ServerChange::default() };
+    Ok(update_server(&stack.db, server, &change).await?.is_some())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn capacity_is_not_lowered_below_what_is_booked() {
     let mut stack = Stack::new().await;
@@ -89,21 +97,19 @@ async fn capacity_is_not_lowered_below_what_is_booked() {
     let second = terminal.accepted(&server, span(base, 300, 900)).await.id;
     terminal.accepted(&server, span(base, 900, 1_200)).await;
 
-    let error = registry::update_capacity(&stack.db, &server, 1).await.expect_err("refused");
+    let error = set_capacity(&stack, &server, 1).await.expect_err("refused");
     assert_eq!(error.sql_state().map(|state| state.code()), Some("ZR001"));
     let (_, detail) = error.database_message().expect("the database's words");
     assert_eq!(detail, Some(format!("{first}, {second}").as_str()), "exactly those in the way");
     let capacity: i32 = stack.ask("select capacity from servers", &[]).await;
     assert_eq!(capacity, 3);
 
-    assert!(
-        registry::update_capacity(&stack.db, &server, 2).await.expect("down to what is booked")
-    );
+    assert!(set_capacity(&stack, &server, 2).await.expect("down to what is booked"));
     assert_eq!(terminal.refused(&server, span(base, 500, 600)).await, "capacity_exceeded");
     terminal.withdraw(&server, second).await;
-    assert!(registry::update_capacity(&stack.db, &server, 1).await.expect("nothing in the way"));
+    assert!(set_capacity(&stack, &server, 1).await.expect("nothing in the way"));
     // The invariants judge what was by the capacity of today.
-    assert!(registry::update_capacity(&stack.db, &server, 2).await.expect("raised"));
+    assert!(set_capacity(&stack, &server, 2).await.expect("raised"));
     stack.finish().await;
 }
 

@@ -3,7 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
 use holdfast::domain::server::LateBooking;
-use holdfast::store::registry::{self, NewServer};
+use holdfast::store::admin::servers::{self, NewServer};
+use holdfast::store::admin::{terminals, users};
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, SimpleQueryMessage};
 use uuid::Uuid;
@@ -59,7 +60,7 @@ impl Database {
             late_booking: LateBooking::Reject,
             connection_url: format!("rtmp://{id}.example/live"),
         };
-        assert!(registry::insert_server(&self.client, &server).await.expect("a server"));
+        assert!(servers::insert_server(&self.client, &server).await.expect("a server"));
         server.id
     }
 
@@ -67,9 +68,9 @@ impl Database {
     pub async fn user(&self, id: &str, quota_seconds: Option<i64>) -> TerminalId {
         let user: UserId = id.parse().expect("an id");
         let terminal: TerminalId = format!("{id}-t").parse().expect("an id");
-        let added = registry::insert_user(&self.client, &user, quota_seconds, None).await;
+        let added = users::insert_user(&self.client, &user, quota_seconds, None).await;
         assert!(added.expect("a user"));
-        registry::insert_terminal(&self.client, &terminal, &user).await.expect("a terminal");
+        terminals::insert_terminal(&self.client, &terminal, &user).await.expect("a terminal");
         terminal
     }
 

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use holdfast::broker::connection::Endpoint;
-use holdfast::store::roles::Kind;
-use holdfast::store::{migrations, roles};
+use holdfast::store::admin::roles::{self, Kind};
+use holdfast::store::migrations;
 use rabbitmq_http_client::api::Client as Management;
 use rabbitmq_http_client::password_hashing::base64_encoded_salted_password_hash_sha256;
 use rabbitmq_http_client::requests::{Permissions, UserParams, VirtualHostParams};

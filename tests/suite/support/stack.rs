@@ -8,7 +8,9 @@ use holdfast::broker::declare;
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
 use holdfast::domain::server::LateBooking;
 use holdfast::message::shape::Shape;
-use holdfast::store::registry::{self, NewServer};
+use holdfast::store::admin::servers::{self, NewServer};
+use holdfast::store::admin::{terminals, users};
+use holdfast::store::registry;
 use lapin::Connection;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
@@ -94,7 +96,7 @@ impl Stack {
             late_booking: LateBooking::Reject,
             connection_url: format!("rtmp://{id}.example/live"),
         };
-        assert!(registry::insert_server(&self.db, &server).await.expect("a server"));
+        assert!(servers::insert_server(&self.db, &server).await.expect("a server"));
         for (column, value) in columns {
             self.execute(&format!("update servers set {column} = $1 where id = '{id}'"), &[*value])
                 .await;
@@ -105,7 +107,7 @@ impl Stack {
     /// A user, with the policy's limits unless set.
     pub async fn user(&self, id: &str, quota_seconds: Option<i64>, holds_max: Option<i32>) {
         let user: UserId = id.parse().expect("an id");
-        let added = registry::insert_user(&self.db, &user, quota_seconds, holds_max).await;
+        let added = users::insert_user(&self.db, &user, quota_seconds, holds_max).await;
         assert!(added.expect("a user"));
     }
 
@@ -119,8 +121,8 @@ impl Stack {
         let count = self.accounts.len();
         let id: TerminalId = self.named(&format!("t{count}")).parse().expect("an id");
         let user: UserId = user.parse().expect("an id");
-        registry::insert_user(&self.db, &user, None, None).await.expect("a user");
-        registry::insert_terminal(&self.db, &id, &user).await.expect("a terminal");
+        users::insert_user(&self.db, &user, None, None).await.expect("a user");
+        terminals::insert_terminal(&self.db, &id, &user).await.expect("a terminal");
         let password = self.broker_accounts().create_terminal(&id).await.expect("an account");
         self.accounts.push(id.to_string());
         engines::endpoint(id.as_str(), &password, &self.vhost)

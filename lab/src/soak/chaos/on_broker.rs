@@ -196,7 +196,7 @@ pub async fn full_billing_queue(chaos: &Chaos, pick: &mut Pick) -> Result<String
 
 /// Otherwise they are told at once; an error if there are none.
 async fn waiting_events(chaos: &Chaos) -> Result<i64> {
-    let query = "select count(*) from outbox o join outbox_messages a on a.id = o.message_id
+    let query = "select count(*) from outbox o join outbox_messages a on a.id = o.outbox_message_id
                  where a.kind = 'event' and a.created_at < clock_timestamp() - interval '1 s'";
     let waiting = chaos.installation.database().await?.query_one(query, &[]).await?.get(0);
     anyhow::ensure!(waiting > 0, "no event was refused");

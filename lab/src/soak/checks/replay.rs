@@ -10,7 +10,7 @@ use holdfast::domain::interval::Interval;
 use holdfast::domain::server::LateBooking;
 use holdfast::message::answer::{Answer, QuotaReceipt};
 use holdfast::message::command::{Kind, RequestBody, ReservationBody};
-use holdfast::store::registry::NewServer;
+use holdfast::store::admin::servers::NewServer;
 
 use super::wording::differs;
 use super::{Check, Seen};

@@ -1,14 +1,67 @@
-//! Servers in full, and changes to them.
+//! Servers.
 
 use serde::Serialize;
 use tokio_postgres::{Client, Row};
 
 use super::closures::{self, Closure};
-use super::error::StoreError;
 use crate::domain::id::ServerId;
 use crate::domain::server::LateBooking;
+use crate::store::error::StoreError;
+use crate::store::sql;
 
-/// A server with all that is set for it.
+/// A server as an operator describes it.
+#[derive(Debug, Clone)]
+pub struct NewServer {
+    /// Its id.
+    pub id: ServerId,
+    /// Simultaneous reservations.
+    pub capacity: i32,
+    /// Minor units per hour.
+    pub rate_minor: i64,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// Slot grid.
+    pub slot_seconds: i32,
+    /// Shortest reservation.
+    pub min_seconds: i32,
+    /// Longest reservation.
+    pub max_seconds: i32,
+    /// Turn-around.
+    pub gap_seconds: i32,
+    /// Lead time.
+    pub lead_seconds: i32,
+    /// How long before the deadline a hold's terminal is reminded; 0 = never.
+    pub reminder_seconds: i32,
+    /// How far ahead.
+    pub horizon_seconds: i32,
+    /// What becomes of a request whose deadline has passed.
+    pub late_booking: LateBooking,
+    /// Where it is served.
+    pub connection_url: String,
+}
+
+/// A line of `server list`.
+#[derive(Debug, Serialize)]
+pub struct ServerLine {
+    /// Its id.
+    pub id: String,
+    /// Whether it takes requests.
+    pub open: bool,
+    /// Simultaneous reservations.
+    pub capacity: i32,
+    /// Minor units per hour.
+    pub rate_minor: i64,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// Lead time in seconds.
+    pub lead_seconds: i32,
+    /// Live reservations that are not over.
+    pub live_reservations: i64,
+    /// Where it is served.
+    pub connection_url: String,
+}
+
+/// A server with all its settings.
 #[derive(Debug, Serialize)]
 pub struct ServerDetails {
     /// Its id.
@@ -45,7 +98,7 @@ pub struct ServerDetails {
     pub partition: Option<i32>,
     /// Live reservations that are not over.
     pub live_reservations: i64,
-    /// Closures that are not over, by start.
+    /// Current and future closures, by start.
     pub closures: Vec<Closure>,
 }
 
@@ -78,21 +131,57 @@ pub struct ServerChange {
     pub connection_url: Option<String>,
 }
 
-/// A server and its closures ahead; `None` if there is no such server.
+/// Adds a server. `false` if there is one of that id.
+pub async fn insert_server(client: &Client, server: &NewServer) -> Result<bool, StoreError> {
+    let inserted = client
+        .execute(
+            sql!("insert_server"),
+            &[
+                &server.id.as_str(),
+                &server.capacity,
+                &server.rate_minor,
+                &server.currency,
+                &server.slot_seconds,
+                &server.min_seconds,
+                &server.max_seconds,
+                &server.gap_seconds,
+                &server.lead_seconds,
+                &server.horizon_seconds,
+                &server.late_booking.as_str(),
+                &server.connection_url,
+                &server.reminder_seconds,
+            ],
+        )
+        .await?;
+    Ok(inserted == 1)
+}
+
+/// Returns all servers, by id.
+pub async fn list_servers(client: &Client) -> Result<Vec<ServerLine>, StoreError> {
+    let rows = client.query(sql!("list_servers"), &[]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| ServerLine {
+            id: row.get("id"),
+            open: row.get("open"),
+            capacity: row.get("capacity"),
+            rate_minor: row.get("rate_minor"),
+            currency: row.get("currency"),
+            lead_seconds: row.get("lead_seconds"),
+            live_reservations: row.get("live_reservations"),
+            connection_url: row.get("connection_url"),
+        })
+        .collect())
+}
+
+/// Returns a server and its current and future closures; `None` if there is no such server.
 pub async fn load_server(
     client: &Client,
     server: &ServerId,
 ) -> Result<Option<ServerDetails>, StoreError> {
-    let row = client
-        .query_opt(
-            "select s.*, (select count(*) from reservations r where r.server_id = s.id
-                 and r.state <> 'cancelled' and r.end_at > clock_timestamp()) as live_reservations
-             from servers s where s.id = $1",
-            &[&server.as_str()],
-        )
-        .await?;
+    let row = client.query_opt(sql!("load_server"), &[&server.as_str()]).await?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some(read(&row, closures::load_closures(client, Some(server), false).await?)))
+    Ok(Some(read(&row, closures::list_closures(client, Some(server), false).await?)))
 }
 
 fn read(row: &Row, closures: Vec<Closure>) -> ServerDetails {
@@ -118,10 +207,10 @@ fn read(row: &Row, closures: Vec<Closure>) -> ServerDetails {
     }
 }
 
-/// Changes a server and returns its tariff version then; `None` if there is no such server.
+/// Changes a server and returns its new tariff version; `None` if there is no such server.
 ///
-/// The database refuses a capacity below what is booked (`ZR001`, detail: reservation ids) (R3), and
-/// a shortest reservation that is longer than the longest (a violated CHECK).
+/// The database refuses a capacity below what is booked (`ZR001`, detail: reservation ids), and a
+/// shortest reservation that is longer than the longest (a violated CHECK).
 pub async fn update_server(
     client: &Client,
     server: &ServerId,
@@ -129,16 +218,7 @@ pub async fn update_server(
 ) -> Result<Option<i32>, StoreError> {
     let row = client
         .query_opt(
-            "update servers set capacity = coalesce($2, capacity),
-                 rate_minor = coalesce($3, rate_minor), currency = coalesce($4, currency),
-                 slot_seconds = coalesce($5, slot_seconds), min_seconds = coalesce($6, min_seconds),
-                 max_seconds = coalesce($7, max_seconds), gap_seconds = coalesce($8, gap_seconds),
-                 lead_seconds = coalesce($9, lead_seconds),
-                 horizon_seconds = coalesce($10, horizon_seconds),
-                 late_booking = coalesce($11, late_booking),
-                 connection_url = coalesce($12, connection_url),
-                 reminder_seconds = coalesce($13, reminder_seconds)
-             where id = $1 returning tariff_version",
+            sql!("update_server"),
             &[
                 &server.as_str(),
                 &change.capacity,
@@ -159,13 +239,12 @@ pub async fn update_server(
     Ok(row.map(|row| row.get(0)))
 }
 
-/// Closes or opens a server. Waits for the decisions in hand; those after it see it. `false` if
+/// Closes or opens a server. Waits for decisions that have begun; later ones see the change. `false` if
 /// there is no such server.
 pub async fn update_open(
     client: &Client,
     server: &ServerId,
     open: bool,
 ) -> Result<bool, StoreError> {
-    let statement = "update servers set open = $2 where id = $1";
-    Ok(client.execute(statement, &[&server.as_str(), &open]).await? == 1)
+    Ok(client.execute(sql!("update_open"), &[&server.as_str(), &open]).await? == 1)
 }

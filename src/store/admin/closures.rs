@@ -1,17 +1,18 @@
-//! Closures: maintenance windows in which a server takes no new reservations.
+//! Closures: windows in which a server takes no new reservations.
 
 use serde::Serialize;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-use super::error::StoreError;
 use crate::domain::id::ServerId;
 use crate::domain::interval::{Interval, Timestamp};
+use crate::store::error::StoreError;
+use crate::store::sql;
 
-/// A maintenance window.
+/// A closure.
 #[derive(Debug, Serialize)]
 pub struct Closure {
-    /// Its number, unique over all servers.
+    /// Its number, unique across all servers.
     pub id: i64,
     /// The server's id.
     pub server: String,
@@ -19,7 +20,7 @@ pub struct Closure {
     pub start_at: Timestamp,
     /// First instant after.
     pub end_at: Timestamp,
-    /// For people.
+    /// The operator's reason, for people.
     pub reason: String,
 }
 
@@ -28,7 +29,7 @@ pub struct Closure {
 pub struct Touched {
     /// Its id.
     pub id: Uuid,
-    /// Whose it is.
+    /// The user's id.
     pub user: String,
     /// `held`, `reconfirmed` or `confirmed`.
     pub state: String,
@@ -48,7 +49,7 @@ fn read(row: &Row) -> Closure {
     }
 }
 
-/// Adds a closure and returns it with the live reservations that it touches, by start. They stay.
+/// Adds a closure and returns it with the live reservations that it touches, by start. They remain.
 /// `None` if there is no such server.
 pub async fn insert_closure(
     client: &mut Client,
@@ -57,25 +58,20 @@ pub async fn insert_closure(
     reason: &str,
 ) -> Result<Option<(Closure, Vec<Touched>)>, StoreError> {
     let transaction = client.transaction().await?;
-    // Like every decision about the server, so that none in hand goes past the list below.
-    let locked = transaction
-        .query_opt("select 1 from servers where id = $1 for no key update", &[&server.as_str()])
-        .await?;
+    // Waits for decisions that have begun, so that the list below includes their reservations.
+    let locked = transaction.query_opt(sql!("lock_server"), &[&server.as_str()]).await?;
     if locked.is_none() {
         return Ok(None);
     }
     let closure = transaction
         .query_one(
-            "insert into closures (server_id, start_at, end_at, reason) values ($1, $2, $3, $4)
-             returning *",
+            sql!("insert_closure"),
             &[&server.as_str(), &interval.start, &interval.end, &reason],
         )
         .await?;
     let touched = transaction
         .query(
-            "select id, user_id, state, start_at, end_at from reservations
-             where server_id = $1 and state <> 'cancelled' and start_at < $3 and end_at > $2
-             order by start_at, id",
+            sql!("load_touched_reservations"),
             &[&server.as_str(), &interval.start, &interval.end],
         )
         .await?;
@@ -90,25 +86,18 @@ pub async fn insert_closure(
     Ok(Some((read(&closure), touched.collect())))
 }
 
-/// Closures by start, of one server or of all; those that are over only if `past`.
-pub async fn load_closures(
+/// Returns closures by start, of one server or of all; past ones only if `past`.
+pub async fn list_closures(
     client: &Client,
     server: Option<&ServerId>,
     past: bool,
 ) -> Result<Vec<Closure>, StoreError> {
-    let rows = client
-        .query(
-            "select * from closures
-             where ($1::text is null or server_id = $1) and ($2 or end_at > clock_timestamp())
-             order by start_at, id",
-            &[&server.map(ServerId::as_str), &past],
-        )
-        .await?;
+    let rows = client.query(sql!("list_closures"), &[&server.map(ServerId::as_str), &past]).await?;
     Ok(rows.iter().map(read).collect())
 }
 
-/// Removes a closure and returns what it was; `None` if there is no such closure.
+/// Deletes a closure and returns it; `None` if there is no such closure.
 pub async fn delete_closure(client: &Client, id: i64) -> Result<Option<Closure>, StoreError> {
-    let row = client.query_opt("delete from closures where id = $1 returning *", &[&id]).await?;
+    let row = client.query_opt(sql!("delete_closure"), &[&id]).await?;
     Ok(row.as_ref().map(read))
 }

@@ -4,9 +4,10 @@ use serde::Serialize;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-use super::error::StoreError;
 use crate::domain::id::UserId;
 use crate::domain::interval::Timestamp;
+use crate::store::error::StoreError;
+use crate::store::sql;
 
 /// A charge or a credit.
 #[derive(Debug, Clone, Serialize)]
@@ -17,10 +18,10 @@ pub struct Entry {
     pub kind: String,
     /// The reservation's id.
     pub reservation: Uuid,
-    /// Of a credit: the charge that it takes back.
+    /// Of a credit: the charge that it reverses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub charge: Option<Uuid>,
-    /// Who is billed.
+    /// The billed user's id.
     pub user: String,
     /// The server's id.
     pub server: String,
@@ -30,7 +31,7 @@ pub struct Entry {
     pub amount_minor: i64,
     /// ISO 4217 code.
     pub currency: String,
-    /// When it was decided, by the database's clock.
+    /// Time of decision, by the database's clock.
     pub created_at: Timestamp,
 }
 
@@ -49,27 +50,18 @@ fn read(row: &Row) -> Entry {
     }
 }
 
-/// The entries of `[from, to)` in order of time, of one user or of all.
-pub async fn load_ledger(
+/// Returns the entries of `[from, to)` in order of time, of one user or of all.
+pub async fn list_entries(
     client: &Client,
     from: Timestamp,
     to: Timestamp,
     user: Option<&UserId>,
 ) -> Result<Vec<Entry>, StoreError> {
-    let rows = client
-        .query(
-            "select * from billing_entries
-             where created_at >= $1 and created_at < $2 and ($3::text is null or user_id = $3)
-             order by created_at, id",
-            &[&from, &to, &user.map(UserId::as_str)],
-        )
-        .await?;
+    let rows = client.query(sql!("list_entries"), &[&from, &to, &user.map(UserId::as_str)]).await?;
     Ok(rows.iter().map(read).collect())
 }
 
-/// The entries of a reservation: its charge, then its credit, if any.
+/// Returns the charge and the credit of a reservation, as far as there are any.
 pub async fn load_entries(client: &Client, reservation: Uuid) -> Result<Vec<Entry>, StoreError> {
-    let statement = "select * from billing_entries where reservation_id = $1
-                     order by created_at, kind";
-    Ok(client.query(statement, &[&reservation]).await?.iter().map(read).collect())
+    Ok(client.query(sql!("load_entries"), &[&reservation]).await?.iter().map(read).collect())
 }

@@ -1,9 +1,10 @@
-//! The policy that is one for all replicas.
+//! The settings that all replicas share.
 
 use serde::Serialize;
 use tokio_postgres::{Client, Row};
 
-use super::error::StoreError;
+use crate::store::error::StoreError;
+use crate::store::sql;
 
 /// The policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -12,15 +13,15 @@ pub struct Policy {
     pub quota_period: String,
     /// IANA zone in which periods begin.
     pub quota_zone: String,
-    /// Seconds per period of a user without a limit of its own.
+    /// Seconds per period for users without a limit of their own.
     pub quota_default_seconds: i64,
-    /// Unreconfirmed reservations of a user without a limit of its own.
+    /// Most held reservations for users without a limit of their own.
     pub holds_default_max: i32,
-    /// Seconds for which a message id gets its answer again.
+    /// Seconds for which a repeated message id gets its stored answer.
     pub answers_kept_seconds: i64,
-    /// Seconds after its end for which a reservation is kept, with what was told about it.
+    /// Seconds after its end for which a reservation and its messages are kept.
     pub reservations_kept_seconds: i64,
-    /// Most commands per second that a partition takes from one terminal.
+    /// Most commands per second and partition from one terminal; `None`: no limit.
     pub terminal_rate_max: Option<i32>,
 }
 
@@ -39,7 +40,7 @@ pub struct PolicyChange {
     pub answers_kept_seconds: Option<i64>,
     /// See [`Policy::reservations_kept_seconds`].
     pub reservations_kept_seconds: Option<i64>,
-    /// See [`Policy::terminal_rate_max`]; 0 takes the limit away.
+    /// See [`Policy::terminal_rate_max`]; 0 removes the limit.
     pub terminal_rate_max: Option<i32>,
 }
 
@@ -57,22 +58,15 @@ fn read(row: &Row) -> Policy {
 
 /// Reads the policy.
 pub async fn load_policy(client: &Client) -> Result<Policy, StoreError> {
-    Ok(read(&client.query_one("select * from policy", &[]).await?))
+    Ok(read(&client.query_one(sql!("load_policy"), &[]).await?))
 }
 
-/// Changes the policy and returns it as it is then. The database refuses (`22023`) a zone that it
-/// does not know.
+/// Changes the policy and returns the new one. The database refuses a zone that it does not know
+/// (`22023`).
 pub async fn update_policy(client: &Client, change: &PolicyChange) -> Result<Policy, StoreError> {
     let row = client
         .query_one(
-            "update policy set quota_period = coalesce($1, quota_period),
-                 quota_zone = coalesce($2, quota_zone),
-                 quota_default_seconds = coalesce($3, quota_default_seconds),
-                 holds_default_max = coalesce($4, holds_default_max),
-                 answers_kept_seconds = coalesce($5, answers_kept_seconds),
-                 reservations_kept_seconds = coalesce($6, reservations_kept_seconds),
-                 terminal_rate_max = nullif(coalesce($7, terminal_rate_max), 0)
-             returning *",
+            sql!("update_policy"),
             &[
                 &change.quota_period,
                 &change.quota_zone,

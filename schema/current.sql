@@ -1,0 +1,732 @@
+-- The schema that all files of schema/migrations together make, read from a migrated database. It is for
+-- reading and reviewing; `holdfast migrate` does not use it. A test compares it, and writes it when run so:
+--
+--     HOLDFAST_BLESS=1 ./dev test -- the_current_schema_is_checked_in
+
+CREATE SEQUENCE decision_block;
+
+CREATE TABLE billing_entries (
+    id uuid NOT NULL,
+    kind text NOT NULL,
+    reservation_id uuid NOT NULL,
+    charge_id uuid,
+    user_id text NOT NULL,
+    server_id text NOT NULL,
+    seconds bigint NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT billing_entries_pkey PRIMARY KEY (id),
+    CONSTRAINT billing_entries_reservation_id_kind_key UNIQUE (reservation_id, kind),
+    CONSTRAINT billing_entries_amount_minor_check CHECK (amount_minor >= 0),
+    CONSTRAINT billing_entries_check CHECK ((kind = 'credit'::text) = (charge_id IS NOT NULL)),
+    CONSTRAINT billing_entries_kind_check CHECK (kind = ANY (ARRAY['charge'::text, 'credit'::text])),
+    CONSTRAINT billing_entries_seconds_check CHECK (seconds > 0)
+);
+
+CREATE TABLE closures (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    server_id text NOT NULL,
+    start_at timestamp with time zone NOT NULL,
+    end_at timestamp with time zone NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    CONSTRAINT closures_pkey PRIMARY KEY (id),
+    CONSTRAINT closures_check CHECK (start_at < end_at AND isfinite(start_at) AND isfinite(end_at))
+);
+CREATE INDEX closures_by_server ON closures USING btree (server_id, end_at);
+
+CREATE TABLE database_roles (
+    name text NOT NULL,
+    kind text NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT database_roles_pkey PRIMARY KEY (name),
+    CONSTRAINT database_roles_kind_check CHECK (kind = ANY (ARRAY['worker'::text, 'billing'::text])),
+    CONSTRAINT database_roles_name_check CHECK (name ~ '^[a-z][a-z0-9_]{0,62}$'::text)
+);
+
+CREATE TABLE delivery_attempts (
+    partition integer NOT NULL,
+    fingerprint bytea NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT delivery_attempts_pkey PRIMARY KEY (partition, fingerprint)
+);
+
+CREATE TABLE history (
+    seq bigint NOT NULL,
+    reservation_id uuid NOT NULL,
+    from_state text,
+    to_state text NOT NULL,
+    reason text,
+    actor text NOT NULL,
+    actor_id text,
+    trigger text NOT NULL,
+    message_id text,
+    lateness_ms bigint,
+    server_id text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    note text,
+    CONSTRAINT history_pkey PRIMARY KEY (reservation_id, seq, to_state),
+    CONSTRAINT history_actor_check CHECK (actor = ANY (ARRAY['terminal'::text, 'operator'::text, 'deadline'::text])),
+    CONSTRAINT history_trigger_check CHECK (trigger = ANY (ARRAY['command'::text, 'message'::text, 'sweep'::text, 'operator'::text]))
+);
+
+CREATE TABLE outbox (
+    seq bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    outbox_message_id uuid NOT NULL,
+    retry_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    CONSTRAINT outbox_pkey PRIMARY KEY (seq)
+) WITH (autovacuum_vacuum_scale_factor=0.0, autovacuum_vacuum_threshold=5000);
+CREATE INDEX outbox_ready ON outbox USING btree (retry_at, seq);
+
+CREATE TABLE outbox_messages (
+    id uuid NOT NULL,
+    kind text NOT NULL,
+    type text NOT NULL,
+    routing_key text NOT NULL,
+    must_route boolean NOT NULL,
+    body text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT outbox_messages_pkey PRIMARY KEY (id),
+    CONSTRAINT outbox_messages_kind_check CHECK (kind = ANY (ARRAY['event'::text, 'notice'::text]))
+);
+CREATE INDEX outbox_messages_by_age ON outbox_messages USING brin (created_at) WITH (autosummarize='on');
+
+CREATE TABLE policy (
+    only_row boolean DEFAULT true NOT NULL,
+    quota_period text DEFAULT 'month'::text NOT NULL,
+    quota_zone text DEFAULT 'UTC'::text NOT NULL,
+    quota_default_seconds bigint DEFAULT 360000 NOT NULL,
+    holds_default_max integer DEFAULT 100 NOT NULL,
+    answers_kept_seconds bigint DEFAULT 2592000 NOT NULL,
+    reservations_kept_seconds bigint DEFAULT 34560000 NOT NULL,
+    terminal_rate_max integer,
+    CONSTRAINT policy_pkey PRIMARY KEY (only_row),
+    CONSTRAINT policy_answers_kept_seconds_check CHECK (answers_kept_seconds >= 86400),
+    CONSTRAINT policy_check CHECK (reservations_kept_seconds >= 3456000 AND reservations_kept_seconds >= answers_kept_seconds),
+    CONSTRAINT policy_holds_default_max_check CHECK (holds_default_max > 0),
+    CONSTRAINT policy_only_row_check CHECK (only_row),
+    CONSTRAINT policy_quota_default_seconds_check CHECK (quota_default_seconds >= 0),
+    CONSTRAINT policy_quota_period_check CHECK (quota_period = ANY (ARRAY['day'::text, 'week'::text, 'month'::text])),
+    CONSTRAINT policy_terminal_rate_max_check CHECK (terminal_rate_max > 0)
+);
+
+CREATE TABLE processed_commands (
+    terminal_id text NOT NULL,
+    message_id text NOT NULL,
+    kind text NOT NULL,
+    digest bytea NOT NULL,
+    outcome text NOT NULL,
+    answer_type text NOT NULL,
+    answer text NOT NULL,
+    server_id text,
+    reservation_id uuid,
+    seq bigint NOT NULL,
+    decided_at timestamp with time zone NOT NULL,
+    CONSTRAINT processed_commands_pkey PRIMARY KEY (terminal_id, message_id)
+);
+CREATE INDEX processed_commands_by_age ON processed_commands USING brin (decided_at) WITH (autosummarize='on');
+
+CREATE TABLE reservations (
+    id uuid NOT NULL,
+    terminal_id text NOT NULL,
+    message_id text NOT NULL,
+    user_id text NOT NULL,
+    server_id text NOT NULL,
+    partition integer NOT NULL,
+    start_at timestamp with time zone NOT NULL,
+    end_at timestamp with time zone NOT NULL,
+    busy_until timestamp with time zone NOT NULL,
+    deadline_at timestamp with time zone NOT NULL,
+    remind_at timestamp with time zone,
+    reminded_at timestamp with time zone,
+    state text NOT NULL,
+    cancel_reason text,
+    price_minor bigint NOT NULL,
+    currency text NOT NULL,
+    tariff_version integer NOT NULL,
+    held_at timestamp with time zone NOT NULL,
+    reconfirmed_at timestamp with time zone,
+    settled_at timestamp with time zone,
+    CONSTRAINT reservations_pkey PRIMARY KEY (id),
+    CONSTRAINT reservations_cancel_reason_check CHECK (cancel_reason = ANY (ARRAY['not_reconfirmed'::text, 'withdrawn'::text, 'operator'::text])),
+    CONSTRAINT reservations_check CHECK (start_at < end_at AND end_at <= busy_until AND deadline_at <= start_at),
+    CONSTRAINT reservations_check1 CHECK (isfinite(start_at) AND isfinite(busy_until) AND isfinite(deadline_at)),
+    CONSTRAINT reservations_check2 CHECK (remind_at < deadline_at AND isfinite(remind_at)),
+    CONSTRAINT reservations_check3 CHECK ((state = 'cancelled'::text) = (cancel_reason IS NOT NULL)),
+    CONSTRAINT reservations_check4 CHECK ((state = ANY (ARRAY['confirmed'::text, 'cancelled'::text])) = (settled_at IS NOT NULL)),
+    CONSTRAINT reservations_check5 CHECK (state <> 'reconfirmed'::text OR reconfirmed_at IS NOT NULL),
+    CONSTRAINT reservations_price_minor_check CHECK (price_minor >= 0),
+    CONSTRAINT reservations_state_check CHECK (state = ANY (ARRAY['held'::text, 'reconfirmed'::text, 'confirmed'::text, 'cancelled'::text]))
+);
+CREATE INDEX reservations_by_user ON reservations USING btree (user_id, id);
+CREATE INDEX reservations_due ON reservations USING btree (partition, deadline_at, id) WHERE state = ANY (ARRAY['held'::text, 'reconfirmed'::text]);
+CREATE INDEX reservations_live_by_server ON reservations USING btree (server_id, start_at) INCLUDE (busy_until) WHERE state <> 'cancelled'::text;
+CREATE INDEX reservations_to_remind ON reservations USING btree (partition, remind_at, id) WHERE state = 'held'::text AND remind_at IS NOT NULL;
+
+CREATE TABLE servers (
+    id text NOT NULL,
+    capacity integer NOT NULL,
+    open boolean DEFAULT true NOT NULL,
+    rate_minor bigint NOT NULL,
+    currency text NOT NULL,
+    tariff_version integer DEFAULT 1 NOT NULL,
+    slot_seconds integer DEFAULT 60 NOT NULL,
+    min_seconds integer DEFAULT 60 NOT NULL,
+    max_seconds integer DEFAULT 86400 NOT NULL,
+    gap_seconds integer DEFAULT 0 NOT NULL,
+    lead_seconds integer DEFAULT 21600 NOT NULL,
+    reminder_seconds integer DEFAULT 3600 NOT NULL,
+    horizon_seconds integer DEFAULT 7776000 NOT NULL,
+    late_booking text DEFAULT 'reject'::text NOT NULL,
+    connection_url text NOT NULL,
+    busy_max_seconds integer DEFAULT 0 NOT NULL,
+    partition integer,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT servers_pkey PRIMARY KEY (id),
+    CONSTRAINT servers_capacity_check CHECK (capacity >= 1 AND capacity <= 10000),
+    CONSTRAINT servers_check CHECK (max_seconds >= min_seconds AND max_seconds <= 2678400),
+    CONSTRAINT servers_currency_check CHECK (currency ~ '^[A-Z]{3}$'::text),
+    CONSTRAINT servers_gap_seconds_check CHECK (gap_seconds >= 0 AND gap_seconds <= 86400),
+    CONSTRAINT servers_horizon_seconds_check CHECK (horizon_seconds >= 1 AND horizon_seconds <= 63072000),
+    CONSTRAINT servers_id_check CHECK (id ~ '^[a-z0-9-]{1,64}$'::text),
+    CONSTRAINT servers_late_booking_check CHECK (late_booking = ANY (ARRAY['reject'::text, 'confirm'::text])),
+    CONSTRAINT servers_lead_seconds_check CHECK (lead_seconds >= 0 AND lead_seconds <= 31536000),
+    CONSTRAINT servers_min_seconds_check CHECK (min_seconds > 0),
+    CONSTRAINT servers_rate_minor_check CHECK (rate_minor >= 0 AND rate_minor <= '100000000000'::bigint),
+    CONSTRAINT servers_reminder_seconds_check CHECK (reminder_seconds >= 0 AND reminder_seconds <= 31536000),
+    CONSTRAINT servers_slot_seconds_check CHECK (slot_seconds >= 1 AND slot_seconds <= 86400)
+);
+
+CREATE TABLE sweeps (
+    partition integer NOT NULL,
+    swept_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT sweeps_pkey PRIMARY KEY (partition)
+);
+
+CREATE TABLE terminals (
+    id text NOT NULL,
+    user_id text NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT terminals_pkey PRIMARY KEY (id),
+    CONSTRAINT terminals_id_check CHECK (id ~ '^[a-z0-9-]{1,64}$'::text)
+);
+
+CREATE TABLE timers (
+    partition integer NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    scheduled_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT timers_pkey PRIMARY KEY (partition, due_at)
+) WITH (autovacuum_vacuum_scale_factor=0.0, autovacuum_vacuum_threshold=1000);
+CREATE INDEX timers_unscheduled ON timers USING btree (created_at) WHERE scheduled_until IS NULL;
+
+CREATE TABLE topology (
+    only_row boolean DEFAULT true NOT NULL,
+    partitions integer NOT NULL,
+    delay_levels integer NOT NULL,
+    applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT topology_pkey PRIMARY KEY (only_row),
+    CONSTRAINT topology_delay_levels_check CHECK (delay_levels >= 1 AND delay_levels <= 24),
+    CONSTRAINT topology_only_row_check CHECK (only_row),
+    CONSTRAINT topology_partitions_check CHECK (partitions >= 1 AND partitions <= 256)
+);
+
+CREATE TABLE user_periods (
+    user_id text NOT NULL,
+    period_start timestamp with time zone NOT NULL,
+    period_end timestamp with time zone NOT NULL,
+    reserved_us bigint NOT NULL,
+    CONSTRAINT user_periods_pkey PRIMARY KEY (user_id, period_start)
+) WITH (fillfactor=70);
+
+CREATE TABLE users (
+    id text NOT NULL,
+    quota_seconds bigint,
+    holds_max integer,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    holds integer DEFAULT 0 NOT NULL,
+    CONSTRAINT users_pkey PRIMARY KEY (id),
+    CONSTRAINT users_holds_max_check CHECK (holds_max > 0),
+    CONSTRAINT users_id_check CHECK (id ~ '^[a-z0-9-]{1,64}$'::text),
+    CONSTRAINT users_quota_seconds_check CHECK (quota_seconds >= 0)
+) WITH (fillfactor=50);
+
+CREATE TABLE workers (
+    id uuid NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    heartbeat_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    partitions integer[] DEFAULT '{}'::integer[] NOT NULL,
+    CONSTRAINT workers_pkey PRIMARY KEY (id)
+) WITH (fillfactor=50);
+
+ALTER TABLE billing_entries ADD CONSTRAINT billing_entries_charge_id_fkey FOREIGN KEY (charge_id) REFERENCES billing_entries(id);
+ALTER TABLE closures ADD CONSTRAINT closures_server_id_fkey FOREIGN KEY (server_id) REFERENCES servers(id);
+ALTER TABLE terminals ADD CONSTRAINT terminals_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id);
+
+CREATE OR REPLACE FUNCTION public.check_capacity(ids uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+    violation record;
+begin
+    update servers s set busy_max_seconds = longest.seconds
+    from (select server_id, ceil(max(extract(epoch from busy_until - start_at)))::integer as seconds
+          from reservations where reservations.id = any (ids) group by server_id) longest
+    where s.id = longest.server_id and s.busy_max_seconds < longest.seconds;
+
+    select r.id, r.server_id, s.capacity into violation
+    from reservations r join servers s on s.id = r.server_id
+    where r.id = any (ids)
+      and peak_depth(r.server_id, r.start_at, r.busy_until, s.busy_max_seconds) > s.capacity
+    limit 1;
+    if found then
+        raise exception 'reservation % overbooks server % beyond its capacity of %',
+            violation.id, violation.server_id, violation.capacity using errcode = 'ZR001';
+    end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.check_policy()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    perform clock_timestamp() at time zone new.quota_zone;
+    return new;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.expect_rows(changed bigint, expected bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if changed <> expected then
+        raise exception '% of % locked rows changed', changed, expected using errcode = 'ZR006';
+    end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.guard_billing_entries()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+declare
+    violation record;
+begin
+    select n.id, n.reservation_id into violation
+    from new_rows n left join reservations r on r.id = n.reservation_id
+    where r.id is null
+    limit 1;
+    if found then
+        raise exception 'billing entry % is for reservation %, which does not exist',
+            violation.id, violation.reservation_id using errcode = '23503';
+    end if;
+    return null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.guard_delete()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+declare
+    violation record;
+begin
+    select id, state into violation from deleted_rows
+    where state in ('held', 'reconfirmed') or end_at > clock_timestamp()
+    limit 1;
+    if found then
+        raise exception 'reservation % is not over: %', violation.id, violation.state using errcode = 'ZR003';
+    end if;
+    perform from users where id in (select user_id from deleted_rows where state <> 'cancelled')
+        order by id for no key update;
+    update user_periods kept set reserved_us = kept.reserved_us - difference.us
+    from (select user_id, period_start,
+                 sum(1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start))) as us
+          from deleted_rows cross join lateral quota_periods(start_at, end_at)
+          where state <> 'cancelled'
+          group by user_id, period_start) difference
+    where kept.user_id = difference.user_id and kept.period_start = difference.period_start;
+    -- An empty period that is over gets no more reservations.
+    delete from user_periods kept using deleted_rows
+    where kept.user_id = deleted_rows.user_id and kept.reserved_us = 0 and kept.period_end < clock_timestamp();
+    return null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.guard_insert()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'on'
+AS $function$
+declare
+    violation record;
+begin
+    perform lock_for_guard(
+        array(select distinct server_id from new_rows where state <> 'cancelled'),
+        array(select distinct user_id from new_rows));
+
+    select n.id into violation from new_rows n
+    -- offset 0 keeps this a look-up per row: a join would read all users for a batch of one.
+    where not exists (select from servers where id = n.server_id offset 0)
+       or not exists (select from users where id = n.user_id offset 0)
+       or not exists (select from terminals where id = n.terminal_id offset 0)
+    limit 1;
+    if found then
+        raise exception 'reservation % names a server, user or terminal that does not exist', violation.id
+            using errcode = '23503';
+    end if;
+
+    -- Before the check for overlaps, which looks back that far.
+    update servers s set busy_max_seconds = longest.seconds
+    from (select server_id, ceil(max(extract(epoch from busy_until - start_at)))::integer as seconds
+          from new_rows where state <> 'cancelled' group by server_id) longest
+    where s.id = longest.server_id and s.busy_max_seconds < longest.seconds;
+
+    select n.id, n.server_id, s.capacity into violation
+    from new_rows n
+    cross join lateral (select capacity, busy_max_seconds from servers where id = n.server_id offset 0) s
+    where n.state <> 'cancelled'
+      -- Sort by time only where all overlapping reservations together exceed the capacity.
+      and case when (select count(*) from (
+                         select from reservations
+                         where server_id = n.server_id and state <> 'cancelled'
+                           and start_at < n.busy_until
+                           and start_at > n.start_at - make_interval(secs => s.busy_max_seconds)
+                           and busy_until > n.start_at
+                         limit s.capacity + 1) overlapping) <= s.capacity then false
+               else peak_depth(n.server_id, n.start_at, n.busy_until, s.busy_max_seconds) > s.capacity end
+    limit 1;
+    if found then
+        raise exception 'reservation % overbooks server % beyond its capacity of %',
+            violation.id, violation.server_id, violation.capacity using errcode = 'ZR001';
+    end if;
+
+    with touched as (
+        insert into user_periods as kept (user_id, period_start, period_end, reserved_us)
+        select user_id, period_start, period_end,
+               sum(1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start)))
+        from new_rows cross join lateral quota_periods(start_at, end_at)
+        where state <> 'cancelled'
+        group by user_id, period_start, period_end
+        on conflict (user_id, period_start) do update set reserved_us = kept.reserved_us + excluded.reserved_us
+        returning kept.user_id, kept.period_start, kept.reserved_us
+    )
+    select t.user_id, t.period_start into violation
+    from touched t cross join policy
+    cross join lateral (select quota_seconds from users where id = t.user_id offset 0) u
+    where t.reserved_us > 1000000 * coalesce(u.quota_seconds, policy.quota_default_seconds)
+    limit 1;
+    if found then
+        raise exception 'user % would exceed the quota of the period from %',
+            violation.user_id, violation.period_start using errcode = 'ZR002';
+    end if;
+
+    with counted as (
+        update users u set holds = u.holds + held.number
+        from (select user_id, count(*) as number from new_rows where state = 'held' group by user_id) held
+        where u.id = held.user_id
+        returning u.id, u.holds, u.holds_max
+    )
+    select counted.id, counted.holds into violation from counted cross join policy
+    where counted.holds > coalesce(counted.holds_max, policy.holds_default_max)
+    limit 1;
+    if found then
+        raise exception 'user % would have % unreconfirmed holds, more than allowed', violation.id, violation.holds
+            using errcode = 'ZR005';
+    end if;
+    return null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.guard_referenced()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+declare
+    used boolean;
+begin
+    -- Waits for inserts that are not committed. Later inserts wait for this transaction, and find the row
+    -- gone.
+    lock table reservations in share row exclusive mode;
+    execute format('select exists (select from reservations r join deleted_rows d on r.%I = d.id)', tg_argv[0])
+        into used;
+    if used then
+        raise exception '% that reservations name cannot be deleted', tg_table_name using errcode = '23503';
+    end if;
+    return null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.guard_server()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+declare
+    in_the_way text;
+begin
+    if tg_op = 'UPDATE' then
+        new.busy_max_seconds := greatest(new.busy_max_seconds, old.busy_max_seconds);
+        if new.rate_minor <> old.rate_minor or new.currency <> old.currency then
+            new.tariff_version := old.tariff_version + 1;
+        end if;
+        if new.capacity < old.capacity then
+            -- An older snapshot would not show what was booked since.
+            if current_setting('transaction_isolation') <> 'read committed' then
+                raise exception 'capacity can only be lowered at READ COMMITTED' using errcode = 'ZR001';
+            end if;
+            select string_agg(r.id::text, ', ' order by r.start_at, r.id) into in_the_way
+            from reservations r
+            where r.server_id = new.id and r.state <> 'cancelled' and r.busy_until > clock_timestamp()
+              and peak_depth(r.server_id, r.start_at, r.busy_until, new.busy_max_seconds) > new.capacity;
+            if in_the_way is not null then
+                raise exception 'capacity % of server % is below what is booked', new.capacity, new.id
+                    using errcode = 'ZR001', detail = in_the_way;
+            end if;
+        end if;
+    end if;
+    return new;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.guard_update()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    change record;
+    overrun record;
+begin
+    with pairs as (
+        select id,
+               count(*) filter (where is_new) as news, count(*) filter (where not is_new) as olds,
+               min(state) filter (where not is_new) as from_state, min(state) filter (where is_new) as to_state,
+               min(server_id) filter (where is_new) as server_id, min(user_id) filter (where is_new) as user_id,
+               min(user_id) filter (where not is_new) as from_user,
+               min(server_id) <> max(server_id) or min(user_id) <> max(user_id)
+                   or min(start_at) filter (where is_new) < min(start_at) filter (where not is_new)
+                   or max(end_at) filter (where is_new) > max(end_at) filter (where not is_new)
+                   or max(busy_until) filter (where is_new) > max(busy_until) filter (where not is_new) as takes_more,
+               min(start_at) <> max(start_at) or min(end_at) <> max(end_at) or min(user_id) <> max(user_id)
+                   as counts_otherwise
+        from (select id, state, server_id, user_id, start_at, end_at, busy_until, false as is_new from old_rows
+              union all
+              select id, state, server_id, user_id, start_at, end_at, busy_until, true from new_rows) both_sets
+        group by id
+    ), classified as (
+        select *,
+               (from_state, to_state) not in (
+                   ('held', 'held'), ('reconfirmed', 'reconfirmed'), ('confirmed', 'confirmed'),
+                   ('cancelled', 'cancelled'),
+                   ('held', 'reconfirmed'), ('held', 'confirmed'), ('held', 'cancelled'),
+                   ('reconfirmed', 'confirmed'), ('reconfirmed', 'cancelled'),
+                   ('confirmed', 'cancelled')) as illegal,
+               to_state <> 'cancelled' and takes_more as grows,
+               counts_otherwise or (from_state = 'cancelled') <> (to_state = 'cancelled')
+                   or (from_state = 'held') <> (to_state = 'held') as changes_use
+        from pairs
+    )
+    select (array_agg(id) filter (where olds <> 1 or news <> 1))[1] as unpaired_id,
+           (array_agg(id) filter (where illegal))[1] as illegal_id,
+           (array_agg(from_state) filter (where illegal))[1] as from_state,
+           (array_agg(to_state) filter (where illegal))[1] as to_state,
+           array_agg(id) filter (where grows) as growing,
+           array_agg(distinct server_id) filter (where grows) as growing_servers,
+           array_agg(distinct user_id) filter (where grows) as growing_users,
+           array_agg(distinct user_id) filter (where changes_use)
+               || array_agg(distinct from_user) filter (where changes_use) as changed_users
+    into change
+    from classified;
+    -- Rows are paired by id, and history and billing entries name it.
+    if change.unpaired_id is not null then
+        raise exception 'reservation % keeps its id', change.unpaired_id using errcode = 'ZR003';
+    end if;
+    if change.illegal_id is not null then
+        raise exception 'reservation % cannot go from % to %',
+            change.illegal_id, change.from_state, change.to_state using errcode = 'ZR003';
+    end if;
+    if change.growing is not null then
+        perform lock_for_guard(change.growing_servers, change.changed_users);
+        perform check_capacity(change.growing);
+    elsif change.changed_users is not null then
+        perform lock_for_guard('{}', change.changed_users);
+    else
+        return null;
+    end if;
+
+    with touched as (
+        insert into user_periods as kept (user_id, period_start, period_end, reserved_us)
+        select user_id, period_start, period_end,
+               sum(sign * 1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start)))
+        from (select user_id, start_at, end_at, sum(sign) as sign
+              from (select id, user_id, start_at, end_at, 1 as sign from new_rows where state <> 'cancelled'
+                    union all
+                    select id, user_id, start_at, end_at, -1 from old_rows where state <> 'cancelled') signed
+              group by id, user_id, start_at, end_at having sum(sign) <> 0) difference
+        cross join lateral quota_periods(start_at, end_at)
+        group by user_id, period_start, period_end
+        on conflict (user_id, period_start) do update set reserved_us = kept.reserved_us + excluded.reserved_us
+        returning kept.user_id, kept.period_start, kept.reserved_us
+    )
+    select t.user_id, t.period_start into overrun
+    from touched t cross join policy
+    cross join lateral (select quota_seconds from users where id = t.user_id offset 0) u
+    where t.reserved_us > 1000000 * coalesce(u.quota_seconds, policy.quota_default_seconds)
+      -- A lowered limit affects only what takes more.
+      and t.user_id = any (change.growing_users)
+    limit 1;
+    if found then
+        raise exception 'user % would exceed the quota of the period from %',
+            overrun.user_id, overrun.period_start using errcode = 'ZR002';
+    end if;
+
+    update users u set holds = u.holds + difference.number
+    from (select user_id, sum(sign) as number
+          from (select user_id, 1 as sign from new_rows where state = 'held'
+                union all
+                select user_id, -1 from old_rows where state = 'held') signed
+          group by user_id having sum(sign) <> 0) difference
+    where u.id = difference.user_id;
+    return null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.lock_for_guard(server_ids text[], user_ids text[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if cardinality(server_ids) + cardinality(user_ids) = 0 then
+        return;
+    end if;
+    if cardinality(server_ids) > 0 and current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'reservations can only be made at READ COMMITTED' using errcode = 'ZR001';
+    end if;
+    perform from servers where id = any (server_ids) order by id for no key update;
+    perform from users where id = any (user_ids) order by id for no key update;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.oldest_id_of(at timestamp with time zone)
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select (lpad(to_hex(floor(extract(epoch from at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
+$function$;
+
+CREATE OR REPLACE FUNCTION public.peak_depth(of_server text, from_at timestamp with time zone, to_at timestamp with time zone, busy_max_seconds integer)
+ RETURNS integer
+ LANGUAGE sql
+ STABLE
+AS $function$
+    with overlapping as (
+        select start_at, busy_until from reservations
+        where server_id = of_server and state <> 'cancelled'
+          and start_at < to_at and start_at > from_at - make_interval(secs => busy_max_seconds)
+          and busy_until > from_at
+    ), steps as (
+        select greatest(start_at, from_at) as at, 1 as step from overlapping
+        union all
+        select busy_until, -1 from overlapping where busy_until < to_at
+    )
+    select coalesce(max(depth), 0)::integer
+    from (select sum(step) over (order by at, step) as depth from steps) running
+$function$;
+
+CREATE OR REPLACE FUNCTION public.quota_periods(from_at timestamp with time zone, to_at timestamp with time zone)
+ RETURNS TABLE(period_start timestamp with time zone, period_end timestamp with time zone)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select bounds.period_start, bounds.period_end
+    from (select quota_zone, quota_period, ('1 ' || quota_period)::interval as step from policy) p
+    cross join lateral generate_series(
+        -- One step early: where clocks go back to midnight, a period begins with the second midnight,
+        -- and the time since the first one belongs to the period before.
+        date_trunc(p.quota_period, from_at at time zone p.quota_zone) - p.step,
+        (to_at - interval '1 microsecond') at time zone p.quota_zone,
+        p.step) as local_start
+    cross join lateral (
+        select local_start at time zone p.quota_zone as period_start,
+               (local_start + p.step) at time zone p.quota_zone as period_end) bounds
+    where bounds.period_start < to_at and bounds.period_end > from_at
+$function$;
+
+CREATE OR REPLACE FUNCTION public.recount_for_policy()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    perform recount_use();
+    return null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.recount_use()
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+begin
+    -- Nobody reserves against an old count meanwhile.
+    lock table reservations in share row exclusive mode;
+    delete from user_periods;
+    insert into user_periods (user_id, period_start, period_end, reserved_us)
+    select user_id, period_start, period_end,
+           sum(1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start)))
+    from reservations cross join lateral quota_periods(start_at, end_at)
+    where state <> 'cancelled'
+    group by user_id, period_start, period_end;
+    update users set holds = counted.holds
+    from (select id, (select count(*) from reservations
+                      where user_id = users.id and state = 'held') as holds from users) counted
+    where users.id = counted.id and users.holds <> counted.holds;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.refuse_rewrite()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    raise exception '% is append-only', tg_table_name using errcode = 'ZR004';
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.refuse_truncate()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    raise exception '% cannot be truncated', tg_table_name using errcode = 'ZR004';
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.used_seconds(of_user text, from_at timestamp with time zone)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select coalesce((select ceil(reserved_us / 1000000.0)::bigint from user_periods
+                     where user_id = of_user and period_start = from_at), 0)
+$function$;
+
+CREATE TRIGGER billing_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON billing_entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
+CREATE TRIGGER billing_entries_guard AFTER INSERT ON billing_entries REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_billing_entries();
+CREATE TRIGGER history_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON history FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
+CREATE TRIGGER policy_recount AFTER UPDATE OF quota_period, quota_zone ON policy FOR EACH ROW WHEN (old.quota_period <> new.quota_period OR old.quota_zone <> new.quota_zone) EXECUTE FUNCTION recount_for_policy();
+CREATE TRIGGER policy_zone BEFORE INSERT OR UPDATE ON policy FOR EACH ROW EXECUTE FUNCTION check_policy();
+CREATE TRIGGER reservations_guard_delete AFTER DELETE ON reservations REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_delete();
+CREATE TRIGGER reservations_guard_insert AFTER INSERT ON reservations REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_insert();
+CREATE TRIGGER reservations_guard_update AFTER UPDATE ON reservations REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_update();
+CREATE TRIGGER reservations_no_truncate BEFORE TRUNCATE ON reservations FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
+CREATE TRIGGER servers_guard BEFORE INSERT OR UPDATE ON servers FOR EACH ROW EXECUTE FUNCTION guard_server();
+CREATE TRIGGER servers_no_truncate BEFORE TRUNCATE ON servers FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
+CREATE TRIGGER servers_referenced AFTER DELETE ON servers REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_referenced('server_id');
+CREATE TRIGGER terminals_no_truncate BEFORE TRUNCATE ON terminals FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
+CREATE TRIGGER terminals_referenced AFTER DELETE ON terminals REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_referenced('terminal_id');
+CREATE TRIGGER users_no_truncate BEFORE TRUNCATE ON users FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
+CREATE TRIGGER users_referenced AFTER DELETE ON users REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_referenced('user_id');

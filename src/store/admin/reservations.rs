@@ -1,0 +1,151 @@
+//! Reservations and their history.
+
+use serde::Serialize;
+use tokio_postgres::{Client, Row};
+use uuid::Uuid;
+
+use crate::domain::id::{ServerId, UserId};
+use crate::domain::interval::Timestamp;
+use crate::domain::reservation::{Reservation, State};
+use crate::store::error::StoreError;
+use crate::store::rows::read_reservation;
+use crate::store::sql;
+
+/// Which reservations to list; `None` and an empty list match all.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// Of this user.
+    pub user: Option<UserId>,
+    /// Of this server.
+    pub server: Option<ServerId>,
+    /// In one of these states.
+    pub states: Vec<State>,
+    /// Ending after this instant.
+    pub from: Option<Timestamp>,
+    /// Starting before this instant.
+    pub to: Option<Timestamp>,
+}
+
+/// A page of reservations.
+#[derive(Debug)]
+pub struct Page {
+    /// By start, then by id.
+    pub reservations: Vec<Reservation>,
+    /// Whether another page follows.
+    pub more: bool,
+}
+
+/// A change in a reservation's history.
+#[derive(Debug, Clone, Serialize)]
+pub struct HistoryLine {
+    /// Time of the change, by the database's clock.
+    pub at: Timestamp,
+    /// The state before; `None` for a new reservation.
+    pub from_state: Option<String>,
+    /// The state after.
+    pub to_state: String,
+    /// Why it was cancelled.
+    pub reason: Option<String>,
+    /// `terminal`, `operator` or `deadline`.
+    pub actor: String,
+    /// The terminal or operator.
+    pub actor_id: Option<String>,
+    /// `command`, `message`, `sweep` or `operator`.
+    pub trigger: String,
+    /// The operator's reason, for people.
+    pub note: Option<String>,
+    /// Message id of the command.
+    pub message_id: Option<String>,
+    /// Milliseconds from the deadline to the settlement.
+    pub lateness_ms: Option<i64>,
+    /// Place in the decision order.
+    pub seq: i64,
+}
+
+/// A reservation with what its row and its server's say beyond it.
+pub struct ReservationDetails {
+    /// The reservation.
+    pub reservation: Reservation,
+    /// The partition that decides about it.
+    pub partition: i32,
+    /// Its server's connection URL.
+    pub connection_url: String,
+}
+
+/// Returns a reservation; `None` if there is none of that id.
+pub async fn load_reservation(
+    client: &Client,
+    id: Uuid,
+) -> Result<Option<ReservationDetails>, StoreError> {
+    let Some(row) = client.query_opt(sql!("load_reservation"), &[&id]).await? else {
+        return Ok(None);
+    };
+    Ok(Some(ReservationDetails {
+        reservation: read_reservation(&row)?,
+        partition: row.get("partition"),
+        connection_url: row.get("connection_url"),
+    }))
+}
+
+/// Returns at most `limit` reservations that follow the reservation `after`. `None` if there is no
+/// reservation of that id.
+pub async fn list_reservations(
+    client: &Client,
+    filter: &Filter,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Option<Page>, StoreError> {
+    let mut start: Option<Timestamp> = None;
+    if let Some(after) = after {
+        let row = client.query_opt(sql!("load_start"), &[&after]).await?;
+        let Some(row) = row else { return Ok(None) };
+        start = row.get(0);
+    }
+    let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
+    let rows = client
+        .query(
+            sql!("list_reservations"),
+            &[
+                &filter.user.as_ref().map(UserId::as_str),
+                &filter.server.as_ref().map(ServerId::as_str),
+                &states,
+                &filter.from,
+                &filter.to,
+                &start,
+                &after,
+                &(limit + 1),
+            ],
+        )
+        .await?;
+    let mut reservations = rows.iter().map(read_reservation).collect::<Result<Vec<_>, _>>()?;
+    let wanted = usize::try_from(limit).unwrap_or_default();
+    let more = reservations.len() > wanted;
+    reservations.truncate(wanted);
+    Ok(Some(Page { reservations, more }))
+}
+
+/// Returns a reservation and its history, oldest change first; `None` if there is none of that id.
+pub async fn load_history(
+    client: &Client,
+    id: Uuid,
+) -> Result<Option<(Reservation, Vec<HistoryLine>)>, StoreError> {
+    let Some(details) = load_reservation(client, id).await? else { return Ok(None) };
+    let rows = client.query(sql!("load_history"), &[&id]).await?;
+    Ok(Some((details.reservation, rows.iter().map(read_line).collect())))
+}
+
+fn read_line(row: &Row) -> HistoryLine {
+    HistoryLine {
+        at: row.get("at"),
+        from_state: row.get("from_state"),
+        to_state: row.get("to_state"),
+        reason: row.get("reason"),
+        actor: row.get("actor"),
+        actor_id: row.get("actor_id"),
+        trigger: row.get("trigger"),
+        note: row.get("note"),
+        message_id: row.get("message_id"),
+        lateness_ms: row.get("lateness_ms"),
+        seq: row.get("seq"),
+    }
+}

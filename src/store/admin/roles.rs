@@ -1,0 +1,56 @@
+//! Database accounts, each with the least rights that its work takes.
+//!
+//! The account that migrates owns the tables and makes the other accounts. They are recorded, so that
+//! later migrations grant them what they add.
+
+use postgres_protocol::password::scram_sha_256;
+use rand::Rng;
+use rand::distr::Alphanumeric;
+use tokio_postgres::Client;
+
+use crate::store::error::StoreError;
+use crate::store::grants;
+use crate::store::sql;
+
+pub use crate::store::grants::Kind;
+
+/// Length of generated passwords; 32 alphanumerics are 190 bits.
+const PASSWORD_LEN: usize = 32;
+
+/// Longest name that PostgreSQL does not truncate, in bytes.
+const NAME_LEN_MAX: usize = 63;
+
+/// Whether a text can be an account's name and needs no quotes in SQL.
+pub fn is_name(text: &str) -> bool {
+    text.len() <= NAME_LEN_MAX
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// Creates an account in one transaction and returns its password; `None` if the name is taken.
+///
+/// # Panics
+///
+/// If `name` is not a name in the sense of [`is_name`].
+pub async fn create(
+    client: &mut Client,
+    name: &str,
+    kind: Kind,
+) -> Result<Option<String>, StoreError> {
+    assert!(is_name(name), "the caller checks the name");
+    let transaction = client.transaction().await?;
+    if transaction.query_one(sql!("role_exists"), &[&name]).await?.get(0) {
+        return Ok(None);
+    }
+    let password: String =
+        rand::rng().sample_iter(Alphanumeric).take(PASSWORD_LEN).map(char::from).collect();
+    // Hashed here, so that no log of statements contains the password.
+    let hash = scram_sha_256(password.as_bytes());
+    let role = sql!("create_role").replace("{role}", name).replace("{hash}", &hash);
+    transaction.batch_execute(&role).await?;
+    transaction.execute(sql!("insert_role"), &[&name, &kind.as_str()]).await?;
+    transaction.batch_execute(sql!("restrict_public")).await?;
+    grants::grant(&transaction, name, kind).await?;
+    transaction.commit().await?;
+    Ok(Some(password))
+}

@@ -1,0 +1,2 @@
+-- $1 closure
+delete from closures where id = $1 returning *

@@ -1,0 +1,2 @@
+-- The policy is one row.
+select * from policy

@@ -1,0 +1,2 @@
+-- $1 name of a database role
+select exists (select from pg_roles where rolname = $1)

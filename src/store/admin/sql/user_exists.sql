@@ -1,0 +1,2 @@
+-- $1 user
+select exists (select from users where id = $1)

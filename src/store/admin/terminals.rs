@@ -1,0 +1,80 @@
+//! Terminals.
+
+use serde::Serialize;
+use tokio_postgres::{Client, Row};
+
+use crate::domain::id::{TerminalId, UserId};
+use crate::domain::interval::Timestamp;
+use crate::store::error::StoreError;
+use crate::store::sql;
+
+/// A registered terminal.
+#[derive(Debug, Serialize)]
+pub struct TerminalLine {
+    /// Its id, also its broker account's name.
+    pub id: String,
+    /// The user that it belongs to.
+    pub user: String,
+    /// Whether its commands are decided.
+    pub enabled: bool,
+    /// Time of its registration.
+    pub created_at: Timestamp,
+}
+
+/// The outcome of [`insert_terminal`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TerminalAdded {
+    /// It is new.
+    New,
+    /// The same user has it already.
+    Exists,
+    /// Another user has it.
+    Taken,
+    /// There is no such user.
+    UnknownUser,
+}
+
+/// Adds a terminal to a user.
+pub async fn insert_terminal(
+    client: &Client,
+    terminal: &TerminalId,
+    user: &UserId,
+) -> Result<TerminalAdded, StoreError> {
+    let (terminal, user) = (terminal.as_str(), user.as_str());
+    if !client.query_one(sql!("user_exists"), &[&user]).await?.get::<_, bool>(0) {
+        return Ok(TerminalAdded::UnknownUser);
+    }
+    if client.execute(sql!("insert_terminal"), &[&terminal, &user]).await? == 1 {
+        return Ok(TerminalAdded::New);
+    }
+    let row = client.query_one(sql!("load_terminal_user"), &[&terminal]).await?;
+    Ok(match row.get::<_, &str>(0) == user {
+        true => TerminalAdded::Exists,
+        false => TerminalAdded::Taken,
+    })
+}
+
+/// Returns terminals by id, of one user or of all.
+pub async fn list_terminals(
+    client: &Client,
+    user: Option<&UserId>,
+) -> Result<Vec<TerminalLine>, StoreError> {
+    let rows = client.query(sql!("list_terminals"), &[&user.map(UserId::as_str)]).await?;
+    let line = |row: &Row| TerminalLine {
+        id: row.get("id"),
+        user: row.get("user_id"),
+        enabled: row.get("enabled"),
+        created_at: row.get("created_at"),
+    };
+    Ok(rows.iter().map(line).collect())
+}
+
+/// Disables or enables a terminal, from the next batch of commands on. `false` if there is no such
+/// terminal.
+pub async fn update_enabled(
+    client: &Client,
+    terminal: &TerminalId,
+    enabled: bool,
+) -> Result<bool, StoreError> {
+    Ok(client.execute(sql!("update_enabled"), &[&terminal.as_str(), &enabled]).await? == 1)
+}

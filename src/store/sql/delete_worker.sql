@@ -1,0 +1,2 @@
+-- $1 worker
+delete from workers where id = $1

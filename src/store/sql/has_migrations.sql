@@ -1,0 +1,2 @@
+-- Whether any migration was applied
+select to_regclass('schema_migrations') is not null

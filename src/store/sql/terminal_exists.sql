@@ -1,0 +1,2 @@
+-- $1 terminal
+select exists (select from terminals where id = $1)
