@@ -8,12 +8,13 @@
 //! # Layers
 //!
 //! ```text
-//! cli -> worker, client -> broker, store -> message -> domain
+//! cli -> worker, client -> engine -> store, broker -> message -> domain
 //! ```
 //!
-//! A layer uses only layers to its right, and `broker` and `store` do not know each other. A test
-//! (`tests/suite/layers.rs`) checks it. [`config`] stands beside the command line, [`tls`] below
-//! `broker` and `store`.
+//! A layer uses only layers to its right, and `broker` and `store` do not know each other. Files of a
+//! layer do not import each other in circles. Tests (`tests/suite/layers.rs`) check both. [`config`]
+//! stands beside the command line, [`tls`] and [`backoff`] below `broker` and `store`.
+//! `docs/architecture.md` follows a request and a deadline through the code, function by function.
 //!
 //! # What always holds
 //!
@@ -44,11 +45,12 @@
 //!
 //! 1. [`domain`]: the rules as pure code. States, codes, then `decide`.
 //! 2. [`message`]: the contract. What comes in, strictly, and what goes out.
-//! 3. [`store`]: one transaction per batch of commands.
-//! 4. [`broker`]: topology, the delay ladder, publishing and consuming.
-//! 5. [`worker`]: from a partition's queue to answers, and what keeps that going.
-//! 6. [`client`]: a typed terminal.
-//! 7. [`config`] and [`cli`]: what operators see.
+//! 3. [`engine`]: one transaction per batch of commands.
+//! 4. [`store`]: its statements.
+//! 5. [`broker`]: topology, the delay ladder, publishing and consuming.
+//! 6. [`worker`]: from a partition's queue to answers, and what keeps that going.
+//! 7. [`client`]: a typed terminal.
+//! 8. [`config`] and [`cli`]: what operators see.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use proc_macro2::{TokenStream, TokenTree};
 
+mod walks;
 mod words;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
