@@ -7,7 +7,7 @@ use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Row;
 
 use super::error::StoreError;
-use super::needs::{Columns, Needs, SETTLE_MAX};
+use super::needs::{Columns, Needs, SETTLE_MAX, Spans};
 use super::sequence::{Param, rows, run, send};
 use super::snapshot::{Loaded, assemble};
 use super::statements;
@@ -73,37 +73,36 @@ async fn send_all(
 ) -> Result<Loaded, StoreError> {
     let columns = Columns::of(needs);
     let Columns { terminals, requesting, servers, reservations, ids, .. } = &columns;
-    let Columns { quota, windows, pages, calendars, .. } = &columns;
+    let Columns { quota, windows, pages, asked, calendars, .. } = &columns;
     let due = needs.due;
     let requests = !requesting.is_empty();
     let changes = !reservations.is_empty() || due.is_some();
     let locks = changes || !servers.is_empty();
-    let (lists, asks) = (!pages.0.is_empty(), !calendars.0.is_empty());
-    let place: [Param<'_>; 3] = [&partition, &due, &SETTLE_MAX];
-    let [p, d, most] = place;
+    let asks = !asked.is_empty();
+    let [p, d, most]: [Param<'_>; 3] = [&partition, &due, &SETTLE_MAX];
+    let [of, from, until] = span_params(windows);
+    let [about, first, last] = span_params(calendars);
 
     let begun = send(run(client, "begin")).await;
-    let servers =
-        send(rows(client, locks, &on.lock_servers, [servers, reservations, p, d, most])).await;
-    let reservations =
-        send(rows(client, changes, &on.lock_reservations, [reservations, p, d, most])).await;
+    let servers = [servers as Param<'_>, reservations, p, d, most];
+    let servers = send(rows(client, locks, &on.lock_servers, servers)).await;
+    let reservations = [reservations as Param<'_>, p, d, most];
+    let reservations = send(rows(client, changes, &on.lock_reservations, reservations)).await;
     let users = send(load_users(client, on, requesting, users)).await;
     let known = send(rows(client, !ids.0.is_empty(), &on.load_known, [&ids.0, &ids.1])).await;
     let terminals =
         send(rows(client, !terminals.is_empty(), &on.load_terminals, [terminals])).await;
-    let closures =
-        send(rows(client, requests, &on.load_closures, [&windows.0, &windows.1, &windows.2])).await;
-    let quota = send(rows(client, requests, &on.load_quota, [&quota.0, &quota.1, &quota.2])).await;
-    let booked =
-        send(rows(client, requests, &on.load_booked, [&windows.0, &windows.1, &windows.2])).await;
+    let closures = send(rows(client, requests, &on.load_closures, [of, from, until])).await;
+    let quota = send(rows(client, requests, &on.load_quota, span_params(quota))).await;
+    let booked = send(rows(client, requests, &on.load_booked, [of, from, until])).await;
     let clock = send(rows(client, true, &on.load_clock, [])).await;
-    let (index, after, limits) = (&pages.0, &pages.2, &pages.3);
-    let pages = send(rows(client, lists, &on.load_pages, [index, &pages.1, after, limits])).await;
-    let (index, about, from, until) = calendars;
+    let lists = !pages.asked.is_empty();
+    let pages = [&pages.asked as Param<'_>, &pages.terminals, &pages.after, &pages.limits];
+    let pages = send(rows(client, lists, &on.load_pages, pages)).await;
     let asked_servers = send(rows(client, asks, &on.load_servers, [about])).await;
-    let asked_closures = send(rows(client, asks, &on.load_closures, [about, from, until])).await;
-    let asked = [index as Param<'_>, about, from, until, &CALENDAR_MAX];
-    let asked_booked = send(rows(client, asks, &on.load_calendars, asked)).await;
+    let asked_closures = send(rows(client, asks, &on.load_closures, [about, first, last])).await;
+    let asked_booked = [asked as Param<'_>, about, first, last, &CALENDAR_MAX];
+    let asked_booked = send(rows(client, asks, &on.load_calendars, asked_booked)).await;
 
     begun.answer().await?;
     Ok(Loaded {
@@ -123,18 +122,24 @@ async fn send_all(
     })
 }
 
+fn span_params<'a>(spans: &'a Spans<'_>) -> [Param<'a>; 3] {
+    [&spans.of, &spans.starts, &spans.ends]
+}
+
 /// Use of holds by users, of whom some may have to be locked first.
 async fn load_users(
     client: &ClientWrapper,
     on: &Statements,
-    requesting: &Vec<&str>,
+    requesting: &[&str],
     users: Users<'_>,
 ) -> Result<Vec<Row>, StoreError> {
     match users {
-        Users::Unlocked => rows(client, !requesting.is_empty(), &on.load_users, [requesting]).await,
+        Users::Unlocked => {
+            rows(client, !requesting.is_empty(), &on.load_users, [&requesting]).await
+        }
         Users::Locked(named) => {
             let named: Vec<&str> = named.iter().map(UserId::as_str).collect();
-            rows(client, true, &on.lock_users, [requesting, &named]).await
+            rows(client, true, &on.lock_users, [&requesting, &named]).await
         }
     }
 }

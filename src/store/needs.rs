@@ -39,16 +39,45 @@ pub struct Needs {
 }
 
 /// What is needed as the statements take it: a column of each list, side by side.
+#[derive(Default)]
 pub(super) struct Columns<'a> {
     pub terminals: Vec<&'a str>,
     pub requesting: Vec<&'a str>,
     pub servers: Vec<&'a str>,
     pub reservations: Vec<Uuid>,
     pub ids: (Vec<&'a str>, Vec<&'a str>),
-    pub quota: (Vec<&'a str>, Vec<Timestamp>, Vec<Timestamp>),
-    pub windows: (Vec<&'a str>, Vec<Timestamp>, Vec<Timestamp>),
-    pub pages: (Vec<i32>, Vec<&'a str>, Vec<Option<Uuid>>, Vec<i64>),
-    pub calendars: (Vec<i32>, Vec<&'a str>, Vec<Timestamp>, Vec<Timestamp>),
+    pub quota: Spans<'a>,
+    pub windows: Spans<'a>,
+    pub pages: Pages<'a>,
+    /// The index of each query.
+    pub asked: Vec<i32>,
+    pub calendars: Spans<'a>,
+}
+
+/// Spans of time, each of somebody or something.
+#[derive(Default)]
+pub(super) struct Spans<'a> {
+    pub of: Vec<&'a str>,
+    pub starts: Vec<Timestamp>,
+    pub ends: Vec<Timestamp>,
+}
+
+impl<'a> Spans<'a> {
+    fn push(&mut self, of: &'a str, span: Interval) {
+        self.of.push(of);
+        self.starts.push(span.start);
+        self.ends.push(span.end);
+    }
+}
+
+/// Pages of lists.
+#[derive(Default)]
+pub(super) struct Pages<'a> {
+    /// The index of each query.
+    pub asked: Vec<i32>,
+    pub terminals: Vec<&'a str>,
+    pub after: Vec<Option<Uuid>>,
+    pub limits: Vec<i64>,
 }
 
 impl<'a> Columns<'a> {
@@ -59,34 +88,25 @@ impl<'a> Columns<'a> {
             servers: needs.servers.iter().map(ServerId::as_str).collect(),
             reservations: needs.reservations.iter().copied().collect(),
             ids: needs.message_ids.iter().map(|(t, id)| (t.as_str(), id.as_str())).unzip(),
-            quota: (Vec::new(), Vec::new(), Vec::new()),
-            windows: (Vec::new(), Vec::new(), Vec::new()),
-            pages: (Vec::new(), Vec::new(), Vec::new(), Vec::new()),
-            calendars: (Vec::new(), Vec::new(), Vec::new(), Vec::new()),
+            ..Self::default()
         };
         for (terminal, interval) in &needs.quota {
-            columns.quota.0.push(terminal.as_str());
-            columns.quota.1.push(interval.start);
-            columns.quota.2.push(interval.end);
+            columns.quota.push(terminal.as_str(), *interval);
         }
         for (server, windows) in &needs.windows {
             for window in merged(windows) {
-                columns.windows.0.push(server.as_str());
-                columns.windows.1.push(window.start);
-                columns.windows.2.push(window.end);
+                columns.windows.push(server.as_str(), window);
             }
         }
         for (index, (terminal, page)) in (0..).zip(&needs.pages) {
-            columns.pages.0.push(index);
-            columns.pages.1.push(terminal.as_str());
-            columns.pages.2.push(page.after);
-            columns.pages.3.push(i64::try_from(page.limit).unwrap_or(i64::MAX));
+            columns.pages.asked.push(index);
+            columns.pages.terminals.push(terminal.as_str());
+            columns.pages.after.push(page.after);
+            columns.pages.limits.push(i64::try_from(page.limit).unwrap_or(i64::MAX));
         }
         for (index, window) in (0..).zip(&needs.calendars) {
-            columns.calendars.0.push(index);
-            columns.calendars.1.push(window.server.as_str());
-            columns.calendars.2.push(window.interval.start);
-            columns.calendars.3.push(window.interval.end);
+            columns.asked.push(index);
+            columns.calendars.push(window.server.as_str(), window.interval);
         }
         columns
     }
