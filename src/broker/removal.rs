@@ -4,8 +4,9 @@ use lapin::options::{
     ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
+use lapin::{Channel, ErrorKind, ExchangeKind};
 
+use super::connection::Connection;
 use super::topology::{self, Shape, reply_queue};
 use super::{BrokerError, bounded};
 
@@ -40,7 +41,7 @@ pub async fn find(
 ) -> Result<Found, BrokerError> {
     let (exchanges, mut queues) = topology::names(shape);
     queues.extend(terminals.iter().map(|terminal| reply_queue(terminal)));
-    let open = || bounded("opening a channel", connection.create_channel());
+    let open = || connection.create_channel();
     let mut channel = open().await?;
     let mut found = Found::default();
     for name in exchanges {
@@ -62,7 +63,7 @@ pub async fn find(
 /// Deletes what was found: the exchanges first, so that nothing more comes in. What has gone
 /// meanwhile is no error.
 pub async fn remove(connection: &Connection, found: &Found) -> Result<(), BrokerError> {
-    let channel = bounded("opening a channel", connection.create_channel()).await?;
+    let channel = connection.create_channel().await?;
     for name in &found.exchanges {
         let options = ExchangeDeleteOptions::default();
         let deleted = channel.exchange_delete(name.as_str().into(), options);
@@ -78,7 +79,7 @@ pub async fn remove(connection: &Connection, found: &Found) -> Result<(), Broker
 
 /// Whether an exchange of that name is there.
 pub(super) async fn has_exchange(connection: &Connection, name: &str) -> Result<bool, BrokerError> {
-    let channel = bounded("opening a channel", connection.create_channel()).await?;
+    let channel = connection.create_channel().await?;
     let found = there(look_for_exchange(&channel, name).await)?.is_some();
     if found {
         bounded("closing the channel", channel.close(200, "done".into())).await?;

@@ -3,16 +3,16 @@
 //! [`super::accounts`] makes each with its account. What is here brings them back, exactly as they
 //! were, where the topology was removed.
 
-use lapin::Connection;
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
+use super::connection::Connection;
 use super::topology::{REPLIES_EXCHANGE, REPLY_LEN_MAX, REPLY_TTL_MS, reply_queue};
 use super::{BrokerError, bounded};
 
 /// Declares and binds the reply queues of `terminals`. Doing so again is harmless.
 pub async fn restore(connection: &Connection, terminals: &[String]) -> Result<(), BrokerError> {
-    let channel = bounded("opening a channel", connection.create_channel()).await?;
+    let channel = connection.create_channel().await?;
     for terminal in terminals {
         let queue = reply_queue(terminal);
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };

@@ -1,9 +1,9 @@
 //! Queues for the time of one connection: to look at messages without taking them from anybody.
 
-use lapin::Connection;
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
+use super::connection::Connection;
 use super::{BrokerError, bounded};
 
 /// Messages kept for an onlooker that does not keep up; the oldest are dropped.
@@ -16,7 +16,7 @@ pub async fn declare(
     exchange: &str,
     patterns: &[&str],
 ) -> Result<String, BrokerError> {
-    let channel = bounded("opening a channel", connection.create_channel()).await?;
+    let channel = connection.create_channel().await?;
     let options = QueueDeclareOptions {
         exclusive: true,
         auto_delete: true,

@@ -5,8 +5,9 @@ use lapin::options::{
     ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection, ExchangeKind};
+use lapin::{Channel, ExchangeKind};
 
+use super::connection::Connection;
 use super::delay::{self, DUE_EXCHANGE};
 use super::ring::{self, PARTITIONS_EXCHANGE};
 use super::{BrokerError, bounded};
@@ -253,7 +254,7 @@ pub fn names(shape: Shape) -> (Vec<String>, Vec<String>) {
 /// names it.
 pub async fn apply(connection: &Connection, shape: Shape) -> Result<(), BrokerError> {
     let topology = Topology::of(shape);
-    let channel = bounded("opening a channel", connection.create_channel()).await?;
+    let channel = connection.create_channel().await?;
     for exchange in &topology.exchanges {
         declare_exchange(&channel, exchange, false).await?;
     }
@@ -272,7 +273,7 @@ pub async fn apply(connection: &Connection, shape: Shape) -> Result<(), BrokerEr
 pub async fn missing(connection: &Connection, shape: Shape) -> Result<Vec<String>, BrokerError> {
     let topology = Topology::of(shape);
     let mut missing = Vec::new();
-    let open = || bounded("opening a channel", connection.create_channel());
+    let open = || connection.create_channel();
     let mut channel = open().await?;
     for exchange in &topology.exchanges {
         if declare_exchange(&channel, exchange, true).await.is_err() {

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::Connection;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -12,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Context, backoff, pipeline, relay, retention, sweep};
-use crate::broker::{BrokerError, bounded, ring, topology};
+use crate::broker::connection::Connection;
+use crate::broker::{BrokerError, ring, topology};
 
 /// How often a silently lost connection is looked for.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
@@ -50,13 +50,12 @@ impl Connections {
     }
 
     fn alive(&self) -> bool {
-        self.consume.status().connected() && self.publish.status().connected()
+        self.consume.is_alive() && self.publish.is_alive()
     }
 
     async fn close(&self) {
         for connection in [&self.consume, &self.publish] {
-            let closed = bounded("closing", connection.close(200, "done".into())).await;
-            if let Err(error) = closed {
+            if let Err(error) = connection.close().await {
                 warn!(%error, "a connection was not closed in order");
             }
         }

@@ -4,6 +4,7 @@
 mod chaos;
 mod cli;
 mod clients;
+mod connections;
 mod contract;
 mod crash;
 mod deadlines;

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use holdfast::broker::accounts::Accounts;
-use holdfast::broker::connection::Endpoint;
+use holdfast::broker::connection::{Connection, Endpoint};
 use holdfast::broker::topology::{self, Shape};
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
 use holdfast::store::registry::{self, NewServer, TopologyShape};
-use lapin::Connection;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -228,7 +227,7 @@ impl Stack {
     pub async fn finish(self) {
         let violations = invariants::violations(&self.db).await;
         assert!(violations.is_empty(), "{violations:#?}");
-        self.amqp.close(200, "".into()).await.expect("the connection closes");
+        self.amqp.close().await.expect("the connection closes");
         let database = format!("t_{}", self.suffix);
         engines::drop_vhost(&self.vhost).await;
         for account in &self.accounts {
