@@ -2,13 +2,15 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_rs::util::RuntimeParts;
 use async_rs::{Runtime, Tokio};
 use lapin::tcp::{AsyncTcpStream, RustlsConnector};
 use lapin::uri::AMQPUri;
-use lapin::{Connection, ConnectionProperties};
+use lapin::{Channel, ConnectionProperties, ConnectionStatus};
 use rustls::ClientConfig;
+use tokio::time::sleep;
 use url::Url;
 
 use super::sanitize::{Sanitized, SanitizingReactor};
@@ -25,6 +27,10 @@ const HEARTBEAT_SECONDS: u16 = 10;
 /// are split. It is not for connections that consume: properties are never split, and a broker that
 /// has longer ones to deliver gives up the connection.
 const PUBLISHING_FRAME_MAX: u32 = 32 << 10;
+
+/// How often a wait checks its connection. lapin ends most waits by itself when a connection breaks; this
+/// is how late the others end.
+const LIVENESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A broker address with account and vhost. Its `Debug` and `Display` hide the password.
 #[derive(Clone)]
@@ -145,7 +151,79 @@ impl Endpoint {
     ) -> Result<Connection, BrokerError> {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let connecting = connect(uri, self.tls.clone(), properties, body_len_max);
-        bounded(format!("connecting to {}", self.shown), connecting).await
+        let inner = bounded(format!("connecting to {}", self.shown), connecting).await?;
+        Ok(Connection { inner })
+    }
+}
+
+/// A connection on which every wait ends.
+///
+/// lapin 4.12.3 alone does not ensure that. It has no timeouts, and it drops a request that is made while
+/// the connection breaks, without an answer.
+pub struct Connection {
+    inner: lapin::Connection,
+}
+
+impl Connection {
+    /// Opens a channel.
+    pub async fn create_channel(&self) -> Result<Channel, BrokerError> {
+        self.unless_broken("opening a channel", self.inner.create_channel()).await
+    }
+
+    /// Closes the connection. The broker then requeues what was not acknowledged. After an error the
+    /// connection is of no more use either.
+    pub async fn close(&self) -> Result<(), BrokerError> {
+        let closing = self.inner.close(200, "done".into());
+        self.unless_broken("closing the connection", closing).await
+    }
+
+    /// Whether the connection can be used.
+    pub fn is_alive(&self) -> bool {
+        self.liveness().is_alive()
+    }
+
+    /// A handle for those who wait on this connection's channels.
+    pub(super) fn liveness(&self) -> Liveness {
+        Liveness(self.inner.status().clone())
+    }
+
+    /// Runs an operation that lapin queues for an internal task. That task stops when the connection
+    /// breaks, and nothing answers what is queued behind the stop: a `close` waited for ever.
+    async fn unless_broken<T>(
+        &self,
+        operation: &str,
+        work: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<T, BrokerError> {
+        let liveness = self.liveness();
+        tokio::select! {
+            biased;
+            done = bounded(operation, work) => done,
+            () = liveness.broken() => Err(BrokerError::ConnectionLost(operation.to_owned())),
+        }
+    }
+}
+
+/// Tells whether a connection lives. lapin breaks one whose peer is silent for two heartbeats.
+#[derive(Clone)]
+pub(super) struct Liveness(ConnectionStatus);
+
+impl Liveness {
+    fn is_alive(&self) -> bool {
+        self.0.connected()
+    }
+
+    /// Returns once the connection is closed, closing or broken.
+    pub async fn ended(&self) {
+        while self.is_alive() {
+            sleep(LIVENESS_INTERVAL).await;
+        }
+    }
+
+    /// Returns once the connection is broken.
+    async fn broken(&self) {
+        while !self.0.errored() {
+            sleep(LIVENESS_INTERVAL).await;
+        }
     }
 }
 
@@ -155,7 +233,7 @@ async fn connect(
     tls: Option<Arc<ClientConfig>>,
     properties: ConnectionProperties,
     body_len_max: Option<usize>,
-) -> lapin::Result<Connection> {
+) -> lapin::Result<lapin::Connection> {
     let tokio = Runtime::tokio_current();
     let reactor = SanitizingReactor(tokio.clone());
     let runtime = Runtime::new(RuntimeParts::new(Tokio::current(), reactor));
@@ -173,7 +251,7 @@ async fn connect(
         };
         Ok(AsyncTcpStream::Plain(sanitized))
     };
-    Connection::connector(uri, runtime, open, properties).await
+    lapin::Connection::connector(uri, runtime, open, properties).await
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@ use futures::{FutureExt, StreamExt};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection, Consumer};
+use lapin::{Channel, Consumer};
 use tokio::runtime::Handle;
 
+use super::connection::{Connection, Liveness};
 use super::{BrokerError, bounded};
 use crate::message::envelope::{Received, is_traceparent};
 
@@ -15,6 +16,7 @@ pub struct QueueConsumer {
     queue: String,
     channel: Channel,
     consumer: Consumer,
+    liveness: Liveness,
 }
 
 /// Acknowledges on a consumer's channel while others read from it.
@@ -28,7 +30,7 @@ impl QueueConsumer {
         queue: &str,
         prefetch: u16,
     ) -> Result<Self, BrokerError> {
-        let channel = bounded("opening a channel", connection.create_channel()).await?;
+        let channel = connection.create_channel().await?;
         let unclaimed = Unclaimed(Some(channel.clone()));
         let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
         bounded("setting the prefetch window", qos).await?;
@@ -43,13 +45,18 @@ impl QueueConsumer {
         )
         .await?;
         unclaimed.claim();
-        Ok(Self { queue: queue.to_owned(), channel, consumer })
+        Ok(Self { queue: queue.to_owned(), channel, consumer, liveness: connection.liveness() })
     }
 
     /// Waits for the next message, then takes what else has arrived, up to `max` in all. No
-    /// lingering: a lone message is not held up for company.
+    /// lingering: a lone message is not held up for company. Fails once the connection is lost, also if
+    /// lapin does not end the stream.
     pub async fn collect(&mut self, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        let first = self.consumer.next().await;
+        let first = tokio::select! {
+            biased;
+            first = self.consumer.next() => first,
+            () = self.liveness.ended() => None,
+        };
         let mut batch = vec![self.one(first)?];
         while batch.len() < max {
             match self.consumer.next().now_or_never() {
@@ -111,8 +118,13 @@ impl Acknowledger {
     /// a crash what was acknowledged may come again.
     pub async fn ack_through(&self, delivery_tag: u64) -> Result<(), BrokerError> {
         let options = BasicAckOptions { multiple: true };
-        bounded("acknowledging", self.0.basic_ack(delivery_tag, options)).await?;
-        Ok(())
+        bounded("acknowledging", self.0.basic_ack(delivery_tag, options)).await
+    }
+
+    /// Acknowledges one message, and none of those before it.
+    pub async fn ack_one(&self, delivery_tag: u64) -> Result<(), BrokerError> {
+        let options = BasicAckOptions { multiple: false };
+        bounded("acknowledging", self.0.basic_ack(delivery_tag, options)).await
     }
 }
 

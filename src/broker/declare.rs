@@ -1,11 +1,12 @@
 //! Declares the topology, and finds out what is missing of it.
 
+use lapin::Channel;
 use lapin::options::{
     ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection};
 
+use super::connection::Connection;
 use super::lookup::Lookup;
 use super::topology::{self, Binding, Exchange, Queue, Target, Topology};
 use super::{BrokerError, bounded, ring};
@@ -15,7 +16,7 @@ use crate::message::shape::Shape;
 /// some milliseconds. Fails and names the thing if one exists with other arguments.
 pub async fn apply(connection: &Connection, shape: Shape) -> Result<(), BrokerError> {
     let topology = Topology::of(shape);
-    let channel = bounded("opening a channel", connection.create_channel()).await?;
+    let channel = connection.create_channel().await?;
     for exchange in &topology.exchanges {
         declare_exchange(&channel, exchange).await?;
     }

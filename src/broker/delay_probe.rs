@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use lapin::Connection;
 use tokio::time::{self, Instant};
 use uuid::Uuid;
 
 use super::BrokerError;
+use super::connection::Connection;
 use super::consumer::QueueConsumer;
 use super::delay::{self, DUE_EXCHANGE};
 use super::publisher::{Fate, Outgoing, Publisher};

@@ -2,8 +2,9 @@
 
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, ExchangeKind};
+use lapin::{Channel, ExchangeKind};
 
+use super::connection::Connection;
 use super::{BrokerError, bounded};
 
 /// AMQP's code for what does not exist.
@@ -28,7 +29,7 @@ pub(super) struct Lookup<'a> {
 
 impl<'a> Lookup<'a> {
     pub(super) async fn open(connection: &'a Connection) -> Result<Self, BrokerError> {
-        let channel = bounded("opening a channel", connection.create_channel()).await?;
+        let channel = connection.create_channel().await?;
         Ok(Self { connection, channel })
     }
 

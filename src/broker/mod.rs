@@ -43,6 +43,9 @@ pub enum BrokerError {
     /// A consumer's stream ended: queue deleted, consumer cancelled, or connection lost.
     #[error("the consumer of {0} has ended")]
     ConsumerEnded(String),
+    /// The connection broke while a step waited on it; the step's outcome is unknown.
+    #[error("{0}: the connection to the broker is lost")]
+    ConnectionLost(String),
     /// A text is longer than AMQP's 255 bytes.
     #[error("{0} is too long for AMQP")]
     TooLong(&'static str),

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use lapin::{BasicProperties, Channel, Confirmation};
 
+use super::connection::Connection;
 use super::{BrokerError, bounded};
 
 /// How long all confirms of a batch may take. Past it their outcome is unknown: a disk alarm has
@@ -64,7 +65,7 @@ pub struct Publisher {
 impl Publisher {
     /// Opens a channel in confirm mode.
     pub async fn open(connection: &Connection) -> Result<Self, BrokerError> {
-        let channel = bounded("opening a channel", connection.create_channel()).await?;
+        let channel = connection.create_channel().await?;
         let options = ConfirmSelectOptions::default();
         bounded("asking for publisher confirms", channel.confirm_select(options)).await?;
         Ok(Self { channel })

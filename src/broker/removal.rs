@@ -1,8 +1,8 @@
 //! Deletes an installation's exchanges and queues.
 
-use lapin::Connection;
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 
+use super::connection::Connection;
 pub use super::lookup::FoundQueue;
 use super::lookup::Lookup;
 use super::ring::PARTITIONS_EXCHANGE;
@@ -45,7 +45,7 @@ pub async fn find(
 /// Deletes what was found: exchanges first, so that no more messages arrive. Deleting what no
 /// longer exists is no error.
 pub async fn remove(connection: &Connection, found: &Found) -> Result<(), BrokerError> {
-    let channel = bounded("opening a channel", connection.create_channel()).await?;
+    let channel = connection.create_channel().await?;
     for name in &found.exchanges {
         let options = ExchangeDeleteOptions::default();
         let deleted = channel.exchange_delete(name.as_str().into(), options);

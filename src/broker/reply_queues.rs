@@ -3,11 +3,11 @@
 //! [`accounts`](super::accounts) declares a queue over the management API together with the
 //! terminal's account. [`restore`] declares it again over AMQP after the topology was removed.
 
-use lapin::Connection;
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Map, Value};
 
+use super::connection::Connection;
 use super::topology::{REPLIES_EXCHANGE, REPLY_LEN_MAX, reply_queue};
 use super::{BrokerError, bounded};
 
@@ -55,7 +55,7 @@ fn arguments_as_table() -> FieldTable {
 
 /// Declares and binds the reply queues of `terminals`. It may be repeated.
 pub async fn restore(connection: &Connection, terminals: &[String]) -> Result<(), BrokerError> {
-    let channel = bounded("opening a channel", connection.create_channel()).await?;
+    let channel = connection.create_channel().await?;
     for terminal in terminals {
         let queue = reply_queue(terminal);
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };

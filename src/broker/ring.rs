@@ -18,9 +18,10 @@ use lapin::options::{
     QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection, ExchangeKind};
+use lapin::{Channel, ExchangeKind};
 use tokio::time::{Instant, sleep};
 
+use super::connection::Connection;
 use super::lookup::Lookup;
 use super::topology::{COMMANDS_EXCHANGE, partition_queue};
 use super::{BrokerError, bounded};
@@ -116,7 +117,7 @@ async fn declare(channel: &Channel) -> Result<(), BrokerError> {
 async fn lock(connection: &Connection) -> Result<Channel, BrokerError> {
     let began = Instant::now();
     loop {
-        let channel = bounded("opening a channel", connection.create_channel()).await?;
+        let channel = connection.create_channel().await?;
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         let declared = channel.queue_declare(LOCK.into(), options, FieldTable::default());
         match bounded(format!("declaring queue {LOCK}"), declared).await {

@@ -1,9 +1,9 @@
 //! Temporary queues, to observe messages without consuming those of others.
 
-use lapin::Connection;
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
+use super::connection::Connection;
 use super::{BrokerError, bounded};
 
 /// Most messages kept for an observer that falls behind. The queue drops the oldest.
@@ -16,7 +16,7 @@ pub async fn declare(
     exchange: &str,
     patterns: &[&str],
 ) -> Result<String, BrokerError> {
-    let channel = bounded("opening a channel", connection.create_channel()).await?;
+    let channel = connection.create_channel().await?;
     let options = QueueDeclareOptions {
         exclusive: true,
         auto_delete: true,

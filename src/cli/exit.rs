@@ -107,7 +107,9 @@ fn postgres_away(error: &tokio_postgres::Error) -> bool {
 
 fn broker_away(error: &BrokerError) -> bool {
     match error {
-        BrokerError::Timeout(_) | BrokerError::ConsumerEnded(_) => true,
+        BrokerError::Timeout(_)
+        | BrokerError::ConsumerEnded(_)
+        | BrokerError::ConnectionLost(_) => true,
         BrokerError::TooLong(_) => false,
         BrokerError::Amqp { source, .. } => match source.kind() {
             ErrorKind::ProtocolError(answer) => {

@@ -23,9 +23,9 @@ mod when;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use lapin::Connection;
 use tokio_util::sync::CancellationToken;
 
+use crate::broker::connection::Connection;
 use crate::config::{AMQP_URL, Config, ConfigError, DATABASE_URL, MANAGEMENT_URL, Variable};
 use crate::store::pool;
 use crate::worker;

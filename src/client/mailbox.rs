@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use lapin::Connection;
 use lapin::message::Delivery;
-use lapin::options::BasicAckOptions;
 use tokio::time::{Instant, timeout_at};
 
 use super::Reply;
-use crate::broker::connection::Endpoint;
+use crate::broker::BrokerError;
+use crate::broker::connection::{Connection, Endpoint};
 use crate::broker::consumer::QueueConsumer;
 use crate::broker::topology::{REPLY_LEN_MAX, reply_queue};
-use crate::broker::{BrokerError, bounded};
 
 /// What is not asked for is held unacknowledged, so the window must let the search get past a full
 /// queue, and past as much again that arrives meanwhile.
@@ -50,12 +48,13 @@ impl Mailbox {
             id.is_some_and(|id| id.as_str() == message_id)
         };
         if let Some(index) = self.held.iter().position(is_answer) {
-            return take(self.held.remove(index)).await.map(Some);
+            let held = self.held.remove(index);
+            return self.take(held).await.map(Some);
         }
         while let Ok(batch) = timeout_at(deadline, self.consumer.collect(1)).await {
             for delivery in batch? {
                 if is_answer(&delivery) {
-                    return take(delivery).await.map(Some);
+                    return self.take(delivery).await.map(Some);
                 }
                 self.held.push(delivery);
             }
@@ -66,11 +65,11 @@ impl Mailbox {
     /// Stops reading; what was not taken goes back to the queue.
     pub async fn close(self) -> Result<(), BrokerError> {
         self.consumer.close().await?;
-        bounded("closing the connection", self.connection.close(200, "done".into())).await
+        self.connection.close().await
     }
-}
 
-async fn take(delivery: Delivery) -> Result<Reply, BrokerError> {
-    bounded("acknowledging an answer", delivery.acker.ack(BasicAckOptions::default())).await?;
-    Ok(Reply::from_delivery(delivery))
+    async fn take(&self, delivery: Delivery) -> Result<Reply, BrokerError> {
+        self.consumer.acknowledger().ack_one(delivery.delivery_tag).await?;
+        Ok(Reply::from_delivery(delivery))
+    }
 }

@@ -10,16 +10,15 @@ mod reply;
 
 use std::time::Duration;
 
-use lapin::Connection;
 use uuid::Uuid;
 
 pub use command::Command;
 pub use replies::Replies;
 pub use reply::Reply;
 
-use crate::broker::connection::Endpoint;
+use crate::broker::BrokerError;
+use crate::broker::connection::{Connection, Endpoint};
 use crate::broker::publisher::{Fate, Outgoing, Publisher};
-use crate::broker::{BrokerError, bounded};
 use crate::domain::id::ServerId;
 use crate::domain::interval::Timestamp;
 use mailbox::Mailbox;
@@ -167,8 +166,7 @@ impl TerminalClient {
         if let Some(mailbox) = self.mailbox {
             mailbox.close().await?;
         }
-        let work = self.connection.close(200, "done".into());
-        Ok(bounded("closing the connection", work).await?)
+        Ok(self.connection.close().await?)
     }
 }
 

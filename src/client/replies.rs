@@ -3,14 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use lapin::Connection;
 use lapin::message::Delivery;
 
 use super::{ClientError, Reply};
-use crate::broker::connection::Endpoint;
+use crate::broker::BrokerError;
+use crate::broker::connection::{Connection, Endpoint};
 use crate::broker::consumer::{Acknowledger, QueueConsumer};
 use crate::broker::topology::reply_queue;
-use crate::broker::{BrokerError, bounded};
 
 /// Enough to keep a busy reader busy; more is left to the broker.
 const PREFETCH: u16 = 500;
@@ -64,7 +63,6 @@ impl Replies {
     /// Stops reading.
     pub async fn close(self) -> Result<(), ClientError> {
         self.consumer.close().await?;
-        let work = self.connection.close(200, "done".into());
-        Ok(bounded("closing the connection", work).await?)
+        Ok(self.connection.close().await?)
     }
 }

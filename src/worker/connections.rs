@@ -1,10 +1,10 @@
 //! A session's connections to the broker.
 
-use lapin::Connection;
 use tracing::warn;
 
 use super::context::Context;
-use crate::broker::{BrokerError, bounded};
+use crate::broker::BrokerError;
+use crate::broker::connection::Connection;
 
 /// A blocked connection writes nothing, acknowledgements included: consuming and publishing each
 /// have their own.
@@ -27,14 +27,13 @@ impl Connections {
 
     /// Whether both still live.
     pub fn alive(&self) -> bool {
-        self.consume.status().connected() && self.publish.status().connected()
+        self.consume.is_alive() && self.publish.is_alive()
     }
 
     /// Closes both in order.
     pub async fn close(&self) {
         for connection in [&self.consume, &self.publish] {
-            let closed = bounded("closing", connection.close(200, "done".into())).await;
-            if let Err(error) = closed {
+            if let Err(error) = connection.close().await {
                 warn!(%error, "a connection was not closed in order");
             }
         }

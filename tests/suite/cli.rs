@@ -259,7 +259,7 @@ async fn an_installation_is_set_up_from_nothing() {
     operator.run("policy show --json", 0).await;
     operator.check("setup");
 
-    amqp.close(200, "".into()).await.expect("the connection closes");
+    amqp.close().await.expect("the connection closes");
     engines::drop_vhost(&name).await;
     engines::drop_account(&name).await;
     engines::drop_database(&name).await;

@@ -13,10 +13,10 @@ pub mod message;
 mod sizes;
 mod text;
 
+use holdfast::broker::connection::Connection;
 use holdfast::broker::topology::DEAD;
 use holdfast::client::Reply;
 use holdfast::message::answer::Answer;
-use lapin::Connection;
 use lapin::types::FieldTable;
 
 use self::message::Message;

@@ -9,7 +9,8 @@ use holdfast::domain::refusal::Code;
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
-/// Each layer, the layers that it may use, and names that must not occur in it.
+/// Each layer, the layers that it may use, and names that must not occur in it. Waits on the broker are
+/// bounded in its layer, so those above do not use lapin's own connections.
 const LAYERS: [(&str, &[&str], &[&str]); 8] = [
     ("domain", &[], &["lapin", "tokio", "serde", "std::env", "Utc::now", "SystemTime"]),
     ("message", &["domain"], &["lapin", "tokio", "std::env", "Utc::now", "SystemTime"]),
@@ -24,12 +25,20 @@ const LAYERS: [(&str, &[&str], &[&str]); 8] = [
         &["tokio_postgres", "std::env", "Utc::now", "SystemTime"],
     ),
     ("engine", &["backoff", "store", "message", "domain"], &["lapin", "std::env", "Utc::now"]),
-    ("client", &["broker", "message", "domain"], &["tokio_postgres", "std::env"]),
-    ("worker", &["backoff", "engine", "broker", "store", "message", "domain"], &["clap"]),
+    (
+        "client",
+        &["broker", "message", "domain"],
+        &["tokio_postgres", "std::env", "lapin::Connection", "lapin::Channel", "acker"],
+    ),
+    (
+        "worker",
+        &["backoff", "engine", "broker", "store", "message", "domain"],
+        &["clap", "lapin::Connection", "lapin::Channel", "acker"],
+    ),
     (
         "cli",
         &["config", "worker", "client", "engine", "broker", "store", "message", "domain"],
-        &["std::env"],
+        &["std::env", "lapin::Connection", "lapin::Channel", "acker"],
     ),
 ];
 

@@ -9,6 +9,7 @@
 
 mod cli;
 mod clients;
+mod connections;
 mod contract;
 mod crash;
 mod deadlines;

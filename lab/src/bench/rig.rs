@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use holdfast::broker::connection::Endpoint;
+use holdfast::broker::connection::{Connection, Endpoint};
 use holdfast::broker::topology;
 use holdfast::client::{Replies, TerminalClient};
 use holdfast::message::shape::Shape;
 use holdfast::store::registry;
-use lapin::Connection;
 use tokio_postgres::Client;
 
 use crate::invariants;
@@ -146,7 +145,7 @@ impl<'a> Rig<'a> {
             let queue = topology::partition_queue(partition);
             channel.queue_declare(queue.as_str().into(), options, Default::default()).await?;
         }
-        Ok(connection.close(200, "done".into()).await?)
+        Ok(connection.close().await?)
     }
 
     /// Our own connections, after an engine was away.
@@ -195,7 +194,7 @@ impl<'a> Rig<'a> {
 
     /// Checks every invariant, then removes the database.
     pub async fn tear_down(self) -> Result<()> {
-        self.broker.close(200, "done".into()).await?;
+        self.broker.close().await?;
         invariants::check(&self.database_url).await?;
         drop(self.database);
         self.site.drop_database(&self.name).await

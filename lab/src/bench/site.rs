@@ -151,7 +151,7 @@ impl Site {
             declare::apply(&connection, shape).await?;
             let queues = accounts::reply_queues(&vhost, &self.terminals);
             self.management.import_definitions(queues).await.context("importing reply queues")?;
-            connection.close(200, "done".into()).await?;
+            connection.close().await?;
         } else {
             self.purge(&endpoint, shape).await.context("emptying queues")?;
         }
@@ -167,7 +167,7 @@ impl Site {
         for queue in queues {
             channel.queue_purge(queue.as_str().into(), QueuePurgeOptions::default()).await?;
         }
-        Ok(connection.close(200, "done".into()).await?)
+        Ok(connection.close().await?)
     }
 
     /// The engines' versions: PostgreSQL, RabbitMQ.

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, bail};
 use holdfast::broker::BrokerError;
+use holdfast::broker::connection::Connection;
 use holdfast::broker::consumer::QueueConsumer;
 use holdfast::broker::topology::BILLING_QUEUE;
 use holdfast::message::event::{CloudEvent, ConfirmedData};
-use lapin::Connection;
 use lapin::message::Delivery;
 
 use crate::broker;

@@ -1,12 +1,12 @@
 //! Looking at queues from behind the scenes, without taking anything from them.
 
 use anyhow::{Context as _, Result};
+use holdfast::broker::connection::Connection;
 use holdfast::broker::consumer::QueueConsumer;
 use holdfast::broker::delay::{DUE_EXCHANGE, partition_pattern};
 use holdfast::broker::{OPERATION_TIMEOUT, temporary};
 use holdfast::domain::interval::Timestamp;
 use holdfast::message::wake_up;
-use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 
 const PREFETCH: u16 = 100;
@@ -25,7 +25,7 @@ pub async fn depth(connection: &Connection, queue: &str) -> Result<Depth> {
         let declared = channel.queue_declare(queue.into(), options, Default::default()).await?;
         let depth = Depth { ready: declared.message_count(), consumers: declared.consumer_count() };
         channel.close(200, "done".into()).await?;
-        lapin::Result::Ok(depth)
+        anyhow::Ok(depth)
     };
     let looked = tokio::time::timeout(OPERATION_TIMEOUT, look).await;
     looked.context("the broker does not answer")?.with_context(|| format!("looking at {queue}"))

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use holdfast::broker::connection::Endpoint;
+use holdfast::broker::connection::{Connection, Endpoint};
 use holdfast::domain::id::ServerId;
 use holdfast_lab::program;
-use lapin::Connection;
 use uuid::Uuid;
 
 use crate::biller::Biller;

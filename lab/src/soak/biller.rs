@@ -12,7 +12,6 @@ use holdfast::broker::connection::Endpoint;
 use holdfast::broker::consumer::QueueConsumer;
 use holdfast::broker::topology::BILLING_QUEUE;
 use holdfast::message::event::{CloudEvent, ConfirmedData, CreditedData};
-use lapin::Connection;
 use lapin::message::Delivery;
 use serde_json::json;
 use tokio::time::sleep;
@@ -102,7 +101,9 @@ impl Biller {
         let connection = self.endpoint.connect("holdfast soak: biller").await?;
         let mut consumer = QueueConsumer::open(&connection, BILLING_QUEUE, PREFETCH).await?;
         while self.bill_some(&mut consumer, pick).await? {}
-        lose(connection).await
+        // Without acknowledging anything more. Closed and not just dropped, so that the broker knows
+        // at once.
+        connection.close().await.context("losing the connection")
     }
 
     /// Returns whether the connection is still there.
@@ -165,12 +166,6 @@ impl Biller {
             }
         }
     }
-}
-
-/// Without acknowledging anything more. Closed and not just dropped, so that the broker knows at
-/// once.
-async fn lose(connection: Connection) -> Result<()> {
-    connection.close(200, "lost".into()).await.context("losing the connection")
 }
 
 fn read(bytes: &[u8]) -> Result<(Uuid, Billed)> {

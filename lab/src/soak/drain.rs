@@ -75,7 +75,7 @@ async fn left_to_do(
     for (queue, ready) in queues::not_empty(&amqp, &ground.empty_at_the_end()).await? {
         left.push(format!("{ready} messages are in {queue}"));
     }
-    amqp.close(200, "done".into()).await?;
+    amqp.close().await?;
     Ok(left)
 }
 

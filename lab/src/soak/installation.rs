@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow};
 use chrono::Utc;
 use futures::{StreamExt, TryStreamExt, stream};
 use holdfast::broker::accounts::Accounts;
-use holdfast::broker::connection::Endpoint;
+use holdfast::broker::connection::{Connection, Endpoint};
 use holdfast::broker::declare;
 use holdfast::broker::reply_queues;
 use holdfast::domain::id::{TerminalId, UserId};
@@ -16,7 +16,6 @@ use holdfast::message::shape::Shape;
 use holdfast::store::admin;
 use holdfast::store::registry;
 use holdfast::store::{migrations, pool};
-use lapin::Connection;
 use rabbitmq_http_client::api::Client as Management;
 use rabbitmq_http_client::requests::{Permissions, VirtualHostParams};
 use tokio_postgres::Client;
@@ -135,7 +134,7 @@ impl Installation {
         let amqp = self.amqp().await?;
         declare::apply(&amqp, SHAPE).await?;
         reply_queues::restore(&amqp, terminals).await?;
-        amqp.close(200, "done".into()).await.context("closing")
+        amqp.close().await.context("closing")
     }
 
     /// What a worker, or an operator who looks around, needs in the environment.

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use holdfast::broker::connection::Connection;
 use holdfast::broker::delay::level_name;
 use holdfast::broker::topology::{BILLING_QUEUE, DEAD, partition_queue};
 use holdfast::message::envelope::WAKE_UP_TYPE;
+use lapin::BasicProperties;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::AMQPValue;
-use lapin::{BasicProperties, Connection};
 use tokio::time::timeout;
 
 use crate::installation::SHAPE;

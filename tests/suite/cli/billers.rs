@@ -1,6 +1,6 @@
 //! Accounts of billing systems.
 
-use holdfast::broker::connection::Endpoint;
+use holdfast::broker::connection::{Connection, Endpoint};
 use holdfast::broker::topology::{BILLING_QUEUE, COMMANDS_EXCHANGE, EVENTS_EXCHANGE, reply_queue};
 use lapin::message::BasicGetMessage;
 use lapin::options::{
@@ -8,7 +8,7 @@ use lapin::options::{
     QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ErrorKind};
+use lapin::{BasicProperties, Channel, ErrorKind};
 use rabbitmq_http_client::requests::UserParams;
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ async fn get(channel: &Channel, queue: &str) -> lapin::Result<Option<BasicGetMes
 }
 
 async fn publish(biller: &Connection, exchange: &str, key: &str) -> lapin::Result<()> {
-    let channel = biller.create_channel().await?;
+    let channel = biller.create_channel().await.expect("a channel");
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     let options = BasicPublishOptions::default();
     let properties = BasicProperties::default();
@@ -80,7 +80,7 @@ async fn a_biller_reads_the_billing_queue_and_nothing_else() {
     let bound = channel.queue_bind(queue, events, "#".into(), QueueBindOptions::default(), none());
     refused("binding", bound.await);
     refused("deleting", open().await.queue_delete(BILLING_QUEUE.into(), Default::default()).await);
-    biller.close(200, "".into()).await.expect("the connection closes");
+    biller.close().await.expect("the connection closes");
 
     // A second time, and what was interrupted before it had any rights.
     operator.run(&format!("biller add {name}"), 4).await;
@@ -91,7 +91,7 @@ async fn a_biller_reads_the_billing_queue_and_nothing_else() {
     let completed: Value = serde_json::from_str(&completed.stdout).expect("JSON");
     let url = completed["amqp_url"].as_str().expect("a URL");
     let again: Endpoint = url.parse().expect("an AMQP URL");
-    again.connect("biller").await.expect("the account works").close(200, "".into()).await.ok();
+    again.connect("biller").await.expect("the account works").close().await.ok();
     operator.run("biller add Acme", 2).await;
 
     for endpoint in [&endpoint, &again] {

@@ -2,17 +2,18 @@
 
 use holdfast::broker::BrokerError;
 use holdfast::broker::accounts::{TERMINAL_CHANNELS_MAX, TERMINAL_CONNECTIONS_MAX};
+use holdfast::broker::connection::Connection;
 use holdfast::broker::delay;
 use holdfast::broker::ring::PARTITIONS_EXCHANGE;
 use holdfast::broker::topology::{
     BILLING_QUEUE, DEAD, EVENTS_EXCHANGE, REPLIES_EXCHANGE, partition_queue, reply_queue,
 };
+use lapin::Channel;
 use lapin::options::{
     BasicConsumeOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions,
     QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
-use lapin::{Channel, Connection};
 
 use super::message::{Message, code_of, text};
 use crate::support::facts;
@@ -178,7 +179,8 @@ async fn a_terminal_may_have_so_many_connections_and_channels_and_no_more() {
     let refused = loop {
         match last.create_channel().await {
             Ok(channel) => channels.push(channel),
-            Err(error) => break error,
+            Err(BrokerError::Amqp { source, .. }) => break source,
+            Err(error) => panic!("{error}"),
         }
         assert!(channels.len() < 2 * TERMINAL_CHANNELS_MAX as usize, "there is no limit");
     };

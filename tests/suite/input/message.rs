@@ -1,9 +1,10 @@
 //! Messages that a typed client would not send.
 
+use holdfast::broker::connection::Connection;
 use holdfast::broker::topology::COMMANDS_EXCHANGE;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Connection, Error, ErrorKind};
+use lapin::{BasicProperties, Error, ErrorKind};
 use serde_json::json;
 
 use crate::support::terminal::{new_id, window};

@@ -6,6 +6,7 @@ pub mod facts;
 pub mod gate;
 pub mod golden;
 pub mod invariants;
+pub mod link;
 pub mod program;
 pub mod schedule;
 pub mod stack;

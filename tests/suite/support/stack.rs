@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use holdfast::broker::accounts::Accounts;
-use holdfast::broker::connection::Endpoint;
+use holdfast::broker::connection::{Connection, Endpoint};
 use holdfast::broker::declare;
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
 use holdfast::domain::server::LateBooking;
@@ -11,7 +11,6 @@ use holdfast::message::shape::Shape;
 use holdfast::store::admin::servers::{self, NewServer};
 use holdfast::store::admin::{terminals, users};
 use holdfast::store::registry;
-use lapin::Connection;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -230,7 +229,7 @@ impl Stack {
     pub async fn finish(self) {
         let violations = invariants::violations(&self.db).await;
         assert!(violations.is_empty(), "{violations:#?}");
-        self.amqp.close(200, "".into()).await.expect("the connection closes");
+        self.amqp.close().await.expect("the connection closes");
         let database = format!("t_{}", self.suffix);
         engines::drop_vhost(&self.vhost).await;
         for account in &self.accounts {

@@ -239,7 +239,7 @@ impl Engines {
 async fn usable(installation: &Installation) -> Result<()> {
     let amqp = installation.amqp().await?;
     crate::queues::not_empty(&amqp, &crate::queues::transient()).await?;
-    amqp.close(200, "done".into()).await.context("closing")
+    amqp.close().await.context("closing")
 }
 
 fn runs(pid: Pid) -> bool {

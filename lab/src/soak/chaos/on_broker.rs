@@ -167,7 +167,7 @@ async fn delete(chaos: &Chaos, queue: &str) -> Result<u32> {
     let channel = amqp.create_channel().await?;
     let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default());
     let lost = deleted.await.with_context(|| format!("deleting {queue}"))?;
-    amqp.close(200, "done".into()).await.context("closing")?;
+    amqp.close().await.context("closing")?;
     Ok(lost)
 }
 
@@ -180,7 +180,7 @@ pub async fn purge_ladder(chaos: &Chaos, _: &mut Pick) -> Result<String> {
         let name = level_name(level);
         purged += channel.queue_purge(name.as_str().into(), QueuePurgeOptions::default()).await?;
     }
-    amqp.close(200, "done".into()).await?;
+    amqp.close().await?;
     anyhow::ensure!(purged > 0, "none was on its way");
     Ok(format!("{purged} wake-ups"))
 }

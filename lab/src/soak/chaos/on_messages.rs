@@ -282,7 +282,7 @@ async fn publish(chaos: &Chaos, messages: &[Outgoing]) -> Result<Vec<Fate>> {
         let details = json!({"id": message.message_id, "key": message.routing_key, "body": body});
         chaos.setting.history.note("by hand", details);
     }
-    amqp.close(200, "done".into()).await?;
+    amqp.close().await?;
     Ok(fates)
 }
 
