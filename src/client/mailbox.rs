@@ -5,7 +5,7 @@ use std::time::Duration;
 use lapin::message::Delivery;
 use tokio::time::{Instant, timeout_at};
 
-use super::Reply;
+use super::reply::Reply;
 use crate::broker::BrokerError;
 use crate::broker::connection::{Connection, Endpoint};
 use crate::broker::consumer::QueueConsumer;

@@ -4,6 +4,7 @@
 //! is known to a worker, and it needs no more rights than a terminal's broker account has.
 
 mod command;
+mod error;
 mod mailbox;
 mod replies;
 mod reply;
@@ -13,34 +14,15 @@ use std::time::Duration;
 use uuid::Uuid;
 
 pub use command::Command;
+pub use error::ClientError;
 pub use replies::Replies;
 pub use reply::Reply;
 
-use crate::broker::BrokerError;
 use crate::broker::connection::{Connection, Endpoint};
 use crate::broker::publisher::{Fate, Outgoing, Publisher};
 use crate::domain::id::ServerId;
 use crate::domain::interval::Timestamp;
 use mailbox::Mailbox;
-
-/// A failed operation of a terminal.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The broker cannot be reached, or refused. Whether a command that was being sent has arrived
-    /// is unknown; sending it again under the same message id is safe.
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
-    /// No queue takes the command; it went nowhere. So it is after a restart of the broker, until a
-    /// worker is back.
-    #[error(
-        "the broker has no queue for command {0}; if it has just been started, send it again under \
-         the same message id once a worker is back; else, was the topology applied?"
-    )]
-    Unroutable(String),
-    /// The broker did not take the command, for example because a queue is full.
-    #[error("the broker refused command {0}; send it again later, under the same message id")]
-    Refused(String),
-}
 
 /// A terminal's connection. After an error of the broker it is of no more use: connect again.
 pub struct TerminalClient {

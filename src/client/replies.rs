@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use lapin::message::Delivery;
 
-use super::{ClientError, Reply};
+use super::error::ClientError;
+use super::reply::Reply;
 use crate::broker::BrokerError;
 use crate::broker::connection::{Connection, Endpoint};
 use crate::broker::consumer::{Acknowledger, QueueConsumer};
