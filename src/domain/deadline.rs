@@ -1,4 +1,4 @@
-//! Legs of a wake-up's way to its instant.
+//! Hops on a wake-up's way to its instant.
 //!
 //! A wake-up names one instant, `due_at`. Long delays go in hops, each computed anew from the
 //! absolute instant, so that drift between the broker's clock and the database's does not add up.
@@ -23,7 +23,7 @@ const APPROACH: TimeDelta = TimeDelta::minutes(30);
 pub struct Hop {
     /// How long to wait, in [`DELAY_UNIT`]s. Zero goes straight to the partition.
     pub units: u32,
-    /// When the hop ends. Before the instant: an intermediate hop, which never settles anything.
+    /// When the hop ends.
     pub scheduled_until: Timestamp,
 }
 

@@ -1,9 +1,9 @@
-//! A terminal that sends more than its share is told to come again later, before the database is
-//! asked, so that the others are served meanwhile.
+//! Limits each terminal to N commands per second per partition, with bursts of 2N. What exceeds it is
+//! refused before the database is asked, so that the others are served meanwhile.
 //!
-//! Every partition counts for itself, by its worker's clock. RateLimit decides nothing: no answer is
-//! kept, the message id stays free, and a worker that counts anew after a takeover is merely
-//! generous. What was delivered before is not shed, since it may have been decided already.
+//! Each partition's worker counts by its own monotonic clock. The limit decides nothing: no answer is
+//! stored, the message id stays free, and a count that starts anew after a takeover only favours the
+//! terminal.
 
 use std::collections::HashMap;
 use std::time::Instant;

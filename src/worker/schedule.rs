@@ -12,9 +12,9 @@ use super::context::Context;
 
 /// A wake-up to send and, once the broker has taken it, to mark as scheduled.
 pub struct ScheduledWakeUp {
-    /// What it wakes up for, and until when it is scheduled.
+    /// Its instant and the end of its hop.
     pub wake_up: WakeUp,
-    /// It as a message.
+    /// The message that carries it.
     pub message: Outgoing,
 }
 
@@ -60,7 +60,7 @@ fn message(context: &Context, partition: i32, wake_up: &WakeUp, units: u32) -> O
         type_name: WAKE_UP_TYPE.to_owned(),
         correlation_id: None,
         content_type: "application/json",
-        // Validated by the broker: this is what makes a wake-up be believed.
+        // The broker validates it. A wake-up counts only from a worker's account.
         user_id: Some(context.settings.broker.account().to_owned()),
         headers: Vec::new(),
         body: body.into_bytes(),

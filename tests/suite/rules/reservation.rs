@@ -1,5 +1,6 @@
 //! R8, R11 and what a settled reservation answers.
 
+use chrono::{DateTime, Utc};
 use holdfast::client::Command;
 use holdfast::message::answer::{Answer, Notice};
 use uuid::Uuid;
@@ -165,5 +166,23 @@ async fn a_change_must_come_through_the_reservations_own_server() {
         terminal.nth_reply_to(&mended.message_id, 2).await;
     }
     assert_eq!(stack.ask::<i64>(stored, &[]).await, 4);
+    stack.finish().await;
+}
+
+/// A replica's clock has no part in it, however wrong it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reservation_id_carries_the_databases_time_of_the_decision() {
+    let mut stack = Stack::new().await;
+    let server = stack.server("cam", &[]).await;
+    let mut terminal = stack.terminal("ann").await;
+    let _worker = stack.worker();
+    for _ in 0..3 {
+        let id = terminal.accepted(&server, window(86_400, 60)).await.id;
+        let held_at = "select held_at from reservations where id = $1";
+        let held_at: DateTime<Utc> = stack.ask(held_at, &[&id]).await;
+        let (seconds, nanos) = id.get_timestamp().expect("version 7").to_unix();
+        let millis = seconds * 1_000 + u64::from(nanos) / 1_000_000;
+        assert_eq!(i64::try_from(millis), Ok(held_at.timestamp_millis()));
+    }
     stack.finish().await;
 }
