@@ -20,23 +20,23 @@ pub struct NewServer {
     pub rate_minor: i64,
     /// ISO 4217 code.
     pub currency: String,
-    /// Slot grid.
+    /// Starts and ends are multiples of this many seconds.
     pub slot_seconds: i32,
-    /// Shortest reservation.
+    /// Shortest reservation in seconds.
     pub min_seconds: i32,
-    /// Longest reservation.
+    /// Longest reservation in seconds.
     pub max_seconds: i32,
-    /// Turn-around.
+    /// Seconds that the server stays busy after each reservation.
     pub gap_seconds: i32,
-    /// Lead time.
+    /// Seconds from the deadline to the start.
     pub lead_seconds: i32,
-    /// How long before the deadline a hold's terminal is reminded; 0 = never.
+    /// Seconds from the reminder to the deadline; 0: no reminder.
     pub reminder_seconds: i32,
-    /// How far ahead.
+    /// How many seconds ahead a reservation may start.
     pub horizon_seconds: i32,
-    /// What becomes of a request whose deadline has passed.
+    /// Requests between deadline and start.
     pub late_booking: LateBooking,
-    /// Where it is served.
+    /// Connection data for confirmed reservations.
     pub connection_url: String,
 }
 
@@ -53,11 +53,11 @@ pub struct ServerLine {
     pub rate_minor: i64,
     /// ISO 4217 code.
     pub currency: String,
-    /// Lead time in seconds.
+    /// Seconds from the deadline to the start.
     pub lead_seconds: i32,
-    /// Live reservations that are not over.
+    /// Number of live reservations that are not over.
     pub live_reservations: i64,
-    /// Where it is served.
+    /// Connection data for confirmed reservations.
     pub connection_url: String,
 }
 
@@ -74,29 +74,29 @@ pub struct ServerDetails {
     pub rate_minor: i64,
     /// ISO 4217 code.
     pub currency: String,
-    /// Rises by one with each change of rate or currency.
+    /// Counts changes of rate or currency.
     pub tariff_version: i32,
-    /// Slot grid.
+    /// Starts and ends are multiples of this many seconds.
     pub slot_seconds: i32,
-    /// Shortest reservation.
+    /// Shortest reservation in seconds.
     pub min_seconds: i32,
-    /// Longest reservation.
+    /// Longest reservation in seconds.
     pub max_seconds: i32,
-    /// Turn-around.
+    /// Seconds that the server stays busy after each reservation.
     pub gap_seconds: i32,
-    /// Lead time.
+    /// Seconds from the deadline to the start.
     pub lead_seconds: i32,
-    /// How long before the deadline a hold's terminal is reminded; 0 = never.
+    /// Seconds from the reminder to the deadline; 0: no reminder.
     pub reminder_seconds: i32,
-    /// How far ahead.
+    /// How many seconds ahead a reservation may start.
     pub horizon_seconds: i32,
-    /// `reject` or `confirm`.
+    /// Requests between deadline and start: `reject` or `confirm`.
     pub late_booking: String,
-    /// Where it is served.
+    /// Connection data for confirmed reservations.
     pub connection_url: String,
-    /// The partition of its commands; `None` before its first reservation.
+    /// The partition of its commands; `None` before its first accepted request.
     pub partition: Option<i32>,
-    /// Live reservations that are not over.
+    /// Number of live reservations that are not over.
     pub live_reservations: i64,
     /// Current and future closures, by start.
     pub closures: Vec<Closure>,
