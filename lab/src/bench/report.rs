@@ -64,8 +64,8 @@ const TARGETS: [Target; 19] = [
     at_most("worker memory, growth in the run, MiB", "memory growth MiB", 4.0),
     at_most("idle worker, % of a core", "idle % of a core", 1.0),
     Target {
-        name: "flood, shed: others' p99 / calm",
-        value: "flood, shed: p99 ms",
+        name: "flood, limited: others' p99 / calm",
+        value: "flood, limited: p99 ms",
         base: Some("calm p99 ms"),
         bound: 5.0,
         least: false,

@@ -63,7 +63,7 @@ async fn left_to_do(
     let unanswered: usize = terminals.iter().map(|terminal| unanswered(terminal, ground)).sum();
     let mut left: Vec<String> = [
         (usize::try_from(unsettled)?, "reservations are not settled"),
-        (usize::try_from(outbox)?, "announcements are in the outbox"),
+        (usize::try_from(outbox)?, "messages are in the outbox"),
         (unbilled, "billing entries have not been told"),
         (unanswered, "commands are not answered"),
     ]

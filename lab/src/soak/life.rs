@@ -101,7 +101,7 @@ impl Ground {
         let malformed = sent.intent.allowed.contains(&MALFORMED);
         let restarts = self.restarts.lock().expect("no panics");
         let mut since = restarts.iter().filter(|at| sent.first_at <= **at);
-        since.any(|at| malformed || terminal.may_have_been_shed(sent, *at))
+        since.any(|at| malformed || terminal.may_have_been_limited(sent, *at))
     }
 
     /// Notes that the broker is about to restart, or has done so.
@@ -111,8 +111,8 @@ impl Ground {
 
     /// Cancels a reservation, if it still can be.
     pub async fn cancel_as_operator(&self, reservation: Uuid, note: String) -> Result<()> {
-        let wish = Cancellation { reservation, operator: "soak".to_owned(), note };
-        match cancellation::cancel(&self.pool, wish).await {
+        let request = Cancellation { reservation, operator: "soak".to_owned(), note };
+        match cancellation::cancel(&self.pool, request).await {
             Ok(Ok(_)) => self.cancelled.lock().expect("no panics").push(reservation),
             // It was withdrawn or not reconfirmed.
             Ok(Err(_)) => {}

@@ -86,8 +86,8 @@ impl Heard {
         self.answer().is_none_or(|answer| decides(&answer))
     }
 
-    /// A refusal that comes before any look at what the command is.
-    pub fn is_shed(&self) -> bool {
+    /// Whether it refuses a command for its terminal's rate, before the command is looked at.
+    pub fn is_rate_limited(&self) -> bool {
         self.answer().is_some_and(|answer| answer.outcome() == RATE_LIMITED)
     }
 
@@ -177,9 +177,9 @@ impl Record {
             for (id, sent) in book {
                 let heard = self.answers.get(id).into_iter().flatten();
                 let of_it = heard.filter(|heard| {
-                    // Queries tell other things each time, and their ids are not used twice. What
-                    // is shed is shed whatever it is.
-                    heard.is_mismatch() == mismatch || heard.is_shed()
+                    // Answers to queries differ each time, and their ids are not used twice. The
+                    // rate limit refuses a command whatever it is.
+                    heard.is_mismatch() == mismatch || heard.is_rate_limited()
                 });
                 let answers = of_it.map(|heard| heard.times).sum();
                 if answers < due(sent) {

@@ -47,7 +47,7 @@ pub struct Terminal {
     pub user: String,
     /// Its reply queue was taken away once, with whatever was in it.
     robbed: AtomicBool,
-    /// When it began to send too much, and until when it may have been shed for it.
+    /// When each flood began, and until when commands may have been rate limited because of it.
     floods: Mutex<Vec<(Timestamp, Option<Timestamp>)>>,
     record: Arc<Mutex<Record>>,
     heard: Arc<Notify>,
@@ -112,7 +112,7 @@ impl Terminal {
         self.robbed.load(Ordering::Relaxed)
     }
 
-    /// From now on, any of its commands may be shed.
+    /// From now on, any of its commands may be rate limited.
     pub fn begin_flood(&self, now: Timestamp) {
         self.floods.lock().expect("no panics").push((now, None));
     }
@@ -128,8 +128,8 @@ impl Terminal {
         !self.floods.lock().expect("no panics").is_empty()
     }
 
-    /// Whether a command may have been shed before `at`.
-    pub fn may_have_been_shed(&self, sent: &Sent, at: Timestamp) -> bool {
+    /// Whether a command may have been rate limited before `at`.
+    pub fn may_have_been_limited(&self, sent: &Sent, at: Timestamp) -> bool {
         self.floods.lock().expect("no panics").iter().any(|(from, until)| {
             let again = sent.sendings > 1;
             let during = until.is_none_or(|until| sent.first_at <= until);

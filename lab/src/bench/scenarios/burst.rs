@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Requests that have the same deadline: enough that each partition gets one, and with it a
 /// wake-up.
-const ARMING: usize = 64;
+const SCHEDULING: usize = 64;
 
 /// As if terminals had reserved and reconfirmed. Past the guard, which would take its time.
 const STATEMENTS: [&str; 5] = [
@@ -70,16 +70,16 @@ async fn reserve(rig: &Rig<'_>, count: i64) -> Result<DateTime<Utc>> {
     Ok(deadline)
 }
 
-/// Makes reservations with the same deadline, so that wake-ups are on their way to it.
-async fn arm(rig: &Rig<'_>, load: &Load, deadline: DateTime<Utc>) -> Result<()> {
+/// Makes reservations with the same deadline, so that wake-ups for it are scheduled.
+async fn schedule(rig: &Rig<'_>, load: &Load, deadline: DateTime<Utc>) -> Result<()> {
     let start = deadline + TimeDelta::seconds(rig.plan.lead_seconds.into());
-    for n in 0..ARMING {
+    for n in 0..SCHEDULING {
         let id = Uuid::new_v4().to_string();
         let end = start + TimeDelta::hours(1);
         load.say(n % rig.plan.terminals, Command::request(id, &format!("gpu-{n}"), start, end));
     }
-    let armed = "select count(scheduled_until) from timers where due_at = $1";
-    while rig.database.query_one(armed, &[&deadline]).await?.get::<_, i64>(0)
+    let scheduled = "select count(scheduled_until) from timers where due_at = $1";
+    while rig.database.query_one(scheduled, &[&deadline]).await?.get::<_, i64>(0)
         < i64::from(rig.plan.partitions)
     {
         if now(rig).await? > deadline {
@@ -114,7 +114,7 @@ pub async fn burst(bench: &Bench) -> Result<Findings> {
     let terminals = rig.terminals().await?;
     let load = Load::start(terminals, Arc::new(Requests::over(SERVERS)), true, false);
     let deadline = reserve(&rig, bench.scale.burst).await?;
-    arm(&rig, &load, deadline).await?;
+    schedule(&rig, &load, deadline).await?;
     bench.begin_profile(&rig).await?;
     // Only what is asked while the burst is settled counts.
     let requests = async {

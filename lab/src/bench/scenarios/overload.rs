@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Flood {
     None,
-    Shed,
+    Limited,
     Unlimited,
 }
 
@@ -48,7 +48,7 @@ impl Flood {
     fn names(self) -> [&'static str; 2] {
         match self {
             Flood::None => ["calm p50 ms", "calm p99 ms"],
-            Flood::Shed => ["flood, shed: p50 ms", "flood, shed: p99 ms"],
+            Flood::Limited => ["flood, limited: p50 ms", "flood, limited: p99 ms"],
             Flood::Unlimited => ["flood, no limit: p50 ms", "flood, no limit: p99 ms"],
         }
     }
@@ -77,7 +77,7 @@ pub async fn overload(bench: &Bench, report: &Report) -> Result<Findings> {
     let rate = report.median("requests").unwrap_or(USUAL) * PART / OTHERS as f64;
     let mut stage = set_up(bench, rate).await?;
     let mut findings = Findings::default();
-    for flood in [Flood::None, Flood::Shed, Flood::Unlimited] {
+    for flood in [Flood::None, Flood::Limited, Flood::Unlimited] {
         stage.set_limit(flood).await?;
         // Until workers know the limit, and everything is warm.
         stage
@@ -114,7 +114,7 @@ impl Stage<'_> {
     /// A partition gets its part of what a terminal sends.
     async fn set_limit(&self, flood: Flood) -> Result<()> {
         let limit = self.rate * LIMIT / f64::from(self.rig.plan.partitions);
-        let limit = (flood == Flood::Shed).then_some((limit.ceil() as i32).max(1));
+        let limit = (flood == Flood::Limited).then_some((limit.ceil() as i32).max(1));
         let statement = "update policy set terminal_rate_max = $1";
         self.rig.database.execute(statement, &[&limit]).await?;
         Ok(())
@@ -144,14 +144,19 @@ impl Stage<'_> {
         let latencies = self.others.answered().await?;
         self.flooder.answered().await?;
         let all = (done(&self.flooder.counts) - before.0, self.refused() - before.1);
-        // Else the limit was not there, or the others were shed with the one.
-        ensure!(flood != Flood::Shed || all.1 * 2 > all.0, "{} of {} were shed", all.1, all.0);
+        // Otherwise the limit was missing, or the others were limited too.
+        ensure!(
+            flood != Flood::Limited || all.1 * 2 > all.0,
+            "{} of {} were rate limited",
+            all.1,
+            all.0
+        );
         for (name, part) in flood.names().into_iter().zip([0.50, 0.99]) {
             findings.figures.push((name, percentile(&latencies, part).as_secs_f64() * 1_000.0));
         }
         findings.notes.push(format!(
             "overload, {flood:?}: others {:.0}/s each; of the one's {:.0}/s, {:.0}/s were answered \
-             meanwhile and {} of {} shed; at most {} messages waited; memory up to {:.0} MiB",
+             meanwhile and {} of {} rate limited; at most {} messages waited; memory up to {:.0} MiB",
             self.rate,
             if flood == Flood::None { 0.0 } else { self.rate * FLOOD },
             (after.0 - before.0) as f64 / during.as_secs_f64(),
@@ -171,7 +176,7 @@ impl Stage<'_> {
     fn keep(&self, flood: Flood, most: &Most, findings: &mut Findings) {
         let waiting = match flood {
             Flood::None => "calm: most waiting",
-            Flood::Shed => "flood, shed: most waiting",
+            Flood::Limited => "flood, limited: most waiting",
             Flood::Unlimited => "flood, no limit: most waiting",
         };
         findings.figures.push((waiting, f64::from(most.waiting)));

@@ -49,7 +49,7 @@ const ROWS: [(&str, By); 42] = [
     ("an id for two commands", Faults(&["id-reused"])),
     (
         "a message that kills its worker",
-        Tests(&["a_message_that_kills_its_worker_is_set_aside_alone"]),
+        Tests(&["a_message_that_crashes_its_worker_is_parked_alone"]),
     ),
     ("one terminal floods", Faults(&["flood"])),
     ("a slow biller", Faults(&["slow-biller"])),

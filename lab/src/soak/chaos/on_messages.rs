@@ -37,10 +37,10 @@ const LIFTED_EVERYWHERE_WITHIN: TimeDelta = TimeDelta::seconds(60);
 /// For a look into the database: one that has been given up may never answer.
 const LIMIT_SET_WITHIN: Duration = Duration::from_secs(5);
 
-/// For the first refusal.
-const SHED_WITHIN: Duration = Duration::from_secs(20);
+/// How long to wait for the first refusal.
+const LIMITED_WITHIN: Duration = Duration::from_secs(20);
 
-/// Floods, if nothing of them is shed: the broker may be away.
+/// Most floods, if none of their commands is rate limited: the broker may be away.
 const FLOODS_MAX: usize = 4;
 
 /// Tries to lift the limit, a second each: the database may be away.
@@ -131,24 +131,27 @@ pub async fn malformed(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("{} messages of {}", bodies.len(), terminal.id))
 }
 
-/// One terminal asks, and asks, and asks. There is a limit, past which it is turned away.
+/// One terminal sends many queries under a rate limit, which refuses most of them.
 pub async fn flood(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let terminal = chaos.terminals[pick.index(chaos.terminals.len())].clone();
     terminal.begin_flood(chaos.ground.clock.now());
-    let mut shed = limit(chaos, Some(FLOOD_LIMIT)).await.map(|()| 0);
+    let mut limited = limit(chaos, Some(FLOOD_LIMIT)).await.map(|()| 0);
     chaos.hold(LIMIT_KNOWN_WITHIN).await;
     for _ in 0..FLOODS_MAX {
-        shed = flood_once(&terminal).await;
-        if shed.is_ok() || chaos.stop.is_cancelled() {
+        limited = flood_once(&terminal).await;
+        if limited.is_ok() || chaos.stop.is_cancelled() {
             break;
         }
     }
     lift_limit(chaos).await?;
     terminal.end_flood(chaos.ground.clock.now() + LIFTED_EVERYWHERE_WITHIN);
-    Ok(format!("{FLOOD} queries of {}, of which {} were shed so far", terminal.id, shed?))
+    Ok(format!(
+        "{FLOOD} queries of {}, of which {} were rate limited so far",
+        terminal.id, limited?
+    ))
 }
 
-/// Returns how much of it is shed by the time that something is.
+/// Returns how many of the queries are rate limited by the time that the first one is.
 async fn flood_once(terminal: &Terminal) -> Result<usize> {
     let ids: Vec<String> = (0..FLOOD).map(|_| format!("flood-{}", Uuid::new_v4())).collect();
     let show = |id: &String| {
@@ -156,13 +159,13 @@ async fn flood_once(terminal: &Terminal) -> Result<usize> {
         unasked(command, &["unknown_reservation"])
     };
     send(terminal, ids.iter().map(show).collect()).await?;
-    let is_shed = |record: &Record, id: &String| {
-        record.answers.get(id).into_iter().flatten().any(Heard::is_shed)
+    let is_limited = |record: &Record, id: &String| {
+        record.answers.get(id).into_iter().flatten().any(Heard::is_rate_limited)
     };
-    let shed = terminal.found(SHED_WITHIN, |record| {
-        Some(ids.iter().filter(|id| is_shed(record, id)).count()).filter(|shed| *shed > 0)
+    let limited = terminal.found(LIMITED_WITHIN, |record| {
+        Some(ids.iter().filter(|id| is_limited(record, id)).count()).filter(|count| *count > 0)
     });
-    shed.await.context("nothing was shed")
+    limited.await.context("nothing was rate limited")
 }
 
 async fn limit(chaos: &Chaos, most: Option<i32>) -> Result<()> {
@@ -193,9 +196,9 @@ async fn send(terminal: &Terminal, intents: Vec<Intent>) -> Result<()> {
     futures::future::try_join_all(sendings).await.map(drop)
 }
 
-/// Wake-ups that nobody has armed: intermediate hops of what is still to come, late ones of what has
-/// passed, several times, in any order. One that claims to be the last hop of an instant to come would
-/// be a lie that no worker can see through: a trusted account has put it in front of its time.
+/// Wake-ups that no worker has scheduled, several times and in any order: intermediate hops for
+/// deadlines to come, and late ones for deadlines that have passed. A last hop for a deadline to come
+/// is left out: workers trust their own account and could not recognize it as wrong.
 pub async fn wake_ups(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let database = chaos.installation.database().await?;
     let query = "select partition, deadline_at, deadline_at < clock_timestamp() from reservations

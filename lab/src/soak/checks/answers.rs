@@ -124,13 +124,14 @@ pub fn allowed(seen: &Seen<'_>) -> Check {
             }
             let heard = || record.answers.get(id).into_iter().flatten();
             let mismatches = heard().filter(|heard| heard.is_mismatch()).count();
-            let shed = heard().any(Heard::is_shed);
-            if shed {
-                check.that(terminal.has_flooded(), || format!("{} {id}: shed", terminal.id));
+            let limited = heard().any(Heard::is_rate_limited);
+            if limited {
+                check
+                    .that(terminal.has_flooded(), || format!("{} {id}: rate limited", terminal.id));
             }
             let reused = record.reused.get(id);
             // Under chaos it may have been sent, and never have arrived.
-            let surely = reused.is_some_and(|sent| sent.sendings > 0) && !shed;
+            let surely = reused.is_some_and(|sent| sent.sendings > 0) && !limited;
             let right = match mismatches {
                 0 => !surely,
                 _ => reused.is_some(),

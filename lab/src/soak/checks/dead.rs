@@ -11,7 +11,7 @@ pub fn planned(seen: &Seen<'_>) -> Check {
     check.checked = 1;
     let planned = seen.ground.poison.lock().expect("no panics");
     let dead: HashSet<&str> = seen.dead.iter().map(|letter| letter.id.as_str()).collect();
-    // What wakes a partition that is not there is set aside by the broker; the sweep is the net.
+    // The broker dead-letters a wake-up for a partition that does not exist; the sweep replaces it.
     let wiped = !seen.ground.wiped.lock().expect("no panics").is_empty();
     for letter in seen.dead {
         let expected = planned.contains_key(&letter.id) || (wiped && letter.lost_wake_up);

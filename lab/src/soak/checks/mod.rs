@@ -180,7 +180,7 @@ fn left(seen: &Seen<'_>) -> Check {
     let found = seen.left.found.iter();
     check.wrong.extend(found.map(|(queue, ready)| format!("{queue}: {ready} messages")));
     let outbox = seen.facts.outbox;
-    check.that(outbox == 0, || format!("the outbox: {outbox} announcements"));
+    check.that(outbox == 0, || format!("the outbox: {outbox} messages"));
     check
 }
 
