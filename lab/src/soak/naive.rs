@@ -1,7 +1,7 @@
-//! The rules once more, as the tests have them: written as naively as they can be read, and knowing
-//! nothing of the product. Used to decide everything again.
+//! The tests' model of the rules: written naively and independent of the service. The soak decides
+//! everything again with it.
 
-// The tests use more of it.
+// The tests use more of it than the soak.
 #![allow(dead_code)]
 
 #[path = "../../../tests/suite/model/edges.rs"]
