@@ -13,7 +13,8 @@ use crate::queues;
 use crate::record::{Intent, Sent};
 use crate::terminal::Terminal;
 
-/// Longest wait: the last deadline is at most a minute away, and then sweep and relay may be needed.
+/// Longest wait: the last deadline is at most a minute away, and then sweep and relay may have to
+/// help.
 const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Longest wait in a brief run, which often shares a busy machine.
@@ -24,8 +25,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Tries to send a command again: a connection may have broken unnoticed and lose it.
 const ASK_TRIES_MAX: usize = 5;
 
-/// Waits until nothing is left to do. After the longest wait, returns what is left; the checks decide
-/// whether that is wrong.
+/// Waits until nothing is left to do. After the longest wait, returns what is left; the checks
+/// decide whether that is wrong.
 pub async fn wait(
     installation: &Installation,
     terminals: &[Arc<Terminal>],

@@ -1,8 +1,8 @@
-//! What can go wrong, row by row, and how each is brought about: by a fault, or by a test of its own.
+//! A table of everything that can go wrong, with the fault or the test that brings it about.
 
 use super::faults;
 
-/// How a row is brought about.
+/// How a row's failure is brought about.
 enum By {
     /// `./dev chaos --only NAME`, for each.
     Faults(&'static [&'static str]),

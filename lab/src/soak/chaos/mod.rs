@@ -45,7 +45,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 /// The streams of random choices, one for each lane.
 const PURPOSE: u64 = u64::MAX / 16;
 
-/// Bound on restoring what is missing on the broker: on a busy machine a single try may be too slow.
+/// Bound on restoring what is missing on the broker. On a busy machine a single try may be too
+/// slow.
 const RESTORED_WITHIN: Duration = Duration::from_secs(120);
 
 /// Exit code of a program that panicked.
