@@ -34,8 +34,8 @@ const NESTED_MAX: usize = 64;
 /// The first octet of an input, times this, is the length to which bodies are cut.
 const CUT_STEP: usize = 4;
 
-/// The input is one octet that says how bodies are cut (0: they are not), one that says how the bytes
-/// arrive, and the stream.
+/// The input is one octet that says how bodies are cut (0: they are not), one that says how the
+/// bytes arrive, and the stream.
 pub fn run(input: &[u8]) {
     let [cut, slicing, stream @ ..] = input else { return };
     let cut = (*cut > 0).then(|| usize::from(*cut) * CUT_STEP);
@@ -289,8 +289,8 @@ struct Carried {
     came: u64,
 }
 
-/// The bodies in a stream, in the order of their headers. `None` if more arrives than is announced, or
-/// a header is too short to announce anything.
+/// The bodies in a stream, in the order of their headers. `None` if more arrives than is announced,
+/// or a header is too short to announce anything.
 fn bodies(stream: &[u8]) -> Option<Vec<Carried>> {
     let mut bodies: Vec<Carried> = Vec::new();
     let mut last = HashMap::new();

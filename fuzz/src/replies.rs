@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// What a reader reads of a body survives writing it again, and fields of later versions are ignored.
+/// What a reader reads of a body survives writing it again, and fields of later versions are
+/// ignored.
 pub fn run(input: &[u8]) {
     let reply = Reply {
         correlation_id: None,

@@ -302,7 +302,8 @@ impl From<&FreeSpan> for FreePlaces {
 }
 
 impl ReservationView {
-    /// The view of a reservation. It contains `connection_url` only once the reservation is confirmed.
+    /// The view of a reservation. It contains `connection_url` only once the reservation is
+    /// confirmed.
     pub fn new(reservation: &Reservation, connection_url: Option<&str>) -> Self {
         let shown = connection_url.filter(|_| reservation.state == State::Confirmed);
         Self {

@@ -1,4 +1,5 @@
-//! A worker crashes between any two steps: the answers stay the same, with one charge and one event.
+//! A worker crashes between any two steps: the answers stay the same, with one charge and one
+//! event.
 
 use holdfast::broker::topology::{BILLING_QUEUE, DEAD, partition_queue};
 use holdfast::client::Command;
@@ -13,7 +14,8 @@ fn killed_at(point: &str) -> String {
     format!("{point}=1*return")
 }
 
-/// The crashed batch holds a request to accept and one to refuse, a reconfirmation and a withdrawal.
+/// The crashed batch holds a request to accept and one to refuse, a reconfirmation and a
+/// withdrawal.
 async fn commands_survive(point: &str) {
     let mut stack = Stack::new().await;
     let mut terminal = stack.terminal("ann").await;

@@ -1,5 +1,6 @@
 //! Terminals that survive an outage, as real ones must. Each keeps a number of commands unanswered,
-//! reconnects when the broker is away, and sends unanswered commands again under the same message id.
+//! reconnects when the broker is away, and sends unanswered commands again under the same message
+//! id.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -122,7 +123,8 @@ impl Terminal {
         self.on_their_way.values().map(|(command, _)| command.clone()).collect()
     }
 
-    /// Runs until the connection is lost or everything is answered. Returns also whether any reply came.
+    /// Runs until the connection is lost or everything is answered. Returns also whether any reply
+    /// came.
     async fn session(&mut self) -> Result<(), (anyhow::Error, bool)> {
         let lost = |heard| move |error: anyhow::Error| (error, heard);
         let (mut client, mut replies) = self.connect().await.map_err(lost(false))?;

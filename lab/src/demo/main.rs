@@ -1,8 +1,8 @@
-//! Demonstrates Holdfast with real processes: deadlines some seconds away, a killed worker, an outage
-//! of all workers. Every charge is compared with the events that the biller received.
+//! Demonstrates Holdfast with real processes: deadlines some seconds away, a killed worker, an
+//! outage of all workers. Every charge is compared with the events that the biller received.
 //!
-//! Run it with `./dev demo`. Reading order: [`scenes`] is what happens, [`stage`] is the installation,
-//! [`timeline`] is what is printed and checked.
+//! Run it with `./dev demo`. Reading order: [`scenes`] is what happens, [`stage`] is the
+//! installation, [`timeline`] is what is printed and checked.
 
 mod biller;
 mod broker;
@@ -28,9 +28,9 @@ use stage::Stage;
 
 /// Plays six scenes of Holdfast on real engines and checks each; takes less than a minute.
 ///
-/// Run it with `./dev demo`, which starts engines. With engines of your own, the installation must be
-/// idle: the demonstration stops all workers for a while, and its biller consumes the billing queue.
-/// Exits with 1 if a check fails.
+/// Run it with `./dev demo`, which starts engines. With engines of your own, the installation must
+/// be idle: the demonstration stops all workers for a while, and its biller consumes the billing
+/// queue. Exits with 1 if a check fails.
 #[derive(Parser)]
 #[command(name = "demo")]
 struct Args {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
-/// Bound on every wait. Deadlines are at most seconds away, the sweep replaces a lost wake-up within
-/// ten more, and a dead worker is noticed after five.
+/// Bound on every wait. Deadlines are at most seconds away, the sweep replaces a lost wake-up
+/// within ten more, and a dead worker is noticed after five.
 pub const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Time between two looks.

@@ -53,7 +53,8 @@ impl Workers {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
-            // A group of its own: Ctrl-C reaches only the demonstration, which then ends its workers.
+            // A group of its own: Ctrl-C reaches only the demonstration, which then ends its
+            // workers.
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", self.binary.display()))?;

@@ -81,8 +81,8 @@ impl Ground {
         crate::queues::empty_at_the_end(self.set_back.load(Ordering::Relaxed))
     }
 
-    /// How many of a command's sendings must be answered: all that the broker confirmed, unless they may
-    /// be lost. A command that was sent again needs one answer.
+    /// How many of a command's sendings must be answered: all that the broker confirmed, unless
+    /// they may be lost. A command that was sent again needs one answer.
     pub fn due(&self, terminal: &Terminal, sent: &Sent) -> usize {
         match self.may_be_lost(terminal, sent) {
             true => sent.sendings.min(1),
@@ -96,7 +96,8 @@ impl Ground {
         wiped || terminal.was_robbed() || self.lost_with_broker(terminal, sent)
     }
 
-    /// Whether a refusal without a decision, which is transient, may have been lost with the broker.
+    /// Whether a refusal without a decision, which is transient, may have been lost with the
+    /// broker.
     fn lost_with_broker(&self, terminal: &Terminal, sent: &Sent) -> bool {
         let malformed = sent.intent.allowed.contains(&MALFORMED);
         let restarts = self.restarts.lock().expect("no panics");
@@ -188,8 +189,8 @@ impl Life {
         Intent { command, reservation: None, allowed: REQUESTED }
     }
 
-    /// Sends a command with its copies and waits for the answer. `None` if there was none even after
-    /// sending it again.
+    /// Sends a command with its copies and waits for the answer. `None` if there was none even
+    /// after sending it again.
     async fn ask(
         &mut self,
         terminal: &Arc<Terminal>,

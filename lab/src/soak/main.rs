@@ -1,9 +1,9 @@
 //! Plays the lives of thousands of reservations at once, while workers are killed and restarted and
 //! the biller loses its connection. At the end every promise is checked.
 //!
-//! With `--chaos` the network, the broker and the database fail as well: see [`chaos`]. With `--from`
-//! the current version replaces another version's workers and migrates the schema under them: see
-//! [`rolling`].
+//! With `--chaos` the network, the broker and the database fail as well: see [`chaos`]. With
+//! `--from` the current version replaces another version's workers and migrates the schema under
+//! them: see [`rolling`].
 //!
 //! Run it with `./dev soak`, `./dev chaos` or `./dev rolling`. Reading order: [`plan`] is what may
 //! happen in one life, [`life`] plays it through a [`terminal`], [`siege`] stops and kills workers,
@@ -89,7 +89,8 @@ pub struct Args {
     /// Another version of the program, for every other worker
     #[arg(long, value_name = "FILE")]
     pub beside: Option<PathBuf>,
-    /// The worker program instead of the one built beside this one, for example one with a seeded bug
+    /// The worker program instead of the one built beside this one, for example one with a seeded
+    /// bug
     #[arg(long, value_name = "FILE")]
     pub program: Option<PathBuf>,
 }

@@ -21,8 +21,8 @@ pub fn transient() -> Vec<String> {
     empty_at_the_end(false)
 }
 
-/// Queues that must be empty at the end. If the database's clock was set back, the ladder is exempt:
-/// wake-ups scheduled before that are for times that have passed, and still wait.
+/// Queues that must be empty at the end. If the database's clock was set back, the ladder is
+/// exempt: wake-ups scheduled before that are for times that have passed, and still wait.
 pub fn empty_at_the_end(set_back: bool) -> Vec<String> {
     let partitions = (0..SHAPE.partitions).map(partition_queue);
     let ladder = (0..SHAPE.delay_levels).map(level_name).filter(|_| !set_back);

@@ -109,7 +109,8 @@ fn hear(heard: &mut Vec<Heard>, reply: Reply, now: Timestamp) {
 }
 
 impl Record {
-    /// Notes that a command is about to be sent. A command with another one's id is noted separately.
+    /// Notes that a command is about to be sent. A command with another one's id is noted
+    /// separately.
     pub fn sending(&mut self, intent: &Intent, now: Timestamp) {
         let known = self.sent.get(&intent.command.message_id);
         let other = known.is_some_and(|known| known.intent.command != intent.command);

@@ -182,8 +182,8 @@ impl Stage {
         Ok(workers)
     }
 
-    /// Plays all lives under faults, then waits without faults until nothing is left to do, then stops
-    /// the workers.
+    /// Plays all lives under faults, then waits without faults until nothing is left to do, then
+    /// stops the workers.
     async fn play(&self, args: &Args, workers: Workers) -> Result<Played> {
         let siege = Siege::new(workers, self.setting.tally.clone(), self.seed);
         let mut rolled = None;
@@ -409,7 +409,8 @@ fn program(args: &Args) -> Result<PathBuf> {
     args.program.clone().map_or_else(program::beside_ourselves, Ok)
 }
 
-/// Messages and consumers of queues that must be empty at the end, and how many queues were checked.
+/// Messages and consumers of queues that must be empty at the end, and how many queues were
+/// checked.
 async fn left_in_queues(installation: &Installation, names: Vec<String>) -> Result<checks::Left> {
     let amqp = installation.amqp().await?;
     let found = queues::not_empty(&amqp, &names).await?;

@@ -38,7 +38,8 @@ fn server(number: i64, pick: &mut Pick) -> NewServer {
     NewServer {
         id: format!("s{number}").parse().expect("an id"),
         capacity: small(pick.number(1, 4)),
-        // It differs between servers, so that a bill for the wrong one shows, and makes prices rounded.
+        // It differs between servers, so that a bill for the wrong one shows, and makes prices
+        // rounded.
         rate_minor: 360_100 + 3_700 * number,
         currency: "EUR".to_owned(),
         slot_seconds: 1,

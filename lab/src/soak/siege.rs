@@ -75,8 +75,8 @@ impl Siege {
         struck.map(|()| format!("{gone} of {before} workers"))
     }
 
-    /// Stops the worker at a place gracefully and starts another version there. Returns how long the old
-    /// one took to stop.
+    /// Stops the worker at a place gracefully and starts another version there. Returns how long
+    /// the old one took to stop.
     pub async fn exchange(&mut self, place: usize, program: PathBuf) -> Result<Duration> {
         let index = self.workers.at(place).context("nobody is at this place")?;
         let took = self.workers.stop(index).await?;

@@ -136,8 +136,9 @@ impl Terminal {
         })
     }
 
-    /// Sends a command and waits for the publisher confirm. A patient terminal may instead have lost the
-    /// broker or have been refused; the outcome is then unknown, and the caller sends it again.
+    /// Sends a command and waits for the publisher confirm. A patient terminal may instead have
+    /// lost the broker or have been refused; the outcome is then unknown, and the caller sends it
+    /// again.
     pub async fn send(&self, intent: &Intent) -> Result<()> {
         let (done, confirmed) = oneshot::channel();
         let sent = self.jobs.send((intent.clone(), done)).await;

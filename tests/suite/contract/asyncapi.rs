@@ -1,5 +1,5 @@
-//! `schema/asyncapi.yaml` matches the types and the topology, and is valid by the JSON schema of the
-//! specification, which is beside this file as its authors publish it (Apache License 2.0).
+//! `schema/asyncapi.yaml` matches the types and the topology, and is valid by the JSON schema of
+//! the specification, which is beside this file as its authors publish it (Apache License 2.0).
 
 use std::collections::BTreeSet;
 

@@ -81,8 +81,8 @@ async fn a_sender_cannot_pretend_that_its_message_was_redelivered() {
     stack.finish().await;
 }
 
-/// The broker passes on what the client library cannot parse: texts that are not UTF-8, and tables so
-/// deep that parsing them takes more stack than a thread has.
+/// The broker passes on what the client library cannot parse: texts that are not UTF-8, and tables
+/// so deep that parsing them takes more stack than a thread has.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_property_that_is_not_utf_8_harms_nobody_else() {
     let mut stack = Stack::new().await;

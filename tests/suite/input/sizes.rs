@@ -59,8 +59,8 @@ async fn long_bodies_are_refused_and_take_no_memory() {
     stack.finish().await;
 }
 
-/// An expiration set by the sender is a forbidden property if a worker receives the message in time,
-/// and makes it a dead letter otherwise. Either way its id stays unused.
+/// An expiration set by the sender is a forbidden property if a worker receives the message in
+/// time, and makes it a dead letter otherwise. Either way its id stays unused.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_expires_at_once_is_not_decided() {
     let mut stack = Stack::new().await;

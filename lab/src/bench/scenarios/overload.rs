@@ -1,4 +1,5 @@
-//! One terminal sends fifty times what the others do. What do they notice, with a limit and without?
+//! One terminal sends fifty times as much as each of the others. Measures how this affects them,
+//! with and without a rate limit.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,25 +18,25 @@ use crate::process::Process;
 use crate::report::Report;
 use crate::rig::{Plan, Rig, SERVERS};
 
-/// How much more the one sends than each of the others.
+/// How many times more the flooding terminal sends than each of the others.
 const FLOOD: f64 = 50.0;
 
-/// All but one of the plan's terminals.
+/// Number of the other terminals.
 const OTHERS: usize = 24;
 
-/// The part of the full load that the others are together: with the flood it is more than is possible.
+/// The others' share of the full load. With the flood, the total exceeds what is possible.
 const PART: f64 = 1.0 / 3.0;
 
-/// The full load, if it was not measured before.
+/// The full load if no scenario has measured it.
 const USUAL: f64 = 3_000.0;
 
-/// The limit, in what each of the others sends.
+/// The limit, as a multiple of what each of the others sends.
 const LIMIT: f64 = 2.0;
 
-/// Between two looks at queues and memory.
+/// Pause between two looks at queues and memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether the flood is on, and limited.
+/// Whether there is a flood, and whether it is limited.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Flood {
     None,
@@ -43,7 +44,7 @@ enum Flood {
     Unlimited,
 }
 
-/// The names of what is found in it: answer times of the others, p50 and p99.
+/// Names of the figures: p50 and p99 of the others' answer times.
 impl Flood {
     fn names(self) -> [&'static str; 2] {
         match self {
@@ -54,21 +55,21 @@ impl Flood {
     }
 }
 
-/// Who takes part.
+/// Everything that takes part.
 struct Stage<'a> {
     rig: Rig<'a>,
     worker: Process,
     others: Load,
     flooder: Load,
-    /// What each of the others sends per second.
+    /// Commands per second of each of the others.
     rate: f64,
     looks: Channel,
 }
 
-/// What was seen of the service meanwhile.
+/// Maxima that were observed.
 #[derive(Default)]
 struct Most {
-    /// Messages in all partitions that no worker has in hand.
+    /// Ready messages in all partitions.
     waiting: u32,
     mib: f64,
 }
@@ -79,7 +80,7 @@ pub async fn overload(bench: &Bench, report: &Report) -> Result<Findings> {
     let mut findings = Findings::default();
     for flood in [Flood::None, Flood::Limited, Flood::Unlimited] {
         stage.set_limit(flood).await?;
-        // Until workers know the limit, and everything is warm.
+        // Wait until workers know the limit and everything is warm.
         stage
             .others
             .at_rate(rate * OTHERS as f64, bench.scale.warm_up.max(Duration::from_secs(3)))
@@ -111,7 +112,7 @@ async fn set_up(bench: &Bench, rate: f64) -> Result<Stage<'_>> {
 }
 
 impl Stage<'_> {
-    /// A partition gets its part of what a terminal sends.
+    /// Sets the limit for one partition: a terminal's commands are spread over all of them.
     async fn set_limit(&self, flood: Flood) -> Result<()> {
         let limit = self.rate * LIMIT / f64::from(self.rig.plan.partitions);
         let limit = (flood == Flood::Limited).then_some((limit.ceil() as i32).max(1));
@@ -182,7 +183,7 @@ impl Stage<'_> {
         findings.figures.push((waiting, f64::from(most.waiting)));
     }
 
-    /// Looks at queues and memory, without an end.
+    /// Observes queues and memory until it is dropped.
     async fn watch(&self, most: &mut Most) -> Result<()> {
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
         loop {

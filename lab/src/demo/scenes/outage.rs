@@ -78,8 +78,8 @@ impl Line {
         Ok(Self { queue, before, wake_ups })
     }
 
-    /// Waits until a deadline's wake-up is behind the one reconfirmation. Wake-ups of other deadlines,
-    /// such as of withdrawn reservations, may arrive too.
+    /// Waits until a deadline's wake-up is behind the one reconfirmation. Wake-ups of other
+    /// deadlines, such as of withdrawn reservations, may arrive too.
     async fn wake_up_arrived(&mut self, stage: &Stage, due_at: Timestamp) -> Result<()> {
         let what = "the deadline's wake-up comes out of the delay ladder";
         wait::within(what, PATIENCE, self.wake_ups.arrival(due_at)).await?;

@@ -135,7 +135,8 @@ impl Engines {
         kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok()
     }
 
-    /// A file with which to fill the database's disk. `None` if the database has no disk of its own.
+    /// A file with which to fill the database's disk. `None` if the database has no disk of its
+    /// own.
     pub fn ballast(&self) -> Option<PathBuf> {
         let dir = self.state.join("pgdata");
         let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();

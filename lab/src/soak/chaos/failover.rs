@@ -16,7 +16,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Promotes a standby that has confirmed every commit for a while; new connections lead to it. The
 /// old server keeps running, with the workers' sessions unless they are broken. Either it refuses
-/// writes, or its commits wait for ever for the standby that has left. All checks read the new server.
+/// writes, or its commits wait for ever for the standby that has left. All checks read the new
+/// server.
 pub async fn failover(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let engines = chaos.engines()?;
     let old_port = chaos.installation.database_port()?;
@@ -43,8 +44,9 @@ pub async fn failover(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     ))
 }
 
-/// Waits for the standby, and then makes every commit wait for it. The copy must be complete before,
-/// or it would contain the setting too; the program that copies also streams and does not count.
+/// Waits for the standby, and then makes every commit wait for it. The copy must be complete
+/// before, or it would contain the setting too; the program that copies also streams and does not
+/// count.
 async fn confirm_commits(old: &Client) -> Result<()> {
     let standby = "select 1 from pg_stat_replication where application_name = 'walreceiver'";
     until(old, &format!("{standby} and state = 'streaming'")).await?;

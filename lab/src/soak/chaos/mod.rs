@@ -99,8 +99,8 @@ impl Chaos {
         healed
     }
 
-    /// Brings about one fault after the other: first those requested by name, each until it has had an
-    /// effect, then random ones.
+    /// Brings about one fault after the other: first those requested by name, each until it has had
+    /// an effect, then random ones.
     async fn follow(&self, faults: Vec<&'static Fault>, mut pick: Pick) {
         if faults.is_empty() {
             return;
@@ -125,7 +125,8 @@ impl Chaos {
         }
     }
 
-    /// Restarts workers that have ended by themselves, as they do if an engine is away when they start.
+    /// Restarts workers that have ended by themselves, as they do if an engine is away when they
+    /// start.
     async fn supervise(&self, quiet: &CancellationToken) {
         while !quiet.is_cancelled() {
             sleep(LOOK_INTERVAL).await;

@@ -193,8 +193,8 @@ pub async fn full_billing_queue(chaos: &Chaos, pick: &mut Pick) -> Result<String
     Ok(format!("{}: {} events wait in the database", full?, waiting?))
 }
 
-/// How many events have waited in the outbox for a second, longer than the relay needs otherwise. An
-/// error if there are none.
+/// How many events have waited in the outbox for a second, longer than the relay needs otherwise.
+/// An error if there are none.
 async fn waiting_events(chaos: &Chaos) -> Result<i64> {
     let query = "select count(*) from outbox o join outbox_messages a on a.id = o.message_id
                  where a.kind = 'event' and a.created_at < clock_timestamp() - interval '1 s'";

@@ -196,9 +196,9 @@ async fn send(terminal: &Terminal, intents: Vec<Intent>) -> Result<()> {
     futures::future::try_join_all(sendings).await.map(drop)
 }
 
-/// Sends wake-ups that no worker has scheduled, repeated and shuffled: intermediate hops for deadlines
-/// to come, and late ones for deadlines that have passed. It sends no last hop for a deadline to
-/// come: workers trust their own account and could not recognize it as wrong.
+/// Sends wake-ups that no worker has scheduled, repeated and shuffled: intermediate hops for
+/// deadlines to come, and late ones for deadlines that have passed. It sends no last hop for a
+/// deadline to come: workers trust their own account and could not recognize it as wrong.
 pub async fn wake_ups(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let database = chaos.installation.database().await?;
     let query = "select partition, deadline_at, deadline_at < clock_timestamp() from reservations

@@ -1,5 +1,5 @@
-//! A TCP proxy that injects network faults. It runs in user space, needs no privileges, and draws its
-//! choices from a seed.
+//! A TCP proxy that injects network faults. It runs in user space, needs no privileges, and draws
+//! its choices from a seed.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -218,8 +218,8 @@ impl Link {
     }
 }
 
-/// Waits while the link is held. Data read meanwhile arrives afterwards, as after a cable is plugged
-/// in again.
+/// Waits while the link is held. Data read meanwhile arrives afterwards, as after a cable is
+/// plugged in again.
 async fn open_way(weather: &mut watch::Receiver<Weather>, direction: Direction) {
     weather.wait_for(|now| !now.holds(direction)).await.ok();
 }

@@ -1,5 +1,5 @@
-//! Draws a run's faults and settings from the seed. A different subset each time finds more than all
-//! faults every time, because one can hide another.
+//! Draws a run's faults and settings from the seed. A different subset each time finds more than
+//! all faults every time, because one can hide another.
 
 use anyhow::{Result, bail};
 

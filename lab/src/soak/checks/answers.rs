@@ -109,7 +109,8 @@ pub fn addressed(seen: &Seen<'_>) -> Check {
     check
 }
 
-/// Every answer is allowed for its command, also for reused ids, other users' reservations and queries.
+/// Every answer is allowed for its command, also for reused ids, other users' reservations and
+/// queries.
 pub fn allowed(seen: &Seen<'_>) -> Check {
     let mut check = Check::new("every answer is one that fits the command");
     for terminal in seen.terminals {

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::{Check, Seen};
 use crate::record::Heard;
 
-/// A publisher confirm this long before the deadline proves that the reconfirmation was in time. With
-/// a single clock, no margin would be needed.
+/// A publisher confirm this long before the deadline proves that the reconfirmation was in time.
+/// With a single clock, no margin would be needed.
 const MARGIN: TimeDelta = TimeDelta::seconds(2);
 
 /// A reservation, how it ended, and why.

@@ -181,7 +181,8 @@ impl Replay {
         }
     }
 
-    /// Whether the user had reached a limit because a release on another server was not committed yet.
+    /// Whether the user had reached a limit because a release on another server was not committed
+    /// yet.
     fn excused(&self, command: &Command, answer: &Answer, expected: &Expected) -> bool {
         let Action::Request { interval, .. } = &command.action else { return false };
         let desk = self.truth.desk(&command.terminal).expect("it has sent something");
@@ -223,8 +224,8 @@ impl Replay {
         }
     }
 
-    /// Whether an answer is right without knowing what its user was recently granted on other servers. A
-    /// request that is refused for another reason does not lock its user.
+    /// Whether an answer is right without knowing what its user was recently granted on other
+    /// servers. A request that is refused for another reason does not lock its user.
     fn right_before(&self, command: &Command, answer: &Answer, user: &UserId) -> bool {
         self.judge_before(command, user).is_some_and(|other| differs(answer, &other).is_none())
     }
@@ -241,10 +242,10 @@ impl Replay {
         }
     }
 
-    /// The reservation of a request that was accepted although its user had reached a limit. That is
-    /// right if another server granted something at the same moment and the same batch gives enough of
-    /// it back: a batch is written as a whole, so nobody sees the limit exceeded. It is checked at the
-    /// end of the batch.
+    /// The reservation of a request that was accepted although its user had reached a limit. That
+    /// is right if another server granted something at the same moment and the same batch gives
+    /// enough of it back: a batch is written as a whole, so nobody sees the limit exceeded. It is
+    /// checked at the end of the batch.
     fn granted_unseen(
         &self,
         command: &Command,
