@@ -75,8 +75,7 @@ pub struct RequestBody {
     pub end_at: Timestamp,
 }
 
-/// Body of `<terminal>.reconfirm`, `<terminal>.withdraw` and `<terminal>.show`: names a
-/// reservation.
+/// Body of `<terminal>.reconfirm`, `<terminal>.withdraw` and `<terminal>.show`: names a reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReservationBody {

@@ -132,12 +132,12 @@ impl<'a> Rig<'a> {
         ids.map(endpoint).collect()
     }
 
-    /// Waits until the database accepts connections.
+    /// Fails if the database accepts no connection.
     pub async fn try_database(&self) -> Result<()> {
         connect(&self.database_url).await.map(drop)
     }
 
-    /// Waits until the broker accepts connections and has its queues.
+    /// Fails if the broker accepts no connection or lacks a queue.
     pub async fn try_broker(&self) -> Result<()> {
         let connection = self.endpoint.connect("bench").await?;
         let channel = connection.create_channel().await?;
