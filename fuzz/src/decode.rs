@@ -1,4 +1,4 @@
-//! The decoder of commands and wake-ups.
+//! Fuzz target: the decoder of commands and wake-ups.
 
 use chrono::{DateTime, Datelike};
 use holdfast::client::Command as Rendered;
@@ -14,21 +14,21 @@ use holdfast::message::wake_up;
 use holdfast::worker::partition::outgoing::dead_letter;
 use serde_json::Value;
 
-/// The account whose wake-ups are believed.
+/// The workers' account: only its wake-ups are accepted.
 pub const WORKER: &str = "worker";
 
-/// Longest answer to what was not decided.
+/// Longest answer to a message that was refused without a decision.
 const REFUSAL_LEN_MAX: usize = 1_000;
 
 /// Longest header of a dead letter.
 const REPEATED_LEN_MAX: usize = 64;
 
-/// What the decoder makes of a message in the form of [`read`] is sound.
+/// Decodes a message in the form of [`read`] and checks the outcome.
 pub fn run(input: &[u8]) {
     check(&read(input));
 }
 
-/// A message from lines of `name: value`, an empty line and the body, in this order.
+/// Reads a message: lines of `name: value`, an empty line, and the body.
 pub fn read(input: &[u8]) -> Received {
     let mut received = Received::default();
     let mut rest = input;
@@ -62,7 +62,7 @@ fn set(received: &mut Received, name: &str, value: String) {
     }
 }
 
-/// Decodes a message, checks what comes of it with other means than the decoder's own, and names it.
+/// Decodes a message, checks the outcome by other means than the decoder's own, and names it.
 pub fn check(received: &Received) -> &'static str {
     match decode(received, WORKER) {
         Decoded::Input(Input::Command(command)) => {
@@ -73,7 +73,7 @@ pub fn check(received: &Received) -> &'static str {
             check_wake_up(received, wake_up);
             "a step"
         }
-        Decoded::Input(step) => panic!("nothing that is sent by message: {step:?}"),
+        Decoded::Input(step) => panic!("it is never sent as a message: {step:?}"),
         Decoded::Refused { terminal, refusal } => {
             assert_eq!(received.user_id.as_deref(), Some(terminal.as_str()));
             check_refusal(received, &refusal);
@@ -134,14 +134,14 @@ fn check_interval(body: &Value, interval: &Interval) {
         assert!(text.is_ascii() && &text[10..11] == "T" && &text[17..19] < "60", "{text}");
         assert_eq!(DateTime::parse_from_rfc3339(text).expect("a timestamp"), read, "{text}");
         assert!((0..=9_999).contains(&read.year()), "{text}");
-        // PostgreSQL, which keeps microseconds in 64 bits, has it too.
+        // PostgreSQL, which stores microseconds in 64 bits, can store it.
         let micros: Timestamp =
             DateTime::from_timestamp_micros(read.timestamp_micros()).expect("it");
         assert!(micros <= read);
     }
 }
 
-/// Rendered anew, as the client would, a command means the same.
+/// A command that the client renders again means the same.
 fn check_again(received: &Received, command: &Command) {
     let id = command.message_id.clone();
     let server = command.server.as_ref().map_or("", |server| server.as_str());

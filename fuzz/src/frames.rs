@@ -1,4 +1,4 @@
-//! The sanitizing of what the broker sends.
+//! Fuzz target: sanitizing what the broker sends.
 
 use std::collections::HashMap;
 use std::io;
@@ -23,18 +23,19 @@ const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const HEAD_LEN: usize = 7;
-/// Class, weight, size and flags: no content header is shorter.
+/// Length of the shortest content header: class, weight, size and flags.
 const HEADER_LEN_MIN: usize = 14;
-/// More than a reader asks for and a held frame may ask for, together.
+/// Most bytes that may be requested at once, by a reader or for a held frame.
 const READ_LEN_MAX: usize = 16 << 10;
 
-/// More tables in tables than anybody sends on purpose.
+/// More nested tables than a real message has.
 const NESTED_MAX: usize = 64;
 
-/// Cuts of bodies are this many octets long for each that the first octet of an input counts.
+/// The first octet of an input, times this, is the length to which bodies are cut.
 const CUT_STEP: usize = 4;
 
-/// Two octets, how bodies are cut (0: they are not) and how the bytes arrive, and then the stream.
+/// The input is one octet that says how bodies are cut (0: they are not), one that says how the
+/// bytes arrive, and the stream.
 pub fn run(input: &[u8]) {
     let [cut, slicing, stream @ ..] = input else { return };
     let cut = (*cut > 0).then(|| usize::from(*cut) * CUT_STEP);
@@ -42,10 +43,10 @@ pub fn run(input: &[u8]) {
     assert_eq!(
         sanitized(stream, cut, Slicing::drawn(*slicing)),
         given,
-        "it matters how it arrives"
+        "it depends on how the bytes arrive"
     );
     assert!(given.len() <= stream.len(), "it grows");
-    assert_eq!(sanitized(&given, cut, Slicing::NONE), given, "it is not done at once");
+    assert_eq!(sanitized(&given, cut, Slicing::NONE), given, "sanitizing twice differs from once");
     match cut {
         None => check_each(stream, &given),
         Some(len_max) => check_bodies(stream, &given, len_max as u64),
@@ -53,11 +54,11 @@ pub fn run(input: &[u8]) {
     check_readable(&given);
 }
 
-/// How the bytes arrive, and how much room there is for them.
+/// In which portions the bytes arrive, and how much room the reader offers.
 #[derive(Clone, Copy)]
 struct Slicing {
     state: u64,
-    /// The most that arrives at a time, and the most that is asked for.
+    /// Most bytes that arrive or are requested at a time.
     len_max: usize,
 }
 
@@ -69,7 +70,7 @@ impl Slicing {
         Self { state, len_max: 1 << (seed % 11) }
     }
 
-    /// Between 0, which means not yet, and `len_max`.
+    /// The next portion: at most `len_max`, and 0 for "not ready".
     fn next(&mut self) -> usize {
         if self.state == 0 {
             return self.len_max;
@@ -81,7 +82,7 @@ impl Slicing {
     }
 }
 
-/// Gives out its bytes in portions, and makes its reader wait at times.
+/// A stream that delivers its bytes in portions and is not always ready.
 struct Portions<'a> {
     bytes: &'a [u8],
     slicing: Slicing,
@@ -107,7 +108,7 @@ impl AsyncRead for Portions<'_> {
     }
 }
 
-/// What the sanitizing gives out of a stream.
+/// The bytes that a reader of the sanitized stream gets.
 fn sanitized(bytes: &[u8], cut: Option<usize>, slicing: Slicing) -> Vec<u8> {
     let mut room = slicing;
     let mut buffer = vec![0; room.len_max.min(4 * READ_LEN_MAX)];
@@ -126,7 +127,7 @@ fn sanitized(bytes: &[u8], cut: Option<usize>, slicing: Slicing) -> Vec<u8> {
     }
 }
 
-/// Whole frames, with the octet behind each, and what is left.
+/// Iterates over complete frames; what is left is an incomplete one.
 struct Frames<'a>(&'a [u8]);
 
 impl<'a> Iterator for Frames<'a> {
@@ -148,31 +149,31 @@ fn payload(frame: &[u8]) -> &[u8] {
     &frame[HEAD_LEN..frame.len() - 1]
 }
 
-/// Without cuts, each frame is sanitized as if it were alone, and what needs no sanitizing stays.
+/// Without cuts, each frame is sanitized independently of the others.
 fn check_each(stream: &[u8], given: &[u8]) {
     let mut frames = Frames(stream);
     let mut apart = Vec::new();
     for frame in &mut frames {
         let alone = sanitized(frame, None, Slicing::NONE);
-        check_mended(frame, &alone);
+        check_sanitized(frame, &alone);
         apart.extend(alone);
     }
     apart.extend(sanitized(frames.0, None, Slicing::NONE));
     assert_eq!(apart, given, "one frame changes another");
 }
 
-/// A frame is sanitized only where it has to be.
-fn check_mended(frame: &[u8], sanitized: &[u8]) {
+/// A frame is changed only where that is needed.
+fn check_sanitized(frame: &[u8], sanitized: &[u8]) {
     if frame == sanitized {
         return;
     }
-    // Deep nesting takes the client library more stack than there is; that is why it is sanitized.
+    // The client library would overflow the stack on deep nesting, so do not let it parse that.
     let shallow = frame.iter().filter(|b| matches!(b, b'A' | b'F')).count() < NESTED_MAX;
     let before = if shallow { properties(frame) } else { None };
     if let ([kept @ .., 0, 0], HEADER) = (payload(sanitized), frame[0])
         && kept.len() == HEADER_LEN_MIN - 2
     {
-        assert!(before.is_none() && payload(frame).starts_with(kept), "left out: {frame:?}");
+        assert!(before.is_none() && payload(frame).starts_with(kept), "dropped: {frame:?}");
         return;
     }
     assert_eq!(sanitized.len(), frame.len(), "{frame:?} became {sanitized:?}");
@@ -183,13 +184,13 @@ fn check_mended(frame: &[u8], sanitized: &[u8]) {
     match frame[0] {
         METHOD => assert!(method(frame).is_none(), "{frame:?}"),
         _ => {
-            let after = properties(sanitized).expect("it is readable");
+            let after = properties(sanitized).expect("readable properties");
             before.iter().for_each(|before| check_opaque(before, &after));
         }
     }
 }
 
-/// Properties that could be read stay, but for what is nested.
+/// Readable properties stay, except nested values, which become opaque.
 fn check_opaque(before: &Properties, after: &Properties) {
     let apart = |properties: &Properties| {
         let headers = properties.headers().clone().unwrap_or_default();
@@ -206,16 +207,16 @@ fn check_opaque(before: &Properties, after: &Properties) {
     }
 }
 
-/// What the client library reads in a method's frame.
+/// A method's frame as the client library parses it.
 fn method(frame: &[u8]) -> Option<AMQPClass> {
     let (rest, class) = parse_class(payload(frame)).ok()?;
     rest.is_empty().then_some(class)
 }
 
-/// What the client library reads in a content header's frame.
+/// A content header's properties as the client library parses them.
 fn properties(frame: &[u8]) -> Option<Properties> {
     let properties = payload(frame).get(HEADER_LEN_MIN - 2..)?;
-    // Flags that are of no property tell that there are more flags, which it does not know.
+    // The two lowest flags announce further flags, which the library does not support.
     if properties.get(1)? & 0b11 != 0 {
         return None;
     }
@@ -223,7 +224,7 @@ fn properties(frame: &[u8]) -> Option<Properties> {
     rest.is_empty().then_some(read)
 }
 
-/// The client library reads every message that is given out, and the decoder what it has read.
+/// The client library can parse every message of the sanitized stream, and the decoder handles it.
 fn check_readable(given: &[u8]) {
     let mut key = String::new();
     let mut message = None;
@@ -256,7 +257,7 @@ fn received(key: &str, properties: Properties, body: &[u8]) -> Received {
     consumer::received(delivery)
 }
 
-/// Whether a method is a delivery whose parts are as long as they say.
+/// Whether a method is a delivery whose parts have the lengths that they claim.
 fn is_delivery(payload: &[u8]) -> bool {
     let text = |rest: &[u8]| -> Option<usize> {
         let len = 1 + usize::from(*rest.first()?);
@@ -281,15 +282,15 @@ fn is_delivery(payload: &[u8]) -> bool {
     .unwrap_or(false)
 }
 
-/// A body as it is announced, and how much of it came.
+/// A body's announced length, and how much of it arrived.
 #[derive(Debug, PartialEq, Eq)]
 struct Carried {
     announced: u64,
     came: u64,
 }
 
-/// The bodies in a stream, in the order of their announcements; `None` if more comes than is
-/// announced, or a header is cut so short that it announces nothing.
+/// The bodies in a stream, in the order of their headers. `None` if more arrives than is announced,
+/// or a header is too short to announce anything.
 fn bodies(stream: &[u8]) -> Option<Vec<Carried>> {
     let mut bodies: Vec<Carried> = Vec::new();
     let mut last = HashMap::new();
@@ -314,7 +315,7 @@ fn bodies(stream: &[u8]) -> Option<Vec<Carried>> {
     Some(bodies)
 }
 
-/// Bodies that are longer than `len_max` are as long in all that is given out, if they are whole.
+/// Bodies that are longer than `len_max` have that length in the sanitized stream.
 fn check_bodies(stream: &[u8], given: &[u8], len_max: u64) {
     let Some(sent) = bodies(stream) else { return };
     let cut = |body: Carried| Carried {
@@ -322,5 +323,5 @@ fn check_bodies(stream: &[u8], given: &[u8], len_max: u64) {
         came: body.came.min(len_max),
     };
     let expected: Vec<Carried> = sent.into_iter().map(cut).collect();
-    assert_eq!(bodies(given).expect("no more than is announced"), expected);
+    assert_eq!(bodies(given).expect("no more than announced"), expected);
 }

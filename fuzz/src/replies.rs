@@ -1,4 +1,4 @@
-//! What readers of answers, notices and events make of a body.
+//! Fuzz target: readers of answers, notices and events.
 
 use std::fmt::Debug;
 
@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// What can be read of a body is kept when it is written, whatever a later version adds to it.
+/// What a reader reads of a body survives writing it again, and fields of later versions are
+/// ignored.
 pub fn run(input: &[u8]) {
     let reply = Reply {
         correlation_id: None,

@@ -60,8 +60,8 @@ pub(crate) fn route(levels: u32, units: u32, partition: i32) -> (String, String)
     route_to(levels, units, &partition_word(partition))
 }
 
-/// Exchange and routing key for a delay of `units` to the queue that is bound with `#.<word>` at the
-/// end of the ladder.
+/// Exchange and routing key for a delay of `units` to the queue that is bound with `#.<word>` at
+/// the end of the ladder.
 pub(super) fn route_to(levels: u32, units: u32, word: &str) -> (String, String) {
     if units == 0 {
         return (DUE_EXCHANGE.to_owned(), word.to_owned());

@@ -39,8 +39,8 @@ pub enum Probe {
     Lost,
 }
 
-/// Sends a probe through the lowest levels of a ladder with `levels` levels and waits for it, for at
-/// most about ten seconds.
+/// Sends a probe through the lowest levels of a ladder with `levels` levels and waits for it, for
+/// at most about ten seconds.
 pub async fn send(connection: &Connection, levels: u32) -> Result<Probe, BrokerError> {
     let word = format!("probe-{}", Uuid::new_v4());
     let queue = temporary::declare(connection, DUE_EXCHANGE, &[&format!("#.{word}")]).await?;

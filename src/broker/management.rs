@@ -1,7 +1,7 @@
 //! RabbitMQ's management API: the few calls that make accounts.
 //!
-//! The existing client library (`rabbitmq_http_client`) replaces the allocator of the whole program,
-//! and a busy worker then takes twice the memory.
+//! The existing client library (`rabbitmq_http_client`) replaces the allocator of the whole
+//! program, and a busy worker then takes twice the memory.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -33,8 +33,8 @@ pub struct Address {
 impl FromStr for Address {
     type Err = String;
 
-    /// With `https`, certificate and host name are verified. The option `cacertfile` names a PEM file
-    /// of authorities to trust instead of the system's. Errors repeat nothing of the text.
+    /// With `https`, certificate and host name are verified. The option `cacertfile` names a PEM
+    /// file of authorities to trust instead of the system's. Errors repeat nothing of the text.
     fn from_str(text: &str) -> Result<Self, String> {
         let mut text = text.to_owned();
         let authorities = tls::take_option(&mut text, "cacertfile");

@@ -1,5 +1,5 @@
-//! What the broker durably holds, as data: names, arguments and bindings. [`declare`](super::declare)
-//! makes it.
+//! What the broker durably holds, as data: names, arguments and bindings.
+//! [`declare`](super::declare) makes it.
 //!
 //! The broker cannot change the arguments of a queue or an exchange, so names carry a version. The
 //! one thing that is not durable is in [`ring`](super::ring).

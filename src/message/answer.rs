@@ -297,9 +297,10 @@ impl From<&FreeSpan> for FreePlaces {
 }
 
 impl ReservationView {
-    /// The view of a reservation; `connection_url` is told only once it is confirmed.
+    /// The view of a reservation. It contains `connection_url` only once the reservation is
+    /// confirmed.
     pub fn new(reservation: &Reservation, connection_url: Option<&str>) -> Self {
-        let told = connection_url.filter(|_| reservation.state == State::Confirmed);
+        let shown = connection_url.filter(|_| reservation.state == State::Confirmed);
         Self {
             id: reservation.id,
             server: reservation.server.to_string(),
@@ -315,7 +316,7 @@ impl ReservationView {
             reconfirmed_at: reservation.reconfirmed_at,
             settled_at: reservation.settled_at,
             cancel_reason: reservation.cancel_reason.map(|reason| reason.as_str().to_owned()),
-            connection: told.map(|url| Connection { url: url.to_owned() }),
+            connection: shown.map(|url| Connection { url: url.to_owned() }),
         }
     }
 }
@@ -429,7 +430,7 @@ impl Notice {
         }
     }
 
-    /// The notice's message id: the same on every sending.
+    /// The notice's message id. It is the same each time the notice is published.
     pub fn id(&self) -> Uuid {
         deterministic_id(&format!("notice/{}/{}", self.type_name(), self.reservation().id))
     }

@@ -11,7 +11,7 @@ use crate::domain::reservation::{CancelReason, Reservation};
 /// The events' content type.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 
-/// The CloudEvents `source` of everything Holdfast tells.
+/// The CloudEvents `source` of all of Holdfast's events.
 const SOURCE: &str = "/holdfast";
 
 /// A CloudEvents 1.0 envelope.

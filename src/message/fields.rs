@@ -13,7 +13,8 @@ use crate::domain::interval::{Interval, Timestamp};
 use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
 
-/// Most digits of a fraction of a second: nanoseconds. The library silently cuts off further digits.
+/// Most digits of a fraction of a second: nanoseconds. The library silently cuts off further
+/// digits.
 const FRACTION_DIGITS_MAX: usize = 9;
 
 /// Years that RFC 3339 can express.

@@ -6,8 +6,8 @@
 //!
 //! These types are the contract. They derive `JsonSchema` here and not behind a feature: rules such
 //! as ranges and closed lists of words stand on the fields that they govern. The documents under
-//! `schema/` are generated from them by the tests (`tests/suite/contract`); the service itself never
-//! builds a schema.
+//! `schema/` are generated from them by the tests (`tests/suite/contract`); the service itself
+//! never builds a schema.
 
 pub mod answer;
 pub mod command;

@@ -1,7 +1,8 @@
-//! The contract with terminals and billing systems: `schema/messages` and `schema/examples`.
+//! The contract with terminals and billing systems: `schema/messages`, `schema/examples` and
+//! `schema/asyncapi.yaml`.
 //!
-//! The schemas are generated from the types; the examples are what the types make of fixed values.
-//! Both are checked in, so that whatever changes on the wire shows as a change of these files.
+//! All of it is generated from the message types and checked in, so that a change on the wire shows
+//! as a change of these files.
 
 mod asyncapi;
 mod document;
@@ -20,14 +21,14 @@ use serde_json::Value;
 
 use examples::Example;
 
-/// Set, the files are written instead of compared.
+/// If this variable is 1, the tests write the files instead of comparing them.
 const BLESS: &str = "HOLDFAST_BLESS";
 
 fn directory(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("schema").join(name)
 }
 
-/// Compares a directory's files with what they should be; none may be missing or left over.
+/// Compares a directory's files with `documents`. None may be missing or left over.
 fn assert_checked_in(directory_name: &str, documents: &[(String, String)]) {
     let directory = directory(directory_name);
     let bless = std::env::var_os(BLESS).is_some_and(|value| value == "1");
@@ -116,8 +117,8 @@ fn examples_can_be_read_back() {
     }
 }
 
-/// Whatever an example says is needed to be one: without a field, with a word that is none, or with
-/// a value of another type, it is refused.
+/// Schemas are strict: they refuse an example that lacks a required field, has an unknown word, or has
+/// a value of another type.
 #[test]
 fn schemas_refuse_what_is_no_such_message() {
     for Example { name, schema, text, optional, .. } in examples::all() {
@@ -145,7 +146,7 @@ fn schemas_refuse_what_is_no_such_message() {
     }
 }
 
-/// The JSON pointers of everything inside a document.
+/// JSON pointers to all values inside a document.
 fn paths(value: &Value) -> Vec<String> {
     let inner: Vec<(String, &Value)> = match value {
         Value::Object(fields) => fields.iter().map(|(name, v)| (name.clone(), v)).collect(),
@@ -160,7 +161,7 @@ fn paths(value: &Value) -> Vec<String> {
     inner.into_iter().flat_map(below).collect()
 }
 
-/// Decodes a body as a terminal would send it.
+/// Decodes a body as if a terminal had sent it.
 fn decoded(kind: Kind, body: &str) -> Decoded {
     let received = Received {
         routing_key: format!("terminal-1.{}", kind.as_str()),
@@ -174,7 +175,7 @@ fn decoded(kind: Kind, body: &str) -> Decoded {
     decode(&received, "worker")
 }
 
-/// What the commands' schemas admit is what decoding admits.
+/// The decoder accepts a command's body exactly if its schema does.
 #[test]
 fn commands_are_decoded_as_their_schemas_say() {
     for &kind in Kind::ALL {
@@ -207,7 +208,7 @@ fn commands_are_decoded_as_their_schemas_say() {
     }
 }
 
-/// CloudEvents 1.0: the required attributes, and the optional ones as the specification types them.
+/// CloudEvents 1.0: required attributes are present, and all have the types of the specification.
 #[test]
 fn events_are_cloud_events() {
     let mut ids = BTreeSet::new();

@@ -1,4 +1,5 @@
-//! A worker killed between any two steps: same answers, one charge, one event.
+//! A worker crashes between any two steps: the answers stay the same, with one charge and one
+//! event.
 
 use holdfast::broker::topology::{BILLING_QUEUE, DEAD, partition_queue};
 use holdfast::client::Command;
@@ -8,12 +9,13 @@ use crate::support::stack::Stack;
 use crate::support::terminal::{code, new_id, window};
 use crate::support::{engines, facts};
 
-/// A worker that kills itself the first time it comes by `point`.
+/// Failpoints with which a worker crashes the first time it reaches `point`.
 fn killed_at(point: &str) -> String {
     format!("{point}=1*return")
 }
 
-/// Commands: accepted, refused for capacity, reconfirmed, withdrawn; all in one crashed batch.
+/// The crashed batch holds a request to accept and one to refuse, a reconfirmation and a
+/// withdrawal.
 async fn commands_survive(point: &str) {
     let mut stack = Stack::new().await;
     let mut terminal = stack.terminal("ann").await;
@@ -35,7 +37,7 @@ async fn commands_survive(point: &str) {
     terminal.client.send_all(&commands).await.expect("sent");
     let failpoints = killed_at(point);
     let mut crashing = stack.worker_with(&[("FAILPOINTS", failpoints.as_str())]);
-    assert!(!crashing.ended().await.success(), "it came by {point}");
+    assert!(!crashing.ended().await.success(), "it reached {point}");
     let _worker = stack.worker();
     let expected =
         ["reservation.accepted", "refused", "reservation.reconfirmed", "reservation.withdrawn"];
@@ -46,7 +48,7 @@ async fn commands_survive(point: &str) {
             None => assert_eq!(answer.type_name(), expected),
         }
     }
-    // Sending everything again brings the same bytes, and so did whatever came twice.
+    // Every answer to a repeated command has the same bytes.
     terminal.client.send_all(&commands).await.expect("sent");
     for command in &commands {
         terminal.nth_reply_to(&command.message_id, 2).await;
@@ -59,7 +61,7 @@ async fn commands_survive(point: &str) {
     stack.finish().await;
 }
 
-/// Settlement: one confirmed, one cancelled, by a batch that crashes.
+/// The crashed batch settles two reservations: it confirms one and cancels the other.
 async fn settlement_survives(point: &str) {
     let mut stack = Stack::new().await;
     let mut terminal = stack.terminal("ann").await;
@@ -73,7 +75,7 @@ async fn settlement_survives(point: &str) {
 
     let failpoints = killed_at(point);
     let mut crashing = stack.worker_with(&[("FAILPOINTS", failpoints.as_str())]);
-    assert!(!crashing.ended().await.success(), "it came by {point}");
+    assert!(!crashing.ended().await.success(), "it reached {point}");
     let _worker = stack.worker();
     stack.until_state(kept.id, "confirmed").await;
     stack.until_state(left.id, "cancelled").await;
@@ -87,7 +89,7 @@ async fn settlement_survives(point: &str) {
     let mut bodies: Vec<Vec<u8>> = events.into_iter().map(|event| event.data).collect();
     assert!(!bodies.is_empty());
     bodies.dedup();
-    assert_eq!(bodies.len(), 1, "one event, however often it is told");
+    assert_eq!(bodies.len(), 1, "one event, however often it is published");
     assert!(stack.drain(DEAD).await.is_empty());
     stack.finish().await;
 }
@@ -129,15 +131,15 @@ killed!(settlement_survives:
     when_acknowledged "acknowledged",
 );
 
-// What its own worker leaves untold, the relay tells.
-killed!(settlement_survives in telling_survives:
+// The relay publishes events that the worker which decided them did not.
+killed!(settlement_survives in relay_survives:
     when_the_relay_has_claimed "untold=return;relay-claimed",
     when_the_relay_has_published "untold=return;relay-confirmed",
     when_the_relay_has_deleted "untold=return;relay-deleted",
 );
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_kills_its_worker_is_set_aside_alone() {
+async fn a_message_that_crashes_its_worker_is_parked_alone() {
     let mut stack = Stack::new().await;
     let mut terminal = stack.terminal("ann").await;
     stack.server("cam", &[("capacity", &100)]).await;
@@ -146,18 +148,18 @@ async fn a_message_that_kills_its_worker_is_set_aside_alone() {
         (0..20).map(|_| Command::request(new_id(), "cam", wanted.0, wanted.1)).collect();
     commands[7].message_id = format!("poison-{}", new_id());
     terminal.client.send_all(&commands).await.expect("sent");
-    // Workers die of it one after the other, until it stands alone often enough.
-    let mut deaths = 0;
+    // Each worker crashes on it, until the message was processed alone often enough.
+    let mut crashes = 0;
     let mut worker = stack.worker_with(&[("FAILPOINTS", "poison=return")]);
     facts::until("everything is answered", async || {
         if !worker.runs() {
-            deaths += 1;
+            crashes += 1;
             worker = stack.worker_with(&[("FAILPOINTS", "poison=return")]);
         }
         commands.iter().all(|command| !terminal.answers_to(&command.message_id).is_empty())
     })
     .await;
-    assert!(deaths > 0, "it does kill");
+    assert!(crashes > 0, "it does crash a worker");
     let answers = terminal.first_answers();
     for (index, command) in commands.iter().enumerate() {
         let answer = &answers[&command.message_id];
@@ -166,14 +168,14 @@ async fn a_message_that_kills_its_worker_is_set_aside_alone() {
             _ => assert!(matches!(answer, Answer::Accepted { .. }), "{answer:?}"),
         }
     }
-    facts::until("it is kept", async || stack.depth(DEAD).await.0 == 1).await;
+    facts::until("it is a dead letter", async || stack.depth(DEAD).await.0 == 1).await;
     stack.finish().await;
 }
 
-/// A worker loses the broker with the same message in hand, again and again: it lives, so the message
-/// is not what it dies of.
+/// A worker repeatedly loses its broker connection while it holds the same message. The worker
+/// survives, so the message is not poison.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_is_not_blamed_for_what_its_worker_survives() {
+async fn a_message_whose_worker_survives_is_not_poison() {
     let mut stack = Stack::new().await;
     let mut terminal = stack.terminal("ann").await;
     stack.server("cam", &[]).await;
@@ -186,25 +188,25 @@ async fn a_message_is_not_blamed_for_what_its_worker_survives() {
     terminal.client.send_all(std::slice::from_ref(&command)).await.expect("sent");
     for interruptions in 0..4 {
         until_waiting(&stack, 1).await;
-        // Of the first two deliveries nothing is counted yet.
+        // The first two deliveries are not counted.
         let attempts: i64 =
             stack.ask("select coalesce(sum(attempts), 0) from delivery_attempts", &[]).await;
         assert_eq!(attempts, i64::from(interruptions >= 2), "{interruptions}");
         engines::close_connections_of(account.account()).await;
         let queue = partition_queue(0);
         facts::until("it is lost", async || stack.depth(&queue).await.1 == 0).await;
-        // The next attempt shall wait, too.
+        // The next attempt must wait too.
         let (next, ()) = tokio::join!(hold_server(&stack), async {
             until_waiting(&stack, 2).await;
-            holder.batch_execute("rollback").await.expect("let go");
+            holder.batch_execute("rollback").await.expect("released");
         });
         holder = next;
     }
     until_waiting(&stack, 1).await;
-    holder.batch_execute("rollback").await.expect("let go");
+    holder.batch_execute("rollback").await.expect("released");
     let answer = terminal.reply_to(&command.message_id).await.answer();
     assert!(matches!(answer, Ok(Answer::Accepted { .. })), "{answer:?}");
-    facts::until("it is no suspect any more", async || {
+    facts::until("its attempts are forgotten", async || {
         stack.ask::<i64>("select count(*) from delivery_attempts", &[]).await == 0
     })
     .await;
@@ -212,11 +214,11 @@ async fn a_message_is_not_blamed_for_what_its_worker_survives() {
     engines::drop_account(account.account()).await;
 }
 
-/// A session that holds the server, so that whoever decides about it waits.
+/// A session that locks the server, so that every decision about it waits.
 async fn hold_server(stack: &Stack) -> tokio_postgres::Client {
     let session = engines::connect(&stack.database_url).await;
     let hold = "begin; select from servers for no key update";
-    session.batch_execute(hold).await.expect("held in the end");
+    session.batch_execute(hold).await.expect("locked");
     session
 }
 

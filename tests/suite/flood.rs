@@ -1,4 +1,4 @@
-//! A terminal that sends too much is told to come again later, and harms nobody else.
+//! A terminal that exceeds the rate limit is told to retry later, and others are not slowed down.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ const RATE: i32 = 20;
 const FLOOD: usize = 2_000;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_is_shed_and_the_others_are_served() {
+async fn a_flood_is_rate_limited_and_the_others_are_served() {
     let mut stack = Stack::new().await;
     let server = stack.server("cam", &[("capacity", &1_000)]).await;
     let (mut flooder, mut other) = (stack.terminal("ann").await, stack.terminal("bob").await);
@@ -30,7 +30,7 @@ async fn a_flood_is_shed_and_the_others_are_served() {
             _ => Command::list(new_id(), Some(1), None),
         })
         .collect();
-    // In the middle of it: what has a deadline is not shed with the rest.
+    // In the middle of the flood: commands that have a deadline are exempt from the limit.
     flood.insert(FLOOD / 2, Command::reconfirm(new_id(), "cam", held));
     flooder.client.send_all(&flood).await.expect("published");
     let began = Instant::now();
@@ -39,24 +39,25 @@ async fn a_flood_is_shed_and_the_others_are_served() {
     let answered = async || flooder.first_answers().len() == flood.len() + 1;
     facts::until("the flood is answered", answered).await;
     let answers = flooder.first_answers();
-    let shed: Vec<&Command> =
+    let limited: Vec<&Command> =
         flood.iter().filter(|c| code(&answers[&c.message_id]) == Some("rate_limited")).collect();
-    assert!(shed.len() > FLOOD / 2, "shed {}", shed.len());
-    assert!(shed.len() < FLOOD, "a share is served");
+    assert!(limited.len() > FLOOD / 2, "rate limited: {}", limited.len());
+    assert!(limited.len() < FLOOD, "a share is served");
     let reconfirmed = &answers[&flood[FLOOD / 2].message_id];
     assert!(matches!(reconfirmed, Answer::Reconfirmed { .. }), "{reconfirmed:?}");
-    let Answer::Refused { retry, retry_after_ms, decided_at, .. } = &answers[&shed[0].message_id]
+    let Answer::Refused { retry, retry_after_ms, decided_at, .. } =
+        &answers[&limited[0].message_id]
     else {
-        panic!("{:?}", answers[&shed[0].message_id]);
+        panic!("{:?}", answers[&limited[0].message_id]);
     };
     assert_eq!((retry.as_str(), *decided_at), ("same_id", None));
     let stored: i64 = stack
         .ask("select count(*) from processed_commands where outcome = 'rate_limited'", &[])
         .await;
     assert_eq!(stored, 0);
-    // The id is free: the same message, later, is decided.
+    // The id is unused: the same message is decided later.
     tokio::time::sleep(Duration::from_millis(retry_after_ms.expect("a wait"))).await;
-    let again = shed.iter().find(|c| c.kind == Kind::Request).expect("a request was shed");
+    let again = limited.iter().find(|c| c.kind == Kind::Request).expect("a limited request");
     flooder.client.send_all(std::slice::from_ref(*again)).await.expect("published");
     let reply = flooder.nth_reply_to(&again.message_id, 2).await;
     assert!(matches!(reply.answer(), Ok(Answer::Accepted { .. })), "{reply:?}");
@@ -64,9 +65,9 @@ async fn a_flood_is_shed_and_the_others_are_served() {
     stack.finish().await;
 }
 
-/// What is not written to disk is confirmed at once, so that such answers do not hold up others.
+/// The broker confirms a transient message at once, so such answers do not delay others.
 #[tokio::test(flavor = "multi_thread")]
-async fn only_refusals_without_a_decision_are_not_kept_on_disk() {
+async fn only_refusals_without_a_decision_are_transient() {
     let mut stack = Stack::new().await;
     let server = stack.server("cam", &[]).await;
     let account = stack.terminal_account("ann").await;
@@ -91,8 +92,8 @@ async fn only_refusals_without_a_decision_are_not_kept_on_disk() {
     for answer in stack.drain(&queue).await {
         let told: Answer = serde_json::from_slice(&answer.data).expect("an answer");
         let code = code(&told).map(str::to_owned);
-        let turned_away = matches!(code.as_deref(), Some("rate_limited" | "invalid_json"));
-        let mode = if turned_away { 1 } else { 2 };
+        let undecided = matches!(code.as_deref(), Some("rate_limited" | "invalid_json"));
+        let mode = if undecided { 1 } else { 2 };
         assert_eq!(answer.properties.delivery_mode(), &Some(mode), "{code:?}");
         codes.push(code);
     }

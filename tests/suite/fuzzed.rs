@@ -1,4 +1,4 @@
-//! What is fuzzed (`./dev fuzz`), with the inputs that fuzzing has found so far.
+//! Runs the fuzz targets (`./dev fuzz`) on the checked-in corpus.
 
 #[path = "../../fuzz/src/lib.rs"]
 pub mod targets;
@@ -29,30 +29,30 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     let count = inputs.len();
     assert!((INPUTS_MIN..=INPUTS_MAX).contains(&count), "{target}: {count} inputs");
     for (name, input) in &inputs {
-        assert!(input.len() <= INPUT_LEN_MAX, "{name} is a long one");
+        assert!(input.len() <= INPUT_LEN_MAX, "{name} is too long");
     }
     inputs
 }
 
-/// A panic of the target names the input that brings it about.
+/// Fails with the name of the first input on which the target panics.
 fn run_all(target: &str, run: fn(&[u8])) {
     for (name, input) in corpus(target) {
-        assert!(catch_unwind(|| run(&input)).is_ok(), "found by {name}");
+        assert!(catch_unwind(|| run(&input)).is_ok(), "the target panics on {name}");
     }
 }
 
 #[test]
-fn commands_that_were_found_by_fuzzing_are_decoded_or_refused() {
+fn the_decoder_handles_its_corpus() {
     run_all("decode", decode::run);
 }
 
 #[test]
-fn frames_that_were_found_by_fuzzing_are_made_readable() {
+fn sanitizing_handles_its_corpus() {
     run_all("frames", frames::run);
 }
 
 #[test]
-fn replies_that_were_found_by_fuzzing_are_kept() {
+fn readers_of_replies_handle_their_corpus() {
     run_all("replies", replies::run);
 }
 
@@ -62,7 +62,7 @@ fn the_corpus_reaches_every_outcome_of_the_decoder() {
     let reached: HashSet<&str> =
         inputs.iter().map(|(_, input)| decode::check(&decode::read(input))).collect();
     let of_decoding = Code::ALL.iter().take_while(|code| **code != Code::RateLimited);
-    // Inputs are shorter than a body that is too long.
+    // No input is as long as a body that is too large.
     let codes = of_decoding.filter(|code| **code != Code::BodyTooLarge).map(|code| code.as_str());
     for outcome in codes.chain(["a step", "unauthenticated", "invalid_wake_up"]) {
         assert!(reached.contains(outcome), "{outcome} is not reached");

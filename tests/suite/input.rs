@@ -1,5 +1,5 @@
-//! Bad input: a real client against a real worker, one table, and nobody harmed. Which category is
-//! tried where stands in `docs/bad-input.md`.
+//! Bad input: a real client sends a table of wrong messages to a real worker, and nobody else is
+//! affected. `docs/bad-input.md` lists the categories and their tests.
 
 mod body;
 mod broker;
@@ -24,12 +24,12 @@ use crate::support::facts;
 use crate::support::stack::Stack;
 use crate::support::terminal::{Terminal, window};
 
-/// What must come of a message.
+/// The expected outcome of a message.
 #[derive(Clone, Copy)]
 enum Expected {
-    /// Refused, undecided, with this code and field.
+    /// Refused without a decision, with this code and field.
     Refused(&'static str, Option<&'static str>),
-    /// Decided like any other.
+    /// Decided as an ordinary request.
     Accepted,
 }
 
@@ -53,7 +53,7 @@ fn accepted(name: impl Into<String>, message: Message) -> Case {
     Case { name: name.into(), message, expected: Expected::Accepted }
 }
 
-/// Publishes one message and waits for the one reply that it brings.
+/// Publishes one message and waits for its one reply.
 async fn ask(terminal: &Terminal, connection: &Connection, case: &Case) -> Reply {
     let before = terminal.replies().len();
     let sent = case.message.publish(connection).await;
@@ -79,7 +79,7 @@ fn check(case: &Case, reply: &Reply) {
         }
         (_, other) => panic!("{name}: {other:?}"),
     }
-    // What cannot be an id is not repeated.
+    // An invalid message id is not repeated.
     let told = reply.correlation_id.as_deref();
     match case.expected {
         Expected::Refused("missing_message_id" | "invalid_message_id", _) => {

@@ -1,4 +1,4 @@
-//! Reminders (R12): once, before the deadline, and only to who has not reconfirmed.
+//! Reminders (R12): sent once, before the deadline, and only if the terminal has not reconfirmed.
 
 use chrono::TimeDelta;
 use holdfast::message::answer::{Notice, ReservationView};
@@ -7,8 +7,7 @@ use crate::support::facts;
 use crate::support::stack::Stack;
 use crate::support::terminal::{Terminal, window};
 
-/// A server whose deadline is a minute before the start, and whose reminder half a minute before
-/// that.
+/// A server with a deadline one minute before the start, and a reminder half a minute before that.
 async fn server(stack: &Stack) -> holdfast::domain::id::ServerId {
     stack.server("cam", &[("capacity", &10), ("reminder_seconds", &30)]).await
 }
@@ -28,7 +27,7 @@ fn reminders(terminal: &Terminal) -> Vec<ReservationView> {
         .collect()
 }
 
-/// When a reservation was reminded of, in seconds after it was due; `None` if it was not.
+/// How many seconds after it was due a reminder was sent; `None` if it was not sent.
 async fn lateness(stack: &Stack, held: &ReservationView) -> Option<f64> {
     let due = held.deadline_at - TimeDelta::seconds(30);
     let query =
@@ -56,7 +55,7 @@ async fn reminds(environment: &[(&str, &str)]) {
     let Notice::Reminder { reservation } = reminder else { panic!("{reminder:?}") };
     assert_eq!((reservation.state.as_str(), reservation.deadline_at), ("held", held.deadline_at));
     assert!(lateness(&stack, &held).await.expect("it was reminded") >= 0.0, "never early");
-    // The second instant shows that nothing else came of the first.
+    // When the second reminder is here, no more can come from the first one's time.
     terminal.notice_about(later.id).await;
     let told: Vec<_> = reminders(&terminal).iter().map(|view| view.id).collect();
     assert_eq!(told, [held.id, later.id], "in order, once each, and nobody else");
@@ -92,7 +91,7 @@ async fn a_reminder_leaves_the_deadline_alone() {
     stack.finish().await;
 }
 
-/// Whoever comes too late, or asked for none, is not reminded.
+/// A request after the reminder's time, or on a server without reminders, gets none.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_reminder_is_planned_where_there_is_no_time_for_it() {
     let mut stack = Stack::new().await;
@@ -104,14 +103,14 @@ async fn no_reminder_is_planned_where_there_is_no_time_for_it() {
         let held = terminal.accepted(&server, wanted).await;
         let query = "select remind_at is null from reservations where id = $1";
         assert!(stack.ask::<bool>(query, &[&held.id]).await, "{server}");
-        let instants: i64 =
+        let timers: i64 =
             stack.ask("select count(*) from timers where due_at <> $1", &[&held.deadline_at]).await;
-        assert!(instants <= 1, "no instant but the deadlines'");
+        assert!(timers <= 1, "no timer but the deadlines'");
     }
     stack.finish().await;
 }
 
-/// After an outage over the reminder's time, and over the deadline's, only the deadline counts.
+/// After an outage that lasts past the reminder's time and the deadline, only the deadline counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_reminded_after_the_deadline() {
     let mut stack = Stack::new().await;

@@ -1,7 +1,7 @@
-//! The way to the partitions: whatever becomes of it, a server's commands come through the same one.
+//! The ring routes a server's commands to the same partition, whatever happens to the ring.
 //!
-//! The engine is shared, so nothing restarts it here. What a restart does is done by hand: the ring,
-//! which is not durable, is gone, or durable bindings come back in another order.
+//! Tests share the broker, so none restarts it. They imitate the effect of a restart instead: they
+//! delete the ring, which is not durable, or bind its partitions in another order.
 
 use std::collections::BTreeMap;
 
@@ -22,9 +22,9 @@ use crate::support::facts;
 use crate::support::stack::Stack;
 use crate::support::terminal::{Terminal, code, new_id, window};
 
-/// Of six a wrong order is not right by chance, and ten and more sort otherwise than they count.
+/// Enough that a wrong order is not right by chance, and that names sort differently from numbers.
 const PARTITIONS: i32 = 12;
-/// Enough for every partition to be somebody's.
+/// Enough that every partition gets some server's commands.
 const SERVERS: usize = 150;
 
 fn commands() -> Vec<Command> {
@@ -32,7 +32,8 @@ fn commands() -> Vec<Command> {
     (0..SERVERS).map(|n| Command::request(new_id(), &format!("s{n}"), start, end)).collect()
 }
 
-/// Sends a command per server; which partition it came to. For a time when no worker runs.
+/// Sends a command for each server and returns the partitions in which they arrived. No worker may
+/// run meanwhile.
 async fn routes(stack: &Stack, terminal: &mut Terminal) -> BTreeMap<String, i32> {
     let fates = terminal.client.send_all(&commands()).await.expect("sent");
     assert_eq!(fates, [Fate::Routed; SERVERS]);
@@ -40,17 +41,18 @@ async fn routes(stack: &Stack, terminal: &mut Terminal) -> BTreeMap<String, i32>
     for partition in 0..stack.shape.partitions {
         for delivery in take_all(stack, &partition_queue(partition)).await {
             let server = received(delivery).server.expect("a header").expect("a text");
-            assert_eq!(routes.insert(server, partition), None, "it comes once");
+            assert_eq!(routes.insert(server, partition), None, "it arrives once");
         }
     }
     assert_eq!(routes.len(), SERVERS);
     routes
 }
 
-/// Takes what is in a partition, which is only for consumers.
+/// Consumes everything in a partition: `basic.get` is refused on a queue with a single active
+/// consumer.
 async fn take_all(stack: &Stack, queue: &str) -> Vec<Delivery> {
     let count = stack.depth(queue).await.0 as usize;
-    assert!(count > 0, "nobody's is {queue}");
+    assert!(count > 0, "no server's commands arrive in {queue}");
     let mut consumer = QueueConsumer::open(&stack.amqp, queue, 512).await.expect("a consumer");
     let mut taken = Vec::new();
     while taken.len() < count {
@@ -66,14 +68,14 @@ async fn open(stack: &Stack) -> Channel {
     stack.amqp.create_channel().await.expect("a channel")
 }
 
-/// What a restart of the broker does to it.
-async fn take_away(stack: &Stack) {
+/// Deletes the ring, as a restart of the broker does.
+async fn delete_ring(stack: &Stack) {
     let name = PARTITIONS_EXCHANGE.into();
     let deleted = open(stack).await.exchange_delete(name, ExchangeDeleteOptions::default()).await;
     deleted.expect("deleted");
 }
 
-/// Binds a partition, which may be bound already, as the last one.
+/// Binds a partition again, so that it becomes the last one.
 async fn bind_last(stack: &Stack, partition: i32) {
     let (channel, queue) = (open(stack).await, partition_queue(partition));
     let (queue, exchange) = (queue.as_str(), PARTITIONS_EXCHANGE);
@@ -87,15 +89,15 @@ async fn bind_last(stack: &Stack, partition: i32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_makes_the_ring_again_as_it_was() {
+async fn a_worker_rebuilds_the_ring_as_it_was() {
     let mut stack = Stack::with_partitions(PARTITIONS).await;
     let mut terminal = stack.terminal("ann").await;
     let before = routes(&stack, &mut terminal).await;
     for bound in [0, 5] {
-        take_away(&stack).await;
+        delete_ring(&stack).await;
         if bound > 0 {
-            // Somebody began, and broke off.
-            ring::complete(&stack.amqp, bound).await.expect("begun");
+            // Another worker's build was interrupted.
+            ring::complete(&stack.amqp, bound).await.expect("bound");
             let channel = open(&stack).await;
             let (ring, commands) = (PARTITIONS_EXCHANGE.into(), COMMANDS_EXCHANGE.into());
             let options = Default::default();
@@ -107,7 +109,7 @@ async fn a_worker_makes_the_ring_again_as_it_was() {
         assert_eq!(returned, [Fate::Unroutable; SERVERS], "nothing is confirmed meanwhile");
         let mut worker = stack.worker();
         let probe = [commands().swap_remove(0)];
-        facts::until("the way is open", async || {
+        facts::until("commands are routed again", async || {
             terminal.client.send_all(&probe).await.expect("sent") == [Fate::Routed]
         })
         .await;
@@ -118,9 +120,9 @@ async fn a_worker_makes_the_ring_again_as_it_was() {
     stack.finish().await;
 }
 
-/// The broker must not bring it back by itself: it would do so in an order of its own.
+/// The broker must not restore the ring by itself: it would do so in an order of its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_ring_does_not_outlive_the_broker() {
+async fn the_ring_does_not_survive_the_broker() {
     let stack = Stack::new().await;
     let channel = open(&stack).await;
     let options = ExchangeDeclareOptions {
@@ -133,15 +135,15 @@ async fn the_ring_does_not_outlive_the_broker() {
     by_server.insert("hash-header".into(), AMQPValue::LongString("server".into()));
     let name = PARTITIONS_EXCHANGE.into();
     let declared = channel.exchange_declare(name, kind, options, by_server).await;
-    let refusal = declared.expect_err("it is there, and otherwise");
+    let refusal = declared.expect_err("it exists with other options");
     assert_eq!(code_of(&refusal), 406, "{refusal}");
     assert!(refusal.to_string().contains("'durable'"), "{refusal}");
     stack.finish().await;
 }
 
-/// A partition's queue that was deleted and came back, with workers who are just connecting.
+/// A partition's queue is deleted and declared again while workers connect.
 #[tokio::test(flavor = "multi_thread")]
-async fn applying_puts_a_wrong_ring_right() {
+async fn applying_the_topology_corrects_the_ring() {
     let mut stack = Stack::with_partitions(PARTITIONS).await;
     let mut terminal = stack.terminal("ann").await;
     let before = routes(&stack, &mut terminal).await;
@@ -152,7 +154,7 @@ async fn applying_puts_a_wrong_ring_right() {
         deleted.await.expect("deleted");
         let complete = async || {
             let outcome = ring::complete(&stack.amqp, PARTITIONS).await;
-            // While the queue is not back.
+            // It fails while the queue does not exist.
             let fine = matches!(&outcome, Ok(()) | Err(BrokerError::Amqp { .. }));
             assert!(fine, "{outcome:?}");
         };
@@ -164,7 +166,7 @@ async fn applying_puts_a_wrong_ring_right() {
     stack.finish().await;
 }
 
-/// What came through the wrong partition is not decided there, and not refused for good.
+/// A command in the wrong partition is refused there without a decision, and may be sent again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_misrouted_command_can_be_sent_again() {
     let mut stack = Stack::with_partitions(2).await;

@@ -1,6 +1,6 @@
-//! Terminals by the hundred: accounts and reply queues in two imports instead of a call each.
+//! Makes hundreds of terminals with two imports of definitions, instead of a call for each.
 //!
-//! Each has what `holdfast terminal add` gives it (`src/broker/accounts.rs`), but for the limits.
+//! Each gets what `holdfast terminal add` gives it (`src/broker/accounts.rs`), except the limits.
 
 use holdfast::broker::reply_queues::arguments_as_json;
 use holdfast::broker::topology::{COMMANDS_EXCHANGE, REPLIES_EXCHANGE, reply_queue};
@@ -13,7 +13,7 @@ fn literal(name: &str) -> String {
     format!("^{}$", name.replace('.', "\\."))
 }
 
-/// A vhost, the accounts, and their grants there. `full` are those that may do everything.
+/// A vhost, the accounts and their permissions there. Accounts in `full` may do everything.
 pub fn vhost(
     vhost: &str,
     terminals: &[String],
@@ -42,7 +42,7 @@ pub fn vhost(
     })
 }
 
-/// The reply queues, once the topology has their exchange, and the grants for routing keys.
+/// The reply queues and the permissions for routing keys. The topology must have been applied.
 pub fn reply_queues(vhost: &str, terminals: &[String]) -> Value {
     let queue = |name: &String| {
         json!({ "name": reply_queue(name), "vhost": vhost, "durable": true, "auto_delete": false,

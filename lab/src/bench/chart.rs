@@ -1,4 +1,4 @@
-//! The report as a picture: how far each target is met, rates, and who uses the processors.
+//! Draws the report: how far each target is met, rates, and processor time by process.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use crate::cost::Cost;
 use crate::report::{Judged, Report, median};
 
 const WIDTH: usize = 900;
-/// Where bars begin, and how long the longest is.
+/// Where bars begin, and the length of the longest.
 const LEFT: f64 = 290.0;
 const LONGEST: f64 = 400.0;
 const ROW: usize = 26;
@@ -22,7 +22,7 @@ const PARTIES: [(&str, &str); 4] = [
     ("load generator", "#9a9a9a"),
 ];
 
-/// A picture that grows downwards.
+/// A picture to which rows are added at the bottom.
 struct Picture {
     body: String,
     y: usize,
@@ -83,7 +83,7 @@ pub fn draw(report: &Report) -> String {
     )
 }
 
-/// A number as short as it can be read.
+/// A number with few digits.
 fn short(value: f64) -> String {
     match value.abs() {
         large if large >= 100.0 => format!("{value:.0}"),
@@ -92,7 +92,7 @@ fn short(value: f64) -> String {
     }
 }
 
-/// Bars in units of the target: the line is where it is just met, beyond it is better.
+/// Bars in units of the target: a bar that reaches the line meets it, and longer is better.
 fn targets(picture: &mut Picture, judged: &[Judged]) {
     const MOST: f64 = 2.5;
     picture.heading(
@@ -102,7 +102,7 @@ fn targets(picture: &mut Picture, judged: &[Judged]) {
     let line = LEFT + LONGEST / MOST;
     let top = picture.y;
     for target in judged {
-        // What must be small is better the smaller it is.
+        // For an upper bound, smaller is better.
         let times = match (target.least, target.bound == 0.0) {
             (_, true) => f64::from(u8::from(target.met)),
             (true, _) => target.measured / target.bound,
@@ -127,7 +127,7 @@ fn targets(picture: &mut Picture, judged: &[Judged]) {
     .ok();
 }
 
-/// What is no rate has its unit in its name.
+/// Whether a figure is a rate. Other figures have their unit in their name.
 fn is_rate(name: &str) -> bool {
     !["ms", "MiB", "%", "/s"].iter().any(|unit| name.split(' ').any(|word| word.contains(unit)))
 }

@@ -1,4 +1,4 @@
-//! Who uses the processors: time of each party, from `/proc`.
+//! Processor time of workers, engines and ourselves, from `/proc`.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-/// Ticks per second on every Linux that there is.
+/// Ticks per second on every Linux.
 const TICKS: f64 = 100.0;
 
-/// Processor seconds so far. Engines that are not ours are not known.
+/// Processor seconds so far. For engines that `./dev` did not start, they are unknown.
 #[derive(Clone, Copy)]
 struct Spent {
     broker: Option<f64>,
@@ -18,7 +18,7 @@ struct Spent {
     load: f64,
 }
 
-/// Processor time per piece of work, in microseconds, and how busy the processors were with it.
+/// Processor time for each unit of work, in microseconds, and the load of the processors.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cost {
     pub broker: Option<f64>,
@@ -29,7 +29,7 @@ pub struct Cost {
     pub busy: f64,
 }
 
-/// Measures between its start and its end.
+/// Measures from its start to its end.
 pub struct Meter {
     began: Instant,
     before: Spent,
@@ -40,7 +40,7 @@ impl Meter {
         Ok(Self { began: Instant::now(), before: spent()? })
     }
 
-    /// What each of so many pieces of work has cost.
+    /// The cost of each of `count` units of work.
     pub fn stop(&self, pieces: f64) -> Result<Cost> {
         let (after, before) = (spent()?, self.before);
         let each = |seconds: f64| seconds * 1e6 / pieces.max(1.0);
@@ -69,7 +69,7 @@ impl Cost {
 struct Entry {
     parent: u32,
     own: f64,
-    /// Of children that have ended.
+    /// Time of children that have ended.
     ended: f64,
 }
 
@@ -77,13 +77,13 @@ fn spent() -> Result<Spent> {
     let processes = processes()?;
     let ours = processes.get(&std::process::id()).context("our own process")?;
     let engines = [engine("rabbitmq/pid"), engine("pgdata/postmaster.pid")];
-    // An engine that a scenario has started again is below us, and no worker.
+    // An engine that a scenario restarted is our child but no worker.
     let all = tree(&processes, std::process::id(), &engines.map(|pid| pid.unwrap_or(0)));
     let [broker, database] = engines.map(|pid| Some(tree(&processes, pid?, &[])));
     Ok(Spent { broker, database, workers: all - ours.own, load: ours.own })
 }
 
-/// The process of an engine that `./dev` has started.
+/// The process of an engine that `./dev` started.
 fn engine(pid_file: &str) -> Option<u32> {
     let state = PathBuf::from(std::env::var_os("HOLDFAST_DEV_STATE")?);
     let text = std::fs::read_to_string(state.join(pid_file)).ok()?;
@@ -95,13 +95,13 @@ fn processes() -> Result<HashMap<u32, Entry>> {
         let name = entry.ok()?.file_name();
         name.to_str()?.parse::<u32>().ok()
     });
-    // Any of them can end meanwhile.
+    // Any process may end meanwhile.
     Ok(pids.filter_map(|pid| Some((pid, entry(pid)?))).collect())
 }
 
 fn entry(pid: u32) -> Option<Entry> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // After the name, which may contain anything.
+    // Parse after the name, which may contain spaces and parentheses.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
     Some(Entry {
@@ -111,8 +111,8 @@ fn entry(pid: u32) -> Option<Entry> {
     })
 }
 
-/// Processor seconds of a process and all below it, ended ones included, but for those `without`
-/// and what is below them.
+/// Processor seconds of a process and its descendants, ended ones included, except the processes
+/// `without` and their descendants.
 fn tree(processes: &HashMap<u32, Entry>, root: u32, without: &[u32]) -> f64 {
     let below = |pid: u32| {
         let mut at = pid;

@@ -1,5 +1,5 @@
-//! The ceiling: answers every command at once. Same queues, same client library, same sizes and
-//! settings as a worker, and no database.
+//! The ceiling: answers every command at once, with a worker's queues, client library, sizes and
+//! settings, and without a database.
 
 use anyhow::{Context as _, Result};
 use holdfast::broker::connection::Endpoint;
@@ -9,10 +9,10 @@ use holdfast::broker::topology::{PREFETCH, REPLIES_EXCHANGE, partition_queue};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// An accepted answer's length; the scenarios say how long theirs are.
+/// Length of an answer that accepts a request. Scenarios report the real length.
 const ANSWER: usize = 499;
 
-/// As many as a worker decides at once.
+/// A worker's largest batch.
 const BATCH: usize = PREFETCH as usize / 2;
 
 pub async fn run() -> Result<()> {
@@ -33,7 +33,7 @@ pub async fn run() -> Result<()> {
     Ok(())
 }
 
-/// Takes a batch while the one before is on its way out, as a worker does.
+/// Takes a batch while the one before is being published, as a worker does.
 async fn echo(mut consumer: QueueConsumer, mut publisher: Publisher) -> Result<()> {
     let acknowledger = consumer.acknowledger();
     let (out, mut batches) = mpsc::channel::<(Vec<Outgoing>, u64)>(1);

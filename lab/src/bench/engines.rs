@@ -1,5 +1,5 @@
-//! The private engines as processes that are killed and started again, with the programs that `./dev`
-//! has left in its state directory.
+//! Kills the private engines and restarts them with the programs that `./dev` left in its state
+//! directory.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
-/// For an engine to end, and to come up again on a busy machine.
+/// Bound on stopping an engine, and on starting it on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -24,7 +24,7 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// Program, pid file and log.
+    /// Its program, pid file and log.
     fn files(self) -> [&'static str; 3] {
         match self {
             Engine::Database => ["postgres", "pgdata/postmaster.pid", "postgres.log"],
@@ -32,7 +32,7 @@ impl Engine {
         }
     }
 
-    /// As a power failure would: PostgreSQL recovers from its log, RabbitMQ from its own.
+    /// The signal that acts like a power failure: the engine must recover from its log.
     fn blow(self) -> Signal {
         match self {
             Engine::Database => Signal::SIGQUIT,
@@ -44,13 +44,13 @@ impl Engine {
 pub struct Engines(PathBuf);
 
 impl Engines {
-    /// The engines that `./dev` has started; `None` if they are the caller's own.
+    /// The engines that `./dev` has started. `None` if the caller brought other ones.
     pub fn find() -> Option<Self> {
         let state = PathBuf::from(std::env::var_os("HOLDFAST_DEV_STATE")?);
         state.join("postgres").is_file().then_some(Self(state))
     }
 
-    /// Ends it on the spot.
+    /// Kills it at once.
     pub async fn stop(&self, engine: Engine) -> Result<()> {
         let file = engine.files()[1];
         let text = std::fs::read_to_string(self.0.join(file)).context(file)?;
@@ -67,7 +67,7 @@ impl Engines {
         Ok(())
     }
 
-    /// Starts it, and waits until `up`.
+    /// Starts it and waits until `up` succeeds.
     pub async fn start(&self, engine: Engine, up: impl AsyncFn() -> Result<()>) -> Result<()> {
         let [program, _, log] = engine.files();
         let log = self.0.join("log").join(log);
@@ -76,7 +76,7 @@ impl Engines {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
-            // Ctrl-C is for us; `./dev` ends the engines.
+            // A group of its own: Ctrl-C is for us, and `./dev` ends the engines.
             .process_group(0)
             .spawn()
             .with_context(|| format!("starting {engine:?}"))?;
@@ -90,7 +90,7 @@ impl Engines {
             }
             sleep(LOOK_INTERVAL).await;
         }
-        // Collected when it ends, or it would stay behind as a zombie that looks alive.
+        // Wait for it when it ends: a zombie would look alive.
         tokio::spawn(async move { child.wait().await });
         Ok(())
     }

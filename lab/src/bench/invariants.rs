@@ -9,10 +9,10 @@ use crate::site::connect;
 
 const INVARIANTS: &str = include_str!("../../../schema/invariants.sql");
 
-/// A query that takes longer than this is named.
+/// Queries that take longer are reported by name.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// Without comments, one by one.
+/// The queries, without comments.
 fn queries() -> Vec<String> {
     let code = |line: &'static str| line.split("--").next().unwrap_or_default();
     let text: Vec<&str> = INVARIANTS.lines().map(code).collect();
@@ -21,10 +21,10 @@ fn queries() -> Vec<String> {
     queries.filter(|query| !query.is_empty()).collect()
 }
 
-/// Fails if anything is broken, and else says how many queries found nothing.
+/// Fails if an invariant is violated; otherwise returns the number of queries.
 pub async fn check(database_url: &str) -> Result<()> {
     let client = connect(database_url).await?;
-    // They are heavy on a large database, and sort.
+    // On a large database these queries sort a lot.
     client.batch_execute("set work_mem = '512MB'; analyze").await?;
     let began = Instant::now();
     let queries = queries();

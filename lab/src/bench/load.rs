@@ -1,4 +1,4 @@
-//! Terminals under load: each keeps so many commands on their way, or sends at a given rate.
+//! Terminals under load: each keeps a number of commands unanswered, or sends at a given rate.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,31 +11,31 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Most commands that a terminal publishes at once, before it waits for their confirms.
+/// Most commands that a terminal publishes before it waits for their confirms.
 const PUBLISH_MAX: usize = 64;
 
-/// The same for one that floods: it hardly waits at all.
+/// The same for a terminal that floods: it hardly ever waits.
 const FLOOD_PUBLISH_MAX: usize = 2_048;
 
-/// How long the last answers may take.
+/// Bound on the last answers.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What terminals send, and what they send next when an answer comes.
+/// What terminals send, at first and after each answer.
 pub trait Script: Send + Sync + 'static {
-    /// A new piece of work for a terminal.
+    /// The first command of a new unit of work.
     fn begin(&self, terminal: usize) -> Command;
 
-    /// What follows on an answer; `None` if the piece of work is done.
+    /// The command that follows an answer. `None` if the unit of work is done.
     fn follow(&self, _terminal: usize, _reply: &Reply) -> Option<Command> {
         None
     }
 }
 
-/// Counters that all terminals share.
+/// Counters shared by all terminals.
 #[derive(Default)]
 pub struct Counts {
     pub begun: AtomicU64,
-    /// Pieces of work that are done.
+    /// Finished units of work.
     pub done: AtomicU64,
     pub answers: AtomicU64,
     pub refused: AtomicU64,
@@ -56,8 +56,8 @@ pub struct Load {
 }
 
 impl Load {
-    /// Readers and senders for terminals that are connected; nothing is sent yet. `timed` keeps the
-    /// time of each answer; `closed` begins a new piece of work for each that is done.
+    /// Starts readers and senders for connected terminals, without sending anything. `timed`
+    /// records the time of each answer. `closed` begins a new unit of work for each that is done.
     pub fn start(
         terminals: Vec<(TerminalClient, Replies)>,
         script: Arc<dyn Script>,
@@ -67,7 +67,7 @@ impl Load {
         Self::publishing(PUBLISH_MAX, terminals, script, timed, closed)
     }
 
-    /// The same for terminals that have no regard for anybody; their answers are not timed.
+    /// The same for terminals that flood. Their answers are not timed.
     pub fn flooding(terminals: Vec<(TerminalClient, Replies)>, script: Arc<dyn Script>) -> Self {
         Self::publishing(FLOOD_PUBLISH_MAX, terminals, script, false, false)
     }
@@ -107,12 +107,12 @@ impl Load {
         load
     }
 
-    /// Begins a piece of work at a terminal.
+    /// Begins a unit of work at a terminal.
     pub fn begin(&self, terminal: usize) {
         self.say(terminal, self.script.begin(terminal));
     }
 
-    /// Begins one that is not from the script.
+    /// Begins a unit of work that the script does not contain.
     pub fn say(&self, terminal: usize, command: Command) {
         if self.timed {
             let mut sent_at = self.sent_at.lock().expect("no panics");
@@ -122,7 +122,7 @@ impl Load {
         self.senders[terminal].send(command).ok(); // a failed sender shows when it is joined
     }
 
-    /// Keeps `window` pieces of work on their way at each terminal.
+    /// Keeps `window` units of work unfinished at each terminal.
     pub fn fill(&self, window: usize) {
         for terminal in 0..self.senders.len() {
             for _ in 0..window {
@@ -131,7 +131,7 @@ impl Load {
         }
     }
 
-    /// Begins work at a rate per second, spread over the terminals, for as long as told.
+    /// Begins work at a rate per second, spread over the terminals, for a given time.
     pub async fn at_rate(&self, rate: f64, during: Duration) {
         let began = Instant::now();
         let mut ticks = tokio::time::interval(Duration::from_millis(2));
@@ -146,18 +146,18 @@ impl Load {
         }
     }
 
-    /// What `count` counts per second, over `during`.
+    /// The rate per second of `count`, measured over `during`.
     pub async fn rate(&self, during: Duration, count: impl Fn(&Counts) -> u64) -> f64 {
         let (before, began) = (count(&self.counts), Instant::now());
         tokio::time::sleep(during).await;
         (count(&self.counts) - before) as f64 / began.elapsed().as_secs_f64()
     }
 
-    /// Begins nothing more, waits for what is on its way, and gives the latencies, sorted.
+    /// Begins nothing more, waits for all answers, and returns the sorted latencies.
     pub async fn finish(mut self) -> Result<Vec<Duration>> {
         self.counts.stop.store(true, Ordering::Relaxed);
         let latencies = self.answered().await?;
-        // In order, so that nothing is left to come back to the queues of a later scenario.
+        // Close gracefully, so that no message returns to the queues of a later scenario.
         self.closing.cancel();
         self.senders.clear();
         while let Some(ended) = self.tasks.join_next().await {
@@ -166,7 +166,7 @@ impl Load {
         Ok(latencies)
     }
 
-    /// Waits for what is on its way, and takes the latencies so far, sorted.
+    /// Waits for all answers and takes the latencies so far, sorted.
     pub async fn answered(&mut self) -> Result<Vec<Duration>> {
         let until = Instant::now() + PATIENCE;
         let left = |counts: &Counts| {
@@ -187,7 +187,7 @@ impl Load {
         Ok(latencies)
     }
 
-    /// Forgets the latencies so far: they were warming up.
+    /// Forgets the latencies so far, which belong to warming up.
     pub fn forget_latencies(&self) {
         self.counts.latencies.lock().expect("no panics").clear();
     }
@@ -213,7 +213,7 @@ struct Reader {
     sender: mpsc::UnboundedSender<Command>,
     sent_at: Arc<Mutex<HashMap<String, Instant>>>,
     timed: bool,
-    /// Whether the next piece of work begins when one is done.
+    /// Whether the next unit of work begins when one is done.
     closed: bool,
     closing: CancellationToken,
 }
@@ -255,7 +255,7 @@ impl Reader {
     }
 }
 
-/// The latency below which so large a part lies.
+/// The latency below which the fraction `part` lies.
 pub fn percentile(sorted: &[Duration], part: f64) -> Duration {
     let last = sorted.len().saturating_sub(1);
     let at = (last as f64 * part).round() as usize;

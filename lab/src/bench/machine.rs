@@ -1,4 +1,4 @@
-//! Where and how a run was made.
+//! Describes the machine and the circumstances of a run.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ impl Setting {
             processor: field(&read("/proc/cpuinfo"), "model name"),
             memory_mib: kib.unwrap_or_default() / 1024,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-            // Without what the distribution adds.
+            // Without the distribution's suffix.
             postgresql: postgresql.split(' ').next().unwrap_or_default().to_owned(),
             rabbitmq,
             date: chrono::Utc::now().format("%Y-%m-%d %H:%M UTC").to_string(),
@@ -60,7 +60,7 @@ impl Setting {
         })
     }
 
-    /// In one line for people.
+    /// One line for people.
     pub fn line(&self) -> String {
         format!(
             "{} · {} · {} processors, {} MiB · Linux {} · PostgreSQL {}, RabbitMQ {}",

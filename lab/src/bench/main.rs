@@ -1,8 +1,8 @@
-//! Measures Holdfast against the broker's own ceiling; `./dev bench --help` says how to run it.
+//! Measures Holdfast against the broker's ceiling. `./dev bench --help` says how to run it.
 //!
-//! Everything is a ratio inside one run, since machines differ and are noisy: `echo` does what a
-//! worker does but for the database, `one by one` is a worker with batches of one message. Both
-//! bounds of plausibility are checked, so that a slow baseline cannot flatter a ratio.
+//! Everything is a ratio within one run, because machines differ and are noisy. `echo` does what a
+//! worker does, without the database. `one by one` is a worker with batches of one message. Both
+//! must reach a plausible rate, so that a slow baseline cannot flatter a ratio.
 
 #![allow(
     clippy::disallowed_methods,
@@ -71,12 +71,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Role {
-    /// Answer every command without deciding anything; what the scenario `echo` measures
+    /// Answer every command without a decision; the scenario `echo` measures this
     #[command(hide = true)]
     EchoWorker,
 }
 
-/// How a run ended that did not fail.
+/// Outcome of a run that did not fail.
 enum Ended {
     Measured,
     Void,
@@ -101,7 +101,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs everything, and removes what it has made also when that fails.
+/// Runs everything. Removes what it made even if that fails.
 async fn bench(cli: &Cli) -> Result<Ended> {
     let began = Instant::now();
     let scale = if cli.quick { Scale::quick() } else { Scale::full() };
@@ -124,14 +124,14 @@ async fn bench(cli: &Cli) -> Result<Ended> {
         cli.json.display(),
         cli.chart.display()
     );
-    // What was measured before is not lost with it.
+    // A failure does not lose earlier measurements.
     if let Some(error) = failed {
         return Err(error);
     }
     Ok(if report.void().is_some() { Ended::Void } else { Ended::Measured })
 }
 
-/// The scenarios in turn, round by round.
+/// Runs the scenarios in turn, round by round.
 async fn rounds(cli: &Cli, bench: &Bench, report: &mut Report) -> Result<()> {
     let rounds = cli.rounds.map_or(bench.scale.rounds, usize::from);
     let chosen = Scenario::all().iter().filter(|scenario| match cli.only.is_empty() {

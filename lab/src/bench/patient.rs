@@ -1,6 +1,6 @@
-//! Terminals that outlive an outage, as terminals have to: each keeps so many commands on its way,
-//! connects again when the broker is away, and sends again, under the same message id, what is not
-//! answered.
+//! Terminals that survive an outage, as real ones must. Each keeps a number of commands unanswered,
+//! reconnects when the broker is away, and sends unanswered commands again under the same message
+//! id.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -18,20 +18,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::load::{Script, percentile};
 
-/// Commands published at once at most.
+/// Most commands published at once.
 const PUBLISH_MAX: usize = 64;
 
-/// A terminal that has heard nothing for so long, and up to twice as long, asks again.
+/// A terminal without any reply for this long, up to twice as long, sends its commands again.
 const ASKS_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
-/// Before what the broker has returned is sent again: a worker has to come back first.
+/// Pause before unroutable commands are sent again: a worker must rebuild the ring first.
 const RETURNED_PAUSE: Duration = Duration::from_millis(500);
 
-/// When first answers came, and after how long.
+/// When first answers arrived, and after how long.
 #[derive(Default)]
 pub struct Answers(Mutex<Vec<(Instant, Duration)>>);
 
-/// How it went during some time.
+/// Figures of a period.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// Answers per second.
@@ -63,7 +63,7 @@ pub struct Patient {
 }
 
 impl Patient {
-    /// Each keeps `window` commands on its way.
+    /// Each keeps `window` commands unanswered.
     pub fn start(endpoints: Vec<Endpoint>, script: Arc<dyn Script>, window: usize) -> Self {
         let mut patient =
             Self { answers: Arc::default(), stop: CancellationToken::new(), tasks: JoinSet::new() };
@@ -81,7 +81,7 @@ impl Patient {
         patient
     }
 
-    /// Begins nothing more and waits until everything is answered.
+    /// Sends no new commands and waits until all are answered.
     pub async fn finish(mut self) -> Result<()> {
         self.stop.cancel();
         while let Some(ended) = self.tasks.join_next().await {
@@ -97,7 +97,7 @@ struct Terminal {
     script: Arc<dyn Script>,
     answers: Arc<Answers>,
     stop: CancellationToken,
-    /// By message id; with when it was sent first.
+    /// Unanswered commands by message id, each with the time when it was sent first.
     on_their_way: HashMap<String, (Command, Instant)>,
 }
 
@@ -123,7 +123,8 @@ impl Terminal {
         self.on_their_way.values().map(|(command, _)| command.clone()).collect()
     }
 
-    /// Until the broker is lost, or everything is answered. Says also whether anything was heard.
+    /// Runs until the connection is lost or everything is answered. Returns also whether any reply
+    /// came.
     async fn session(&mut self) -> Result<(), (anyhow::Error, bool)> {
         let lost = |heard| move |error: anyhow::Error| (error, heard);
         let (mut client, mut replies) = self.connect().await.map_err(lost(false))?;
@@ -135,7 +136,7 @@ impl Terminal {
                 return Ok(());
             }
             let patience = ASKS_AGAIN_AFTER.mul_f64(rand::rng().random_range(1.0..2.0));
-            // What the broker has returned is not answered by waiting.
+            // Unroutable commands get no answer, however long one waits.
             let patience = if todo.is_empty() { patience } else { RETURNED_PAUSE };
             match self.hear(&mut replies, patience, &mut todo).await.map_err(lost(heard))? {
                 true => heard = true,
@@ -151,7 +152,7 @@ impl Terminal {
         Ok((client, replies))
     }
 
-    /// Sends what is to be sent, and leaves what the broker did not take.
+    /// Sends what is due, and keeps what the broker did not accept.
     async fn send(&self, client: &mut TerminalClient, todo: &mut Vec<Command>) -> Result<()> {
         let mut left = Vec::new();
         for chunk in todo.chunks(PUBLISH_MAX) {
@@ -163,7 +164,7 @@ impl Terminal {
         Ok(())
     }
 
-    /// Takes what has come. Returns whether anything has.
+    /// Processes replies. Returns whether there were any.
     async fn hear(
         &mut self,
         replies: &mut Replies,
@@ -181,7 +182,7 @@ impl Terminal {
 
     fn take(&mut self, reply: &Reply, todo: &mut Vec<Command>) {
         let Some(answered) = &reply.correlation_id else { return };
-        // A second answer to what was sent twice is no more work done.
+        // A second answer to a command that was sent twice does not count.
         let Some((_, sent)) = self.on_their_way.remove(answered) else { return };
         self.answers.add(sent);
         if !self.stop.is_cancelled() {

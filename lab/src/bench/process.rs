@@ -1,4 +1,4 @@
-//! Processes under test.
+//! Processes that are measured.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 /// The programs that are measured.
 pub struct Programs {
     pub holdfast: PathBuf,
-    /// This one, which also plays the echo.
+    /// This program, which also runs the echo.
     pub bench: PathBuf,
 }
 
@@ -61,11 +61,11 @@ impl Process {
         let rest = stat.rsplit_once(')').context("stat")?.1;
         let fields: Vec<&str> = rest.split_whitespace().collect();
         let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
-        // A hundred a second on every Linux that there is.
+        // A hundred ticks per second on every Linux.
         Ok(ticks / 100.0)
     }
 
-    /// Ends it in order.
+    /// Stops it gracefully.
     pub fn stop(mut self) -> Result<()> {
         kill(Pid::from_raw(i32::try_from(self.0.id())?), Signal::SIGTERM)?;
         let status = self.0.wait()?;

@@ -1,4 +1,4 @@
-//! Medians, their ratios, and what they are held against.
+//! Medians, their ratios, and the targets.
 
 use std::fmt::Write as _;
 
@@ -11,20 +11,20 @@ use crate::machine::Setting;
 use crate::scenarios::Findings;
 use crate::statements;
 
-/// Below these, on two processors, a baseline is implausibly slow, and would flatter the ratios.
+/// Least plausible rates of the baselines on two processors. Slower ones would flatter the ratios.
 const BASELINES: [(&str, f64); 2] = [("echo", 5_000.0), ("one by one", 350.0)];
 const PROCESSORS: usize = 2;
 
-/// Statements shown of a scenario.
+/// Most statements shown for a scenario.
 const STATEMENTS_SHOWN: usize = 25;
 
-/// A target: what is measured, what it is divided by, and the bound.
+/// A target: a figure, its divisor, and the bound of the ratio.
 struct Target {
     name: &'static str,
     value: &'static str,
     base: Option<&'static str>,
     bound: f64,
-    /// Whether the bound is a least or a most.
+    /// Whether the bound is a lower or an upper one.
     least: bool,
 }
 
@@ -60,23 +60,23 @@ const TARGETS: [Target; 19] = [
         least: false,
     },
     at_most("worker memory at full load, MiB", "memory MiB", 64.0),
-    // What an allocator keeps in reserve goes up and down by a few.
+    // An allocator's reserve varies by a few MiB.
     at_most("worker memory, growth in the run, MiB", "memory growth MiB", 4.0),
     at_most("idle worker, % of a core", "idle % of a core", 1.0),
     Target {
-        name: "flood, shed: others' p99 / calm",
-        value: "flood, shed: p99 ms",
+        name: "flood, limited: others' p99 / calm",
+        value: "flood, limited: p99 ms",
         base: Some("calm p99 ms"),
         bound: 5.0,
         least: false,
     },
-    // What a worker is given to drain, unless set otherwise.
+    // A worker's default drain grace.
     at_most("stop at full load: longest drain, ms", "drain max ms", 20_000.0),
     at_most("as before after 30 s without database, s", "database back s", 60.0),
     at_most("as before after 30 s without broker, s", "broker back s", 60.0),
 ];
 
-/// A target and what was measured.
+/// A target and its measurement.
 pub struct Judged {
     pub name: &'static str,
     pub measured: f64,
@@ -85,7 +85,7 @@ pub struct Judged {
     pub met: bool,
 }
 
-/// All that was found, by name, in the order in which the names came up.
+/// All figures by name, in order of first appearance.
 pub struct Report {
     quick: bool,
     pub setting: Setting,
@@ -127,7 +127,7 @@ impl Report {
         }
     }
 
-    /// Adds what a scenario has found, and shows it.
+    /// Adds a scenario's findings and prints them.
     pub fn add(&mut self, scenario: &'static str, findings: Findings) {
         self.checked += 1;
         for (name, value) in findings.figures {
@@ -157,7 +157,7 @@ impl Report {
         Some(median(values.iter().copied()))
     }
 
-    /// Processor time per piece of work, medians.
+    /// Medians of the processor time for each unit of work.
     pub fn costs(&self) -> Vec<(&'static str, Cost)> {
         let optional = |costs: &[Cost], of: fn(&Cost) -> Option<f64>| {
             let known: Option<Vec<f64>> = costs.iter().map(of).collect();
@@ -173,8 +173,8 @@ impl Report {
         self.costs.iter().map(|(name, costs)| (*name, of(costs))).collect()
     }
 
-    /// Why the run says nothing; `None` if it does. The bounds are those of two processors, which
-    /// more of them have to reach all the more.
+    /// Why the run is void. `None` if it is valid. More than two processors must reach the bounds
+    /// of two all the more.
     pub fn void(&self) -> Option<String> {
         BASELINES.into_iter().find_map(|(name, least)| {
             let median = self.median(name).filter(|median| *median < least)?;

@@ -1,4 +1,4 @@
-//! An installation per measurement: a database of its own, a vhost, servers and terminals.
+//! An installation for one measurement: its own database, a vhost, servers and terminals.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use crate::process::{Process, Programs};
 use crate::site::{DELAY_LEVELS, PASSWORD, Site, connect};
 use crate::statements;
 
-/// Terminals where the load is not full.
+/// Number of terminals where the load is not full.
 pub const MANY: usize = 60;
 
-/// Servers, all alike.
+/// Number of servers, which are all alike.
 pub const SERVERS: usize = 1_000;
 
-/// Terminals that connect at a time.
+/// Terminals that connect at once.
 const CONNECTING: usize = 16;
 
-/// The deadlines and reminders of the calendar that requests ask for.
+/// Inserts timers for all deadlines and reminders of the calendar that requests use.
 const KNOWN_INSTANTS: &str = "insert into timers (partition, due_at, scheduled_until)
     select partition, due_at, due_at
     from generate_series(0, $1::integer - 1) partition,
@@ -39,14 +39,14 @@ const KNOWN_INSTANTS: &str = "insert into timers (partition, due_at, scheduled_u
 #[derive(Clone)]
 pub struct Plan {
     pub partitions: i32,
-    /// How many terminals are connected, each a user of its own. Where a full load is measured they
-    /// are few and each has much on its way: with two hundred it is the broker's connections that are
-    /// measured, and the echo falls below what a machine must reach for its ratios to mean anything.
+    /// Number of connected terminals, each with its own user. A full load uses few terminals with
+    /// many unanswered commands each: two hundred would measure the broker's connections instead,
+    /// and the echo would fall below its plausible rate.
     pub terminals: usize,
     pub capacity: i32,
     pub lead_seconds: i32,
     pub reminder_seconds: i32,
-    /// Whether the database counts statements, which costs it a little.
+    /// Whether the database counts statements, which costs it some speed.
     pub count_statements: bool,
 }
 
@@ -93,8 +93,8 @@ impl<'a> Rig<'a> {
                  analyze servers"
             ))
             .await?;
-        // As in a service that runs: a wake-up is on its way to every instant of the calendar. A new
-        // installation's first minute, in which nearly every request makes new ones, is not measured.
+        // As in a running service, there is a wake-up for every time of the calendar. The first
+        // minute of a new installation, when nearly every request schedules one, is not measured.
         database
             .execute(KNOWN_INSTANTS, &[&plan.partitions, lead_seconds, reminder_seconds])
             .await?;
@@ -131,12 +131,12 @@ impl<'a> Rig<'a> {
         ids.map(endpoint).collect()
     }
 
-    /// Whether the database takes connections.
+    /// Fails if the database accepts no connection.
     pub async fn try_database(&self) -> Result<()> {
         connect(&self.database_url).await.map(drop)
     }
 
-    /// Whether the broker takes connections, and has its queues.
+    /// Fails if the broker accepts no connection or lacks a queue.
     pub async fn try_broker(&self) -> Result<()> {
         let connection = self.endpoint.connect("bench").await?;
         let channel = connection.create_channel().await?;
@@ -148,14 +148,14 @@ impl<'a> Rig<'a> {
         Ok(connection.close().await?)
     }
 
-    /// Our own connections, after an engine was away.
+    /// Renews our own connections after an engine was away.
     pub async fn connect_again(&mut self) -> Result<()> {
         self.database = connect(&self.database_url).await?;
         self.broker = self.endpoint.connect("bench").await?;
         Ok(())
     }
 
-    /// What workers and the echo need to know.
+    /// Environment variables of workers and of the echo.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         vec![("DATABASE_URL", self.database_url.clone()), ("AMQP_URL", self.worker_url.clone())]
     }
@@ -187,7 +187,7 @@ impl<'a> Rig<'a> {
         bail!("no worker consumes the partitions")
     }
 
-    /// Empties all queues, so that a process begins with nothing to do.
+    /// Empties all queues, so that a process starts with nothing to do.
     pub async fn purge(&self) -> Result<()> {
         self.site.vhost(self.plan.partitions).await.map(|_| ())
     }

@@ -1,4 +1,4 @@
-//! What is measured.
+//! The list of scenarios, and what they share.
 
 mod burst;
 mod deadlines;
@@ -23,21 +23,21 @@ use crate::rig::Rig;
 use crate::site::Site;
 use crate::statements::{self, Statement};
 
-/// What every scenario needs.
+/// Shared by all scenarios.
 pub struct Bench {
     pub site: Site,
     pub programs: Programs,
     pub scale: Scale,
-    /// Whether to show the statements that the database spends most of its time on.
+    /// Whether to show the statements on which the database spends most time.
     pub profile: bool,
 }
 
-/// What a scenario has found.
+/// A scenario's findings.
 #[derive(Default)]
 pub struct Findings {
-    /// Names and values.
+    /// Figures: name and value.
     pub figures: Vec<(&'static str, f64)>,
-    /// Processor time per piece of work, by what was measured.
+    /// Processor time for each unit of work, by figure.
     pub costs: Vec<(&'static str, Cost)>,
     /// Sentences for the reader.
     pub notes: Vec<String>,
@@ -63,30 +63,30 @@ pub enum Scenario {
     Recovery,
 }
 
-/// How much is measured.
+/// Durations and sizes of the measurements.
 pub struct Scale {
     pub rounds: usize,
-    /// Before a rate is measured.
+    /// Warming up before a rate is measured.
     pub warm_up: Duration,
-    /// While a rate is measured.
+    /// Measurement of a rate.
     pub measured: Duration,
-    /// While lifecycles are measured.
+    /// Measurement of lifecycles.
     pub lifecycles: Duration,
     /// Reservations with one deadline.
     pub burst: i64,
     /// Reservations with deadlines of their own.
     pub lone: usize,
-    /// Stored reservations, and how many of them are still to be settled.
+    /// Stored reservations, and how many of them are not settled.
     pub stored: (i64, i64),
     /// How often each of the empty and the filled database is measured.
     pub growth_rounds: usize,
-    /// While a worker's memory is watched at full load.
+    /// Observation of a worker's memory at full load.
     pub memory: Duration,
-    /// Workers told to stop at full load.
+    /// Workers to stop at full load.
     pub stops: usize,
-    /// While workers come and go.
+    /// Measurement while workers start and stop.
     pub coming_and_going: Duration,
-    /// While a worker is watched that has nothing to do.
+    /// Observation of an idle worker.
     pub idle: Duration,
 }
 
@@ -158,7 +158,7 @@ impl Scenario {
         matches!(self, Echo | Requests | Lifecycles | OneByOne | HotServer | Burst)
     }
 
-    /// Long ones are not run in every round.
+    /// Whether it runs in every round; long ones do not.
     pub fn rounds_max(self, quick: bool) -> usize {
         match self {
             Scenario::Growth | Scenario::Memory | Scenario::Drain | Scenario::Recovery => 1,
@@ -191,7 +191,7 @@ impl Scenario {
 }
 
 impl Bench {
-    /// Counts statements from now on, if they are to be shown.
+    /// Counts statements from now on if they are shown.
     async fn begin_profile(&self, rig: &Rig<'_>) -> Result<()> {
         if self.profile && self.site.counts_statements {
             statements::reset(&self.site, &rig.name).await?;
@@ -199,7 +199,7 @@ impl Bench {
         Ok(())
     }
 
-    /// The statements since then.
+    /// The statements since [`Bench::begin_profile`].
     async fn end_profile(&self, rig: &Rig<'_>) -> Result<Vec<Statement>> {
         match self.profile && self.site.counts_statements {
             true => statements::since_reset(&self.site, &rig.name).await,

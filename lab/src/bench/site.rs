@@ -1,5 +1,6 @@
-//! What all scenarios of a run share: the engines, a vhost for each number of partitions, the
-//! accounts, and a database to copy. Made once, since making it takes longer than a short scenario.
+//! Shared by all scenarios of a run: the engines, a vhost for each number of partitions, the
+//! accounts, and a template database. It is made once, because that takes longer than a short
+//! scenario.
 
 use std::collections::BTreeSet;
 
@@ -18,17 +19,17 @@ use uuid::Uuid;
 
 use crate::accounts;
 
-/// The accounts' password; private engines listen on the loopback interface only.
+/// The accounts' password. Private engines listen on the loopback interface only.
 pub const PASSWORD: &str = "bench";
 
-/// Accounts of terminals: answers are read by many, as in life.
+/// Number of terminal accounts: as in production, many read answers.
 const TERMINALS: usize = 60;
 
 /// Levels of the delay ladder.
 pub const DELAY_LEVELS: u32 = 24;
 
 pub struct Site {
-    /// Everything of this run is called so, and more.
+    /// Prefix of all names of this run.
     name: String,
     database_url: Url,
     broker_url: Url,
@@ -63,7 +64,7 @@ impl Site {
         let endpoint = format!("{}/api", endpoint.as_str().trim_end_matches('/'));
         let name = format!("bench_{}", &Uuid::new_v4().simple().to_string()[..10]);
         let prefix = name.replace('_', "-");
-        // The client asks for one even where there is no TLS.
+        // The HTTP client demands a provider even without TLS.
         rustls::crypto::ring::default_provider().install_default().ok();
         let mut site = Self {
             database_url: variable("DATABASE_URL")?,
@@ -80,7 +81,7 @@ impl Site {
         Ok(site)
     }
 
-    /// A database with the schema and all users and terminals.
+    /// Makes the template database, with the schema and all users and terminals.
     async fn make_template(&mut self) -> Result<()> {
         let admin = connect(self.database_url.as_str()).await?;
         admin.batch_execute(&format!("create database {}", self.name)).await?;
@@ -99,7 +100,7 @@ impl Site {
         if self.counts_statements {
             admin.batch_execute("create extension if not exists pg_stat_statements").await?;
         }
-        // Not the empty ones: a table that is known to be empty is planned for as such.
+        // Only these: plans for a table that is known to be empty would be bad once it is filled.
         client.batch_execute("analyze users, terminals").await?;
         Ok(())
     }
@@ -133,7 +134,7 @@ impl Site {
         Ok(self.admin().await?.batch_execute(&drop).await?)
     }
 
-    /// The workers' way to a vhost with so many partitions, in which every queue is empty.
+    /// The workers' endpoint on a vhost with `partitions` partitions and empty queues.
     pub async fn vhost(&self, partitions: i32) -> Result<Endpoint> {
         let vhost = format!("{}_{partitions}", self.name);
         let mut url = self.broker_url.clone();
@@ -158,7 +159,7 @@ impl Site {
         Ok(endpoint)
     }
 
-    /// What an earlier scenario has left, wake-ups of days to come above all.
+    /// Purges what an earlier scenario left, mainly wake-ups for days to come.
     async fn purge(&self, endpoint: &Endpoint, shape: Shape) -> Result<()> {
         let connection = endpoint.connect("bench").await?;
         let channel = connection.create_channel().await?;
@@ -176,7 +177,7 @@ impl Site {
         Ok((row.get(0), self.management.server_version().await?))
     }
 
-    /// Removes everything, also what a failed scenario has left.
+    /// Removes everything, including what a failed scenario left.
     pub async fn remove(&self) -> Result<()> {
         for partitions in self.vhosts.lock().await.iter() {
             let vhost = format!("{}_{partitions}", self.name);

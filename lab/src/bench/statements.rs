@@ -1,11 +1,11 @@
-//! What the database has been asked, from `pg_stat_statements`.
+//! The database's statements, from `pg_stat_statements`.
 
 use anyhow::Result;
 use tokio_postgres::Client;
 
 use crate::site::Site;
 
-/// A statement as the database has counted it since the last reset.
+/// A statement with its counters since the last reset.
 pub struct Statement {
     pub text: String,
     pub calls: i64,
@@ -17,7 +17,7 @@ pub struct Statement {
     pub wal: f64,
 }
 
-/// Has a database's statements counted; for connections that are made afterwards.
+/// Switches on counting, for connections that are opened afterwards.
 pub async fn switch_on(client: &Client, database: &str) -> Result<()> {
     let statement = format!("alter database {database} set pg_stat_statements.track = 'all'");
     Ok(client.batch_execute(&statement).await?)

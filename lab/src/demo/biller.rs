@@ -1,4 +1,4 @@
-//! The billing system: reads the real queue, and keeps what concerns this run.
+//! The billing system. It consumes the real queue and keeps the events of this run.
 
 use std::sync::{Arc, Mutex};
 
@@ -23,7 +23,7 @@ pub struct Biller {
 }
 
 impl Biller {
-    /// Starts to consume. `suffix` ends the ids of this run.
+    /// Starts to consume. All ids of this run end with `suffix`.
     pub async fn open(
         connection: &Connection,
         suffix: &str,

@@ -1,4 +1,4 @@
-//! Looking at queues from behind the scenes, without taking anything from them.
+//! Inspects queues without consuming from them.
 
 use anyhow::{Context as _, Result};
 use holdfast::broker::connection::Connection;
@@ -11,9 +11,9 @@ use lapin::options::QueueDeclareOptions;
 
 const PREFETCH: u16 = 100;
 
-/// What stands in a queue.
+/// Counts of a queue.
 pub struct Depth {
-    /// Messages that nobody has in hand.
+    /// Messages that are ready.
     pub ready: u32,
     pub consumers: u32,
 }
@@ -34,7 +34,7 @@ pub async fn depth(connection: &Connection, queue: &str) -> Result<Depth> {
 /// Copies of the wake-ups that come out of the delay ladder for a partition.
 pub struct WakeUps {
     consumer: QueueConsumer,
-    /// How many have come so far.
+    /// Number of wake-ups so far.
     pub seen: u32,
 }
 
@@ -46,7 +46,7 @@ impl WakeUps {
         Ok(Self { consumer, seen: 0 })
     }
 
-    /// Waits for the wake-up of an instant.
+    /// Waits for the wake-up of a deadline.
     pub async fn arrival(&mut self, due_at: Timestamp) -> Result<()> {
         loop {
             for delivery in self.consumer.collect(1).await? {

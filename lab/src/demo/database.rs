@@ -1,4 +1,4 @@
-//! Facts from the database.
+//! Reads facts from the database.
 
 use anyhow::{Context as _, Result};
 use holdfast::domain::interval::Timestamp;
@@ -26,7 +26,7 @@ pub struct Entry {
     pub currency: String,
 }
 
-/// A worker that has been heard of lately.
+/// A worker with a recent heartbeat.
 pub struct LiveWorker {
     pub pid: i32,
     pub partitions: Vec<i32>,
@@ -50,7 +50,7 @@ impl Database {
         Ok(row.try_get(0)?)
     }
 
-    /// The clock of record.
+    /// The database's time.
     pub async fn now(&self) -> Result<Timestamp> {
         self.ask("select clock_timestamp()", &[]).await
     }
@@ -106,7 +106,7 @@ impl Database {
         Ok(rows.iter().map(entry).collect())
     }
 
-    /// Whatever violates `schema/invariants.sql`.
+    /// Rows that violate `schema/invariants.sql`.
     pub async fn violations(&self) -> Result<Vec<String>> {
         let messages = self.0.simple_query(INVARIANTS).await.context("schema/invariants.sql")?;
         let violation = |message| match message {

@@ -1,4 +1,4 @@
-//! `--keep`: a stack to look around in.
+//! `--keep`: leaves a running installation to inspect.
 
 use anyhow::Result;
 
@@ -6,10 +6,10 @@ use crate::stage::{LEAD_SECONDS, Stage};
 use crate::timeline::print;
 use crate::words::time_of_day;
 
-/// How long the hold that is left stays one.
+/// How long the remaining hold stays one.
 const HELD_SECONDS: i64 = 3_600;
 
-/// Leaves a reservation that is still held.
+/// Makes a reservation that stays held.
 pub async fn hold_one(stage: &mut Stage) -> Result<()> {
     stage.timeline.scene("One more, for you");
     let window = stage.database.window(LEAD_SECONDS + HELD_SECONDS, 30).await?;
@@ -20,7 +20,7 @@ pub async fn hold_one(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// Commands to paste.
+/// Prints commands to paste.
 pub fn explain(stage: &Stage) {
     let (binary, cam) = (stage.operator.binary.display(), &stage.cam);
     let (ann, bob) = (&stage.ann.amqp_url, &stage.bob.amqp_url);

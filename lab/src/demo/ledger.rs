@@ -1,4 +1,4 @@
-//! The last look: what is billed, and what the biller was told.
+//! The final comparison: billing entries, and the events that the biller received.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::timeline::print;
 use crate::wait;
 use crate::words::{money, short, table};
 
-/// Those that were reconfirmed in time: in scene 1 and in scene 6.
+/// Reservations that were reconfirmed in time: in scene 1 and in scene 6.
 const CHARGES: usize = 2;
 
 pub async fn compare(stage: &Stage) -> Result<()> {
@@ -22,7 +22,7 @@ pub async fn compare(stage: &Stage) -> Result<()> {
     })
     .await?;
     let entries = stage.database.ledger(&stage.suffix).await?;
-    // What is told is in the queue, if not yet in the biller's hands.
+    // Published events may still be in the queue.
     let heard = async || Ok(stage.biller.events().len() >= entries.len());
     wait::until("the biller hears of every entry", heard).await?;
     let events = stage.biller.events();

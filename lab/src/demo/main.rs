@@ -1,8 +1,8 @@
-//! Holdfast, played for real: workers as processes, deadlines some seconds away, a worker killed,
-//! all of them down, and every charge compared with what the biller was told.
+//! Demonstrates Holdfast with real processes: deadlines some seconds away, a killed worker, an
+//! outage of all workers. Every charge is compared with the events that the biller received.
 //!
-//! Run it with `./dev demo`. Reading order: [`scenes`] is the story, [`stage`] what it is played
-//! on, [`timeline`] what is printed and checked.
+//! Run it with `./dev demo`. Reading order: [`scenes`] is what happens, [`stage`] is the
+//! installation, [`timeline`] is what is printed and checked.
 
 #![allow(
     clippy::disallowed_methods,
@@ -33,13 +33,13 @@ use stage::Stage;
 
 /// Plays six scenes of Holdfast on real engines and checks each; takes less than a minute.
 ///
-/// Run it with `./dev demo`, which brings the engines. With engines of your own, the installation
-/// must be idle: the demonstration stops all workers for a while, and its biller takes what is in
-/// the billing queue. Exits with 1 if anything is not as it should be.
+/// Run it with `./dev demo`, which starts engines. With engines of your own, the installation must
+/// be idle: the demonstration stops all workers for a while, and its biller consumes the billing
+/// queue. Exits with 1 if a check fails.
 #[derive(Parser)]
 #[command(name = "demo")]
 struct Args {
-    /// Leave the workers running, and tell how to look around
+    /// Leave the workers running, and print how to inspect the installation
     #[arg(long)]
     keep: bool,
 }
@@ -47,7 +47,7 @@ struct Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    // The story is dropped when a signal comes first, and its workers with it.
+    // On a signal the run is dropped, which kills its workers.
     tokio::select! {
         code = demonstrate(args.keep) => code,
         code = interrupted() => code,
@@ -63,7 +63,7 @@ async fn demonstrate(keep: bool) -> ExitCode {
         }
     };
     if let Err(error) = play(&mut stage, keep).await {
-        // Later scenes stand on earlier ones, so the story ends here.
+        // Later scenes depend on earlier ones.
         stage.timeline.mismatch(&format!("{error:#}"));
         stage.workers.print_logs();
     }
@@ -92,7 +92,7 @@ async fn play(stage: &mut Stage, keep: bool) -> Result<()> {
     Ok(())
 }
 
-/// As a shell reports a signal: 128 and its number.
+/// The exit code that shells use for a signal: 128 and its number.
 async fn interrupted() -> ExitCode {
     let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)) = (
         signal(SignalKind::interrupt()),

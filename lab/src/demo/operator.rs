@@ -1,4 +1,4 @@
-//! The operator, who sets everything up on the command line.
+//! The operator: sets everything up with the command line.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::timeline::Timeline;
 
-/// More than any command takes that only sets something up.
+/// Bound on a command: longer than any takes that sets something up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Operator {

@@ -1,4 +1,4 @@
-//! What the story is played on: an installation, set up on the command line.
+//! The installation, set up with the command line.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,46 +19,46 @@ use crate::wait::{self, PATIENCE};
 use crate::words;
 use crate::workers::Workers;
 
-/// How long before a start the deadline lies, on all servers of the story.
+/// Lead time of all servers.
 pub const LEAD_SECONDS: i64 = 4;
 
 /// Price of half a minute.
 pub const HALF_MINUTE_MINOR: i64 = 150;
 
-/// Reservations that fit side by side into the hall.
+/// Capacity of the server `hall`.
 pub const HALL_CAPACITY: usize = 150;
 
 /// The small quota that gets used up.
 pub const TIM_QUOTA_SECONDS: i64 = 60;
 
-/// A killed worker's row stays fresh for five seconds.
+/// Longer than the five seconds for which a killed worker's heartbeat stays valid.
 const OTHERS_PATIENCE: Duration = Duration::from_secs(8);
 
 pub struct Stage {
     pub timeline: Arc<Timeline>,
-    /// Ends all ids of this run, so that any number of runs fit into one installation.
+    /// Suffix of all ids of this run, so that an installation can hold any number of runs.
     pub suffix: String,
     pub operator: Operator,
     pub database: Database,
-    /// With the workers' account, to look behind the scenes.
+    /// A connection with the workers' account, to inspect the broker.
     pub broker: Connection,
     pub biller: Biller,
     pub workers: Workers,
     pub ann: Terminal,
     pub bob: Terminal,
     pub tim: Terminal,
-    /// Takes one reservation at a time.
+    /// Capacity one.
     pub cam: ServerId,
-    /// So does this one.
+    /// Capacity one.
     pub solo: ServerId,
-    /// Takes two.
+    /// Capacity two.
     pub duo: ServerId,
-    /// Takes many.
+    /// Capacity for many reservations.
     pub hall: ServerId,
     pub endings: Vec<Ending>,
 }
 
-/// A reservation that shows one way in which they end.
+/// A reservation that shows one way to end.
 pub struct Ending {
     pub reservation: Uuid,
     pub how: &'static str,
@@ -114,7 +114,7 @@ impl Stage {
         self.partitions_shared().await
     }
 
-    /// Waits until every partition is some worker's, and every worker has one.
+    /// Waits until every partition has an owner and every worker owns one.
     async fn partitions_shared(&mut self) -> Result<()> {
         let partitions: i32 = self.database.ask("select partitions from topology", &[]).await?;
         let (workers, database) = (&mut self.workers, &self.database);
@@ -133,12 +133,12 @@ impl Stage {
         Ok(())
     }
 
-    /// Keeps a reservation to look at afterwards.
+    /// Remembers a reservation to inspect afterwards.
     pub fn ended(&mut self, reservation: Uuid, how: &'static str, terminal: &'static str) {
         self.endings.push(Ending { reservation, how, terminal });
     }
 
-    /// Checks that a reservation was settled after its deadline, and says how late.
+    /// Checks that a reservation was settled after its deadline, and prints how long after.
     pub async fn check_lateness(&self, reservation: Uuid) -> Result<()> {
         let lateness = self.database.lateness_of(reservation).await?;
         let what =
@@ -161,7 +161,7 @@ fn variable(name: &str) -> Result<String> {
     value.with_context(|| format!("{name} is not set; run this with `./dev demo`"))
 }
 
-/// Where logs and pid files go.
+/// Directory for logs and pid files.
 fn state_dir() -> Result<PathBuf> {
     match std::env::var_os("HOLDFAST_DEV_STATE") {
         Some(dir) if !dir.is_empty() => Ok(dir.into()),
@@ -194,7 +194,7 @@ async fn add_servers(operator: &Operator, suffix: &str) -> Result<[ServerId; 4]>
     servers.try_into().map_err(|_| anyhow!("four servers"))
 }
 
-/// Where a server's confirmed reservations are served.
+/// A server's connection URL.
 pub fn connection_url(server: &str) -> String {
     format!("rtmp://{server}.example/live")
 }

@@ -1,4 +1,4 @@
-//! A terminal with its own broker account. What it hears is printed and kept.
+//! A terminal with its own broker account. It prints and records its replies.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,16 +17,16 @@ use crate::timeline::Timeline;
 use crate::wait::{self, PATIENCE};
 use crate::words::{self, Window};
 
-/// How long the reader waits before it asks for more; any time does.
+/// How long one read waits for replies. Any time serves.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a terminal has heard so far.
+/// Replies that a terminal has received.
 #[derive(Clone, Default)]
 pub struct Heard(Arc<Mutex<Replied>>);
 
 #[derive(Default)]
 struct Replied {
-    /// Bodies by the command's message id, in the order in which they came.
+    /// Bodies by the command's message id, in order of arrival.
     answers: HashMap<String, Vec<Vec<u8>>>,
     notices: Vec<Notice>,
 }
@@ -59,7 +59,7 @@ pub struct Terminal {
     client: TerminalClient,
     timeline: Arc<Timeline>,
     pub heard: Heard,
-    /// Set while there is too much to print.
+    /// Whether printing is off because there is too much.
     quiet: Arc<AtomicBool>,
 }
 
@@ -88,7 +88,7 @@ impl Terminal {
         self.quiet.store(quiet, Ordering::Relaxed);
     }
 
-    /// Sends a command; when this returns, the broker has confirmed that it is not lost.
+    /// Sends a command and waits for the publisher confirm.
     pub async fn send(&mut self, command: &Command, words: &str) -> Result<()> {
         self.timeline.said(self.id(), "holdfast", words);
         Ok(self.client.send(command).await?)
@@ -110,7 +110,7 @@ impl Terminal {
         self.answer_to(&command.message_id).await
     }
 
-    /// Requests what has to be accepted for the story to go on.
+    /// Sends a request that must be accepted for the demonstration to go on.
     pub async fn accepted(&mut self, server: &ServerId, window: Window) -> Result<ReservationView> {
         match self.request(server, window).await? {
             Answer::Accepted { reservation, .. } => Ok(reservation),
@@ -118,7 +118,7 @@ impl Terminal {
         }
     }
 
-    /// Sends a reconfirmation without waiting for the answer; returns its message id.
+    /// Sends a reconfirmation without waiting for the answer. Returns its message id.
     pub async fn reconfirm(&mut self, reservation: &ReservationView) -> Result<String> {
         let command = Command::reconfirm(new_id(), &reservation.server, reservation.id);
         self.send(&command, &format!("reconfirm {}", words::short(reservation.id))).await?;

@@ -1,17 +1,17 @@
-//! What is printed as it happens, and what turned out other than it should.
+//! Prints events as they happen, and records failed checks.
 
 use std::fmt::Debug;
 use std::io::Write;
 use std::sync::Mutex;
 use std::time::Instant;
 
-/// Width of the column that says who spoke to whom.
+/// Width of the column with sender and receiver.
 const ENDS_WIDTH: usize = 28;
 
-/// The story so far.
+/// The output and the failed checks so far.
 pub struct Timeline {
     started: Instant,
-    /// Ends all ids of this run; left out of what is printed.
+    /// Suffix of all ids of this run, which is not printed.
     suffix: String,
     mismatches: Mutex<usize>,
 }
@@ -25,12 +25,12 @@ impl Timeline {
         print(&format!("\n== {title}"));
     }
 
-    /// One message on its way.
+    /// Prints a message.
     pub fn said(&self, who: &str, whom: &str, what: &str) {
         self.line(&format!("{who} -> {whom}"), what);
     }
 
-    /// Something that somebody did.
+    /// Prints an action.
     pub fn did(&self, who: &str, what: &str) {
         self.line(who, what);
     }
@@ -41,7 +41,7 @@ impl Timeline {
         print(&format!("+{seconds:>7.3} s  {ends:<ENDS_WIDTH$}  {what}"));
     }
 
-    /// Checks that something is as it should be.
+    /// Checks a condition.
     pub fn check<T: PartialEq + Debug>(&self, what: &str, found: T, expected: T) {
         match found == expected {
             true => self.fine(what),
@@ -79,7 +79,7 @@ impl Timeline {
     }
 }
 
-/// Whoever reads the output may go away; that is no reason to stop half-way.
+/// Ignores errors: the demonstration goes on if its output is no longer read.
 pub fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -1,11 +1,11 @@
-//! Waiting on facts, never for longer than is reasonable.
+//! Waits for facts, with a bound.
 
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
-/// How long any fact may take: deadlines here are at most seconds away, the sweep finds what the
-/// delay ladder has lost within ten more, and a dead worker is missed after five.
+/// Bound on every wait. Deadlines are at most seconds away, the sweep replaces a lost wake-up
+/// within ten more, and a dead worker is noticed after five.
 pub const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Time between two looks.
@@ -29,7 +29,7 @@ pub async fn found<T>(
     within(what, patience, looking).await
 }
 
-/// Waits for something that tells by itself when it is done.
+/// Waits for a future.
 pub async fn within<T>(
     what: &str,
     patience: Duration,

@@ -1,4 +1,4 @@
-//! Messages in words.
+//! Describes messages in words.
 
 use holdfast::domain::interval::Timestamp;
 use holdfast::message::answer::{Answer, Notice, Price, QuotaReceipt, ReservationView};

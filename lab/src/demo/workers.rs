@@ -1,4 +1,4 @@
-//! Workers: real processes of the real binary.
+//! Workers: processes of the program under test.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;
@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use crate::timeline::Timeline;
 use crate::wait::{self, PATIENCE};
 
-/// Lines of each log that are shown when something went wrong.
+/// Lines of each log that are shown after a failure.
 const LOG_TAIL: usize = 15;
 
 struct Worker {
@@ -21,10 +21,10 @@ struct Worker {
     child: Child,
 }
 
-/// All workers. Those that still run are killed when this is dropped.
+/// All workers. Dropping it kills those that still run.
 pub struct Workers {
     binary: PathBuf,
-    /// For logs and pid files.
+    /// Directory for logs and pid files.
     dir: PathBuf,
     timeline: Arc<Timeline>,
     running: Vec<Worker>,
@@ -53,7 +53,8 @@ impl Workers {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
-            // Ctrl-C is for the demonstration, which then ends its workers itself.
+            // A group of its own: Ctrl-C reaches only the demonstration, which then ends its
+            // workers.
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", self.binary.display()))?;
@@ -74,7 +75,7 @@ impl Workers {
         self.running.iter().find(|worker| worker.pid() == pid).map(|worker| worker.name.as_str())
     }
 
-    /// Fails if one has ended that nobody told to.
+    /// Fails if a worker has ended by itself.
     pub fn check_alive(&mut self) -> Result<()> {
         for worker in &mut self.running {
             if let Some(status) = worker.child.try_wait()? {
@@ -84,7 +85,7 @@ impl Workers {
         Ok(())
     }
 
-    /// Kills one on the spot, as a power failure would.
+    /// Kills one at once, like a power failure.
     pub fn kill(&mut self, pid: i32) -> Result<()> {
         let place = self.running.iter().position(|worker| worker.pid() == pid);
         let mut worker = self.running.remove(place.context("no worker of ours")?);
@@ -93,7 +94,7 @@ impl Workers {
         Ok(())
     }
 
-    /// Stops all of them, which finish what they have in hand.
+    /// Stops all workers gracefully.
     pub async fn stop_all(&mut self) -> Result<()> {
         for worker in &self.running {
             kill(Pid::from_raw(worker.pid()), Signal::SIGTERM).context("SIGTERM")?;
@@ -109,7 +110,7 @@ impl Workers {
         Ok(())
     }
 
-    /// Lets them run on when the demonstration ends, each with a pid file.
+    /// Leaves them running when the demonstration ends, each with a pid file.
     pub fn leave_running(&mut self) {
         for worker in std::mem::take(&mut self.running) {
             let path = self.dir.join(format!("{}.pid", worker.name));
@@ -119,7 +120,7 @@ impl Workers {
         }
     }
 
-    /// The end of every log, for whoever wants to know what went wrong.
+    /// The end of every log, to diagnose a failure.
     pub fn print_logs(&self) {
         for number in 1..=self.started {
             let path = self.dir.join(format!("worker-{number}.log"));

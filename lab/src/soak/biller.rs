@@ -1,5 +1,5 @@
-//! The billing system: stores an entry before it acknowledges it, drops repeats by their id, and
-//! loses its connection now and then.
+//! The billing system. It stores an entry before it acknowledges it, drops repeats by their id, and
+//! sometimes loses its connection.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,18 +21,18 @@ use crate::history::text;
 use crate::pick::Pick;
 use crate::terminal::Setting;
 
-/// Told apart from what else is drawn from the seed.
+/// The stream of random choices for this purpose.
 const PURPOSE: u64 = u64::MAX - 2;
 
 const PREFETCH: u16 = 50;
 
-/// Longest time without a new entry in which the queue is looked at all the same.
+/// Longest time without a new entry before it looks at the queue.
 const TURN: Duration = Duration::from_secs(5);
 
-/// Before the next try to connect, or the next look whether to go on.
+/// Pause before the next try to connect, or the next check whether to go on.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// An entry as it was told.
+/// An entry as received.
 #[derive(Debug, Clone)]
 pub struct Billed {
     pub kind: String,
@@ -47,7 +47,7 @@ pub struct Billed {
 #[derive(Default)]
 pub struct Ledger {
     pub entries: HashMap<Uuid, Billed>,
-    /// Repeats that were not the same, and what could not be read.
+    /// Repeats with other bytes, and events that could not be read.
     pub wrong: Vec<String>,
 }
 
@@ -55,7 +55,7 @@ pub struct Ledger {
 pub struct Biller {
     endpoint: Endpoint,
     ledger: Arc<Mutex<Ledger>>,
-    /// Takes nothing for a while.
+    /// Whether it pauses.
     asleep: Arc<AtomicBool>,
     setting: Setting,
 }
@@ -73,7 +73,7 @@ impl Biller {
         Self { endpoint, ledger: Arc::default(), asleep: Arc::default(), setting }
     }
 
-    /// Puts it to sleep, or wakes it up.
+    /// Pauses or resumes it.
     pub fn sleep(&self, asleep: bool) {
         self.asleep.store(asleep, Ordering::Relaxed);
     }
@@ -82,7 +82,7 @@ impl Biller {
         self.ledger.lock().expect("no panics")
     }
 
-    /// Bills until it is dropped.
+    /// Consumes until it is dropped.
     pub async fn run(self, seed: u64) {
         let mut pick = Pick::new(seed, PURPOSE);
         loop {
@@ -96,7 +96,7 @@ impl Biller {
         }
     }
 
-    /// Bills over one connection, until that is lost.
+    /// Consumes over one connection until that is lost.
     async fn bill_until_lost(&self, pick: &mut Pick) -> Result<()> {
         let connection = self.endpoint.connect("holdfast soak: biller").await?;
         let mut consumer = QueueConsumer::open(&connection, BILLING_QUEUE, PREFETCH).await?;
@@ -106,7 +106,7 @@ impl Biller {
         connection.close().await.context("losing the connection")
     }
 
-    /// Returns whether the connection is still there.
+    /// Returns whether the connection still works.
     async fn bill_some(
         &self,
         consumer: &mut QueueConsumer,

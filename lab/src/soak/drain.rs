@@ -1,4 +1,4 @@
-//! Waiting until everything is over.
+//! Waits until nothing is left to do.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,19 +13,20 @@ use crate::queues;
 use crate::record::{Intent, Sent};
 use crate::terminal::Terminal;
 
-/// The last deadline is a minute away at most; then the sweep and the relay may have to help.
+/// Longest wait: the last deadline is at most a minute away, and then sweep and relay may have to
+/// help.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// In a brief run, which is often one of many things that go on on a machine.
+/// Longest wait in a brief run, which often shares a busy machine.
 const PATIENCE_BRIEF: Duration = Duration::from_secs(120);
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Tries to ask again for one answer: what goes to a connection that broke unnoticed is lost with it.
+/// Tries to send a command again: a connection may have broken unnoticed and lose it.
 const ASK_TRIES_MAX: usize = 5;
 
-/// Waits until nothing is left to do, and returns what still is when patience is at its end. That is
-/// no verdict: the checks are.
+/// Waits until nothing is left to do. After the longest wait, returns what is left; the checks
+/// decide whether that is wrong.
 pub async fn wait(
     installation: &Installation,
     terminals: &[Arc<Terminal>],
@@ -35,7 +36,7 @@ pub async fn wait(
     let until = Instant::now() + patience(ground);
     loop {
         let left = left_to_do(installation, terminals, biller, ground).await;
-        // Where much else goes on, a single look may be too slow.
+        // On a busy machine, a single look may time out.
         let left = left.unwrap_or_else(|error| vec![format!("no look at what is left: {error:#}")]);
         if left.is_empty() || Instant::now() > until {
             return left;
@@ -63,7 +64,7 @@ async fn left_to_do(
     let unanswered: usize = terminals.iter().map(|terminal| unanswered(terminal, ground)).sum();
     let mut left: Vec<String> = [
         (usize::try_from(unsettled)?, "reservations are not settled"),
-        (usize::try_from(outbox)?, "announcements are in the outbox"),
+        (usize::try_from(outbox)?, "messages are in the outbox"),
         (unbilled, "billing entries have not been told"),
         (unanswered, "commands are not answered"),
     ]
@@ -79,12 +80,12 @@ async fn left_to_do(
     Ok(left)
 }
 
-/// How many commands still wait for an answer.
+/// Number of commands without an answer.
 fn unanswered(terminal: &Terminal, ground: &Ground) -> usize {
     terminal.record().unanswered(|sent| ground.due(terminal, sent)).len()
 }
 
-/// Commands that wait for an answer which may never come.
+/// Commands whose answer may have been lost.
 fn lost(terminal: &Terminal, ground: &Ground) -> Vec<Intent> {
     let record = terminal.record();
     let unanswered = record.unanswered(|sent| ground.due(terminal, sent)).into_iter();
@@ -92,18 +93,18 @@ fn lost(terminal: &Terminal, ground: &Ground) -> Vec<Intent> {
     lost.map(|(sent, _)| sent.intent.clone()).collect()
 }
 
-/// How long it takes until every command that the broker has confirmed by now is answered, its repeats
-/// included. `None`: longer than anybody waits.
+/// How long it takes until every command that the broker has confirmed so far is answered, repeats
+/// included. `None` if it takes longer than the longest wait.
 pub async fn recover(terminals: &[Arc<Terminal>], ground: &Ground) -> Option<Duration> {
     let began = Instant::now();
     let waiting: Vec<Vec<(String, usize)>> = terminals
         .iter()
         .map(|terminal| {
             let record = terminal.record();
-            // What was taken away does not come by waiting.
+            // A lost answer does not arrive, however long one waits.
             let lost = |sent: &Sent| ground.may_be_lost(terminal, sent);
             let unanswered = record.unanswered(|sent| if lost(sent) { 0 } else { sent.sendings });
-            // What is due grows when a command is sent again; these are about what is due now.
+            // Sending a command again raises the number of answers due; this is the number due now.
             let due = unanswered
                 .iter()
                 .map(|(sent, _)| (sent.intent.command.message_id.clone(), sent.sendings));
@@ -126,8 +127,7 @@ pub async fn recover(terminals: &[Arc<Terminal>], ground: &Ground) -> Option<Dur
     Some(began.elapsed())
 }
 
-/// Asks again for answers that were taken away with their queue, with the command's, or with the
-/// broker.
+/// Sends commands again whose answers may have been lost with a queue or with the broker.
 pub async fn ask_again(terminals: &[Arc<Terminal>], ground: &Ground) -> Result<usize> {
     let mut asked = 0;
     for terminal in terminals {

@@ -1,4 +1,4 @@
-//! What is kept when something is wrong.
+//! Files that are kept when a check fails.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -21,8 +21,7 @@ const TABLES: [&str; 8] = [
     "delivery_attempts",
 ];
 
-/// Writes everything that was found, and what it was found in, beside the workers' logs and the
-/// history.
+/// Writes all findings, and the data behind them, beside the workers' logs and the history.
 pub async fn keep(dir: &Path, checks: &[Check], client: &Client) -> Result<()> {
     let mut broken = create(dir, "broken.txt")?;
     for check in checks.iter().filter(|check| !check.holds()) {

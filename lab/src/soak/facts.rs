@@ -1,4 +1,4 @@
-//! What the database says when everything is over.
+//! What the database contains at the end.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -31,7 +31,7 @@ const SESSIONS: &str = "select pid || ': ' || coalesce(state, '') || ': ' || que
       and backend_type = 'client backend' and (state like 'idle in transaction%' or query ~ '[a-z]{3}')
     union all select 'prepared: ' || gid from pg_prepared_xacts";
 
-/// For sessions to end, some seconds.
+/// Tries to find all sessions ended, over some seconds.
 const LOOKS: usize = 40;
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -43,16 +43,16 @@ pub struct Reservation {
     pub deadline_at: Timestamp,
 }
 
-/// A change that ended a reservation, or took a confirmed one back.
+/// A change that settled a reservation or cancelled it.
 pub struct Ending {
     pub reservation: Uuid,
     pub state: String,
     pub reason: Option<String>,
-    /// Of a settlement, from the deadline.
+    /// A settlement's delay after the deadline.
     pub lateness_ms: Option<i64>,
 }
 
-/// A change that no command brought about.
+/// A change that no command caused.
 pub struct Change {
     pub reservation: Uuid,
     pub seq: i64,
@@ -77,7 +77,7 @@ pub struct Decided {
     pub digest: Vec<u8>,
     pub reservation: Option<Uuid>,
     pub at: Timestamp,
-    /// Its place in the decision order.
+    /// Its position in the order of decisions.
     pub seq: i64,
     pub server: Option<String>,
 }
@@ -93,22 +93,22 @@ pub struct Entry {
 pub struct Facts {
     pub reservations: HashMap<Uuid, Reservation>,
     pub endings: Vec<Ending>,
-    /// By terminal and message id.
+    /// Commands by terminal and message id.
     pub decided: HashMap<(String, String), Decided>,
     pub entries: Vec<Entry>,
-    /// What violates `schema/invariants.sql`.
+    /// Rows that violate `schema/invariants.sql`.
     pub violations: Vec<String>,
-    /// Queries in it.
+    /// Number of its queries.
     pub invariants: usize,
     pub outbox: i64,
-    /// By deadlines and operators, in the order of decisions.
+    /// Changes by deadlines and operators, in the order of decisions.
     pub changes: Vec<Change>,
     pub limits: Vec<Limits>,
     /// Quota periods that reservations touch.
     pub periods: Vec<(Timestamp, Timestamp)>,
-    /// Servers as they were made.
+    /// Servers as they were created.
     pub servers: Vec<NewServer>,
-    /// Sessions of workers, and prepared transactions, when all workers have ended.
+    /// Sessions of workers and prepared transactions after all workers have ended.
     pub sessions: Vec<String>,
 }
 
@@ -195,7 +195,7 @@ fn limits(row: &Row) -> Limits {
     Limits { user: row.get(0), quota_seconds: row.get(1), holds_max: row.get(2) }
 }
 
-/// Waits a little until the server has noticed that everybody has left.
+/// Waits a little until the database has ended the workers' sessions.
 async fn sessions(client: &Client) -> Result<Vec<String>> {
     let mut left = Vec::new();
     for _ in 0..LOOKS {
@@ -218,7 +218,7 @@ fn entry(row: &Row) -> Entry {
     }
 }
 
-/// Whatever violates the invariants, and how many were looked at.
+/// Rows that violate the invariants, and the number of invariants.
 async fn violations(client: &Client) -> Result<(Vec<String>, usize)> {
     let messages = client.simple_query(INVARIANTS).await.context("schema/invariants.sql")?;
     let (mut found, mut queries) = (Vec::new(), 0);

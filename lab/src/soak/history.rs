@@ -1,4 +1,4 @@
-//! What was done and heard, line by line, as it happened: for whoever has to find out why.
+//! A log of everything sent and received, to find out why a check fails.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -19,13 +19,13 @@ impl History {
         Ok(Self(Mutex::new(BufWriter::new(file))))
     }
 
-    /// Notes that something has happened just now.
+    /// Writes an entry with the current time.
     pub fn note(&self, what: &str, mut details: Value) {
         if let Some(details) = details.as_object_mut() {
             details.insert("at".to_owned(), json!(Utc::now()));
             details.insert("what".to_owned(), json!(what));
         }
-        // A full disk will be noticed where it matters.
+        // Other writes will report a full disk.
         writeln!(self.0.lock().expect("no panics"), "{details}").ok();
     }
 

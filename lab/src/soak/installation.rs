@@ -27,38 +27,38 @@ use crate::rolling;
 use crate::servers::{self, Clock, Server};
 use crate::terminal::{Setting, Terminal};
 
-/// More than the default, so that workers have something to share.
+/// More partitions than the default, so that workers share them.
 pub const SHAPE: Shape = Shape { partitions: 6, delay_levels: 12 };
 
-/// Terminals set up side by side.
+/// Terminals that are set up at once.
 const AT_ONCE: usize = 8;
 
-/// Told apart from what else is drawn from the seed.
+/// The stream of random choices for this purpose.
 const PURPOSE: u64 = u64::MAX / 2;
 
-/// Every so many users have a quota, or a number of holds, that gets used up, in a short run too: most
+/// Every so many users have a quota or a limit of holds that is used up even in a short run: most
 /// lives take a few seconds of it.
 const SMALL_EVERY: usize = 8;
 const SMALL_QUOTA_SECONDS: i64 = 50;
 const SMALL_HOLDS: i32 = 25;
 
 pub struct Installation {
-    /// Of database and vhost.
+    /// Name of database and vhost.
     pub name: String,
     pub database_url: String,
-    /// With the workers' account.
+    /// The broker, with the workers' account.
     pub broker: Endpoint,
     pub clock: Clock,
-    /// Of the engine's first database, which makes and removes ours.
+    /// URL of the server's first database, from which ours is made and removed.
     admin_url: String,
-    /// The port of the server that has taken the database's place; 0: none has.
+    /// Port of the server that has replaced the database's; 0 if none has.
     moved: AtomicU16,
     management: Management<String, String, String>,
     management_url: Url,
 }
 
 impl Installation {
-    /// With the schema and the topology of this version, or of the one that `program` is.
+    /// Makes an installation with the schema and topology of this version, or of `program`'s.
     pub async fn set_up(program: Option<&Path>) -> Result<Self> {
         let name = format!("soak-{}", &Uuid::new_v4().simple().to_string()[..8]);
         let given: Endpoint =
@@ -98,13 +98,12 @@ impl Installation {
         Ok(())
     }
 
-    /// To look behind the scenes. A connection of its own each time: the engines may have been
-    /// restarted since the last one.
+    /// A connection to inspect the database. It is new each time: the server may have restarted.
     pub async fn database(&self) -> Result<Client> {
         connect(&self.where_it_is(&self.database_url)?).await
     }
 
-    /// Another server has taken the database's place.
+    /// Notes that another server has replaced the database's.
     pub fn move_database(&self, port: u16) {
         self.moved.store(port, Ordering::Relaxed);
     }
@@ -119,17 +118,17 @@ impl Installation {
         url_at_port(url, (moved != 0).then_some(moved))
     }
 
-    /// The database at a server that follows the one in use.
+    /// Connects to the database on the standby.
     pub async fn database_at(&self, port: u16) -> Result<Client> {
         connect(&url_at_port(&self.database_url, Some(port))?).await
     }
 
-    /// To look behind the scenes of the broker.
+    /// A connection to inspect the broker.
     pub async fn amqp(&self) -> Result<Connection> {
         Ok(self.broker.connect("holdfast soak").await?)
     }
 
-    /// Puts back whatever is missing on the broker.
+    /// Declares what is missing on the broker.
     pub async fn restore(&self, terminals: &[String]) -> Result<()> {
         let amqp = self.amqp().await?;
         declare::apply(&amqp, SHAPE).await?;
@@ -137,7 +136,7 @@ impl Installation {
         amqp.close().await.context("closing")
     }
 
-    /// What a worker, or an operator who looks around, needs in the environment.
+    /// Environment variables for workers and operators.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         vec![
             ("DATABASE_URL", self.database_url.clone()),
@@ -154,7 +153,7 @@ impl Installation {
         Ok(servers.iter().map(Server::from).collect())
     }
 
-    /// Adds terminals, two to a user, and connects them.
+    /// Adds terminals, two for each user, and connects them.
     pub async fn add_terminals(
         &self,
         count: usize,
@@ -170,7 +169,7 @@ impl Installation {
         }
         let add = |number| async move {
             let user = user(number / 2)?;
-            // Accounts are one name space for all vhosts of a broker.
+            // All vhosts of a broker share one name space of accounts.
             let id: TerminalId = format!("t{number}-{}", self.name).parse()?;
             admin::terminals::insert_terminal(database, &id, &user).await?;
             let password = accounts.create_terminal(&id).await?;
@@ -184,7 +183,7 @@ impl Installation {
         stream::iter(0..count).map(add).buffered(AT_ONCE).try_collect().await
     }
 
-    /// Takes everything away again.
+    /// Removes everything.
     pub async fn remove(&self, terminals: &[Arc<Terminal>]) -> Result<()> {
         terminals.iter().for_each(|terminal| terminal.close());
         self.management.delete_vhost(&self.name, true).await.context("removing the vhost")?;
@@ -197,10 +196,10 @@ impl Installation {
     }
 }
 
-/// How terminals come to the broker, and what they do when it is away.
+/// How terminals reach the broker, and what they do when it is away.
 pub struct Desks<'a> {
     pub setting: Setting,
-    /// The port of the way to the broker of the terminal with this number, unless it is direct.
+    /// The proxy's port for the terminal with this number; none if it connects directly.
     pub port: &'a (dyn Fn(usize) -> Option<u16> + Sync),
 }
 
@@ -236,7 +235,7 @@ fn user(number: usize) -> Result<UserId> {
 }
 
 async fn connect(url: &str) -> Result<Client> {
-    // The checks read everything at once, which may take longer than a worker's statement.
+    // Checks read whole tables, which may exceed the time that a worker's statement may take.
     let settings = pool::unlimited(url).context("DATABASE_URL")?;
     let (client, connection) = settings.connect().await.context("connecting to the database")?;
     tokio::spawn(connection);
@@ -253,12 +252,12 @@ fn management(url: &Url, given: &Endpoint) -> Result<Management<String, String, 
         None => (given.account(), given.password()),
     };
     let endpoint = format!("{}/api", endpoint.as_str().trim_end_matches('/'));
-    // The client asks for one even where there is no TLS.
+    // The HTTP client demands a provider even without TLS.
     rustls::crypto::ring::default_provider().install_default().ok();
     Ok(Management::new(endpoint, user.to_owned(), password.to_owned()))
 }
 
-/// A vhost for the account that was given.
+/// Makes a vhost for the given account.
 async fn vhost(
     management: &Management<String, String, String>,
     given: &Endpoint,
@@ -272,9 +271,9 @@ async fn vhost(
     url.as_str().parse().map_err(|error: String| anyhow!(error))
 }
 
-/// How far the clock of record is from ours.
+/// Offset of the database's clock from ours.
 async fn clock(database: &Client) -> Result<Clock> {
-    // The first statement of a session takes longer, and time on the way is not to be counted.
+    // The first statement of a session takes longer. Transfer time must not count.
     database.batch_execute("select 1").await?;
     let before = Utc::now();
     let row = database.query_one("select clock_timestamp()", &[]).await?;

@@ -1,4 +1,4 @@
-//! One life, played: from the request to the end of the reservation, and beyond.
+//! Plays one life, from the request to the end of the reservation and beyond.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,25 +23,25 @@ use crate::servers::{Clock, Server};
 use crate::tally::Tally;
 use crate::terminal::Terminal;
 
-/// A terminal that has had no answer for so long sends the same again, as it is told to.
+/// A terminal without an answer for this long sends the same message again, as the contract says.
 const RESEND_AFTER: Duration = Duration::from_secs(10);
 
-/// Sendings after which a terminal gives up; the checks will say that an answer is missing.
+/// Sendings after which a terminal gives up. The checks then report a missing answer.
 const SENDINGS_MAX: usize = 9;
 
-/// From the deadline to being told, with every worker dead now and then.
+/// Longest time from a deadline to its notice, although all workers may be dead for a while.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 
-/// Reservations to choose another user's from.
+/// Recent reservations from which one of another user's is chosen.
 const KNOWN_MAX: usize = 1_000;
 
-/// What a request may be answered.
+/// Allowed outcomes of a request.
 pub const REQUESTED: &[&str] = &[
     "accepted",
     "capacity_exceeded",
     "quota_exceeded",
     "too_many_holds",
-    // Decided after its deadline, or its start, because nobody was there before; replay knows when.
+    // Decided after its deadline or its start, because no worker ran before; the replay knows when.
     "too_late_to_reconfirm",
     "start_in_past",
 ];
@@ -50,39 +50,39 @@ const WITHDRAWN: &[&str] = &["withdrawn", "already_confirmed", "already_cancelle
 const UNKNOWN: &[&str] = &["unknown_reservation"];
 const REUSED: &[&str] = &[crate::record::MISMATCH];
 
-/// What all lives share.
+/// Shared by all lives.
 pub struct Ground {
     pub servers: Vec<Server>,
     pub clock: Clock,
     pub tally: Arc<Tally>,
-    /// For operators.
+    /// Database connections of operators.
     pub pool: Pool,
     /// Accepted reservations with server and user.
     pub known: Mutex<Vec<(Uuid, String, String)>>,
     /// Reservations that an operator has cancelled.
     pub cancelled: Mutex<Vec<Uuid>>,
-    /// When queues were deleted with commands in them.
+    /// When queues were deleted that may have held commands.
     pub wiped: Mutex<Vec<Timestamp>>,
-    /// When the broker lost what was not persistent: before and after each restart.
+    /// When the broker lost transient messages: before and after each restart.
     pub restarts: Mutex<Vec<Timestamp>>,
-    /// Messages that must become dead letters, by id, and whether the broker has confirmed them.
+    /// Messages that must become dead letters, by id, and whether the broker confirmed them.
     pub poison: Mutex<HashMap<String, bool>>,
-    /// The database's clock was set back for a while.
+    /// Whether the database's clock was set back for a while.
     pub set_back: AtomicBool,
-    /// Engines break, and not only workers.
+    /// Whether engines fail too, and not only workers.
     pub chaos: bool,
-    /// Nobody waits for long.
+    /// Whether all deadlines are near.
     pub brief: bool,
 }
 
 impl Ground {
-    /// Queues in which nothing may be when everything is over.
+    /// Queues that must be empty at the end.
     pub fn empty_at_the_end(&self) -> Vec<String> {
         crate::queues::empty_at_the_end(self.set_back.load(Ordering::Relaxed))
     }
 
-    /// How many of a command's sendings must have been answered: all that the broker confirmed, but
-    /// for those that may be lost. Asked again, one remains.
+    /// How many of a command's sendings must be answered: all that the broker confirmed, unless
+    /// they may be lost. A command that was sent again needs one answer.
     pub fn due(&self, terminal: &Terminal, sent: &Sent) -> usize {
         match self.may_be_lost(terminal, sent) {
             true => sent.sendings.min(1),
@@ -90,18 +90,19 @@ impl Ground {
         }
     }
 
-    /// Whether a command was deleted with a queue, or its answers were, or they went with the broker.
+    /// Whether a command or its answers may have been lost with a queue or a restart of the broker.
     pub fn may_be_lost(&self, terminal: &Terminal, sent: &Sent) -> bool {
         let wiped = self.wiped.lock().expect("no panics").iter().any(|at| sent.first_at <= *at);
         wiped || terminal.was_robbed() || self.lost_with_broker(terminal, sent)
     }
 
-    /// Whether a refusal without a decision, which is not persistent, may have gone with the broker.
+    /// Whether a refusal without a decision, which is transient, may have been lost with the
+    /// broker.
     fn lost_with_broker(&self, terminal: &Terminal, sent: &Sent) -> bool {
         let malformed = sent.intent.allowed.contains(&MALFORMED);
         let restarts = self.restarts.lock().expect("no panics");
         let mut since = restarts.iter().filter(|at| sent.first_at <= **at);
-        since.any(|at| malformed || terminal.may_have_been_shed(sent, *at))
+        since.any(|at| malformed || terminal.may_have_been_limited(sent, *at))
     }
 
     /// Notes that the broker is about to restart, or has done so.
@@ -109,14 +110,14 @@ impl Ground {
         self.restarts.lock().expect("no panics").push(self.clock.now());
     }
 
-    /// Cancels a reservation, if it still can be.
+    /// Cancels a reservation if that is still possible.
     pub async fn cancel_as_operator(&self, reservation: Uuid, note: String) -> Result<()> {
         let request = Cancellation { reservation, operator: "soak".to_owned(), note };
         match cancel(&self.pool, request).await {
             Ok(Ok(_)) => self.cancelled.lock().expect("no panics").push(reservation),
-            // It was withdrawn or not reconfirmed.
+            // It was withdrawn, or cancelled at its deadline.
             Ok(Err(_)) => {}
-            // Maybe cancelled, maybe not; nobody has been told either.
+            // The outcome is unknown, to a real operator too.
             Err(_) if self.chaos => {}
             Err(error) => return Err(error).context("an operator"),
         }
@@ -131,7 +132,7 @@ pub struct Life {
     pub terminal: Arc<Terminal>,
     pub sibling: Arc<Terminal>,
     pub pick: Pick,
-    /// Sendings that are still to come.
+    /// Copies that have not been sent yet.
     pub later: JoinSet<()>,
 }
 
@@ -151,7 +152,7 @@ impl Life {
         let copies = self.plan.request_copies.clone();
         let terminal = self.terminal.clone();
         let answer = self.ask(&terminal, &request, &copies).await?;
-        // Without an answer it is not known which of the two would be the first.
+        // Before the answer, either of the two could be decided first.
         if self.plan.reuses_id && answer.is_some() {
             self.reuse_id(&request).await?;
         }
@@ -188,8 +189,8 @@ impl Life {
         Intent { command, reservation: None, allowed: REQUESTED }
     }
 
-    /// Sends a command with its copies, and waits for the answer. `None`: there was none, in spite
-    /// of asking again.
+    /// Sends a command with its copies and waits for the answer. `None` if there was none even
+    /// after sending it again.
     async fn ask(
         &mut self,
         terminal: &Arc<Terminal>,
@@ -200,7 +201,7 @@ impl Life {
             let (terminal, intent) = (terminal.clone(), intent.clone());
             self.later.spawn(async move {
                 sleep(delay).await;
-                // A terminal that cannot send has said so itself.
+                // A terminal that cannot send has reported it.
                 terminal.send(&intent).await.ok();
             });
         }
@@ -216,7 +217,7 @@ impl Life {
         Ok(None)
     }
 
-    /// Asks for something else under the same id.
+    /// Sends another command under the same id.
     async fn reuse_id(&mut self, request: &Intent) -> Result<()> {
         let id = &request.command.message_id;
         let (start, end) = (chrono::DateTime::UNIX_EPOCH, self.ground.clock.now());
@@ -226,7 +227,7 @@ impl Life {
         self.terminal.send(&other).await
     }
 
-    /// Tries its hand at another user's reservation.
+    /// Tries something with another user's reservation.
     async fn trespass(&mut self) -> Result<()> {
         let Some(trespass) = self.plan.trespass else { return Ok(()) };
         let Some((id, server)) = self.foreign() else { return Ok(()) };
@@ -270,7 +271,7 @@ impl Life {
         self.terminal.send(&Intent { command, reservation: None, allowed }).await
     }
 
-    /// From the answer to the end of the reservation.
+    /// Plays from the answer to the end of the reservation.
     async fn hold(&mut self, reservation: &ReservationView) -> Result<()> {
         let left = self.ground.clock.until(reservation.deadline_at);
         if self.plan.operator == Some(Operator::BeforeTheDeadline) {
@@ -283,7 +284,7 @@ impl Life {
         };
         self.take_course(&by, reservation).await?;
         let patience = self.ground.clock.until(reservation.deadline_at) + SETTLED_WITHIN;
-        // Withdrawn by itself, the terminal gets no notice.
+        // A terminal gets no notice of its own withdrawal.
         let withdrawn =
             matches!(self.plan.course, Course::Withdraw | Course::ReconfirmThenWithdraw);
         let (id, message) = (reservation.id, self.id("withdraw"));
@@ -292,7 +293,7 @@ impl Life {
                 withdrawn && matches!(record.answer_to(&message), Some(Answer::Withdrawn { .. }));
             (own || record.told_settled(id)).then_some(())
         });
-        // If it is never told, the checks will say so.
+        // If the notice never arrives, the checks report it.
         told.await;
         Ok(())
     }

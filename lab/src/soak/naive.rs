@@ -1,5 +1,5 @@
-//! The rules once more, as the tests have them: written as naively as they can be read, and knowing
-//! nothing of the product. Used to decide everything again.
+//! The tests' model of the rules: written naively and independent of the service. The soak decides
+//! everything again with it.
 
 #![allow(dead_code, reason = "the tests use more of it")]
 #![allow(clippy::unwrap_used, reason = "as in the tests")]

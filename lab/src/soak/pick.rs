@@ -1,14 +1,14 @@
-//! Random choices that a seed repeats.
+//! Random choices that a seed makes repeatable.
 
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// Spreads neighbouring numbers far apart; any odd number does.
+/// Keeps the seeds of neighbouring purposes far apart. Any odd number serves.
 const STRIDE: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A source of choices of its own for each purpose, so that none shifts those of another.
+/// One stream of choices. Each purpose has its own, so that none shifts another's.
 pub struct Pick(StdRng);
 
 impl Pick {
@@ -16,7 +16,7 @@ impl Pick {
         Self(StdRng::seed_from_u64(seed.wrapping_add(purpose.wrapping_mul(STRIDE))))
     }
 
-    /// Whether something happens that happens `percent` times in a hundred.
+    /// True with a probability of `percent` percent.
     pub fn chance(&mut self, percent: u32) -> bool {
         self.0.random_range(0..100) < percent
     }
@@ -37,7 +37,7 @@ impl Pick {
         Duration::from_millis(self.0.random_range(from..=through))
     }
 
-    /// One of `options`, as often as its weight says.
+    /// One of `options`, drawn by weight.
     pub fn weighted<T: Copy>(&mut self, options: &[(u32, T)]) -> T {
         let total: u32 = options.iter().map(|(weight, _)| weight).sum();
         let mut left = self.0.random_range(0..total);

@@ -1,51 +1,51 @@
-//! What is to happen in the life of one reservation.
+//! Plans the life of one reservation.
 
 use std::time::Duration;
 
 use crate::pick::Pick;
 
-/// A life, planned before it begins. Times are relative to facts that only show later.
+/// A life, planned before it begins. Times are relative to events that are known only later.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// An index of the server, modulo how many there are.
+    /// Index of the server, modulo their number.
     pub server: usize,
-    /// Asks for a time whose deadline has passed, of a server that confirms such a request at once.
+    /// Requests a time whose deadline has passed, on a server that confirms late bookings at once.
     pub late: bool,
-    /// From the request to the deadline.
+    /// Time from the request to the deadline.
     pub ahead: Duration,
     pub length_seconds: i64,
     pub request_copies: Copies,
-    /// Asks for something under the request's id that is not the request.
+    /// Sends another command under the request's message id.
     pub reuses_id: bool,
     pub query: Option<Query>,
     pub trespass: Option<Trespass>,
     pub course: Course,
-    /// When the course is taken, as a part of the time that is left to the deadline.
+    /// When the course is taken, as a fraction of the time left to the deadline.
     pub when: f64,
     pub course_copies: Copies,
-    /// The course is taken by the user's other terminal.
+    /// Whether the user's other terminal takes the course.
     pub by_sibling: bool,
     pub operator: Option<Operator>,
     pub afterwards: Option<Afterwards>,
 }
 
-/// Further sendings of the same bytes, each after so long.
+/// Delays after which the same bytes are sent again.
 pub type Copies = Vec<Duration>;
 
-/// What the terminal does with what it holds.
+/// What the terminal does with its hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Course {
     Reconfirm,
-    /// Twice, under two ids.
+    /// Twice, under two message ids.
     ReconfirmTwice,
-    /// Around the deadline: in time or not, whichever came first in the queue.
+    /// Around the deadline: the order in the queue decides whether it is in time.
     ReconfirmLast,
     Withdraw,
     ReconfirmThenWithdraw,
     Nothing,
 }
 
-/// Asks without changing anything.
+/// A query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Query {
     Show,
@@ -53,7 +53,7 @@ pub enum Query {
     Availability,
 }
 
-/// Does something with another user's reservation.
+/// A command about another user's reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trespass {
     Show,
@@ -68,7 +68,7 @@ pub enum Operator {
     OnceSettled,
 }
 
-/// What is sent when everything is over.
+/// What is sent after the reservation's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Afterwards {
     /// The request again, byte for byte.
@@ -79,7 +79,7 @@ pub enum Afterwards {
 }
 
 impl Plan {
-    /// The life of that number. In a brief run all deadlines are near.
+    /// Plans the life with this number. In a brief run all deadlines are near.
     pub fn new(seed: u64, number: usize, brief: bool) -> Self {
         let mut pick = Pick::new(seed, number as u64);
         Self {
@@ -105,7 +105,7 @@ impl Plan {
     }
 }
 
-/// Mostly short, or the run would be long; some long enough to outlive several workers.
+/// Mostly short, to keep the run short; some outlive several workers.
 fn ahead(pick: &mut Pick, brief: bool) -> Duration {
     match pick.index(if brief { 10 } else { 20 }) {
         0..10 => pick.millis(5_000, 12_000),

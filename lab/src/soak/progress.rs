@@ -1,4 +1,4 @@
-//! A line every few seconds.
+//! Prints progress every few seconds.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::tally::Tally;
 
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Tells how it is going, until it is dropped.
+/// Prints progress until it is dropped.
 pub async fn tell(tally: &Tally, began: Instant, current: impl Fn() -> String) {
     loop {
         sleep(INTERVAL).await;

@@ -14,16 +14,16 @@ use tokio::time::timeout;
 
 use crate::installation::SHAPE;
 
-/// The client library has none of its own.
+/// Bound on a look at the queues: the client library has no timeouts.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Queues in which something would still be on its way.
+/// Queues that hold messages only until they are processed.
 pub fn transient() -> Vec<String> {
     empty_at_the_end(false)
 }
 
-/// The same, but for the ladder if the database's clock was set back: what was armed then is for
-/// instants that have passed since, and still on its way for as long as that was.
+/// Queues that must be empty at the end. If the database's clock was set back, the ladder is
+/// exempt: wake-ups scheduled before that are for times that have passed, and still wait.
 pub fn empty_at_the_end(set_back: bool) -> Vec<String> {
     let partitions = (0..SHAPE.partitions).map(partition_queue);
     let ladder = (0..SHAPE.delay_levels).map(level_name).filter(|_| !set_back);
@@ -60,15 +60,15 @@ async fn look(connection: &Connection, names: &[String]) -> Result<Vec<(String, 
     .context("looking at the queues")?
 }
 
-/// A message that nobody takes.
+/// A dead letter.
 pub struct DeadLetter {
-    /// Of the message that became it.
+    /// Id of the message that became the dead letter.
     pub id: String,
-    /// The broker itself put it there, because the wake-up's partition was not there.
+    /// Whether it is a wake-up that the broker dead-lettered because its partition did not exist.
     pub lost_wake_up: bool,
 }
 
-/// Takes all dead letters.
+/// Removes and returns all dead letters.
 pub async fn dead_letters(connection: &Connection) -> Result<Vec<DeadLetter>> {
     let channel = connection.create_channel().await?;
     let mut letters = Vec::new();
@@ -78,7 +78,7 @@ pub async fn dead_letters(connection: &Connection) -> Result<Vec<DeadLetter>> {
     Ok(letters)
 }
 
-/// A worker tells of the message that it sets aside; the broker leaves it as it is.
+/// Workers write a message's id into a header of its dead letter; the broker changes nothing.
 fn dead_letter(properties: &BasicProperties) -> DeadLetter {
     let told =
         properties.headers().as_ref().and_then(|h| h.inner().get("original-id")).and_then(text);

@@ -1,4 +1,4 @@
-//! What a terminal has sent and heard.
+//! What a terminal has sent and received.
 
 use std::collections::HashMap;
 
@@ -8,25 +8,26 @@ use holdfast::message::answer::{Answer, Notice};
 use holdfast::message::command::Kind;
 use uuid::Uuid;
 
-/// The code of the refusal that an id gets which is used for two commands.
+/// The code for a message id that is used for two commands.
 pub const MISMATCH: &str = "idempotency_mismatch";
 
-/// The code of the refusal that decides nothing: while a partition is gone, others get its commands.
+/// The code for a command in the wrong partition, as happens while its own is missing. It is no
+/// decision.
 const MISROUTED: &str = "misrouted";
 
-/// The same, to a terminal that sends too much.
+/// The code for a terminal that exceeds the rate limit. It is no decision.
 const RATE_LIMITED: &str = "rate_limited";
 
-/// The code for what is not even a command.
+/// The code for a body that is no JSON.
 pub const MALFORMED: &str = "invalid_json";
 
-/// A command as it is meant.
+/// A command with what may come of it.
 #[derive(Debug, Clone)]
 pub struct Intent {
     pub command: Command,
-    /// The reservation that it is about, if there is one already.
+    /// The reservation that it names, if any.
     pub reservation: Option<Uuid>,
-    /// Outcomes that are right.
+    /// Correct outcomes.
     pub allowed: &'static [&'static str],
 }
 
@@ -36,13 +37,13 @@ pub struct Sent {
     pub intent: Intent,
     /// How often the broker has confirmed it.
     pub sendings: usize,
-    /// Before the first sending.
+    /// When it was about to be sent first.
     pub first_at: Timestamp,
-    /// When the first publisher confirm was held.
+    /// When the first publisher confirm arrived.
     pub confirmed_at: Option<Timestamp>,
 }
 
-/// A reply, with all its repeats: same id, same bytes.
+/// A reply and its repeats, which have the same id and bytes.
 #[derive(Debug)]
 pub struct Heard {
     /// The reply's own id.
@@ -52,19 +53,19 @@ pub struct Heard {
     pub times: usize,
 }
 
-/// Everything of one terminal.
+/// Everything that one terminal has sent and received.
 #[derive(Debug, Default)]
 pub struct Record {
-    /// By message id.
+    /// Commands by message id.
     pub sent: HashMap<String, Sent>,
-    /// What was sent under a message id that was used before, for something else.
+    /// Commands sent under the message id of another one.
     pub reused: HashMap<String, Sent>,
-    /// By the message id that they answer.
+    /// Answers by the message id of their command.
     pub answers: HashMap<String, Vec<Heard>>,
     pub notices: Vec<Heard>,
-    /// By the reservation that they are about.
+    /// Notices by reservation.
     notices_about: HashMap<Uuid, Vec<Notice>>,
-    /// What could not be read.
+    /// Replies that could not be read.
     pub unreadable: Vec<String>,
 }
 
@@ -81,23 +82,23 @@ impl Heard {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Whether it says what became of the command.
+    /// Whether it is the decision on the command.
     pub fn is_decision(&self) -> bool {
         self.answer().is_none_or(|answer| decides(&answer))
     }
 
-    /// A refusal that comes before any look at what the command is.
-    pub fn is_shed(&self) -> bool {
+    /// Whether it refuses a command for its terminal's rate, before the command is looked at.
+    pub fn is_rate_limited(&self) -> bool {
         self.answer().is_some_and(|answer| answer.outcome() == RATE_LIMITED)
     }
 
-    /// A refusal that decides nothing, and leaves the stored answer as it is.
+    /// Whether it refuses a reused message id, which leaves the stored answer as it is.
     pub fn is_mismatch(&self) -> bool {
         self.answer().is_some_and(|answer| answer.outcome() == MISMATCH)
     }
 }
 
-/// Counts a repeat, or keeps what is new.
+/// Counts a repeat, or records a new reply.
 fn hear(heard: &mut Vec<Heard>, reply: Reply, now: Timestamp) {
     match heard.iter_mut().find(|h| h.id == reply.message_id && h.body == reply.body) {
         Some(known) => known.times += 1,
@@ -108,8 +109,8 @@ fn hear(heard: &mut Vec<Heard>, reply: Reply, now: Timestamp) {
 }
 
 impl Record {
-    /// Notes that a command is about to be sent. An id that is used for something else is noted
-    /// apart.
+    /// Notes that a command is about to be sent. A command with another one's id is noted
+    /// separately.
     pub fn sending(&mut self, intent: &Intent, now: Timestamp) {
         let known = self.sent.get(&intent.command.message_id);
         let other = known.is_some_and(|known| known.intent.command != intent.command);
@@ -162,8 +163,7 @@ impl Record {
         heard.iter().filter_map(Heard::answer).find(decides)
     }
 
-    /// Whether the terminal has been told by a notice that the reservation was confirmed or
-    /// cancelled.
+    /// Whether the terminal has had a notice that the reservation was confirmed or cancelled.
     pub fn told_settled(&self, reservation: Uuid) -> bool {
         let about = self.notices_about.get(&reservation).into_iter().flatten();
         about.into_iter().any(|notice| !matches!(notice, Notice::Reminder { .. }))
@@ -177,9 +177,9 @@ impl Record {
             for (id, sent) in book {
                 let heard = self.answers.get(id).into_iter().flatten();
                 let of_it = heard.filter(|heard| {
-                    // Queries tell other things each time, and their ids are not used twice. What
-                    // is shed is shed whatever it is.
-                    heard.is_mismatch() == mismatch || heard.is_shed()
+                    // Answers to queries differ each time, and their ids are not used twice. The
+                    // rate limit refuses a command whatever it is.
+                    heard.is_mismatch() == mismatch || heard.is_rate_limited()
                 });
                 let answers = of_it.map(|heard| heard.times).sum();
                 if answers < due(sent) {

@@ -1,6 +1,6 @@
-//! A deploy under load, in the order that the README tells operators: the schema, the topology, then
-//! one worker after the other, some of them back again. Both versions decide side by side meanwhile,
-//! and are killed as ever.
+//! A deploy under load, in the order that the README gives operators: schema, topology, then one
+//! worker after the other, some of them back again. Meanwhile both versions decide side by side and
+//! are killed at random.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -15,34 +15,34 @@ use crate::installation::{Installation, SHAPE};
 use crate::siege::{Blow, Siege};
 use crate::tally::Tally;
 
-/// What a worker has to finish what it has in hand, unless set otherwise.
+/// A worker's default drain grace.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(20);
 
-/// Answers that come between two steps of the deploy: without them nothing happens under load.
+/// Answers that must arrive between two steps of the deploy, so that it happens under load.
 const ANSWERS: usize = 150;
 
-/// How often all workers of half the places go back and forth.
+/// How often the workers in half of the places go back and forth.
 const ROUNDS: usize = 4;
 
-/// For how long a reader stands in the way of the schema's steps: more than one try.
+/// How long a reader blocks the migration: for more than one of its tries.
 const IN_THE_WAY: Duration = Duration::from_secs(5);
 
-/// How long anything waited for here may take.
+/// Bound on every wait here.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);
 
-/// As a report or a dump does it.
+/// Blocks the migration as a report or a dump would.
 const READ_ALL: &str = "do $$ begin
     execute (select 'lock table ' || string_agg(format('%I', tablename), ', ') || ' in access share mode'
              from pg_tables where schemaname = 'public' and tablename <> 'schema_migrations');
 end $$";
 
-/// What became of a deploy.
+/// Figures of a deploy.
 pub struct Rolled {
-    /// Of the schema.
+    /// Migrations that were applied.
     pub steps: Vec<String>,
-    /// How long workers took to stop.
+    /// How long each worker took to stop.
     pub drains: Vec<Duration>,
 }
 
@@ -55,7 +55,7 @@ pub struct Deploy {
     rolled: Rolled,
 }
 
-/// Schema and topology of a program's version, by its own commands.
+/// Makes schema and topology with a program's own commands.
 pub async fn install(program: &Path, installation: &Installation) -> Result<()> {
     command(program, installation, &["migrate"]).await?;
     let [partitions, levels] = [SHAPE.partitions.to_string(), SHAPE.delay_levels.to_string()];
@@ -114,7 +114,7 @@ impl Deploy {
         Ok((self.siege, self.rolled))
     }
 
-    /// Waits until every worker has work, and then for some of it.
+    /// Waits until every worker owns partitions and some commands are answered.
     async fn under_load(&mut self) -> Result<()> {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -135,7 +135,7 @@ impl Deploy {
         Ok(())
     }
 
-    /// The process ids of those that have partitions.
+    /// Process ids of the workers that own partitions.
     async fn busy(&self) -> Result<HashSet<u32>> {
         let query = "select pid from workers where partitions <> '{}'
             and heartbeat_at > clock_timestamp() - interval '5 s'";
@@ -143,7 +143,7 @@ impl Deploy {
         Ok(rows.iter().map(|row| row.get::<_, i32>(0).unsigned_abs()).collect())
     }
 
-    /// Does something, and tells how long it took and how long nobody was answered meanwhile.
+    /// Runs one step. Returns how long it took and the longest time without an answer meanwhile.
     async fn told(
         &mut self,
         what: &str,
@@ -173,7 +173,7 @@ impl Deploy {
         Ok(())
     }
 
-    /// The new version's steps, under the old version's workers, while somebody reads.
+    /// Migrates the schema under the old version's workers, while a reader blocks it for a while.
     async fn migrate(&mut self) -> Result<String> {
         let reader = self.installation.database().await?;
         reader.batch_execute(&format!("begin; {READ_ALL}")).await?;
@@ -197,7 +197,7 @@ impl Deploy {
         Ok(printed.trim().to_owned())
     }
 
-    /// One after the other, each under load.
+    /// Replaces one worker after the other, each under load.
     async fn roll(&mut self, places: std::ops::Range<usize>, to: &Path) -> Result<()> {
         for place in places {
             let took = self.siege.exchange(place, to.to_owned()).await?;

@@ -30,25 +30,25 @@ use crate::terminal::{Setting, Terminal};
 use crate::workers::Workers;
 use crate::{Args, drain, evidence, progress, queues};
 
-/// Lives that a terminal plays at the same time.
+/// Lives that a terminal plays at once.
 const LIVES_AT_ONCE: usize = 24;
 
-/// Connections for the operators.
+/// Database connections of the operators.
 const OPERATORS: usize = 4;
 
-/// Workers, where the seed does not say.
+/// Number of workers, unless the seed decides it.
 const WORKERS: usize = 3;
 
-/// In a deploy: two of either version when half of it is done.
+/// Number of workers in a deploy: two of each version when half of it is done.
 const WORKERS_ROLLED: usize = 4;
 
-/// Told apart from what else is drawn from the seed: the lives' own choices, beside their plans.
+/// The stream of random choices that lives make while they are played.
 const PURPOSE: u64 = u64::MAX / 4;
 
-/// Time for what is on its way to the terminals when the queues are empty.
+/// Time for replies to reach the terminals once the queues are empty.
 const LAST_REPLIES: Duration = Duration::from_secs(1);
 
-/// Everything that takes part.
+/// Everything that takes part in the run.
 struct Stage {
     seed: u64,
     brief: bool,
@@ -59,11 +59,11 @@ struct Stage {
     terminals: Vec<Arc<Terminal>>,
     biller: Biller,
     timeline: Arc<Timeline>,
-    /// Only with chaos.
+    /// Set only with chaos.
     swarm: Option<(Swarm, Arc<Links>)>,
 }
 
-/// When no more lives begin.
+/// When terminals begin no more lives.
 #[derive(Clone)]
 enum Until {
     Lives(usize),
@@ -71,15 +71,15 @@ enum Until {
     Told(CancellationToken),
 }
 
-/// What is known of the workers when all of them have ended.
+/// What is known about the workers once all have ended.
 struct Played {
-    /// Name, memory and files of each, before that.
+    /// Name, memory and open files of each, before it ended.
     sizes: Vec<(String, usize, usize)>,
-    /// Only with a deploy.
+    /// Set only in a deploy.
     rolled: Option<Rolled>,
 }
 
-/// Returns whether everything is as it should be.
+/// Returns whether all checks passed.
 pub async fn run(args: &Args) -> Result<bool> {
     let stage = Stage::set(args).await?;
     let billing = tokio::spawn(stage.biller.clone().run(stage.seed));
@@ -182,8 +182,8 @@ impl Stage {
         Ok(workers)
     }
 
-    /// All lives while things break, then peace until nothing is left to do, then the workers'
-    /// orderly end.
+    /// Plays all lives under faults, then waits without faults until nothing is left to do, then
+    /// stops the workers.
     async fn play(&self, args: &Args, workers: Workers) -> Result<Played> {
         let siege = Siege::new(workers, self.setting.tally.clone(), self.seed);
         let mut rolled = None;
@@ -245,7 +245,7 @@ impl Stage {
         let chaos = Chaos {
             links,
             siege: siege.into(),
-            // Without a fault that breaks them they may be others' too.
+            // Faults that break engines need private ones.
             engines: Engines::find()
                 .filter(|_| swarm.faults.iter().any(|fault| fault.lane.needs_engines())),
             installation: self.installation.clone(),
@@ -279,7 +279,7 @@ impl Stage {
         let count = self.terminals.len();
         let mut lives = JoinSet::new();
         for index in 0..count {
-            // In turn, so that a life has the same number whatever happens to other terminals.
+            // Numbered in turn, so that a life's number does not depend on other terminals.
             let mut mine = self.lives_of(index).zip((index..).step_by(count));
             let room = Arc::new(Semaphore::new(LIVES_AT_ONCE));
             let (tally, until) = (self.setting.tally.clone(), until.clone());
@@ -311,11 +311,11 @@ impl Stage {
         while lives.join_next().await.is_some() {}
     }
 
-    /// Every life that a terminal can play, without an end.
+    /// The endless sequence of lives of a terminal.
     fn lives_of(&self, index: usize) -> impl Iterator<Item = Life> + Send + 'static {
         let (seed, brief, ground) = (self.seed, self.brief, self.ground.clone());
         let terminal = self.terminals[index].clone();
-        // With an odd number of terminals the last one is its own.
+        // With an odd number of terminals, the last one is its own sibling.
         let sibling = self.terminals.get(index ^ 1).unwrap_or(&terminal).clone();
         (index..).step_by(self.terminals.len()).map(move |number| Life {
             number,
@@ -330,7 +330,7 @@ impl Stage {
 
     async fn drain(&self) -> Result<()> {
         let began = Instant::now();
-        // Nobody else asks for what was lost with a queue.
+        // Answers lost with a queue arrive only if they are asked for again.
         let asked = drain::ask_again(&self.terminals, &self.ground).await?;
         if asked > 0 {
             println!("asked again for {asked} answers that were lost with a queue or the broker");
@@ -409,8 +409,8 @@ fn program(args: &Args) -> Result<PathBuf> {
     args.program.clone().map_or_else(program::beside_ourselves, Ok)
 }
 
-/// What stands in queues in which nothing may be any more, who still reads them, and how many were
-/// looked at.
+/// Messages and consumers of queues that must be empty at the end, and how many queues were
+/// checked.
 async fn left_in_queues(installation: &Installation, names: Vec<String>) -> Result<checks::Left> {
     let amqp = installation.amqp().await?;
     let found = queues::not_empty(&amqp, &names).await?;

@@ -1,4 +1,4 @@
-//! The servers of the run, and their clock.
+//! The servers of the run, and the database's clock.
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use holdfast::store::admin::servers::NewServer;
 
 use crate::pick::Pick;
 
-/// Enough for most requests to find room; at some all the same there is none left.
+/// Enough that most requests find room, and some do not.
 const SERVERS: i64 = 100;
 
-/// Told apart from what else is drawn from the seed.
+/// The stream of random choices for this purpose.
 const PURPOSE: u64 = u64::MAX;
 
-/// Starts lie at least so far ahead, so that a late booking's start is still to come.
+/// Least time before a start, so that a late booking's start has not passed.
 const LEAD_SECONDS_MIN: i64 = 600;
 
-/// A server as far as a terminal has to know it.
+/// What a terminal knows of a server.
 #[derive(Debug, Clone)]
 pub struct Server {
     pub id: String,
     pub lead_seconds: i64,
-    /// Confirms at once what comes after its deadline.
+    /// Whether it confirms late bookings at once.
     pub takes_late: bool,
 }
 
-/// Servers of all sorts. A start lies the lead time behind its deadline, so a long lead time costs
-/// no waiting; what matters is that deadlines are near, many and spread.
+/// Servers of all kinds. A start is one lead time after its deadline, so a long lead time costs no
+/// waiting; deadlines must be near, many and spread.
 pub fn all(seed: u64) -> Vec<NewServer> {
     let mut pick = Pick::new(seed, PURPOSE);
     (0..SERVERS).map(|number| server(number, &mut pick)).collect()
@@ -39,7 +39,7 @@ fn server(number: i64, pick: &mut Pick) -> NewServer {
     NewServer {
         id: format!("s{number}").parse().expect("an id"),
         capacity: small(pick.number(1, 4)),
-        // Differs from server to server, so that a bill for the wrong one shows; and prices have to be
+        // It differs between servers, so that a bill for the wrong one shows, and makes prices
         // rounded.
         rate_minor: 360_100 + 3_700 * number,
         currency: "EUR".to_owned(),
@@ -73,7 +73,7 @@ impl Server {
         (start, start + TimeDelta::seconds(length))
     }
 
-    /// A window that starts in time but has its deadline behind it.
+    /// A window that starts in time, but whose deadline has passed.
     pub fn late_window(
         &self,
         now: Timestamp,
@@ -86,19 +86,19 @@ impl Server {
     }
 }
 
-/// Up, never down: a deadline must not come nearer.
+/// Rounds up: a deadline must not come nearer.
 fn whole_second(instant: Timestamp) -> Timestamp {
     instant.trunc_subsecs(0) + TimeDelta::seconds(1)
 }
 
-/// The clock of record, as seen from here: what is compared with a deadline is told by it.
+/// The database's clock as estimated from here. Times that are compared with a deadline are its.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     offset: TimeDelta,
 }
 
 impl Clock {
-    /// `theirs` was read while ours went from `before` to `after`.
+    /// `theirs` was read between `before` and `after` of our clock.
     pub fn new(theirs: Timestamp, before: DateTime<Utc>, after: DateTime<Utc>) -> Self {
         Self { offset: theirs - (before + (after - before) / 2) }
     }

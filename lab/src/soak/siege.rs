@@ -1,4 +1,4 @@
-//! What happens to the workers.
+//! Stops, kills and replaces workers.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::pick::Pick;
 use crate::tally::Tally;
 use crate::workers::Workers;
 
-/// Told apart from what else is drawn from the seed.
+/// The stream of random choices for this purpose.
 const PURPOSE: u64 = u64::MAX - 1;
 
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +38,7 @@ impl Siege {
         Self { workers, tally, pick: Pick::new(seed, PURPOSE) }
     }
 
-    /// Strikes until told to stop; then every worker is there again.
+    /// Strikes until told to stop, and then starts all missing workers.
     pub async fn run(mut self, stop: CancellationToken) -> Workers {
         while !stop.is_cancelled() {
             let peace = self.pick.millis(1_000, 5_000);
@@ -66,7 +66,7 @@ impl Siege {
         self.blow(blow).await.map(drop)
     }
 
-    /// Strikes once, then every worker is there again. Returns who was struck.
+    /// Strikes once and then starts all missing workers. Returns which were struck.
     pub async fn blow(&mut self, blow: Blow) -> Result<String> {
         let before = self.workers.count();
         let struck = self.hit(blow).await;
@@ -75,8 +75,8 @@ impl Siege {
         struck.map(|()| format!("{gone} of {before} workers"))
     }
 
-    /// Stops the one at a place in order, and starts another version there. Returns how long the old
-    /// one took.
+    /// Stops the worker at a place gracefully and starts another version there. Returns how long
+    /// the old one took to stop.
     pub async fn exchange(&mut self, place: usize, program: PathBuf) -> Result<Duration> {
         let index = self.workers.at(place).context("nobody is at this place")?;
         let took = self.workers.stop(index).await?;
@@ -86,7 +86,7 @@ impl Siege {
         Ok(took)
     }
 
-    /// Stops one in order, and starts another one.
+    /// Stops one worker gracefully and starts another.
     pub async fn replace(&mut self, index: usize) -> Result<()> {
         if index < self.workers.count() {
             self.workers.stop(index).await?;
@@ -121,7 +121,7 @@ impl Siege {
         Ok(())
     }
 
-    /// Nobody works until [`Siege::restore`].
+    /// Kills all workers. None runs until [`Siege::restore`].
     pub fn kill_all(&mut self) -> Result<()> {
         while self.workers.count() > 0 {
             self.kill_one()?;
@@ -136,7 +136,7 @@ impl Siege {
         Ok(())
     }
 
-    /// The next worker comes soon, or too soon: both are to be tried.
+    /// A short pause before the next worker starts, or none: both must work.
     pub async fn restore(&mut self) -> Result<()> {
         if self.workers.count() == 0 {
             self.tally.blackouts.add();

@@ -1,9 +1,9 @@
-//! Counters for whoever watches, and what went wrong on the way.
+//! Counters for the progress line, and failures during the run.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A number that anybody may raise.
+/// A counter that tasks share.
 #[derive(Default)]
 pub struct Count(AtomicUsize);
 
@@ -26,24 +26,24 @@ pub struct Tally {
     pub notices: Count,
     /// Workers killed.
     pub kills: Count,
-    /// Workers told to stop, which did.
+    /// Workers that stopped gracefully.
     pub stops: Count,
-    /// Times at which no worker was left.
+    /// How often no worker was left.
     pub blackouts: Count,
     pub billed: Count,
-    /// Connections of the biller that broke before it had acknowledged.
+    /// Connections of the biller that broke before it acknowledged.
     pub biller_losses: Count,
     /// Connections that patient terminals have lost.
     pub losses: Count,
-    /// Workers that ended by themselves since an engine was away while they started.
+    /// Workers that ended by themselves because an engine was away when they started.
     pub gave_up: Count,
-    /// Commands that the broker did not take.
+    /// Commands that the broker did not accept.
     pub refused: Count,
     failures: Mutex<Vec<String>>,
 }
 
 impl Tally {
-    /// Something that must not happen, whatever is killed.
+    /// Notes something that must never happen, whatever is killed.
     pub fn failed(&self, what: String) {
         eprintln!("soak: {what}");
         self.failures.lock().expect("no panics").push(what);

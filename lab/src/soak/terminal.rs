@@ -1,5 +1,4 @@
-//! A terminal: sends whatever the lives that it plays at the moment want sent, and keeps what it
-//! hears.
+//! A terminal: sends the commands of the lives that it currently plays, and records all replies.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,33 +20,33 @@ use crate::record::{Intent, Record, Sent};
 use crate::servers::Clock;
 use crate::tally::Tally;
 
-/// Commands published together at most.
+/// Most commands published together.
 const BATCH_MAX: usize = 64;
 
-/// How long the reader waits before it asks for more; any time does.
+/// How long one read waits for replies. Any time serves.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Before the next try to connect.
+/// Pause before the next try to connect.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// A command to send, and whom to tell once it is known, or known to be unknown, what became of it.
+/// A command to send, and whom to notify once it is confirmed or its outcome is unknown.
 type Job = (Intent, oneshot::Sender<()>);
 
-/// What all terminals share.
+/// Shared by all terminals.
 #[derive(Clone)]
 pub struct Setting {
     pub tally: Arc<Tally>,
     pub history: Arc<History>,
-    /// Connects again when the broker is away, instead of calling it a failure.
+    /// Whether it reconnects when the broker is away, instead of reporting a failure.
     pub patient: bool,
 }
 
 pub struct Terminal {
     pub id: String,
     pub user: String,
-    /// Its reply queue was taken away once, with whatever was in it.
+    /// Whether its reply queue was deleted once, with its messages.
     robbed: AtomicBool,
-    /// When it began to send too much, and until when it may have been shed for it.
+    /// When each flood began, and until when commands may have been rate limited because of it.
     floods: Mutex<Vec<(Timestamp, Option<Timestamp>)>>,
     record: Arc<Mutex<Record>>,
     heard: Arc<Notify>,
@@ -55,7 +54,7 @@ pub struct Terminal {
     tasks: [JoinHandle<()>; 2],
 }
 
-/// What sender and reader share with the terminal.
+/// Shared by the terminal, its sender and its reader.
 #[derive(Clone)]
 struct Desk {
     endpoint: Endpoint,
@@ -99,7 +98,7 @@ impl Terminal {
         self.record.lock().expect("no panics")
     }
 
-    /// Says and hears nothing more: its queue is about to be removed.
+    /// Ends sending and receiving: its queue is about to be deleted.
     pub fn close(&self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
@@ -112,12 +111,12 @@ impl Terminal {
         self.robbed.load(Ordering::Relaxed)
     }
 
-    /// From now on, any of its commands may be shed.
+    /// From now on, any of its commands may be rate limited.
     pub fn begin_flood(&self, now: Timestamp) {
         self.floods.lock().expect("no panics").push((now, None));
     }
 
-    /// The limit is lifted; every worker will know by then.
+    /// Notes that the limit is lifted, and by when every worker knows.
     pub fn end_flood(&self, known: Timestamp) {
         if let Some((_, until)) = self.floods.lock().expect("no panics").last_mut() {
             *until = Some(known);
@@ -128,8 +127,8 @@ impl Terminal {
         !self.floods.lock().expect("no panics").is_empty()
     }
 
-    /// Whether a command may have been shed before `at`.
-    pub fn may_have_been_shed(&self, sent: &Sent, at: Timestamp) -> bool {
+    /// Whether a command may have been rate limited before `at`.
+    pub fn may_have_been_limited(&self, sent: &Sent, at: Timestamp) -> bool {
         self.floods.lock().expect("no panics").iter().any(|(from, until)| {
             let again = sent.sendings > 1;
             let during = until.is_none_or(|until| sent.first_at <= until);
@@ -137,8 +136,9 @@ impl Terminal {
         })
     }
 
-    /// Sends a command; when this returns, the publisher confirm is held. A patient terminal may also
-    /// have lost the broker before, or may have been refused: then nobody knows, and it asks again.
+    /// Sends a command and waits for the publisher confirm. A patient terminal may instead have
+    /// lost the broker or have been refused; the outcome is then unknown, and the caller sends it
+    /// again.
     pub async fn send(&self, intent: &Intent) -> Result<()> {
         let (done, confirmed) = oneshot::channel();
         let sent = self.jobs.send((intent.clone(), done)).await;
@@ -146,7 +146,7 @@ impl Terminal {
         confirmed.await.context("the sender has ended")
     }
 
-    /// Waits until `find` finds something in what was heard; `None` when the time is up.
+    /// Waits until `find` finds something among the replies. `None` when the time is up.
     pub async fn found<T>(
         &self,
         patience: Duration,
@@ -154,7 +154,7 @@ impl Terminal {
     ) -> Option<T> {
         let looking = async {
             loop {
-                // Listening begins before the look, so that nothing slips in between.
+                // Register before looking, so that no reply in between is missed.
                 let mut heard = std::pin::pin!(self.heard.notified());
                 heard.as_mut().enable();
                 if let Some(found) = find(&self.record()) {
@@ -172,7 +172,7 @@ impl Desk {
         self.record.lock().expect("no panics")
     }
 
-    /// The broker is lost. Returns whether to connect again.
+    /// Handles the loss of the broker. Returns whether to reconnect.
     fn lost(&self, how: &str, error: impl std::fmt::Display) -> bool {
         let Setting { tally, history, patient } = &self.setting;
         history.note(how, json!({"terminal": self.id, "error": error.to_string()}));
@@ -183,7 +183,7 @@ impl Desk {
         *patient
     }
 
-    /// Publishes what is wanted, as much as there is at once and in any order.
+    /// Publishes waiting commands, together and in any order.
     async fn send(
         self,
         mut client: TerminalClient,
@@ -257,7 +257,7 @@ impl Desk {
                 Ok(None) => {}
                 Ok(Some(reply)) => self.take(reply),
                 Err(error) => {
-                    // What was taken before the connection broke may be acknowledged already.
+                    // Messages received before the connection broke may already be acknowledged.
                     while let Ok(Some(reply)) = replies.next(Duration::ZERO).await {
                         self.take(reply);
                     }

@@ -1,4 +1,4 @@
-//! Workers: real processes of the real binary.
+//! Workers: processes of the program under test.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;
@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::{Instant, sleep};
 
-/// Twice the drain grace, as whoever runs workers is told to give them.
+/// Twice the drain grace: what the README tells operators to allow.
 const STOPS_WITHIN: Duration = Duration::from_secs(40);
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -21,50 +21,50 @@ pub type Environment = Vec<(&'static str, String)>;
 
 struct Worker {
     name: String,
-    /// Which of the environments it has.
+    /// Index of its environment.
     slot: usize,
     frozen: bool,
     child: Child,
 }
 
-/// All workers. Those that still run are killed when this is dropped.
+/// All workers. Dropping it kills those that still run.
 pub struct Workers {
-    /// One per place.
+    /// The worker at each place.
     programs: Vec<PathBuf>,
-    /// For logs.
+    /// Directory for logs.
     dir: PathBuf,
-    /// One per place: each has its own way to the engines.
+    /// The environment of each place, which has its own addresses of the engines.
     environments: Vec<Environment>,
-    /// Further variables of the one in a place.
+    /// Further variables of each place.
     varied: Option<(usize, Environment)>,
     running: Vec<Worker>,
     started: usize,
 }
 
 impl Workers {
-    /// The programs are given to the places in turn.
+    /// Assigns the programs to the places in turn.
     pub fn new(programs: Vec<PathBuf>, dir: PathBuf, environments: Vec<Environment>) -> Self {
         let programs = programs.into_iter().cycle().take(environments.len()).collect();
         Self { programs, dir, environments, varied: None, running: Vec::new(), started: 0 }
     }
 
-    /// How many there are when none is missing.
+    /// The number of places.
     pub fn places(&self) -> usize {
         self.environments.len()
     }
 
-    /// Who starts at a place from now on is this program.
+    /// Workers that start at a place from now on run this program.
     pub fn assign(&mut self, place: usize, program: PathBuf) {
         self.programs[place] = program;
     }
 
-    /// Process id and program of each.
+    /// Process id and program of each running worker.
     pub fn running(&self) -> impl Iterator<Item = (u32, &Path)> {
         let program = |worker: &Worker| self.programs[worker.slot].as_path();
         self.running.iter().map(move |worker| (worker.child.id(), program(worker)))
     }
 
-    /// The one at a place, as the other methods count them.
+    /// The index, for the other methods, of the worker at a place.
     pub fn at(&self, place: usize) -> Option<usize> {
         self.running.iter().position(|worker| worker.slot == place)
     }
@@ -84,7 +84,7 @@ impl Workers {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
-            // Ctrl-C is for the soak, which then ends its workers itself.
+            // A group of its own: Ctrl-C reaches only the soak, which then ends its workers.
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
@@ -98,12 +98,12 @@ impl Workers {
         self.environments[slot].clone().into_iter().chain(varied)
     }
 
-    /// Whoever starts in a place from now on has these variables too.
+    /// Workers that start at a place from now on get these variables too.
     pub fn vary(&mut self, place: usize, variables: Environment) {
         self.varied = Some((place, variables));
     }
 
-    /// Kills the one in a place, if it is there.
+    /// Kills the worker at a place, if one runs.
     pub fn kill_in_place(&mut self, place: usize) -> Result<()> {
         let index = self.running.iter().position(|worker| worker.slot == place);
         index.map_or(Ok(()), |index| self.kill(index))
@@ -118,7 +118,7 @@ impl Workers {
         self.running.len()
     }
 
-    /// Fails if one has ended that nobody told to.
+    /// Fails if a worker has ended by itself.
     pub fn check_alive(&mut self) -> Result<()> {
         for worker in &mut self.running {
             if let Some(status) = worker.child.try_wait()? {
@@ -128,7 +128,7 @@ impl Workers {
         Ok(())
     }
 
-    /// Forgets those that have ended by themselves, and tells how.
+    /// Removes workers that have ended by themselves, and returns how they ended.
     pub fn take_ended(&mut self) -> Result<Vec<(String, ExitStatus)>> {
         let mut ended = Vec::new();
         for index in (0..self.running.len()).rev() {
@@ -139,14 +139,14 @@ impl Workers {
         Ok(ended)
     }
 
-    /// Stops its clock: it keeps its connections and whatever it has in hand.
+    /// Suspends it. It keeps its connections and its unacknowledged messages.
     pub fn freeze(&mut self, index: usize) -> Result<String> {
         self.signal(index, Signal::SIGSTOP)?;
         self.running[index].frozen = true;
         Ok(self.running[index].name.clone())
     }
 
-    /// Lets all that are frozen go on.
+    /// Resumes all suspended workers.
     pub fn thaw(&mut self) -> Result<()> {
         for index in 0..self.running.len() {
             if std::mem::take(&mut self.running[index].frozen) {
@@ -161,12 +161,12 @@ impl Workers {
         kill(Pid::from_raw(pid), signal).with_context(|| signal.to_string())
     }
 
-    /// Resident memory in kilobytes and open files of each, as the kernel sees them.
+    /// Resident memory in kilobytes and number of open files of each.
     pub fn sizes(&self) -> Vec<(String, usize, usize)> {
         self.running.iter().filter_map(size).collect()
     }
 
-    /// Kills one on the spot, as a power failure would.
+    /// Kills one at once, like a power failure.
     pub fn kill(&mut self, index: usize) -> Result<()> {
         let mut worker = self.running.remove(index);
         worker.child.kill()?;
@@ -174,12 +174,12 @@ impl Workers {
         Ok(())
     }
 
-    /// Tells one to stop, and does not wait until it has.
+    /// Asks one to stop and does not wait for it.
     pub fn tell_to_stop(&self, index: usize) -> Result<()> {
         self.signal(index, Signal::SIGTERM)
     }
 
-    /// Stops one, which finishes what it has in hand. Returns how long that took.
+    /// Stops one gracefully. Returns how long that took.
     pub async fn stop(&mut self, index: usize) -> Result<Duration> {
         let began = Instant::now();
         self.tell_to_stop(index)?;

@@ -1,10 +1,10 @@
 //! Cuts bodies that are longer than any that workers accept.
 //!
 //! The client library collects a whole body before a worker can refuse it. The broker passes on
-//! bodies of up to its `max_message_size`, 16 or 128 MiB each unless configured, so a prefetch window
-//! of them is more memory than a worker has. A long body is therefore announced as one that is just
-//! too long, and its frames are shortened or dropped to match. The worker refuses it as too long,
-//! which it is, without ever holding the rest.
+//! bodies of up to its `max_message_size`, 16 or 128 MiB each unless configured, so a prefetch
+//! window of them is more memory than a worker has. A long body is therefore announced as one that
+//! is just too long, and its frames are shortened or dropped to match. The worker refuses it as too
+//! long, which it is, without ever holding the rest.
 
 use std::collections::HashMap;
 
@@ -27,8 +27,8 @@ impl Cut {
         Self { passing: len, ..Self::default() }
     }
 
-    /// Applies itself to `bytes[at..len]`, as far as they go. Returns the end of what passes and the
-    /// new end of the bytes. They differ only once the cut is done.
+    /// Applies itself to `bytes[at..len]`, as far as they go. Returns the end of what passes and
+    /// the new end of the bytes. They differ only once the cut is done.
     pub(super) fn apply(
         &mut self,
         bytes: &mut [u8],

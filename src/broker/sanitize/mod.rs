@@ -2,7 +2,8 @@
 //!
 //! The broker passes on whatever bytes a publisher set, and some of them break the library's
 //! connection: every worker that receives such a message would fail in turn. `stream` wraps the
-//! connection, `frame` repairs single frames, `headers` and `bodies` bound what a message may carry.
+//! connection, `frame` repairs single frames, `headers` and `bodies` bound what a message may
+//! carry.
 
 mod bodies;
 mod frame;

@@ -49,8 +49,8 @@ impl<S> Sanitized<S> {
         Self { bodies: Some(Bodies::cut_to(len_max)), ..Self::new(stream) }
     }
 
-    /// Repairs the bytes that have arrived, moves an incomplete frame to `held`, and returns how many
-    /// bytes the reader may have.
+    /// Repairs the bytes that have arrived, moves an incomplete frame to `held`, and returns how
+    /// many bytes the reader may have.
     fn sanitize(&mut self, arrived: &mut [u8]) -> usize {
         let (mut at, mut len) = (0, arrived.len());
         loop {
@@ -109,8 +109,8 @@ fn cut(bodies: &mut Option<Bodies>, head: &mut [u8], frame: usize) -> Cut {
 }
 
 impl<S: AsyncRead + Unpin> Sanitized<S> {
-    /// Reads the rest of the held frame, and nothing beyond it, until its treatment is decided. Ready
-    /// with `false` at the stream's end.
+    /// Reads the rest of the held frame, and nothing beyond it, until its treatment is decided.
+    /// Ready with `false` at the stream's end.
     fn poll_complete(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
             match frame::look(&self.held) {

@@ -1,5 +1,5 @@
-//! `schema/asyncapi.yaml`: what the types and the topology say, and valid by the specification's own
-//! JSON schema, which stands beside this file as its authors publish it (Apache License 2.0).
+//! `schema/asyncapi.yaml` matches the types and the topology, and is valid by the JSON schema of
+//! the specification, which is beside this file as its authors publish it (Apache License 2.0).
 
 use std::collections::BTreeSet;
 
@@ -45,7 +45,7 @@ fn it_follows_the_specification() {
         .map(|error| format!("{}: {error}", error.instance_path()))
         .collect();
     assert!(errors.is_empty(), "{errors:#?}");
-    // The schema does refuse what is none.
+    // The schema does refuse an invalid document.
     let mut broken = document.clone();
     broken["channels"]["billing"]["messages"] = Value::Bool(true);
     assert!(!validator.is_valid(&broken));

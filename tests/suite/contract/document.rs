@@ -1,5 +1,5 @@
-//! Generates the contract as an AsyncAPI 3 document from the message types and the topology's names:
-//! the messages, and the exchanges and queues through which they travel.
+//! Generates the contract as an AsyncAPI 3 document from the message types and the topology's
+//! names: the messages, and the exchanges and queues through which they travel.
 
 use holdfast::broker::topology::{
     BILLING_QUEUE, COMMANDS_EXCHANGE, EVENTS_EXCHANGE, REPLIES_EXCHANGE, reply_queue,

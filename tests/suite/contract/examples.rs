@@ -1,4 +1,4 @@
-//! One example per message, of fixed values.
+//! Examples of every message, with fixed values.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use holdfast::domain::capacity::FreeSpan;
@@ -25,13 +25,13 @@ pub const MESSAGE_ID: &str = "order-4711";
 /// An operator's reason.
 const NOTE: &str = "power failure in the building";
 
-/// A message as it is on the wire, but for white space.
+/// A message as on the wire, except for white space.
 pub struct Example {
     pub name: &'static str,
-    /// The schema it follows.
+    /// Name of its schema.
     pub schema: &'static str,
     pub text: String,
-    /// Fields in it that such a message may lack.
+    /// Fields that the message has and may omit.
     pub optional: &'static [&'static str],
     reread: fn(&str) -> String,
 }
@@ -49,7 +49,7 @@ impl Example {
         Self { name, schema, text: pretty(message), optional, reread: reread::<T> }
     }
 
-    /// What is written of it once it has been read.
+    /// The text that reading and writing it again results in.
     pub fn read_back(&self) -> String {
         (self.reread)(&self.text)
     }
@@ -61,12 +61,12 @@ fn at(hour: i64) -> DateTime<Utc> {
     day + TimeDelta::hours(hour)
 }
 
-/// When things were decided: with fractions, as clocks have them.
+/// The time of decision, with a fraction of a second as real clocks have.
 fn decided_at() -> DateTime<Utc> {
     at(8) + TimeDelta::microseconds(1_500_250)
 }
 
-/// A reservation in a state; all of its fields differ from each other.
+/// A reservation in `state`. No two of its fields have the same value.
 fn reservation(state: State) -> Reservation {
     let cancelled = state == State::Cancelled;
     Reservation {

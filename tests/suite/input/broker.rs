@@ -1,4 +1,4 @@
-//! What the broker itself refuses a terminal, so that no worker ever sees it.
+//! What the broker itself refuses a terminal, before any worker sees it.
 
 use holdfast::broker::BrokerError;
 use holdfast::broker::accounts::{TERMINAL_CHANNELS_MAX, TERMINAL_CONNECTIONS_MAX};
@@ -83,7 +83,7 @@ fn publications(terminal: &str, bystander: &str) -> Vec<(String, Message, u16)> 
     cases
 }
 
-/// Tries everything that is not publishing, each on a channel of its own.
+/// Tries everything except publishing, each operation on a channel of its own.
 async fn refused_operations(connection: &Connection, bystander: &str) -> Vec<(String, u16)> {
     let none = FieldTable::default;
     let mut codes = Vec::new();
@@ -139,7 +139,7 @@ async fn a_terminal_may_publish_its_own_commands_and_nothing_else() {
     for (what, code) in refused_operations(&connection, bystander.id()).await {
         assert_eq!(code, ACCESS_REFUSED, "{what}");
     }
-    // Its own answers it may read and not arrange.
+    // A terminal may read its reply queue and not change it.
     let own = reply_queue(terminal.id());
     let purged =
         open(&connection).await.queue_delete(own.as_str().into(), Default::default()).await;
@@ -155,15 +155,15 @@ async fn a_terminal_may_publish_its_own_commands_and_nothing_else() {
     stack.finish().await;
 }
 
-/// However many connections one terminal opens, there is room for the others.
+/// A terminal that opens as many connections as it can leaves room for the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_may_have_so_many_connections_and_channels_and_no_more() {
     let mut stack = Stack::new().await;
-    // They have connections open already.
+    // Both already have open connections.
     let (hog, mut other) = (stack.terminal("ann").await, stack.terminal("bob").await);
     let server = stack.server("cam", &[]).await;
     let worker = stack.worker();
-    // The broker counts a moment later than it lets in.
+    // The broker counts a connection a moment after it accepts it.
     let mut connections = Vec::new();
     let refused = loop {
         match hog.endpoint.connect("one more").await {
@@ -190,7 +190,7 @@ async fn a_terminal_may_have_so_many_connections_and_channels_and_no_more() {
     stack.finish().await;
 }
 
-/// From version 4 on, the broker looks at these keys too.
+/// From version 4 on, the broker checks these keys too.
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_for_others_reach_nobody() {
     let mut stack = Stack::new().await;

@@ -1,4 +1,5 @@
-//! Who cannot be told becomes a dead letter; who has too many rights is still only itself.
+//! A message whose sender cannot be answered becomes a dead letter. A terminal with too many
+//! permissions still acts only as itself.
 
 use holdfast::broker::delay::DUE_EXCHANGE;
 use holdfast::broker::topology::DEAD;
@@ -19,7 +20,7 @@ struct Letter {
     reason: &'static str,
 }
 
-/// A wake-up of long ago, which would settle everything that is due.
+/// A wake-up for a time long past, which would settle everything that is due.
 fn wake_up(account: &str, body: &str) -> Message {
     Message::command(account, "x", body).with(|m| {
         m.exchange = DUE_EXCHANGE.to_owned();
@@ -31,7 +32,7 @@ fn wake_up(account: &str, body: &str) -> Message {
 fn of_terminal(terminal: &str) -> Vec<Letter> {
     let nobody = || Message::request(terminal).with(|m| m.user_id = None);
     let letter = |name, message| Letter { name, message, reason: "unauthenticated" };
-    // With a key that it may use, or RabbitMQ 4 refuses it.
+    // With a key that the terminal may use: RabbitMQ 4 refuses any other.
     let [mut copy, mut death] = [(); 2].map(|()| FieldArray::default());
     copy.push(text(&format!("{terminal}.copy")));
     death.push(text(DEAD));
@@ -93,14 +94,14 @@ fn check_letter(expected: &Letter, letter: &Delivery) {
     assert_eq!(header(letter, "original-id"), expected.message.message_id, "{name}");
     assert_eq!(header(letter, "partition").as_deref(), Some("0"), "{name}");
     let kept = &expected.message.body[..expected.message.body.len().min(16_384)];
-    assert!(letter.data == kept, "{name}: the body is kept as far as any command goes");
+    assert!(letter.data == kept, "{name}: the body is kept up to a command's longest");
     for steering in ["CC", "x-death", "server"] {
         assert_eq!(header(letter, steering), None, "{name}: no header is copied");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_cannot_be_told_becomes_a_dead_letter() {
+async fn a_message_without_a_known_sender_becomes_a_dead_letter() {
     let mut stack = Stack::new().await;
     let server = stack.server("cam", &[]).await;
     let mut terminal = stack.terminal("ann").await;
@@ -132,21 +133,21 @@ async fn who_cannot_be_told_becomes_a_dead_letter() {
     }
 
     terminal.accepted(&server, window(90_000, 60)).await;
-    let buried = async || stack.depth(DEAD).await.0 as usize >= expected.len();
-    facts::until("every one is buried", buried).await;
+    let dead_lettered = async || stack.depth(DEAD).await.0 as usize >= expected.len();
+    facts::until("every one is a dead letter", dead_lettered).await;
     let letters = stack.drain(DEAD).await;
     assert_eq!(letters.len(), expected.len());
     for letter in &expected {
         let same = |other: &&Delivery| header(other, "original-id") == letter.message.message_id;
-        check_letter(letter, letters.iter().find(same).expect("buried"));
+        check_letter(letter, letters.iter().find(same).expect("a dead letter"));
     }
-    assert_eq!(terminal.replies().len(), 2, "nobody was told");
+    assert_eq!(terminal.replies().len(), 2, "there is no other answer");
     assert_eq!(stack.ask::<i64>("select count(*) from processed_commands", &[]).await, 2);
     assert_eq!(stack.state(held).await, "held");
     stack.finish().await;
 }
 
-/// The broker's grants are one line of defence, the account's name is another.
+/// The broker's permissions are one line of defence; the validated account name is another.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_with_every_right_is_still_only_itself() {
     let mut stack = Stack::new().await;
@@ -197,7 +198,7 @@ async fn a_terminal_with_every_right_is_still_only_itself() {
     }
     let forged = Message::request(&id).with(|m| m.user_id = Some(victim.id().to_owned()));
     assert_eq!(forged.publish(&connection).await, Err(406), "the broker vouches for the name");
-    assert_eq!(victim.replies().len(), 1, "it heard nothing of this");
+    assert_eq!(victim.replies().len(), 1, "it received nothing of this");
     assert_eq!(stack.state(held).await, "held");
     let rows: i64 = stack.ask("select count(*) from processed_commands", &[]).await;
     assert_eq!(rows, 1);

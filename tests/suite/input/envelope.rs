@@ -191,19 +191,19 @@ fn servers(terminal: &str) -> Vec<Case> {
     }
     let other = good().header("server", text("other"));
     cases.push(refused("body of another server", other, "inconsistent_message", "server"));
-    // Decided all the same: a query needs no server, and a wrong one hurts nobody.
+    // Accepted: a query needs no server, so a wrong one does no harm.
     let show = Message::command(terminal, "show", "{}").header("server", AMQPValue::Boolean(true));
     cases.push(refused("query with a wrong server", show, "invalid_type", FIELD));
     cases
 }
 
-/// Odd, and none of anybody's business.
+/// Unusual, and accepted: nothing reads it.
 fn harmless(terminal: &str, bystander: &str) -> Vec<Case> {
     let good = || Message::request(terminal);
     let mut keys = FieldArray::default();
     keys.push(text(&format!("{terminal}.request")));
     let mut cases = vec![
-        // The broker takes this one off; there is nowhere else it could send the message.
+        // The broker removes this one; it has no other queue to send the message to.
         accepted("BCC", good().header("BCC", AMQPValue::FieldArray(keys))),
         accepted(
             "correlation id",
@@ -230,8 +230,8 @@ fn harmless(terminal: &str, bystander: &str) -> Vec<Case> {
     cases
 }
 
-/// The documented order: what is wrong in every way gets the first code, and the next one when
-/// that is mended.
+/// The documented order: a message that is wrong in every way gets the first code, and the next one
+/// once that is corrected.
 #[test]
 fn an_envelope_gets_the_first_code_of_all_it_breaks() {
     let mut received = Received {
@@ -241,7 +241,7 @@ fn an_envelope_gets_the_first_code_of_all_it_breaks() {
         body: vec![0xff; BODY_LEN_MAX + 1],
         ..Received::default()
     };
-    let mends: [fn(&mut Received); 8] = [
+    let corrections: [fn(&mut Received); 8] = [
         |r| r.routing_key = "t-1.refund".to_owned(),
         |r| r.forbidden_properties.clear(),
         |r| r.message_id = Some("a b".to_owned()),
@@ -252,11 +252,11 @@ fn an_envelope_gets_the_first_code_of_all_it_breaks() {
         |r| r.body = br#"{"reservation":"00000000-0000-0000-0000-000000000000"}"#.to_vec(),
     ];
     let mut codes = Vec::new();
-    for mend in mends {
+    for correct in corrections {
         let decoded = decode(&received, "worker");
         let Decoded::Refused { refusal, .. } = decoded else { panic!("{decoded:?}") };
         codes.push(refusal.code);
-        mend(&mut received);
+        correct(&mut received);
     }
     let last = Code::ALL.iter().position(|code| *code == Code::InvalidEncoding).expect("listed");
     assert_eq!(codes, Code::ALL[..=last]);

@@ -1,4 +1,4 @@
-//! AMQP frames by hand: what no client library would send.
+//! AMQP frames written by hand: messages that no client library would send.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -24,7 +24,7 @@ pub fn long(text: &[u8]) -> Vec<u8> {
     [&u32::try_from(text.len()).expect("a text").to_be_bytes(), text].concat()
 }
 
-/// A table with names as they stand, doubled ones included, and texts as values.
+/// A table of texts. Unlike a client library's, it may have doubled names.
 fn table(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let entry = |(name, value): &(&str, &[u8])| {
         [short(name.as_bytes()), b"S".to_vec(), long(value)].concat()
@@ -64,14 +64,14 @@ impl<'a> Properties<'a> {
         }
     }
 
-    /// Adds a header with a value as it stands, its type first.
+    /// Adds a header with a raw value, its type first.
     pub fn header(mut self, name: &[u8], value: &[u8]) -> Self {
         let entries = [&self.headers[4..], &short(name), value].concat();
         self.headers = long(&entries);
         self
     }
 
-    /// The flags, a bit per property, and the properties in the bits' order.
+    /// The flags, one bit for each property, and the properties in the same order.
     fn encode(&self) -> (u16, Vec<u8>) {
         let texts = [
             (15, self.content_type),
@@ -89,7 +89,7 @@ impl<'a> Properties<'a> {
     }
 }
 
-/// An array within an array, and so on.
+/// Nested arrays.
 pub fn nested(depth: usize) -> Vec<u8> {
     let mut value = Vec::new();
     for inside in (0..depth).rev() {
@@ -136,7 +136,7 @@ impl Frames {
         self.publish_raw(format!("{account}.request").as_bytes(), &properties, body);
     }
 
-    /// Publishes a command with whatever bytes its properties have, and waits for the confirm.
+    /// Publishes a command whose properties may be any bytes, and waits for the confirm.
     pub fn publish_raw(&mut self, key: &[u8], properties: &Properties<'_>, body: &[u8]) {
         let exchange = short(COMMANDS_EXCHANGE.as_bytes());
         self.send(METHOD, 1, &method(60, 40, &[&[0, 0], &exchange, &short(key), &[0]]));
@@ -153,7 +153,7 @@ impl Frames {
         self.0.write_all(&frame).expect("written");
     }
 
-    /// Reads one method frame, which must be this one.
+    /// Reads one method frame, which must be of this method.
     fn expect(&mut self, class: u16, method: u16) {
         let mut head = [0; 7];
         self.0.read_exact(&mut head).expect("a frame");

@@ -1,4 +1,4 @@
-//! Random mutations of good messages, straight through the decoder.
+//! Random mutations of valid messages, through the decoder alone.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::support::terminal::window;
 
 const ROUNDS: usize = 20_000;
 
-/// Pieces that have meant trouble to somebody.
+/// Pieces of text that have broken parsers before.
 const PIECES: [&str; 28] = [
     "",
     "\0",
@@ -134,12 +134,12 @@ fn the_decoder_takes_anything_and_lets_only_commands_through() {
         for _ in 0..rng.random_range(0..4) {
             mutate(&mut rng, &mut received);
         }
-        // Shown by a panic, together with what caused it.
+        // A panic shows it together with its cause.
         let outcome = std::panic::catch_unwind(|| check(&received));
         let word = outcome.unwrap_or_else(|_| panic!("round {round} of {seed}: {received:?}"));
         *outcomes.entry(word).or_default() += 1;
     }
-    // Every outcome that the decoder has but these two, which no mutation of a body brings about.
+    // Every outcome of the decoder except these two, which no mutation of a body causes.
     for word in [
         "a step",
         "unauthenticated",

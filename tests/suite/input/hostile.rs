@@ -1,4 +1,4 @@
-//! Messages made to hurt whoever handles them.
+//! Messages made to harm the worker that handles them.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::support::terminal::{Terminal, new_id, window};
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// The broker takes header frames of up to 128 kB. An answer has more properties than a command
+/// The broker accepts header frames of up to 128 kB. An answer has more properties than a command
 /// needs, so what it repeats must be short.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_is_passed_on_if_it_is_one() {
@@ -24,7 +24,7 @@ async fn a_trace_is_passed_on_if_it_is_one() {
     let terminal = stack.terminal("ann").await;
     let connection = terminal.endpoint.connect("raw").await.expect("the broker");
     let id = terminal.id().to_owned();
-    // Answers are left on the queue, to be looked at with all their headers.
+    // Answers stay in the queue, so that their headers can be checked.
     drop(terminal);
     let worker = stack.worker();
     let long = "0".repeat(130_900);
@@ -53,17 +53,17 @@ async fn a_trace_is_passed_on_if_it_is_one() {
     stack.finish().await;
 }
 
-/// Redelivered messages are handled alone, in case one of them crashes its worker. That costs a
-/// transaction each, so nobody may claim it for his own.
+/// Redelivered messages are isolated, in case one of them crashes its worker. That costs a
+/// transaction each, so a sender must not be able to claim it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sender_cannot_pretend_that_its_message_was_redelivered() {
     let mut stack = Stack::new().await;
     let server = stack.server("cam", &[("capacity", &100)]).await;
     let mut terminal = stack.terminal("ann").await;
     for statement in [
-        "create table suspected as select 1 as times where false",
+        "create table isolated as select 1 as times where false",
         "create function note() returns trigger language plpgsql security definer as
-            'begin insert into suspected values (1); return new; end'",
+            'begin insert into isolated values (1); return new; end'",
         "create trigger note before insert on delivery_attempts for each row execute function note()",
     ] {
         stack.execute(statement, &[]).await;
@@ -76,13 +76,13 @@ async fn a_sender_cannot_pretend_that_its_message_was_redelivered() {
         terminal.reply_to(message.message_id.as_deref().expect("an id")).await;
     }
     terminal.accepted(&server, window(90_000, 60)).await;
-    let times: i64 = stack.ask("select count(*) from suspected", &[]).await;
+    let times: i64 = stack.ask("select count(*) from isolated", &[]).await;
     assert_eq!(times, 0);
     stack.finish().await;
 }
 
-/// What the broker passes on and the client library cannot read: texts that are not UTF-8, and
-/// tables so deep that reading them takes more stack than a thread has.
+/// The broker passes on what the client library cannot parse: texts that are not UTF-8, and tables
+/// so deep that parsing them takes more stack than a thread has.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_property_that_is_not_utf_8_harms_nobody_else() {
     let mut stack = Stack::new().await;
@@ -118,7 +118,7 @@ async fn a_property_that_is_not_utf_8_harms_nobody_else() {
         let properties =
             Properties { message_id, headers: properties.headers.clone(), ..*properties };
         frames.publish_raw(key.as_bytes(), &properties, &body);
-        // Right behind it, so in the same prefetch window.
+        // Right after it, so in the same prefetch window.
         let asked = other.accepted(&server, window(90_000, 60));
         tokio::time::timeout(Duration::from_secs(30), asked).await.expect("another is served");
         check_told(*expected, &terminal, index).await;

@@ -1,11 +1,11 @@
-//! The list of bad inputs in the docs names tests that exist.
+//! The list of bad inputs in the documentation names tests that exist.
 
 use std::fs;
 use std::path::Path;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The text of all tests.
+/// The source of all tests.
 fn tests(directory: &Path) -> String {
     let mut all = String::new();
     for entry in fs::read_dir(directory).expect("a directory") {

@@ -1,4 +1,4 @@
-//! Messages that a typed client would not send.
+//! Messages that the typed client cannot send.
 
 use holdfast::broker::connection::Connection;
 use holdfast::broker::topology::COMMANDS_EXCHANGE;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::support::terminal::{new_id, window};
 
-/// A message in all its parts: a good request, until something is changed.
+/// All parts of a message: a valid request until a part is changed.
 #[derive(Clone)]
 pub struct Message {
     pub exchange: String,
@@ -93,7 +93,7 @@ impl Message {
         }
     }
 
-    /// Publishes on a channel of its own, which a refusal closes. Returns the broker's code then.
+    /// Publishes on a new channel. If the broker refuses and closes it, returns the broker's code.
     pub async fn publish(&self, connection: &Connection) -> Result<(), u16> {
         let channel = connection.create_channel().await.expect("a channel");
         channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");

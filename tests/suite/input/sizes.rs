@@ -1,4 +1,4 @@
-//! Messages that are too large, or gone before anybody reads them.
+//! Messages that are too large, or expire before a worker reads them.
 
 use std::collections::HashSet;
 
@@ -9,12 +9,12 @@ use crate::support::facts;
 use crate::support::stack::Stack;
 use crate::support::terminal::{code, window};
 
-/// The broker's own limit unless it is set: 128 MiB, or 16 MiB from RabbitMQ 4.0 on.
+/// The broker's limit unless it is configured: 128 MiB, or 16 MiB from RabbitMQ 4.0 on.
 const BROKER_LEN_MAX: usize = 128 << 20;
 
 const MESSAGES: usize = 40;
 const LONG: usize = 4 << 20;
-/// Far above what a worker takes otherwise, far below all those bodies.
+/// Far above what a worker normally uses, far below all those bodies.
 const MEMORY_MAX: u64 = 100 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,7 +31,7 @@ async fn a_body_beyond_the_brokers_limit_is_refused_by_it() {
     stack.finish().await;
 }
 
-/// All of them are in the prefetch window at once.
+/// All of them fit into one prefetch window.
 #[tokio::test(flavor = "multi_thread")]
 async fn long_bodies_are_refused_and_take_no_memory() {
     let mut stack = Stack::new().await;
@@ -46,8 +46,8 @@ async fn long_bodies_are_refused_and_take_no_memory() {
     }
     let worker = stack.worker();
     other.accepted(&server, window(90_000, 60)).await;
-    let told = async || terminal.first_answers().len() >= sent.len();
-    facts::until("as many are answered", told).await;
+    let answered = async || terminal.first_answers().len() >= sent.len();
+    facts::until("as many are answered", answered).await;
     let answers = terminal.first_answers();
     assert_eq!(answers.keys().cloned().collect::<HashSet<_>>(), sent, "each has its answer");
     for answer in answers.values() {
@@ -59,8 +59,8 @@ async fn long_bodies_are_refused_and_take_no_memory() {
     stack.finish().await;
 }
 
-/// A deadline of the sender's own is not ours: it is a forbidden property where a worker sees it, a
-/// dead letter where none was in time, and leaves the id free.
+/// An expiration set by the sender is a forbidden property if a worker receives the message in
+/// time, and makes it a dead letter otherwise. Either way its id stays unused.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_expires_at_once_is_not_decided() {
     let mut stack = Stack::new().await;
@@ -72,7 +72,7 @@ async fn what_expires_at_once_is_not_decided() {
     let id = message.message_id.as_deref().expect("an id");
     assert_eq!(expiring.publish(&connection).await, Ok(()));
     let _worker = stack.worker();
-    facts::until("it is told or buried", async || {
+    facts::until("it is answered or a dead letter", async || {
         !terminal.replies().is_empty() || stack.depth(DEAD).await.0 == 1
     })
     .await;

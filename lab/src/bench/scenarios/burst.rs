@@ -1,4 +1,4 @@
-//! Very many reservations with one deadline, while requests keep coming.
+//! Very many reservations with one deadline, while requests keep arriving.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,17 +15,18 @@ use crate::cost::Meter;
 use crate::load::{Load, percentile};
 use crate::rig::{MANY, Plan, Rig, SERVERS};
 
-/// Requests per second that keep coming.
+/// Requests per second meanwhile.
 const REQUESTS: f64 = 300.0;
 
-/// How long settling may take.
+/// Bound on settling.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Requests that have the same deadline: enough that each partition gets one, and with it a
 /// wake-up.
-const ARMING: usize = 64;
+const SCHEDULING: usize = 64;
 
-/// As if terminals had reserved and reconfirmed. Past the guard, which would take its time.
+/// Inserts reservations as if terminals had reserved and reconfirmed. It bypasses the guard
+/// triggers, which would take long.
 const STATEMENTS: [&str; 5] = [
     "insert into servers (id, capacity, rate_minor, currency, slot_seconds, lead_seconds,
          connection_url, partition, busy_max_seconds)
@@ -54,7 +55,7 @@ async fn now(rig: &Rig<'_>) -> Result<DateTime<Utc>> {
     Ok(rig.database.query_one("select clock_timestamp()", &[]).await?.get(0))
 }
 
-/// Types the reservations in and returns their deadline.
+/// Inserts the reservations and returns their deadline.
 async fn reserve(rig: &Rig<'_>, count: i64) -> Result<DateTime<Utc>> {
     let client = &rig.database;
     client.batch_execute("set session_replication_role = replica").await?;
@@ -70,16 +71,16 @@ async fn reserve(rig: &Rig<'_>, count: i64) -> Result<DateTime<Utc>> {
     Ok(deadline)
 }
 
-/// Makes reservations with the same deadline, so that wake-ups are on their way to it.
-async fn arm(rig: &Rig<'_>, load: &Load, deadline: DateTime<Utc>) -> Result<()> {
+/// Makes reservations with the same deadline, so that wake-ups for it are scheduled.
+async fn schedule(rig: &Rig<'_>, load: &Load, deadline: DateTime<Utc>) -> Result<()> {
     let start = deadline + TimeDelta::seconds(rig.plan.lead_seconds.into());
-    for n in 0..ARMING {
+    for n in 0..SCHEDULING {
         let id = Uuid::new_v4().to_string();
         let end = start + TimeDelta::hours(1);
         load.say(n % rig.plan.terminals, Command::request(id, &format!("gpu-{n}"), start, end));
     }
-    let armed = "select count(scheduled_until) from timers where due_at = $1";
-    while rig.database.query_one(armed, &[&deadline]).await?.get::<_, i64>(0)
+    let scheduled = "select count(scheduled_until) from timers where due_at = $1";
+    while rig.database.query_one(scheduled, &[&deadline]).await?.get::<_, i64>(0)
         < i64::from(rig.plan.partitions)
     {
         if now(rig).await? > deadline {
@@ -90,7 +91,7 @@ async fn arm(rig: &Rig<'_>, load: &Load, deadline: DateTime<Utc>) -> Result<()> 
     Ok(())
 }
 
-/// Waits until all is settled and told; returns how long after the deadline that was.
+/// Waits until all is settled and published. Returns how long after the deadline that was.
 async fn told(rig: &Rig<'_>, deadline: DateTime<Utc>) -> Result<f64> {
     let left = "select exists (select from reservations where partition between 0 and 3
             and state in ('held', 'reconfirmed') and deadline_at <= $1)
@@ -114,9 +115,9 @@ pub async fn burst(bench: &Bench) -> Result<Findings> {
     let terminals = rig.terminals().await?;
     let load = Load::start(terminals, Arc::new(Requests::over(SERVERS)), true, false);
     let deadline = reserve(&rig, bench.scale.burst).await?;
-    arm(&rig, &load, deadline).await?;
+    schedule(&rig, &load, deadline).await?;
     bench.begin_profile(&rig).await?;
-    // Only what is asked while the burst is settled counts.
+    // Only requests during settling count.
     let requests = async {
         let until = (deadline - Utc::now()).to_std().unwrap_or_default();
         load.at_rate(REQUESTS, until).await;

@@ -19,7 +19,7 @@ use crate::cost::Meter;
 use crate::load::{Load, Script};
 use crate::rig::{Plan, Rig, SERVERS};
 
-/// The servers' lead time; deadlines are soon, starts are not.
+/// The servers' lead time: deadlines are near, starts are not.
 const LEAD_SECONDS: i32 = 3_600;
 
 /// How soon deadlines are, in seconds from the request.
@@ -29,12 +29,12 @@ pub fn plan() -> Plan {
     Plan { capacity: 1_000, lead_seconds: LEAD_SECONDS, reminder_seconds: 0, ..Plan::default() }
 }
 
-/// An instant so many seconds from now, on a whole second as all times of reservations are.
+/// A time `seconds` from now, on a whole second as all times of reservations are.
 fn in_seconds(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(Utc::now().timestamp() + seconds, 0).expect("an instant")
 }
 
-/// Requests, and reconfirms what is accepted.
+/// Sends requests, and reconfirms accepted ones.
 pub struct Lifecycles(pub std::ops::Range<i64>);
 
 impl Script for Lifecycles {
@@ -54,7 +54,7 @@ impl Script for Lifecycles {
     }
 }
 
-/// A biller: takes every event and acknowledges it.
+/// A biller: receives every event and acknowledges it.
 pub struct Biller(Arc<AtomicU64>);
 
 pub async fn bill(rig: &Rig<'_>) -> Result<Biller> {
@@ -79,8 +79,8 @@ impl Biller {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Waits until everything is settled and as many events are in as there are charges. On a slow
-    /// machine a deadline can come before its reconfirmation, and then nothing is charged.
+    /// Waits until everything is settled and there are as many events as charges. On a slow machine
+    /// a deadline can precede its reconfirmation, and then there is no charge.
     pub async fn wait_for_all(&self, rig: &Rig<'_>) -> Result<u64> {
         let query = "select exists (select from reservations where partition between 0 and 3
                 and state in ('held', 'reconfirmed')), (select count(*) from billing_entries)";
@@ -117,7 +117,7 @@ pub async fn lifecycles(bench: &Bench) -> Result<Findings> {
     tokio::time::sleep(bench.scale.lifecycles).await;
     let seconds = began.elapsed().as_secs_f64();
     let billed = (biller.events() - before) as f64;
-    // If settling falls behind, that is what limits; if it catches up, requests do.
+    // If settling falls behind, it is the limit; otherwise requests are.
     let ended = billed.min((done(&load.counts) - reconfirmed) as f64);
     let cost = meter.stop(ended)?;
     let statements = bench.end_profile(&rig).await?;
@@ -142,7 +142,7 @@ pub async fn lifecycles(bench: &Bench) -> Result<Findings> {
     })
 }
 
-/// Deadlines at random instants within a minute: how late each is settled.
+/// Measures how late deadlines at random times within a minute are settled.
 pub async fn lone(bench: &Bench) -> Result<Findings> {
     let rig = Rig::set_up(&bench.site, plan()).await?;
     let worker = rig.worker(&bench.programs, &[])?;

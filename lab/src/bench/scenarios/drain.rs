@@ -1,4 +1,4 @@
-//! Workers are told to stop, one after the other, each with full batches in hand.
+//! Stops workers one after the other, each with full batches in process.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::load::{Load, percentile};
 use crate::process::Process;
 use crate::rig::{Plan, Rig, SERVERS};
 
-/// Workers at a time.
+/// Number of workers at once.
 const WORKERS: usize = 2;
 
 /// Work that is done after a worker has begun and before the next one stops: several full batches.
 const BETWEEN: u64 = 4_000;
 
-/// How long a worker may take to get partitions, and that work to be done.
+/// Bound on a worker getting partitions and doing that work.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub async fn drain(bench: &Bench) -> Result<Findings> {
@@ -55,7 +55,7 @@ pub async fn drain(bench: &Bench) -> Result<Findings> {
     })
 }
 
-/// Waits until every worker has partitions, and work has been done with them.
+/// Waits until every worker owns partitions, and then until that work is done.
 async fn busy(rig: &Rig<'_>, workers: &VecDeque<Process>, load: &Load) -> Result<()> {
     let until = Instant::now() + PATIENCE;
     let pids: Vec<i32> = workers.iter().map(|worker| worker.id() as i32).collect();

@@ -1,8 +1,8 @@
-//! Types in very many reservations with everything that belongs to them, as if terminals had made
-//! them one by one over a year: in order of time, spread over all servers, with history, bills and
-//! events, and with the answers of the last month. So every invariant holds for them too.
+//! Inserts very many reservations with everything that belongs to them, as if terminals had made
+//! them over a year: in order of time, spread over all servers, with history, billing entries and
+//! events, and with the answers of the last month. All invariants hold for them.
 //!
-//! What is left out: notices and the events of cancellations, which no decision looks at.
+//! It omits notices and the events of cancellations, which no decision reads.
 
 use std::time::Instant;
 
@@ -11,18 +11,19 @@ use tokio_postgres::Client;
 
 use crate::rig::Rig;
 
-/// Users of the stored reservations; a prime, so that they do not keep step with the servers.
+/// Number of users of the stored reservations: a prime, so that it has no common period with the
+/// servers.
 const USERS: i64 = 49_999;
 
 /// Tables that are filled.
 const TABLES: &str =
     "('reservations', 'processed_commands', 'history', 'billing_entries', 'outbox_messages')";
 
-/// The longest first: the session's own settings, not the installation's.
+/// Settings of this session alone, for long statements.
 const SETTINGS: &str = "set session_replication_role = replica; set synchronous_commit = off;
     set work_mem = '256MB'; set maintenance_work_mem = '1GB'";
 
-/// Those that are over: for each server one every 57 minutes if there are nine million, until now.
+/// Settled ones until now: with nine million, each server has one every 57 minutes.
 const SETTLED: &str =
     "insert into reservations (id, terminal_id, message_id, user_id, server_id, partition,
         start_at, end_at, busy_until, deadline_at, state, cancel_reason, price_minor, currency,
@@ -41,7 +42,7 @@ const SETTLED: &str =
             - (n * 613 % 1800) * interval '1 s' as at) s
     join servers v on v.id = 'gpu-' || n % 1000";
 
-/// Those that wait for their deadline, in the ninety days to come; made during the last week.
+/// Open ones with deadlines in the next ninety days, made during the last week.
 const OPEN: &str =
     "insert into reservations (id, terminal_id, message_id, user_id, server_id, partition,
         start_at, end_at, busy_until, deadline_at, state, price_minor, currency, tariff_version,
@@ -59,12 +60,12 @@ const OPEN: &str =
             * (interval '87 d' / ($1 / 1000)) + (n * 613 % 3600) * interval '1 s' as at) s
     join servers v on v.id = 'gpu-' || n % 1000";
 
-/// Places in the order of decisions, all before those of the worker.
+/// Positions in the order of decisions, all before the worker's.
 const NUMBERED: &str = "create temp table numbered as
     select id, 4 * (row_number() over (order by id) - count(*) over () - 1) as seq
     from reservations where terminal_id like 'stored-%'";
 
-/// What belongs to the reservations.
+/// Rows that belong to the reservations.
 const REST: [(&str, &str); 6] = [
     ("history of holds",
      "insert into history select n.seq, r.id, null, 'held', null, 'terminal', terminal_id, 'command',
@@ -97,12 +98,12 @@ const REST: [(&str, &str); 6] = [
       from reservations r join numbered n using (id) where held_at > now() - interval '30 d'"),
 ];
 
-/// The wake-ups of the open ones, as if they were on their way.
+/// Timers of the open ones, as if their wake-ups were scheduled.
 const WAKE_UPS: &str = "insert into timers (partition, due_at, scheduled_until)
     select distinct partition, deadline_at, deadline_at from reservations
     where state in ('held', 'reconfirmed') on conflict do nothing";
 
-/// Stores so many reservations, of which so many are open.
+/// Stores `all` reservations, of which `open` are open.
 pub async fn store(rig: &Rig<'_>, all: i64, open: i64) -> Result<()> {
     let client = &rig.database;
     client.batch_execute(SETTINGS).await?;
@@ -149,14 +150,14 @@ pub async fn store(rig: &Rig<'_>, all: i64, open: i64) -> Result<()> {
     Ok(())
 }
 
-/// How to drop and to create an index or a constraint.
+/// Statements that drop and create an index or a constraint.
 #[derive(PartialEq)]
 struct Definition {
     drop: String,
     create: String,
 }
 
-/// Everything that would be kept up to date row by row, in an order in which it can be created.
+/// Indexes and constraints, in an order in which they can be created.
 async fn definitions(client: &Client) -> Result<Vec<Definition>> {
     let query = format!(
         "select drop_it, create_it from (
@@ -178,7 +179,7 @@ async fn definitions(client: &Client) -> Result<Vec<Definition>> {
     Ok(rows.iter().map(|row| Definition { drop: row.get(0), create: row.get(1) }).collect())
 }
 
-/// Says how long each step took.
+/// Prints how long each step took.
 struct Watch(std::cell::Cell<Instant>);
 
 impl Watch {

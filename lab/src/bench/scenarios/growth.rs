@@ -54,8 +54,8 @@ async fn measure(
     worker.stop()
 }
 
-/// One request for each server: the broker decides which partition is a server's, and the first
-/// accepted request records it.
+/// Sends one request for each server: the first accepted one records the partition to which the
+/// broker routes the server.
 async fn learn_partitions(bench: &Bench, rig: &Rig<'_>) -> Result<()> {
     let worker = rig.worker(&bench.programs, &[])?;
     rig.consumed().await?;

@@ -1,5 +1,5 @@
-//! A worker's memory at full load, what is left in the database afterwards, and what a worker does
-//! that has nothing to do.
+//! A worker's memory at full load, what remains in the database afterwards, and the cost of an idle
+//! worker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::process::Process;
 use crate::rig::{Plan, Rig};
 use crate::statements;
 
-/// Between two looks at the memory.
+/// Pause between two looks at the memory.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Tables whose rows come and go.
+/// Tables whose rows are short-lived.
 const HOT: [&str; 3] = ["timers", "outbox", "processed_commands"];
 
-/// Whole lifecycles, since they use every part of a worker.
+/// Whole lifecycles, because they use every part of a worker.
 pub async fn memory(bench: &Bench) -> Result<Findings> {
     let plan = Plan { count_statements: true, ..plan() };
     let rig = Rig::set_up(&bench.site, plan).await?;
@@ -62,7 +62,7 @@ fn median(values: &[f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// Flat or not: the first third after warming up against the last one.
+/// Growth: compares the last third with the first one after warming up.
 fn of_memory(samples: &[f64]) -> Findings {
     let warm = &samples[samples.len() / 10..];
     let third = warm.len() / 3;
@@ -93,14 +93,14 @@ async fn bloat(rig: &Rig<'_>) -> Result<Vec<String>> {
     Ok(notes)
 }
 
-/// Processor time and statements of a worker without work.
+/// Processor time and statements of an idle worker.
 async fn idle(
     bench: &Bench,
     rig: &Rig<'_>,
     worker: &Process,
     findings: &mut Findings,
 ) -> Result<()> {
-    // The relay and the sweep come to rest first.
+    // Relay and sweep must have nothing left to do.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let counts = bench.site.counts_statements;
     if counts {

@@ -1,4 +1,5 @@
-//! One terminal sends fifty times what the others do. What do they notice, with a limit and without?
+//! One terminal sends fifty times as much as each of the others. Measures how this affects them,
+//! with and without a rate limit.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,58 +18,58 @@ use crate::process::Process;
 use crate::report::Report;
 use crate::rig::{Plan, Rig, SERVERS};
 
-/// How much more the one sends than each of the others.
+/// How many times more the flooding terminal sends than each of the others.
 const FLOOD: f64 = 50.0;
 
-/// All but one of the plan's terminals.
+/// Number of the other terminals.
 const OTHERS: usize = 24;
 
-/// The part of the full load that the others are together: with the flood it is more than is possible.
+/// The others' share of the full load. With the flood, the total exceeds what is possible.
 const PART: f64 = 1.0 / 3.0;
 
-/// The full load, if it was not measured before.
+/// The full load if no scenario has measured it.
 const USUAL: f64 = 3_000.0;
 
-/// The limit, in what each of the others sends.
+/// The limit, as a multiple of what each of the others sends.
 const LIMIT: f64 = 2.0;
 
-/// Between two looks at queues and memory.
+/// Pause between two looks at queues and memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether the flood is on, and limited.
+/// Whether there is a flood, and whether it is limited.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Flood {
     None,
-    Shed,
+    Limited,
     Unlimited,
 }
 
-/// The names of what is found in it: answer times of the others, p50 and p99.
+/// Names of the figures: p50 and p99 of the others' answer times.
 impl Flood {
     fn names(self) -> [&'static str; 2] {
         match self {
             Flood::None => ["calm p50 ms", "calm p99 ms"],
-            Flood::Shed => ["flood, shed: p50 ms", "flood, shed: p99 ms"],
+            Flood::Limited => ["flood, limited: p50 ms", "flood, limited: p99 ms"],
             Flood::Unlimited => ["flood, no limit: p50 ms", "flood, no limit: p99 ms"],
         }
     }
 }
 
-/// Who takes part.
+/// Everything that takes part.
 struct Stage<'a> {
     rig: Rig<'a>,
     worker: Process,
     others: Load,
     flooder: Load,
-    /// What each of the others sends per second.
+    /// Commands per second of each of the others.
     rate: f64,
     looks: Channel,
 }
 
-/// What was seen of the service meanwhile.
+/// Maxima that were observed.
 #[derive(Default)]
 struct Most {
-    /// Messages in all partitions that no worker has in hand.
+    /// Ready messages in all partitions.
     waiting: u32,
     mib: f64,
 }
@@ -77,9 +78,9 @@ pub async fn overload(bench: &Bench, report: &Report) -> Result<Findings> {
     let rate = report.median("requests").unwrap_or(USUAL) * PART / OTHERS as f64;
     let mut stage = set_up(bench, rate).await?;
     let mut findings = Findings::default();
-    for flood in [Flood::None, Flood::Shed, Flood::Unlimited] {
+    for flood in [Flood::None, Flood::Limited, Flood::Unlimited] {
         stage.set_limit(flood).await?;
-        // Until workers know the limit, and everything is warm.
+        // Wait until workers know the limit and everything is warm.
         stage
             .others
             .at_rate(rate * OTHERS as f64, bench.scale.warm_up.max(Duration::from_secs(3)))
@@ -111,10 +112,10 @@ async fn set_up(bench: &Bench, rate: f64) -> Result<Stage<'_>> {
 }
 
 impl Stage<'_> {
-    /// A partition gets its part of what a terminal sends.
+    /// Sets the limit for one partition: a terminal's commands are spread over all of them.
     async fn set_limit(&self, flood: Flood) -> Result<()> {
         let limit = self.rate * LIMIT / f64::from(self.rig.plan.partitions);
-        let limit = (flood == Flood::Shed).then_some((limit.ceil() as i32).max(1));
+        let limit = (flood == Flood::Limited).then_some((limit.ceil() as i32).max(1));
         let statement = "update policy set terminal_rate_max = $1";
         self.rig.database.execute(statement, &[&limit]).await?;
         Ok(())
@@ -144,14 +145,19 @@ impl Stage<'_> {
         let latencies = self.others.answered().await?;
         self.flooder.answered().await?;
         let all = (done(&self.flooder.counts) - before.0, self.refused() - before.1);
-        // Else the limit was not there, or the others were shed with the one.
-        ensure!(flood != Flood::Shed || all.1 * 2 > all.0, "{} of {} were shed", all.1, all.0);
+        // Otherwise the limit was missing, or the others were limited too.
+        ensure!(
+            flood != Flood::Limited || all.1 * 2 > all.0,
+            "{} of {} were rate limited",
+            all.1,
+            all.0
+        );
         for (name, part) in flood.names().into_iter().zip([0.50, 0.99]) {
             findings.figures.push((name, percentile(&latencies, part).as_secs_f64() * 1_000.0));
         }
         findings.notes.push(format!(
             "overload, {flood:?}: others {:.0}/s each; of the one's {:.0}/s, {:.0}/s were answered \
-             meanwhile and {} of {} shed; at most {} messages waited; memory up to {:.0} MiB",
+             meanwhile and {} of {} rate limited; at most {} messages waited; memory up to {:.0} MiB",
             self.rate,
             if flood == Flood::None { 0.0 } else { self.rate * FLOOD },
             (after.0 - before.0) as f64 / during.as_secs_f64(),
@@ -171,13 +177,13 @@ impl Stage<'_> {
     fn keep(&self, flood: Flood, most: &Most, findings: &mut Findings) {
         let waiting = match flood {
             Flood::None => "calm: most waiting",
-            Flood::Shed => "flood, shed: most waiting",
+            Flood::Limited => "flood, limited: most waiting",
             Flood::Unlimited => "flood, no limit: most waiting",
         };
         findings.figures.push((waiting, f64::from(most.waiting)));
     }
 
-    /// Looks at queues and memory, without an end.
+    /// Observes queues and memory until it is dropped.
     async fn watch(&self, most: &mut Most) -> Result<()> {
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
         loop {

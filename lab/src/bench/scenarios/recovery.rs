@@ -1,5 +1,5 @@
-//! An engine dies at full load and is away for half a minute, first the database, then the broker.
-//! How long after it is back is everything as before?
+//! Kills an engine at full load for half a minute, first the database, then the broker. Measures
+//! how long after its return rate and answer times are as before.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use crate::rig::{Plan, Rig, SERVERS};
 /// How long an engine is away.
 const OUTAGE: Duration = Duration::from_secs(30);
 
-/// What is judged at a time: long enough that chance does not decide.
+/// Length of the periods that are compared: long enough to even out noise.
 const WINDOW_JUDGED: Duration = Duration::from_secs(5);
 
-/// As good as before.
+/// What counts as good as before.
 const PART: f64 = 0.9;
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// When waiting is given up; what is reported then is this.
+/// Longest wait, which is reported if recovery takes longer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub async fn recovery(bench: &Bench) -> Result<Findings> {
@@ -62,7 +62,7 @@ pub async fn recovery(bench: &Bench) -> Result<Findings> {
     Ok(findings)
 }
 
-/// How long it was away, and since when it is back.
+/// How long it was away, and when it returned.
 async fn outage(
     engines: &Engines,
     engine: Engine,
@@ -80,7 +80,7 @@ async fn outage(
     Ok((back - began, back))
 }
 
-/// When the first stretch begins that is as good as before, in rate and in answer time.
+/// The begin of the first period whose rate and answer time are as good as before.
 async fn recovered(answers: &Answers, before: Pace, back: Instant) -> Option<Duration> {
     let mut from = back;
     while from < back + PATIENCE {
@@ -94,7 +94,7 @@ async fn recovered(answers: &Answers, before: Pace, back: Instant) -> Option<Dur
     None
 }
 
-/// The rate in the first seconds, as far as they have passed, for people.
+/// The rate in each of the first seconds, for people.
 fn course(answers: &Answers, back: Instant) -> String {
     let second = Duration::from_secs(1);
     let passed = back.elapsed().as_secs().min(10);

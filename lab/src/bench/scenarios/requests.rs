@@ -17,14 +17,15 @@ use crate::report::Report;
 use crate::rig::{Plan, Rig, SERVERS};
 use crate::statements::Statement;
 
-/// Requests on their way per terminal: enough for full batches in every partition.
+/// Unanswered requests of each terminal: enough for full batches in every partition.
 pub const WINDOW: usize = 80;
 
-/// The calendar: 90 days of slots of two hours, so that deadlines share about a thousand instants.
+/// The calendar: 90 days of slots of two hours, so that there are about a thousand different
+/// deadlines.
 const SLOTS: i32 = 88 * 12;
 const SLOT: TimeDelta = TimeDelta::hours(2);
 
-/// Asks for a random slot of a random server.
+/// Requests a random slot of a random server.
 pub struct Requests {
     pub first_slot: DateTime<Utc>,
     pub servers: usize,
@@ -32,7 +33,7 @@ pub struct Requests {
 
 impl Requests {
     pub fn over(servers: usize) -> Self {
-        // Far enough ahead that nothing is due while it is measured.
+        // Far enough ahead that no deadline passes during the measurement.
         let now = Utc::now().timestamp() / 7_200 * 7_200;
         let first_slot = DateTime::from_timestamp(now, 0).expect("now") + TimeDelta::days(2);
         Self { first_slot, servers }
@@ -43,10 +44,10 @@ impl Script for Requests {
     fn begin(&self, _terminal: usize) -> Command {
         let mut rng = rand::rng();
         let server = format!("gpu-{}", rng.random_range(0..self.servers));
-        // The last ones would end beyond the servers' horizon.
+        // The last slots would end beyond the servers' horizon.
         let mut start = self.first_slot + SLOT * rng.random_range(0..SLOTS - 12);
         if self.servers == 1 {
-            // Twice as many places, or one server's calendar is full before it is measured.
+            // Twice as many places: otherwise a single server's calendar is full too early.
             start += TimeDelta::hours(rng.random_range(0..2));
         }
         Command::request(Uuid::new_v4().to_string(), &server, start, start + TimeDelta::hours(1))
@@ -57,7 +58,7 @@ pub fn done(counts: &Counts) -> u64 {
     counts.done.load(Ordering::Relaxed)
 }
 
-/// What a full load has shown.
+/// Figures of a full load.
 pub struct FullLoad {
     pub rate: f64,
     pub cost: Cost,
@@ -65,10 +66,10 @@ pub struct FullLoad {
     pub statements: Vec<Statement>,
 }
 
-/// Work done per second at full load, against a process that is running.
+/// Measures the work done per second at full load by a running process.
 pub async fn full_load(bench: &Bench, rig: &Rig<'_>, script: impl Script) -> Result<FullLoad> {
     let load = Load::start(rig.terminals().await?, Arc::new(script), false, true);
-    // As many commands on their way, however many terminals there are.
+    // The same number of unanswered commands, however many terminals there are.
     load.fill(WINDOW * Plan::default().terminals / rig.plan.terminals);
     tokio::time::sleep(bench.scale.warm_up).await;
     bench.begin_profile(rig).await?;
@@ -146,7 +147,7 @@ pub async fn hot_server(bench: &Bench) -> Result<Findings> {
     on_a_worker(bench, "hot server", plan, 1, &[]).await
 }
 
-/// Answer times at half of what was measured as the full load.
+/// Measures answer times at half of the full load.
 pub async fn latency(bench: &Bench, report: &Report) -> Result<Findings> {
     let known = report.median("requests");
     let rate = known.unwrap_or(3_000.0) / 2.0;

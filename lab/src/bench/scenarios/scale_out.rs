@@ -1,5 +1,5 @@
-//! More partitions and workers where waiting is the limit and not the processors: a delay between
-//! the workers and the database, and small batches. Then workers that come and go.
+//! More partitions and workers where waiting is the limit, and not the processors: with a delay
+//! between workers and database, and small batches. Then workers that start and stop.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::load::Load;
 use crate::process::Process;
 use crate::rig::{MANY, Plan, Rig, SERVERS};
 
-/// A round trip through the proxy takes so much longer.
+/// Additional time of a round trip through the proxy.
 const DELAY: Duration = Duration::from_millis(20);
 
-/// So small that waiting is the limit and not the processors, also with four of them.
+/// A batch size so small that waiting is the limit, even with four workers.
 const BATCH: usize = 32;
 
-/// A worker comes or goes so often.
+/// Time between starts and stops of workers.
 const CHANGE: Duration = Duration::from_secs(4);
 
 type Settings = [(&'static str, String); 2];
@@ -46,7 +46,7 @@ pub async fn scale_out(bench: &Bench) -> Result<Findings> {
         let workers = (0..partitions).map(|_| rig.worker(&bench.programs, &settings));
         let workers: Vec<Process> = workers.collect::<Result<_>>()?;
         rig.consumed().await?;
-        // Until every worker has its share.
+        // Wait until every worker has its share.
         tokio::time::sleep(Duration::from_secs(3)).await;
         let measured = full_load(bench, &rig, Requests::over(SERVERS)).await?;
         findings.figures.push((name, measured.rate));
@@ -60,7 +60,7 @@ pub async fn scale_out(bench: &Bench) -> Result<Findings> {
     Ok(findings)
 }
 
-/// Four partitions while workers come and go. Every answer has to come.
+/// Four partitions while workers start and stop. Every command must be answered.
 async fn coming_and_going(bench: &Bench, findings: &mut Findings) -> Result<()> {
     let plan = Plan { terminals: MANY, ..Plan::default() };
     let rig = Rig::set_up(&bench.site, plan).await?;
@@ -77,7 +77,7 @@ async fn coming_and_going(bench: &Bench, findings: &mut Findings) -> Result<()> 
     let (began, before) = (Instant::now(), done(&load.counts));
     let mut changes = 0;
     while began.elapsed() < bench.scale.coming_and_going {
-        // One goes, the next time one comes: three and four in turn.
+        // Stop one, then start one: there are three and four in turn.
         match workers.len() {
             4 => stop(workers.pop_front()).await?,
             _ => workers.push_back(rig.worker(&bench.programs, &settings)?),
@@ -100,7 +100,7 @@ async fn coming_and_going(bench: &Bench, findings: &mut Findings) -> Result<()> 
     rig.tear_down().await
 }
 
-/// Ends one without holding up the load.
+/// Stops one without interrupting the load.
 async fn stop(worker: Option<Process>) -> Result<()> {
     match worker {
         Some(worker) => tokio::task::spawn_blocking(|| worker.stop()).await?,
@@ -129,7 +129,7 @@ async fn slow(database_url: &str) -> Result<String> {
     Ok(url.to_string())
 }
 
-/// Hands everything on, half of the delay later.
+/// Passes on all data, delayed by half of the round trip's delay.
 async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
     let (sender, mut pieces) = mpsc::channel::<(Instant, Vec<u8>)>(1_000);
     tokio::spawn(async move {

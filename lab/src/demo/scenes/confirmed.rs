@@ -51,7 +51,7 @@ pub async fn check_confirmed(stage: &Stage, held: &ReservationView) -> Result<()
     Ok(())
 }
 
-/// The biller has heard of the charge, once.
+/// The biller has received the charge, once.
 async fn check_event(stage: &Stage, held: &ReservationView, charge: Uuid) -> Result<()> {
     let about = || {
         let mut events = stage.biller.events();

@@ -1,4 +1,4 @@
-//! Scenes 2 and 3: one hold that nobody reconfirms, and somebody who waits for its place.
+//! Scenes 2 and 3: a hold that is not reconfirmed, and a terminal that waits for its place.
 
 use anyhow::Result;
 use chrono::TimeDelta;
@@ -13,7 +13,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     let held = stage.ann.accepted(&stage.cam, window).await?;
 
     stage.timeline.scene("3. Somebody else wants a part of that time");
-    // Starts so much later that its own deadline is far: only the capacity is in the way.
+    // It starts so much later that its own deadline is far: only the capacity prevents it.
     let wanted = (window.0 + TimeDelta::seconds(30), window.1 + TimeDelta::seconds(30));
     let answer = stage.bob.request(&stage.cam, wanted).await?;
     let code = refusal_code(&answer);
@@ -31,7 +31,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// Ann's reservation is cancelled for want of a reconfirmation, and costs nothing.
+/// Ann's reservation is cancelled because it was not reconfirmed, and costs nothing.
 pub async fn check_cancelled(stage: &Stage, held: &ReservationView) -> Result<()> {
     let timeline = &stage.timeline;
     let Notice::Cancelled { reservation, .. } = stage.ann.notice_about(held.id).await? else {

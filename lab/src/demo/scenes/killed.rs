@@ -17,13 +17,13 @@ use crate::words::Window;
 /// Requests of each of the two terminals.
 const REQUESTS: usize = 100;
 
-/// So many of them are sent only once the worker is dead.
+/// Requests of these that are sent only once the worker is dead.
 const AFTERWARDS: usize = 20;
 
 /// Requests sent at once.
 const CHUNK: usize = 4;
 
-/// Answers that are in when the worker is killed.
+/// Answers that have arrived when the worker is killed.
 const KILL_AFTER: usize = 60;
 
 pub async fn play(stage: &mut Stage) -> Result<()> {
@@ -54,7 +54,7 @@ fn requests(server: &ServerId, window: Window) -> Vec<Command> {
     (0..REQUESTS).map(request).collect()
 }
 
-/// The process that decides for the hall. The first request of all tells the partition.
+/// The process that owns the hall's partition, which the first request reveals.
 async fn owner(stage: &mut Stage, first: &Command) -> Result<i32> {
     stage.ann.send(first, "request hall, the first of many").await?;
     let Answer::Accepted { reservation, .. } = stage.ann.answer_to(&first.message_id).await? else {
@@ -92,7 +92,7 @@ async fn stream(
         dead_tx.send_replace(true);
         Ok(())
     };
-    // The first one was sent to find the worker.
+    // The first request was sent to find the worker.
     let ann_sends = send(ann, &ann_asks[1..], dead.clone());
     let bob_sends = send(bob, bob_asks, dead);
     tokio::try_join!(ann_sends, bob_sends, killing)?;
@@ -100,7 +100,7 @@ async fn stream(
     Ok(())
 }
 
-/// Sends in small portions, the last ones not before the worker is dead.
+/// Sends in small portions, the last ones after the worker is dead.
 async fn send(
     terminal: &mut Terminal,
     commands: &[Command],
@@ -115,13 +115,13 @@ async fn send(
     terminal.send_all(after).await
 }
 
-/// What a terminal was answered.
+/// A terminal's answers.
 struct Answers {
     /// The first answer to each command.
     firsts: Vec<Answer>,
-    /// Commands that were answered more than once, always with the same bytes.
+    /// Commands with repeated answers, always with the same bytes.
     repeated: usize,
-    /// Commands with answers that differ.
+    /// Commands with different answers.
     contradicted: usize,
 }
 

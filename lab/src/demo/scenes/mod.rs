@@ -1,4 +1,4 @@
-//! The story, scene by scene.
+//! The scenes, in order.
 
 mod confirmed;
 mod freed;

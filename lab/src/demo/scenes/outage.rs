@@ -37,7 +37,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     check_cancelled(stage, &left).await
 }
 
-/// The publisher confirm is in before the deadline, by the clock that counts.
+/// The publisher confirm arrives before the deadline, by the database's clock.
 async fn check_receipt(stage: &Stage, held: &ReservationView) -> Result<()> {
     let left = (held.deadline_at - stage.database.now().await?).as_seconds_f64();
     let words = format!("publisher confirm, {left:.1} s before the deadline");
@@ -48,7 +48,7 @@ async fn check_receipt(stage: &Stage, held: &ReservationView) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the deadline is over and its wake-up stands in line.
+/// Waits until the deadline has passed and its wake-up is in the queue.
 async fn deadline_passes(stage: &Stage, line: &mut Line, deadline_at: Timestamp) -> Result<()> {
     wait::until("the deadline passes", async || Ok(stage.database.now().await? > deadline_at))
         .await?;
@@ -60,16 +60,16 @@ async fn deadline_passes(stage: &Stage, line: &mut Line, deadline_at: Timestamp)
     Ok(())
 }
 
-/// The queue in which reconfirmations and wake-ups of one partition stand in line.
+/// The queue with the reconfirmations and wake-ups of one partition.
 struct Line {
     queue: String,
-    /// Messages that stood there before.
+    /// Messages that it held before.
     before: u32,
     wake_ups: WakeUps,
 }
 
 impl Line {
-    /// Starts to watch the partition of a reservation, which nobody consumes.
+    /// Starts to watch the partition of a reservation while it has no consumer.
     async fn watch(stage: &Stage, reservation: Uuid) -> Result<Self> {
         let partition = stage.database.partition_of(reservation).await?;
         let queue = partition_queue(partition);
@@ -78,8 +78,8 @@ impl Line {
         Ok(Self { queue, before, wake_ups })
     }
 
-    /// Waits until the wake-up of an instant stands behind the one reconfirmation. Those of other
-    /// deadlines, such as of reservations that were withdrawn, may come as well.
+    /// Waits until a deadline's wake-up is behind the one reconfirmation. Wake-ups of other
+    /// deadlines, such as of withdrawn reservations, may arrive too.
     async fn wake_up_arrived(&mut self, stage: &Stage, due_at: Timestamp) -> Result<()> {
         let what = "the deadline's wake-up comes out of the delay ladder";
         wait::within(what, PATIENCE, self.wake_ups.arrival(due_at)).await?;

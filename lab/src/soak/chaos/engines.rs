@@ -1,7 +1,7 @@
-//! The private engines as processes: stopped, killed, frozen and started again.
+//! Stops, kills, freezes and restarts the private engines.
 //!
-//! `./dev` has left the programs that start them in its state directory. Whatever is started there
-//! inherits the variable by which `./dev` finds and ends it.
+//! `./dev` leaves the programs that start them in its state directory. Processes started by these
+//! inherit the variable by which `./dev` finds and ends them.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -16,18 +16,18 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::installation::Installation;
 
-/// For an engine to end, and to come up again on a busy machine.
+/// Bound on stopping an engine, and on starting it on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// For the broker's control program, which is a virtual machine of its own.
+/// Bound on a run of `rabbitmqctl`, which starts a virtual machine.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Before a server that did not come up is started again.
+/// Pause before a server that did not come up is started again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The engines' logs.
+/// Directory of the engines' logs.
 pub const BROKER_LOG: &str = "rabbitmq.log";
 pub const DATABASE_LOG: &str = "postgres.log";
 
@@ -36,13 +36,13 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// The engines that `./dev` has started; `None` if they are the caller's own.
+    /// The engines that `./dev` has started. `None` if the caller brought other ones.
     pub fn find() -> Option<Self> {
         let state = PathBuf::from(std::env::var_os("HOLDFAST_DEV_STATE")?);
         state.join("postgres").is_file().then_some(Self { state })
     }
 
-    /// Sends a signal to the database's first process: INT and QUIT stop it, fast and immediately.
+    /// Sends a signal to the database's first process. INT stops it fast, QUIT immediately.
     pub async fn stop_database(&self, signal: Signal) -> Result<()> {
         let pid = self.pid("pgdata/postmaster.pid")?;
         kill(pid, signal).context("signalling the database")?;
@@ -53,14 +53,14 @@ impl Engines {
         self.await_database(installation, Instant::now()).await
     }
 
-    /// Waits until it is there; starts it if it does not run at `next_try` or later.
+    /// Waits until the database is up. Starts it if it does not run at `next_try` or later.
     async fn await_database(
         &self,
         installation: &Installation,
         mut next_try: Instant,
     ) -> Result<()> {
         let until = Instant::now() + PATIENCE;
-        // Orphans of a killed server keep the next one from starting for a moment.
+        // For a moment, orphans of a killed server prevent the next one from starting.
         while installation.database().await.is_err() {
             if self.pid("pgdata/postmaster.pid").is_err() && Instant::now() >= next_try {
                 self.start("postgres", &[], DATABASE_LOG)?;
@@ -74,7 +74,7 @@ impl Engines {
         Ok(())
     }
 
-    /// Starts the database, whose clock then is what a file says ([`set_clock`](Self::set_clock)).
+    /// Starts the database with a clock that [`set_clock`](Self::set_clock) can change.
     pub async fn start_database_with_clock(&self, installation: &Installation) -> Result<()> {
         std::env::var("HOLDFAST_FAKETIME").context("there is no libfaketime")?;
         self.set_clock("+0")?;
@@ -82,16 +82,16 @@ impl Engines {
         self.await_database(installation, Instant::now() + RETRY_AFTER).await
     }
 
-    /// Sets the clock of a database that was started for it, while it runs: it notices within a second.
+    /// Sets the clock of a running database that was started for it. It follows within a second.
     pub fn set_clock(&self, offset: &str) -> Result<()> {
-        // Never seen half written.
+        // Renaming makes the change atomic.
         let new = self.clock_file().with_extension("new");
         std::fs::write(&new, offset)?;
         std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o644))?;
         std::fs::rename(&new, self.clock_file()).context("the clock's file")
     }
 
-    /// Whether the database that runs was started for it.
+    /// Whether the running database was started with a clock that can be changed.
     pub fn has_clock(&self) -> bool {
         let maps = self.pid("pgdata/postmaster.pid").map(|pid| format!("/proc/{pid}/maps"));
         let maps = maps.and_then(|path| Ok(std::fs::read_to_string(path)?)).unwrap_or_default();
@@ -102,9 +102,9 @@ impl Engines {
         self.state.join("clock")
     }
 
-    /// Copies the database's server at a port, and starts the copy, which follows it; returns its port.
+    /// Starts a standby of the database server at port `of`, and returns the standby's port.
     pub async fn start_standby(&self, of: u16) -> Result<u16> {
-        // Free now, and nobody else is told so by the system soon.
+        // The system does not hand out a port again soon after it was free.
         let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let dir = self.state.join(format!("standby-{port}"));
         let dir = dir.to_str().context("a path in UTF-8")?;
@@ -112,7 +112,7 @@ impl Engines {
         Ok(port)
     }
 
-    /// Stops and removes all former standbys but the one at a port: servers take room.
+    /// Stops and removes all former standbys except the one at `port`: each takes disk space.
     pub async fn retire_standbys(&self, but: u16) -> Result<()> {
         let but = format!("standby-{but}");
         for entry in std::fs::read_dir(&self.state)?.flatten() {
@@ -129,13 +129,14 @@ impl Engines {
         Ok(())
     }
 
-    /// Kills one of the database's sessions on the spot, upon which it takes all others down and
-    /// recovers. Returns whether there was one.
+    /// Kills one of the database's sessions, upon which the database ends all others and recovers.
+    /// Returns whether there was one.
     pub fn kill_backend(&self, pid: i32) -> bool {
         kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok()
     }
 
-    /// A file on the database's disk, to fill it up with; `None` if it is not one of its own.
+    /// A file with which to fill the database's disk. `None` if the database has no disk of its
+    /// own.
     pub fn ballast(&self) -> Option<PathBuf> {
         let dir = self.state.join("pgdata");
         let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
@@ -143,14 +144,14 @@ impl Engines {
         own.then(|| dir.join("ballast"))
     }
 
-    /// Stops or restarts the clock of all the database's processes.
+    /// Suspends or resumes all of the database's processes.
     pub fn signal_database(&self, signal: Signal) -> Result<()> {
         let first = self.pid("pgdata/postmaster.pid")?;
         let children = format!("/proc/{first}/task/{first}/children");
         let children = std::fs::read_to_string(children).context("the database's processes")?;
         let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
         for pid in children.map(Pid::from_raw).chain([first]) {
-            // One may have ended meanwhile.
+            // A process may have ended meanwhile.
             kill(pid, signal).ok();
         }
         Ok(())
@@ -170,7 +171,7 @@ impl Engines {
         kill(self.pid("rabbitmq/pid")?, signal).context("signalling the broker")
     }
 
-    /// Waits until the broker takes connections to our vhost and all of its queues have a leader.
+    /// Waits until the broker accepts connections to our vhost and all of its queues have a leader.
     pub async fn broker_up(&self, installation: &Installation) -> Result<()> {
         let until = Instant::now() + PATIENCE;
         while let Err(error) = usable(installation).await {
@@ -198,7 +199,7 @@ impl Engines {
         Ok(text)
     }
 
-    /// How often an engine has noted something.
+    /// How many lines of an engine's log contain a text.
     pub fn lines_in_log(&self, log: &str, what: &str) -> usize {
         let log = std::fs::read(self.state.join("log").join(log)).unwrap_or_default();
         String::from_utf8_lossy(&log).lines().filter(|line| line.contains(what)).count()
@@ -223,11 +224,11 @@ impl Engines {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
-            // Ctrl-C is for us; `./dev` ends the engines.
+            // A group of its own: Ctrl-C is for us, and `./dev` ends the engines.
             .process_group(0)
             .spawn()
             .with_context(|| format!("starting {program}"))?;
-        // Collected when it ends, or it would stay behind as a zombie that looks alive.
+        // Wait for it when it ends: a zombie would look alive.
         tokio::spawn(async move {
             let mut child = child;
             child.wait().await.ok();

@@ -1,4 +1,4 @@
-//! Another server takes the database's place.
+//! Fails over to another database server.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use tokio_postgres::Client;
 use super::Chaos;
 use crate::pick::Pick;
 
-/// For a standby to be copied, to start and to catch up, on a busy machine.
+/// Bound on copying, starting and catching up of a standby, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// A standby confirms every commit for a while. Then it is promoted, and whoever connects from now on
-/// gets there. The old server goes on running, and so do the sessions that workers have with it, if
-/// they are not broken: either it takes no writes any more, or its commits wait for ever for a standby
-/// that has left it. Nothing of it counts: everything is checked at the new one.
+/// Promotes a standby that has confirmed every commit for a while; new connections lead to it. The
+/// old server keeps running, with the workers' sessions unless they are broken. Either it refuses
+/// writes, or its commits wait for ever for the standby that has left. All checks read the new
+/// server.
 pub async fn failover(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let engines = chaos.engines()?;
     let old_port = chaos.installation.database_port()?;
@@ -44,9 +44,9 @@ pub async fn failover(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     ))
 }
 
-/// Waits until the standby is there, and has every commit wait for it. Whatever copies the server for it
-/// also streams, and does not count: the copy must be done before this is set, or it would be set there
-/// as well.
+/// Waits for the standby, and then makes every commit wait for it. The copy must be complete
+/// before, or it would contain the setting too; the program that copies also streams and does not
+/// count.
 async fn confirm_commits(old: &Client) -> Result<()> {
     let standby = "select 1 from pg_stat_replication where application_name = 'walreceiver'";
     until(old, &format!("{standby} and state = 'streaming'")).await?;
@@ -54,7 +54,7 @@ async fn confirm_commits(old: &Client) -> Result<()> {
     until(old, &format!("{standby} and sync_state = 'sync'")).await
 }
 
-/// Promotes the standby; returns where its history and that of the old server part.
+/// Promotes the standby. Returns where its history and the old server's diverge.
 async fn promote(chaos: &Chaos, port: u16) -> Result<String> {
     let standby = chaos.installation.database_at(port).await?;
     let done: bool = standby.query_one("select pg_promote()", &[]).await?.get(0);
@@ -79,7 +79,7 @@ async fn until(server: &Client, query: &str) -> Result<()> {
     Ok(())
 }
 
-/// Workers' sessions.
+/// Number of the workers' sessions.
 async fn sessions(server: &Client) -> Result<i64> {
     let query = "select count(*) from pg_stat_activity
                  where datname = current_database() and application_name = 'holdfast'";

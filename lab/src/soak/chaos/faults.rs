@@ -1,4 +1,4 @@
-//! All faults, by name.
+//! The list of all faults.
 
 use anyhow::Result;
 use futures::future::BoxFuture;
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::pick::Pick;
 
-/// Faults of one lane come one after the other; lanes go on side by side.
+/// Faults of one lane happen one after the other; lanes run at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
     Links,
@@ -22,19 +22,19 @@ impl Lane {
     pub const ALL: [Lane; 5] =
         [Lane::Links, Lane::Workers, Lane::Broker, Lane::Database, Lane::Messages];
 
-    /// Whether its faults need engines of our own.
+    /// Whether its faults need private engines.
     pub fn needs_engines(self) -> bool {
         matches!(self, Lane::Broker | Lane::Database)
     }
 }
 
-/// Brings a fault about, lets it last, takes it back, and tells what exactly it was.
+/// Brings a fault about, lets it last, heals it, and returns a description.
 type Inject = for<'a> fn(&'a Chaos, &'a mut Pick) -> BoxFuture<'a, Result<String>>;
 
 pub struct Fault {
     pub name: &'static str,
     pub lane: Lane,
-    /// How often it is drawn. Zero: only if it is asked for by name.
+    /// Weight when drawing. Zero: only if requested by name.
     pub weight: u32,
     pub about: &'static str,
     pub inject: Inject,
@@ -111,7 +111,7 @@ faults! {
     Messages 2 "slow-biller" on_messages::slow_biller, "bills pile up";
 }
 
-/// The fault of that name.
+/// Finds a fault by name.
 pub fn named(name: &str) -> Option<&'static Fault> {
     ALL.iter().find(|fault| fault.name == name)
 }

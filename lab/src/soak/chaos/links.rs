@@ -1,4 +1,4 @@
-//! All ways to the engines, each through a proxy of its own.
+//! All links to the engines, each through its own proxy.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use super::proxy::Link;
 use crate::pick::Pick;
 use crate::workers::Environment;
 
-/// Told apart from what else is drawn from the seed.
+/// The stream of random choices for this purpose.
 const PURPOSE: u64 = u64::MAX / 8;
 
 pub struct Links {
-    /// From each worker, in its place, to the broker.
+    /// From the worker at each place to the broker.
     pub to_broker: Vec<Arc<Link>>,
-    /// From each worker to the database.
+    /// From the worker at each place to the database.
     pub to_database: Vec<Arc<Link>>,
     pub terminals: Vec<Arc<Link>>,
     pub biller: Arc<Link>,
@@ -57,7 +57,7 @@ impl Links {
         Ok(links)
     }
 
-    /// What the worker in a place is started with, instead of the direct ways.
+    /// Environment variables that lead the worker at a place through its proxies.
     pub fn environment(&self, place: usize, direct: &Environment) -> Result<Environment> {
         let through = |(name, url): &(&'static str, String)| {
             let port = match *name {
@@ -70,7 +70,7 @@ impl Links {
         direct.iter().map(through).collect()
     }
 
-    /// Some links of one kind: mostly one, now and then all.
+    /// Some links of one kind: mostly one, sometimes all.
     pub fn some(&self, pick: &mut Pick) -> Vec<Arc<Link>> {
         let biller = vec![self.biller.clone()];
         let kind = match pick.weighted(&[(35, 0), (35, 1), (20, 2), (10, 3)]) {
@@ -85,14 +85,14 @@ impl Links {
         }
     }
 
-    /// All ways to the database lead to another one from now on.
+    /// Points all links to the database at another server.
     pub fn move_database(&self, port: u16) {
         for link in self.to_database.iter().chain([&self.operators]) {
             link.lead_to((Ipv4Addr::LOCALHOST, port).into());
         }
     }
 
-    /// Fair weather everywhere.
+    /// Heals all links.
     pub fn heal(&self) {
         let workers = self.to_broker.iter().chain(&self.to_database);
         for link in workers.chain(&self.terminals).chain([&self.biller]) {
@@ -101,7 +101,7 @@ impl Links {
     }
 }
 
-/// Where a URL leads; engines under test are on this machine.
+/// The address of a URL; engines under test are on this machine.
 fn address(url: &str, default_port: u16) -> Result<SocketAddr> {
     let url: Url = url.parse()?;
     let host: Ipv4Addr = match url.host_str().context("a URL with a host")? {

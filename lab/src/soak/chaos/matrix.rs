@@ -1,8 +1,8 @@
-//! What can go wrong, row by row, and how each is brought about: by a fault, or by a test of its own.
+//! A table of everything that can go wrong, with the fault or the test that brings it about.
 
 use super::faults;
 
-/// How a row is brought about.
+/// How a row's failure is brought about.
 enum By {
     /// `./dev chaos --only NAME`, for each.
     Faults(&'static [&'static str]),
@@ -49,7 +49,7 @@ const ROWS: [(&str, By); 42] = [
     ("an id for two commands", Faults(&["id-reused"])),
     (
         "a message that kills its worker",
-        Tests(&["a_message_that_kills_its_worker_is_set_aside_alone"]),
+        Tests(&["a_message_that_crashes_its_worker_is_parked_alone"]),
     ),
     ("one terminal floods", Faults(&["flood"])),
     ("a slow biller", Faults(&["slow-biller"])),

@@ -1,8 +1,8 @@
-//! Everything that can go wrong around the workers, drawn from the seed.
+//! Brings about faults around the workers, drawn from the seed.
 //!
-//! Reading order: [`faults`] lists what there is, by name; each [`Lane`] draws one after the other
-//! and [`Chaos`] is what they act on. The network is a [`proxy`] per link, the private engines are
-//! processes in [`engines`]. In the end all of it is healed.
+//! Reading order: [`faults`] lists them by name; each [`Lane`] draws one after the other, and
+//! [`Chaos`] is what they act on. The network is a [`proxy`] for each link, the private engines are
+//! processes in [`engines`]. At the end everything is healed.
 
 mod engines;
 mod failover;
@@ -39,24 +39,24 @@ use faults::{Fault, Lane};
 pub use links::Links;
 use timeline::Timeline;
 
-/// How often workers that ended by themselves are looked for.
+/// How often to look for workers that ended by themselves.
 const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 
-/// Told apart from what else is drawn from the seed; one each for the lanes.
+/// The streams of random choices, one for each lane.
 const PURPOSE: u64 = u64::MAX / 16;
 
-/// For what is missing on the broker to be put back: a single try may be too slow where much else
-/// goes on.
+/// Bound on restoring what is missing on the broker. On a busy machine a single try may be too
+/// slow.
 const RESTORED_WITHIN: Duration = Duration::from_secs(120);
 
-/// A program that panics ends with this.
+/// Exit code of a program that panicked.
 const PANICKED: i32 = 101;
 
 /// What faults act on.
 pub struct Chaos {
     pub links: Arc<Links>,
     pub siege: Mutex<Siege>,
-    /// `None`: the engines are not ours to break.
+    /// `None` if the engines are not private and must not be broken.
     pub engines: Option<Engines>,
     pub installation: Arc<Installation>,
     pub terminals: Vec<Arc<Terminal>>,
@@ -64,7 +64,7 @@ pub struct Chaos {
     pub biller: Biller,
     pub setting: Setting,
     pub timeline: Arc<Timeline>,
-    /// No more faults, and an early end to those that last.
+    /// Cancelled when no more faults may begin and lasting ones must end.
     pub stop: CancellationToken,
 }
 
@@ -73,12 +73,12 @@ impl Chaos {
         self.engines.as_ref().context("the engines are not private ones")
     }
 
-    /// Lets a fault last, unless it is time to heal.
+    /// Waits while a fault lasts, or until it is time to heal.
     async fn hold(&self, duration: Duration) {
         timeout(duration, self.stop.cancelled()).await.ok();
     }
 
-    /// Brings faults about until told to stop, then heals everything.
+    /// Brings about faults until told to stop, then heals everything.
     pub async fn run(&self, faults: &[&'static Fault], seed: u64) -> Result<()> {
         let of = |lane| -> Vec<&'static Fault> {
             faults.iter().filter(|fault| fault.lane == lane).copied().collect()
@@ -99,8 +99,8 @@ impl Chaos {
         healed
     }
 
-    /// One fault after the other: first those that were asked for by name, each until it has hit
-    /// something, then whatever is drawn.
+    /// Brings about one fault after the other: first those requested by name, each until it has had
+    /// an effect, then random ones.
     async fn follow(&self, faults: Vec<&'static Fault>, mut pick: Pick) {
         if faults.is_empty() {
             return;
@@ -125,8 +125,8 @@ impl Chaos {
         }
     }
 
-    /// Starts workers again that have ended by themselves, as they do when an engine is away while
-    /// they start.
+    /// Restarts workers that have ended by themselves, as they do if an engine is away when they
+    /// start.
     async fn supervise(&self, quiet: &CancellationToken) {
         while !quiet.is_cancelled() {
             sleep(LOOK_INTERVAL).await;
@@ -139,7 +139,7 @@ impl Chaos {
 
     fn replace_ended(&self, siege: &mut Siege) -> Result<()> {
         for (name, status) in siege.workers.take_ended()? {
-            // With an exit code of its own it has said what it lacks; anything else is a crash.
+            // A documented exit code means that something was missing; anything else is a crash.
             if status.code().is_none_or(|code| code == PANICKED || code == 0) {
                 self.setting.tally.failed(format!("{name} has ended by itself: {status}"));
             }
@@ -151,7 +151,7 @@ impl Chaos {
         Ok(())
     }
 
-    /// When everybody has calmed down: one that gave up at the last moment is replaced as well.
+    /// After healing: replaces workers that gave up at the last moment.
     pub fn into_workers(self) -> Result<Workers> {
         let mut siege = self.siege.into_inner();
         for (_, status) in siege.workers.take_ended()? {
@@ -164,7 +164,7 @@ impl Chaos {
         Ok(siege.workers)
     }
 
-    /// Fair weather, engines without alarms, all workers awake.
+    /// Heals links, engines and workers.
     async fn heal(&self) -> Result<()> {
         self.links.heal();
         self.biller.sleep(false);

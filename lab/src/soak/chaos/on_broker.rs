@@ -1,4 +1,4 @@
-//! Faults of the broker, and of what is on it.
+//! Faults of the broker and its queues.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use super::{Chaos, Engines};
 use crate::installation::SHAPE;
 use crate::pick::Pick;
 
-/// For terminals to find out that their connection is gone.
+/// How long until terminals notice that their connection is lost.
 const NOTICED_WITHIN: Duration = Duration::from_secs(2);
 
-/// In the broker's log, for each consumer that it gives up.
+/// What the broker logs for each consumer that it cancels.
 const TIMED_OUT: &str = "timed out waiting for";
 
-/// As `.dev` sets them.
+/// Defaults, as set in `.dev`.
 const DISK_LIMIT: &str = "200MB";
 const MEMORY_LIMIT: [&str; 2] = ["absolute", "2GB"];
 
@@ -45,8 +45,7 @@ pub async fn kill(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("SIGKILL, and started again; {}", ring(chaos).await?))
 }
 
-/// The order in which the broker hashes servers to partitions. If it is another one than before,
-/// servers have moved to other partitions.
+/// The partitions' order on the ring. If it changes, servers move to other partitions.
 async fn ring(chaos: &Chaos) -> Result<String> {
     let vhost = &chaos.installation.name;
     let queues = format!(
@@ -78,7 +77,7 @@ pub async fn disk_alarm(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("{} connections blocked for {:.1} s", blocked?, duration.as_secs_f64()))
 }
 
-/// How many connections may not publish at the moment; an error if all may.
+/// How many connections are blocked from publishing. An error if none is.
 async fn blocked(engines: &Engines) -> Result<usize> {
     let states = engines.control(&["list_connections", "--silent", "state"]).await?;
     let blocked = states.lines().filter(|state| state.starts_with("block")).count();
@@ -96,7 +95,7 @@ pub async fn memory_alarm(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("{} connections blocked for {:.1} s", blocked?, duration.as_secs_f64()))
 }
 
-/// The broker closes every connection of the vhost.
+/// Has the broker close every connection of the vhost.
 pub async fn close_connections(chaos: &Chaos, _: &mut Pick) -> Result<String> {
     let before = chaos.setting.tally.losses.get();
     close_all(chaos).await?;
@@ -112,14 +111,14 @@ async fn close_all(chaos: &Chaos) -> Result<()> {
     chaos.engines()?.control(&close).await.map(drop)
 }
 
-/// The broker gives up consumers that acknowledge nothing for some seconds, while nothing can be
-/// decided: somebody holds all servers. It looks once a minute.
+/// Makes the broker cancel consumers that acknowledge nothing for some seconds, while locks on all
+/// servers block every decision. The broker looks once a minute.
 pub async fn ack_timeout(chaos: &Chaos, _: &mut Pick) -> Result<String> {
     let engines = chaos.engines()?;
     let database = chaos.installation.database().await?;
     let before = engines.lines_in_log(BROKER_LOG, TIMED_OUT);
     engines.control(&["eval", &ack_timeout_setting(10_000)]).await?;
-    // Channels know the limit of the time when they were opened.
+    // A channel keeps the limit that was set when it was opened.
     close_all(chaos).await?;
     database.batch_execute("begin; select id from servers for update").await?;
     chaos.hold(Duration::from_secs(85)).await;
@@ -135,7 +134,7 @@ fn ack_timeout_setting(millis: u32) -> String {
     format!("application:set_env(rabbit, consumer_timeout, {millis}).")
 }
 
-/// A terminal's queue is deleted, with the answers in it, and comes back later.
+/// Deletes a terminal's reply queue with its answers, and restores it later.
 pub async fn delete_reply_queue(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let terminal = &chaos.terminals[pick.index(chaos.terminals.len())];
     terminal.rob();
@@ -145,23 +144,23 @@ pub async fn delete_reply_queue(chaos: &Chaos, pick: &mut Pick) -> Result<String
     Ok(format!("of {}, with {lost} answers", terminal.id))
 }
 
-/// A queue that a worker consumes is deleted, with the commands in it, and comes back later.
+/// Deletes a partition's queue with its commands while a worker consumes it, and restores it later.
 pub async fn delete_partition(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let partition = partition_queue(i32::try_from(pick.index(SHAPE.partitions as usize))?);
     let lost = delete(chaos, &partition).await;
-    // Whatever comes of the rest, it may be gone.
+    // Even if the rest fails, it may be deleted.
     chaos.ground.wiped.lock().expect("no panics").push(chaos.ground.clock.now());
     for confirmed in chaos.ground.poison.lock().expect("no panics").values_mut() {
         *confirmed = false; // it may have been in the queue
     }
     chaos.hold(pick.millis(200, 3_000)).await;
     chaos.installation.restore(&[]).await?;
-    // Until now, commands may have been told that they went to the wrong partition.
+    // Until now, commands may have been refused as misrouted.
     chaos.ground.wiped.lock().expect("no panics").push(chaos.ground.clock.now());
     Ok(format!("{partition}, with {} messages", lost?))
 }
 
-/// Returns how many messages were in it.
+/// Returns how many messages it held.
 async fn delete(chaos: &Chaos, queue: &str) -> Result<u32> {
     let amqp = chaos.installation.amqp().await?;
     let channel = amqp.create_channel().await?;
@@ -171,7 +170,7 @@ async fn delete(chaos: &Chaos, queue: &str) -> Result<u32> {
     Ok(lost)
 }
 
-/// Every wake-up that is on its way is thrown away.
+/// Purges all wake-ups from the delay ladder.
 pub async fn purge_ladder(chaos: &Chaos, _: &mut Pick) -> Result<String> {
     let amqp = chaos.installation.amqp().await?;
     let channel = amqp.create_channel().await?;
@@ -185,7 +184,7 @@ pub async fn purge_ladder(chaos: &Chaos, _: &mut Pick) -> Result<String> {
     Ok(format!("{purged} wake-ups"))
 }
 
-/// No event gets into the billing queue, whose reader sleeps.
+/// Makes the billing queue refuse events while its consumer pauses.
 pub async fn full_billing_queue(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     chaos.biller.sleep(true);
     let full = full(chaos, pick, BILLING_QUEUE).await;
@@ -194,7 +193,8 @@ pub async fn full_billing_queue(chaos: &Chaos, pick: &mut Pick) -> Result<String
     Ok(format!("{}: {} events wait in the database", full?, waiting?))
 }
 
-/// Otherwise they are told at once; an error if there are none.
+/// How many events have waited in the outbox for a second, longer than the relay needs otherwise.
+/// An error if there are none.
 async fn waiting_events(chaos: &Chaos) -> Result<i64> {
     let query = "select count(*) from outbox o join outbox_messages a on a.id = o.outbox_message_id
                  where a.kind = 'event' and a.created_at < clock_timestamp() - interval '1 s'";
@@ -203,8 +203,8 @@ async fn waiting_events(chaos: &Chaos) -> Result<i64> {
     Ok(waiting)
 }
 
-/// No command gets into a partition, and no wake-up. Nobody works meanwhile: what a worker has in hand
-/// does not count, and so it would make room for what comes.
+/// Makes a partition refuse commands and wake-ups. No worker runs meanwhile: messages that it took
+/// would no longer count and would make room for others.
 pub async fn full_partition(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let partition = partition_queue(i32::try_from(pick.index(SHAPE.partitions as usize))?);
     let before = chaos.setting.tally.refused.get();

@@ -13,20 +13,20 @@ use super::Chaos;
 use super::engines::DATABASE_LOG;
 use crate::pick::Pick;
 
-/// For a server to notice that its clock was set.
+/// Bound on the server noticing that its clock was set.
 const CLOCK_SET_WITHIN: Duration = Duration::from_secs(3);
 
-/// For the server's counters to tell what has happened.
+/// How long until the server's counters show what has happened.
 const COUNTED_WITHIN: Duration = Duration::from_secs(2);
 
-/// Sessions opened at most, to leave nobody else any.
+/// Most sessions opened in order to use up all of them.
 const SESSIONS_MAX: usize = 500;
 
 pub async fn restart_fast(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     stopped(chaos, Signal::SIGINT, pick.millis(0, 2_000)).await
 }
 
-/// As after a power failure: no checkpoint, and a recovery.
+/// Stops the database as a power failure does: without a checkpoint, so that it must recover.
 pub async fn restart_immediately(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     stopped(chaos, Signal::SIGQUIT, pick.millis(0, 2_000)).await
 }
@@ -35,7 +35,7 @@ pub async fn kill(chaos: &Chaos, _: &mut Pick) -> Result<String> {
     stopped(chaos, Signal::SIGKILL, Duration::ZERO).await
 }
 
-/// Long enough for a backlog.
+/// Stops the database for long enough to build a backlog.
 pub async fn outage(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     stopped(chaos, Signal::SIGINT, pick.millis(15_000, 30_000)).await
 }
@@ -48,7 +48,7 @@ async fn stopped(chaos: &Chaos, signal: Signal, duration: Duration) -> Result<St
     Ok(format!("{signal}, away for {:.1} s and a start", duration.as_secs_f64()))
 }
 
-/// One session dies, and the server restarts all of them.
+/// Kills one session, upon which the server ends all of them.
 pub async fn kill_session(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let sessions = sessions(&chaos.installation.database().await?).await?;
     anyhow::ensure!(!sessions.is_empty(), "nobody is connected");
@@ -66,7 +66,7 @@ pub async fn freeze(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("for {:.1} s", duration.as_secs_f64()))
 }
 
-/// Some sessions of workers end, or all.
+/// Terminates some or all sessions of workers.
 pub async fn terminate(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let database = chaos.installation.database().await?;
     let mut victims = sessions(&database).await?;
@@ -85,7 +85,7 @@ async fn sessions(database: &Client) -> Result<Vec<i32>> {
     Ok(database.query(query, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
-/// Somebody holds servers and users, for longer than a worker waits.
+/// Locks servers and users for longer than a worker waits.
 pub async fn lock_hog(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let database = chaos.installation.database().await?;
     let duration = pick.millis(3_000, 15_000);
@@ -105,10 +105,10 @@ pub async fn lock_hog(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("10 servers and 2 users for {lasted:.1} s, and {waiting} sessions wait"))
 }
 
-/// Somebody locks in the wrong order, again and again.
+/// Takes locks in the wrong order, repeatedly.
 pub async fn deadlocks(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let database = chaos.installation.database().await?;
-    // The others are to find out first.
+    // The workers must detect the deadlock first.
     database.batch_execute("set deadlock_timeout = '3s'").await?;
     let until = Instant::now() + pick.millis(4_000, 10_000);
     let mut turns = 0;
@@ -123,7 +123,7 @@ pub async fn deadlocks(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
         turns += 1;
         chaos.hold(pick.millis(50, 300)).await;
     }
-    // Sessions count a second late.
+    // Sessions report their counters a second late.
     chaos.hold(COUNTED_WITHIN).await;
     let found = found_deadlocks(&chaos.installation.database().await?).await? - before;
     anyhow::ensure!(found > 0, "{turns} times everything in reverse: nobody was in the way");
@@ -135,7 +135,7 @@ async fn found_deadlocks(database: &Client) -> Result<i64> {
     Ok(database.query_one(query, &[]).await?.get(0))
 }
 
-/// Nobody gets a new session, and those that there are end.
+/// Uses up all sessions and ends the workers' ones.
 pub async fn exhausted(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let first = chaos.installation.database().await?;
     let (mut taken, mut refused) = (Vec::new(), false);
@@ -159,7 +159,7 @@ pub async fn exhausted(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("{} sessions taken for {:.1} s", taken.len(), duration.as_secs_f64()))
 }
 
-/// Ours have sent nothing but their greeting.
+/// Workers' sessions. Ours differ in that they have sent no query.
 async fn sessions_of_workers(database: &Client) -> Result<Vec<i32>> {
     let query = "select pid from pg_stat_activity
                  where datname = current_database() and application_name = 'holdfast'
@@ -167,7 +167,7 @@ async fn sessions_of_workers(database: &Client) -> Result<Vec<i32>> {
     Ok(database.query(query, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
-/// There is no room for anything more to be written.
+/// Fills the database's disk.
 pub async fn disk_full(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let ballast = chaos.engines()?.ballast().context("its disk is not one of its own")?;
     let file = ballast.clone();
@@ -176,7 +176,7 @@ pub async fn disk_full(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let duration = pick.millis(2_000, 8_000);
     chaos.hold(duration).await;
     std::fs::remove_file(&ballast).context("making room again")?;
-    // What could not be written may have brought it down.
+    // The failed writes may have crashed it.
     chaos.engines()?.start_database(&chaos.installation).await?;
     let failed = chaos.engines()?.lines_in_log(DATABASE_LOG, NO_ROOM) - before;
     anyhow::ensure!(failed > 0, "nobody wanted to write");
@@ -184,7 +184,7 @@ pub async fn disk_full(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("{size} MB more for {lasted:.1} s: {failed} writes failed"))
 }
 
-/// Writes until there is no more room; returns how much.
+/// Writes until the disk is full. Returns how much it wrote.
 fn fill(file: &std::path::Path) -> usize {
     use std::io::Write as _;
     let Ok(mut file) = std::fs::File::create(file) else { return 0 };
@@ -198,11 +198,11 @@ fn fill(file: &std::path::Path) -> usize {
     written
 }
 
-/// In the database's log.
+/// What the database logs when the disk is full.
 const NO_ROOM: &str = "No space left on device";
 const READ_ONLY: &str = "in a read-only transaction";
 
-/// As when connected to a standby.
+/// Makes all sessions read-only, as on a standby.
 pub async fn read_only(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let database = chaos.installation.database().await?;
     let before = chaos.engines()?.lines_in_log(DATABASE_LOG, READ_ONLY);
@@ -217,7 +217,7 @@ pub async fn read_only(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("for {:.1} s: {refused} statements refused", duration.as_secs_f64()))
 }
 
-/// The database's clock is set back by five minutes, while it runs, and later is right again.
+/// Sets the running database's clock back by five minutes, and corrects it later.
 pub async fn clock_back(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let engines = chaos.engines()?;
     if !engines.has_clock() {
@@ -235,10 +235,10 @@ pub async fn clock_back(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("by {} s for {:.1} s", -back?.num_seconds(), duration.as_secs_f64()))
 }
 
-/// As libfaketime understands it.
+/// An offset in libfaketime's notation.
 const FIVE_MINUTES_BACK: &str = "-300";
 
-/// Waits until a session's clock is so far from ours, and returns how far it is.
+/// Waits until the database's clock has that offset from ours, and returns the offset.
 async fn clock_is(chaos: &Chaos, wanted: TimeDelta) -> Result<TimeDelta> {
     let until = Instant::now() + CLOCK_SET_WITHIN;
     loop {
@@ -254,7 +254,7 @@ async fn clock_is(chaos: &Chaos, wanted: TimeDelta) -> Result<TimeDelta> {
     }
 }
 
-/// Takes back what [`read_only`] did.
+/// Reverts [`read_only`].
 pub async fn writable(database: &Client) -> Result<()> {
     database.batch_execute("set default_transaction_read_only = off").await?;
     let reset = "alter system reset default_transaction_read_only";

@@ -16,14 +16,14 @@ pub async fn reset(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("{}: {}", named(&links), harmed(&links, before)?))
 }
 
-/// Nothing gets through, and nobody is told; afterwards it all arrives late, or never.
+/// Drops all traffic silently. Afterwards it arrives late or never.
 pub async fn blackhole(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let links = chaos.links.some(pick);
     let weather = Weather { hold_up: true, hold_down: true, ..Weather::default() };
     storm(chaos, pick, links, weather, (3_000, 25_000)).await
 }
 
-/// One direction only.
+/// Drops traffic in one direction only.
 pub async fn half_open(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let links = chaos.links.some(pick);
     let up = pick.chance(50);
@@ -48,14 +48,14 @@ pub async fn rate(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     storm(chaos, pick, links, Weather { rate, ..Weather::default() }, (4_000, 15_000)).await
 }
 
-/// Connections break in the middle of a frame.
+/// Breaks connections in the middle of a frame.
 pub async fn cut(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let links = chaos.links.some(pick);
     let cut_after = u64::try_from(pick.number(1, 8_000)).ok();
     storm(chaos, pick, links, Weather { cut_after, ..Weather::default() }, (1_000, 6_000)).await
 }
 
-/// A worker's way to the database breaks in the middle of whatever it says, commits included.
+/// Breaks a worker's database connections in the middle of what it sends, commits included.
 pub async fn cut_commit(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let links = vec![one(&chaos.links.to_database, pick)];
     let cut_after = u64::try_from(pick.number(200, 6_000)).ok();
@@ -67,16 +67,16 @@ pub async fn refuse(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let weather = Weather { closed: true, ..Weather::default() };
     links.iter().for_each(|link| link.set(weather.clone()));
     links.iter().for_each(|link| link.reset());
-    // Those who were there come back at once, and are refused.
+    // Former clients reconnect at once and are refused.
     storm(chaos, pick, links, weather, (2_000, 15_000)).await
 }
 
-/// What a worker says to the broker after its commit gets lost.
+/// Loses what a worker sends to the broker after its commit.
 pub async fn lost_acks(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     lost(chaos, pick, Weather { hold_up: true, ..Weather::default() }).await
 }
 
-/// What the broker says to a worker gets lost: publisher confirms.
+/// Loses publisher confirms on their way to a worker.
 pub async fn lost_confirms(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     lost(chaos, pick, Weather { hold_down: true, ..Weather::default() }).await
 }
@@ -86,14 +86,14 @@ async fn lost(chaos: &Chaos, pick: &mut Pick, weather: Weather) -> Result<String
     let before = harm(&links);
     links[0].set(weather);
     chaos.hold(pick.millis(200, 4_000)).await;
-    // What was held is dropped with the connections.
+    // Held data is dropped with the connections.
     links[0].reset();
     links[0].set(Weather::default());
     anyhow::ensure!(harm(&links).pieces > before.pieces, "{}: nothing was said", links[0].name);
     Ok(format!("{}: {}", links[0].name, harmed(&links, before)?))
 }
 
-/// An owner of partitions loses the database and keeps the broker, or the other way round.
+/// Cuts an owner of partitions off from the database but not the broker, or the other way round.
 pub async fn half_dead_owner(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let links = match pick.chance(50) {
         true => &chaos.links.to_database,
@@ -137,7 +137,7 @@ fn harm(links: &[Arc<Link>]) -> Harm {
     })
 }
 
-/// What has been done to whom since then; an error if nobody has noticed anything.
+/// Describes the links' effects since then. An error if no connection was affected.
 fn harmed(links: &[Arc<Link>], before: Harm) -> Result<String> {
     let now = harm(links);
     let counts = [

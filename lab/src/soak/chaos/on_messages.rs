@@ -1,4 +1,4 @@
-//! Messages that nobody needs: repeats, wake-ups by hand, and what is not a command at all.
+//! Faults by messages: repeats, forged wake-ups, and messages that are no commands.
 
 use std::time::Duration;
 
@@ -19,34 +19,34 @@ use crate::pick::Pick;
 use crate::record::{Heard, Intent, MALFORMED, Record};
 use crate::terminal::Terminal;
 
-/// Commands of a burst.
+/// Commands in a burst.
 const BURST: usize = 20;
 
-/// Commands of a flood, several times what is let through at once.
+/// Commands in a flood: several times the burst that the limit allows.
 const FLOOD: usize = 2_000;
 
-/// Per second and partition, with twice as many at once: far more than anybody else sends.
+/// The limit during a flood: far more than any other terminal sends.
 const FLOOD_LIMIT: i32 = 100;
 
-/// Workers look at the limit every two seconds.
+/// How long until workers know the limit: they read it every two seconds.
 const LIMIT_KNOWN_WITHIN: Duration = Duration::from_secs(3);
 
-/// The same for one that is frozen for as long as any is.
+/// How long until even the worker that is frozen longest knows that the limit is lifted.
 const LIFTED_EVERYWHERE_WITHIN: TimeDelta = TimeDelta::seconds(60);
 
-/// For a look into the database: one that has been given up may never answer.
+/// Bound on setting the limit: a database that was replaced may never answer.
 const LIMIT_SET_WITHIN: Duration = Duration::from_secs(5);
 
-/// For the first refusal.
-const SHED_WITHIN: Duration = Duration::from_secs(20);
+/// How long to wait for the first refusal.
+const LIMITED_WITHIN: Duration = Duration::from_secs(20);
 
-/// Floods, if nothing of them is shed: the broker may be away.
+/// Most floods, if none of their commands is rate limited: the broker may be away.
 const FLOODS_MAX: usize = 4;
 
-/// Tries to lift the limit, a second each: the database may be away.
+/// Most tries to lift the limit, one second apart: the database may be away.
 const LIFT_TRIES_MAX: usize = 60;
 
-/// Commands of one terminal are sent again, shuffled, some of them several times.
+/// Sends commands of one terminal again, shuffled, some of them several times.
 pub async fn duplicates(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let terminal = chaos.terminals[pick.index(chaos.terminals.len())].clone();
     let mut intents: Vec<Intent> = {
@@ -67,12 +67,12 @@ pub async fn duplicates(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("{count} commands of {}", terminal.id))
 }
 
-/// Ids that were used for one command are used for another.
+/// Sends other commands under message ids that were used before.
 pub async fn reuse_ids(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let terminal = chaos.terminals[pick.index(chaos.terminals.len())].clone();
     let mut intents: Vec<Intent> = {
         let record = terminal.record();
-        // Once each, and only ids that are known to be taken.
+        // Each id once, and only ids whose first command is answered.
         let free = |id: &String| !record.reused.contains_key(id);
         let taken = |id: &String| record.answer_to(id).is_some();
         let ids = record.sent.iter().filter(|(_, sent)| sent.intent.reservation.is_some());
@@ -88,13 +88,13 @@ pub async fn reuse_ids(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("{count} of {}", terminal.id))
 }
 
-/// Another command under the id of a reconfirmation or a withdrawal.
+/// Another command under the message id of a reconfirmation or a withdrawal.
 fn otherwise(id: &str, intent: &Intent) -> Intent {
     let server = intent.command.server.as_deref().unwrap_or_default();
     unasked(Command::withdraw(id, server, Uuid::nil()), &[crate::record::MISMATCH])
 }
 
-/// Reservations are reconfirmed and given back before they exist.
+/// Reconfirms and withdraws reservations before they exist.
 pub async fn too_soon(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let terminal = chaos.terminals[pick.index(chaos.terminals.len())].clone();
     let server = &chaos.ground.servers[pick.index(chaos.ground.servers.len())].id;
@@ -108,7 +108,7 @@ pub async fn too_soon(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("by {}", terminal.id))
 }
 
-/// What no decoder takes; the sender is told.
+/// Sends malformed messages, which must be refused.
 pub async fn malformed(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let terminal = chaos.terminals[pick.index(chaos.terminals.len())].clone();
     let bodies: [&[u8]; 6] =
@@ -121,7 +121,7 @@ pub async fn malformed(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
         "missing_field",
         "duplicate_field",
     ];
-    // Queries, since what is malformed is not stored either.
+    // Queries, because malformed messages are not stored either.
     let intents = bodies.iter().map(|body| {
         let mut command = Command::show(format!("malformed-{}", Uuid::new_v4()), Uuid::nil());
         command.body = body.to_vec();
@@ -131,24 +131,27 @@ pub async fn malformed(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("{} messages of {}", bodies.len(), terminal.id))
 }
 
-/// One terminal asks, and asks, and asks. There is a limit, past which it is turned away.
+/// One terminal sends many queries under a rate limit, which refuses most of them.
 pub async fn flood(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let terminal = chaos.terminals[pick.index(chaos.terminals.len())].clone();
     terminal.begin_flood(chaos.ground.clock.now());
-    let mut shed = limit(chaos, Some(FLOOD_LIMIT)).await.map(|()| 0);
+    let mut limited = limit(chaos, Some(FLOOD_LIMIT)).await.map(|()| 0);
     chaos.hold(LIMIT_KNOWN_WITHIN).await;
     for _ in 0..FLOODS_MAX {
-        shed = flood_once(&terminal).await;
-        if shed.is_ok() || chaos.stop.is_cancelled() {
+        limited = flood_once(&terminal).await;
+        if limited.is_ok() || chaos.stop.is_cancelled() {
             break;
         }
     }
     lift_limit(chaos).await?;
     terminal.end_flood(chaos.ground.clock.now() + LIFTED_EVERYWHERE_WITHIN);
-    Ok(format!("{FLOOD} queries of {}, of which {} were shed so far", terminal.id, shed?))
+    Ok(format!(
+        "{FLOOD} queries of {}, of which {} were rate limited so far",
+        terminal.id, limited?
+    ))
 }
 
-/// Returns how much of it is shed by the time that something is.
+/// Returns how many of the queries are rate limited by the time that the first one is.
 async fn flood_once(terminal: &Terminal) -> Result<usize> {
     let ids: Vec<String> = (0..FLOOD).map(|_| format!("flood-{}", Uuid::new_v4())).collect();
     let show = |id: &String| {
@@ -156,13 +159,13 @@ async fn flood_once(terminal: &Terminal) -> Result<usize> {
         unasked(command, &["unknown_reservation"])
     };
     send(terminal, ids.iter().map(show).collect()).await?;
-    let is_shed = |record: &Record, id: &String| {
-        record.answers.get(id).into_iter().flatten().any(Heard::is_shed)
+    let is_limited = |record: &Record, id: &String| {
+        record.answers.get(id).into_iter().flatten().any(Heard::is_rate_limited)
     };
-    let shed = terminal.found(SHED_WITHIN, |record| {
-        Some(ids.iter().filter(|id| is_shed(record, id)).count()).filter(|shed| *shed > 0)
+    let limited = terminal.found(LIMITED_WITHIN, |record| {
+        Some(ids.iter().filter(|id| is_limited(record, id)).count()).filter(|count| *count > 0)
     });
-    shed.await.context("nothing was shed")
+    limited.await.context("nothing was rate limited")
 }
 
 async fn limit(chaos: &Chaos, most: Option<i32>) -> Result<()> {
@@ -193,9 +196,9 @@ async fn send(terminal: &Terminal, intents: Vec<Intent>) -> Result<()> {
     futures::future::try_join_all(sendings).await.map(drop)
 }
 
-/// Wake-ups that nobody has armed: intermediate hops of what is still to come, late ones of what has
-/// passed, several times, in any order. One that claims to be the last hop of an instant to come would
-/// be a lie that no worker can see through: a trusted account has put it in front of its time.
+/// Sends wake-ups that no worker has scheduled, repeated and shuffled: intermediate hops for
+/// deadlines to come, and late ones for deadlines that have passed. It sends no last hop for a
+/// deadline to come: workers trust their own account and could not recognize it as wrong.
 pub async fn wake_ups(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let database = chaos.installation.database().await?;
     let query = "select partition, deadline_at, deadline_at < clock_timestamp() from reservations
@@ -228,7 +231,7 @@ pub async fn wake_ups(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("{} for {} deadlines", messages.len(), rows.len()))
 }
 
-/// What nobody can be answered to: it must become a dead letter, and nothing else.
+/// Sends messages without a sender to answer, which must become dead letters.
 pub async fn poison(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let partition = partition_word(i32::try_from(pick.index(4))?);
     let terminal = &chaos.terminals[pick.index(chaos.terminals.len())].id;
@@ -246,7 +249,7 @@ pub async fn poison(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
             ..by_hand(DUE_EXCHANGE, &unreadable, b"no wake-up".to_vec())
         },
     ];
-    // Planned before they are sent: if sending fails, they may have arrived all the same.
+    // Noted before sending: if that fails, they may have arrived.
     for id in [&nobody, &unreadable] {
         chaos.ground.poison.lock().expect("no panics").insert(id.clone(), false);
     }
@@ -274,7 +277,7 @@ fn by_hand(exchange: &str, id: &str, body: Vec<u8>) -> Outgoing {
 
 async fn publish(chaos: &Chaos, messages: &[Outgoing]) -> Result<Vec<Fate>> {
     let amqp = chaos.installation.amqp().await?;
-    // Kept until the end: a channel that is being closed is in the way of closing its connection.
+    // Kept until the end: a channel that is closing blocks closing its connection.
     let mut publisher = Publisher::open(&amqp).await?;
     let fates = publisher.publish(messages).await?;
     for message in messages {
@@ -286,7 +289,7 @@ async fn publish(chaos: &Chaos, messages: &[Outgoing]) -> Result<Vec<Fate>> {
     Ok(fates)
 }
 
-/// Bills pile up.
+/// Pauses the biller, so that events pile up.
 pub async fn slow_biller(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let duration = pick.millis(5_000, 30_000);
     chaos.biller.sleep(true);

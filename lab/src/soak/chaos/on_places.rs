@@ -1,4 +1,4 @@
-//! Several want the same place at the same moment.
+//! Contention: several requests for the same place at the same moment.
 
 use std::time::Duration;
 
@@ -14,19 +14,20 @@ use crate::life::REQUESTED;
 use crate::pick::Pick;
 use crate::record::Intent;
 
-/// Requests for a place, and the time between two of them: so close together that it becomes free
-/// while some of them are being decided.
+/// Number of requests for a place, and the time between two: so short that the place becomes free
+/// while some are being decided.
 const ASKERS: u32 = 12;
 const PAUSE: Duration = Duration::from_millis(8);
 
-/// Reservations that nobody else fits beside.
+/// Reservations that leave no free place beside them.
 const FULL: &str = "select r.id, r.server_id, r.start_at, r.end_at
     from reservations r join servers s on s.id = r.server_id
     where s.capacity = 1 and r.state <> 'cancelled'
       and r.deadline_at > clock_timestamp() + interval '2 s'
     order by random() limit 4";
 
-/// An operator gives places back while others ask for them. Whoever is refused was decided before.
+/// An operator cancels reservations while others request their places. A refused request must have
+/// been decided before the cancellation.
 pub async fn freed_place(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let full = chaos.installation.database().await?.query(FULL, &[]).await?;
     for row in &full {

@@ -26,27 +26,27 @@ pub async fn kill_while_stopping(chaos: &Chaos, _: &mut Pick) -> Result<String> 
     chaos.siege.lock().await.blow(Blow::KillWhileStopping).await
 }
 
-/// Every worker is replaced, one after the other.
+/// Replaces every worker, one after the other.
 pub async fn rolling_restart(chaos: &Chaos, _: &mut Pick) -> Result<String> {
     let count = chaos.siege.lock().await.workers.count();
     for _ in 0..count {
         if chaos.stop.is_cancelled() {
             break;
         }
-        // Those who came last are at the end: the first is always an old one.
+        // New workers are at the end of the list, so the first is always an old one.
         chaos.siege.lock().await.replace(0).await?;
     }
     Ok(format!("{count} workers"))
 }
 
-/// Shorter than anybody's patience.
+/// Suspends workers for less than any timeout.
 pub async fn freeze(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let duration = pick.millis(500, 6_000);
     frozen(chaos, pick, duration).await
 }
 
-/// So long that the broker and the database give it up and others take over, with what it has in
-/// hand: when it goes on it must not harm anybody.
+/// Suspends an owner of partitions until broker and database drop its connections and others take
+/// over its messages. When it resumes, it must do no harm.
 pub async fn frozen_owner(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let duration = pick.millis(12_000, 40_000);
     frozen(chaos, pick, duration).await
@@ -67,7 +67,7 @@ async fn frozen(chaos: &Chaos, pick: &mut Pick, duration: Duration) -> Result<St
     Ok(format!("{name} for {:.1} s{}", duration.as_secs_f64(), told.unwrap_or_default()))
 }
 
-/// What others consume at the moment.
+/// Describes how many partitions the live workers own.
 async fn taken_over(chaos: &Chaos) -> Result<String> {
     let query = "select count(distinct partition), count(distinct id) from workers, unnest(partitions) as partition
                  where heartbeat_at > clock_timestamp() - interval '5 s'";
@@ -76,7 +76,7 @@ async fn taken_over(chaos: &Chaos) -> Result<String> {
     Ok(format!("; {partitions} partitions are consumed by {workers} workers"))
 }
 
-/// One is replaced by one whose clock is wrong, which later is replaced in turn.
+/// Replaces a worker for a while by one whose clock is wrong.
 pub async fn wrong_clock(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let how = pick.weighted(&WRONG_CLOCKS);
     let variables = clock(how).context("there is no libfaketime")?;
@@ -87,7 +87,7 @@ pub async fn wrong_clock(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("{name}: {how} for {:.1} s", duration.as_secs_f64()))
 }
 
-/// Whoever is in the first place is killed, and comes back with other variables beside its own.
+/// Kills the worker at the first place and restarts it with additional variables.
 async fn replace_with(chaos: &Chaos, variables: Option<Environment>) -> Result<String> {
     let mut siege = chaos.siege.lock().await;
     siege.workers.vary(0, variables.unwrap_or_default());
@@ -98,7 +98,7 @@ async fn replace_with(chaos: &Chaos, variables: Option<Environment>) -> Result<S
     siege.workers.name_in_place(0).context("there is no worker")
 }
 
-/// Workers come and go every second.
+/// Starts and stops workers every second.
 pub async fn churn(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let turns = pick.number(5, 12);
     for _ in 0..turns {

@@ -1,5 +1,5 @@
-//! A TCP proxy that can be told to misbehave, in userspace: it needs no rights, and what it does is
-//! drawn from a seed.
+//! A TCP proxy that injects network faults. It runs in user space, needs no privileges, and draws
+//! its choices from a seed.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,27 +15,27 @@ use tokio::time::sleep;
 
 use crate::pick::Pick;
 
-/// Read at once.
+/// Most bytes read at once.
 const CHUNK: usize = 16 * 1024;
 
-/// Of a chunk so much is sent byte by byte; all of it would only keep the processors busy.
+/// How much of a chunk is sent byte by byte. Sending all of it so would only use processor time.
 const SLICED: usize = 256;
 
-/// What a way does to those who go along it.
+/// How a link treats connections.
 #[derive(Debug, Clone, Default)]
 pub struct Weather {
-    /// Nobody gets through, and nobody is told.
+    /// Passes nothing, without an error.
     pub hold_up: bool,
     pub hold_down: bool,
-    /// New connections are refused.
+    /// Refuses new connections.
     pub closed: bool,
-    /// Each chunk is late by so much, and by up to so much more.
+    /// Delays each chunk by a fixed time and a random one.
     pub latency: Option<(Duration, Duration)>,
-    /// Chunks arrive one byte at a time.
+    /// Passes one byte at a time.
     pub sliced: bool,
-    /// Bytes per second.
+    /// Limits the rate, in bytes per second.
     pub rate: Option<u64>,
-    /// A connection is reset once so many bytes have passed.
+    /// Resets a connection after so many bytes.
     pub cut_after: Option<u64>,
 }
 
@@ -47,13 +47,13 @@ impl Weather {
         }
     }
 
-    /// Whether what goes that way does not arrive as it should.
+    /// Whether it affects data in that direction.
     fn harms(&self, direction: Direction) -> bool {
         self.holds(direction) || self.latency.is_some() || self.rate.is_some() || self.sliced
     }
 }
 
-/// From those who connected, or to them.
+/// Direction of data: from the client, or to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
     Up,
@@ -67,26 +67,26 @@ enum End {
     Cut,
 }
 
-/// What a way has done to those who went along it, since it was opened.
+/// What a link has done to connections since it was opened.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Harm {
     /// Connections broken.
     pub broken: u64,
     /// Connections refused.
     pub refused: u64,
-    /// Pieces of data that came late, in bits, or never.
+    /// Chunks that were delayed, split or lost.
     pub pieces: u64,
 }
 
-/// One way to an engine, with a port of its own.
+/// One link to an engine, with its own port.
 pub struct Link {
     pub name: String,
     pub port: u16,
     weather: watch::Sender<Weather>,
-    /// Counts resets of everything that is connected.
+    /// Counts resets of all connections.
     resets: watch::Sender<u64>,
     connections: AtomicU64,
-    /// Where new connections lead.
+    /// The engine to which new connections lead.
     engine: Mutex<SocketAddr>,
     harm: Mutex<Harm>,
     seed: u64,
@@ -115,7 +115,7 @@ impl Link {
         self.weather.send_replace(weather);
     }
 
-    /// New connections lead to another engine; the old ones stay where they are.
+    /// Leads new connections to another engine. Old ones stay.
     pub fn lead_to(&self, engine: SocketAddr) {
         *self.engine.lock().expect("no panics") = engine;
     }
@@ -186,7 +186,7 @@ impl Link {
         let mut weather = self.weather.subscribe();
         let mut pick = Pick::new(self.seed, number * 2 + u64::from(direction == Direction::Up));
         let mut buffer = vec![0; CHUNK];
-        // Since the weather changed.
+        // Counted since the last change of the fault.
         let mut passed = 0;
         loop {
             let read = tokio::select! {
@@ -218,8 +218,8 @@ impl Link {
     }
 }
 
-/// Waits while the way is held: what has been read meanwhile arrives afterwards, as it would after a
-/// cable was plugged in again.
+/// Waits while the link is held. Data read meanwhile arrives afterwards, as after a cable is
+/// plugged in again.
 async fn open_way(weather: &mut watch::Receiver<Weather>, direction: Direction) {
     weather.wait_for(|now| !now.holds(direction)).await.ok();
 }

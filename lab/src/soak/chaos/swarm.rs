@@ -1,5 +1,5 @@
-//! What a run is like, drawn from the seed: another set of faults and other settings each time finds
-//! more than all faults every time, where one can hide another.
+//! Draws a run's faults and settings from the seed. A different subset each time finds more than
+//! all faults every time, because one can hide another.
 
 use anyhow::{Result, bail};
 
@@ -7,10 +7,10 @@ use super::faults::{self, Fault};
 use crate::pick::Pick;
 use crate::workers::Environment;
 
-/// Told apart from what else is drawn from the seed.
+/// The stream of random choices for this purpose.
 const PURPOSE: u64 = u64::MAX / 32;
 
-/// Of a hundred faults so many take part.
+/// Percentage of faults that take part.
 const SHARE: u32 = 80;
 
 pub struct Swarm {
@@ -18,7 +18,7 @@ pub struct Swarm {
     pub workers: usize,
     /// Variables for all workers.
     pub settings: Environment,
-    /// A worker whose clock goes wrong, by its place, and how.
+    /// The place of a worker with a wrong clock, and its offset.
     pub wrong_clock: Option<(usize, Environment)>,
 }
 
@@ -44,7 +44,7 @@ impl Swarm {
         Ok(Self { faults, workers, settings, wrong_clock: wrong_clock(&mut pick) })
     }
 
-    /// What the worker in a place is started with beside the ways to the engines.
+    /// Environment variables of the worker at a place, besides its links to the engines.
     pub fn environment(&self, place: usize) -> Environment {
         let mut environment = self.settings.clone();
         if let Some((wrong, variables)) = &self.wrong_clock
@@ -59,25 +59,25 @@ impl Swarm {
 /// An hour ahead or behind, or ten times as fast.
 pub const WRONG_CLOCKS: [(u32, &str); 3] = [(40, "+3600s"), (40, "-3600s"), (20, "+0 x10")];
 
-/// In every other run, if there is a library for it.
+/// Drawn in every other run, if libfaketime is installed.
 fn wrong_clock(pick: &mut Pick) -> Option<(usize, Environment)> {
     let how = pick.weighted(&WRONG_CLOCKS);
     let wrong = pick.chance(50);
     Some((0, clock(how).filter(|_| wrong)?))
 }
 
-/// With a clock that is off; `None` if there is no library for it.
+/// Variables for a wrong clock. `None` if libfaketime is not installed.
 pub fn clock(how: &str) -> Option<Environment> {
     let library = std::env::var("HOLDFAST_FAKETIME").ok()?;
     Some(vec![
         ("LD_PRELOAD", library),
         ("FAKETIME", how.to_owned()),
-        // Or nothing would wait as long as it should, which is no matter of clocks.
+        // Keep monotonic clocks right: otherwise timeouts would have wrong lengths.
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
     ])
 }
 
-/// Without it there is nothing to purge.
+/// The fault needs the ladder: otherwise there is nothing to purge.
 fn ladder(drawn: &str, only: &[String]) -> String {
     let needed = only.iter().any(|name| name == "ladder-purged");
     if needed { "on" } else { drawn }.to_owned()

@@ -1,4 +1,4 @@
-//! What went wrong when.
+//! Records and prints the faults of a run.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -12,11 +12,11 @@ use crate::history::History;
 
 pub struct Timeline {
     began: Instant,
-    /// Faults by name: brought about, and tried in vain.
+    /// By fault: how often it was brought about, and how often it could not be.
     counts: Mutex<BTreeMap<&'static str, (usize, usize)>>,
-    /// What lasts at the moment.
+    /// Faults that last at the moment.
     current: Mutex<Vec<&'static str>>,
-    /// Faults that were asked for by name.
+    /// Faults that were requested by name.
     wanted: Vec<String>,
 }
 
@@ -30,7 +30,7 @@ impl Timeline {
         Instant::now()
     }
 
-    /// Notes and prints a fault that is over.
+    /// Records and prints a fault that is over.
     pub fn end(&self, began: Instant, fault: &Fault, told: Result<String>, history: &History) {
         {
             let mut current = self.current.lock().expect("no panics");
@@ -53,12 +53,12 @@ impl Timeline {
         history.note("fault", json!({"name": fault.name, "lasted": lasted, "told": text}));
     }
 
-    /// What lasts at the moment, for the line that tells how it goes.
+    /// Faults that last at the moment, for the progress line.
     pub fn current(&self) -> String {
         self.current.lock().expect("no panics").join(", ")
     }
 
-    /// How many were brought about.
+    /// How many faults were brought about.
     pub fn done(&self) -> usize {
         self.counts.lock().expect("no panics").values().map(|(done, _)| done).sum()
     }
@@ -67,7 +67,7 @@ impl Timeline {
         self.wanted.iter().any(|name| name == fault.name)
     }
 
-    /// Faults that were asked for and never brought about.
+    /// Faults that were requested and never brought about.
     pub fn missing(&self) -> Vec<String> {
         let counts = self.counts.lock().expect("no panics");
         let done = |name: &String| counts.get(name.as_str()).is_some_and(|(done, _)| *done > 0);

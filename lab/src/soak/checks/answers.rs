@@ -1,11 +1,11 @@
-//! What the terminals were answered.
+//! Checks of the terminals' answers.
 
 use std::collections::HashSet;
 
 use super::{Check, Seen};
 use crate::record::{Heard, MISMATCH, Record, Sent, is_query};
 
-/// At least one answer per publisher confirm, repeats of a command included.
+/// Every confirmed sending has an answer, repeats of a command included.
 pub fn answered(seen: &Seen<'_>) -> Check {
     let mut check = Check::new("every command that the broker took is answered, each time");
     for terminal in seen.terminals {
@@ -22,13 +22,13 @@ pub fn answered(seen: &Seen<'_>) -> Check {
     check
 }
 
-/// The answers that decided a command, or a query's.
+/// Answers that are decisions, or results of queries.
 fn decisions<'a>(record: &'a Record, id: &str) -> impl Iterator<Item = &'a Heard> {
     let heard = record.answers.get(id).into_iter().flatten();
     heard.filter(|heard| heard.is_decision())
 }
 
-/// What came more than once came with the same bytes under the same id.
+/// Repeated replies have the same id and bytes.
 pub fn repeated(seen: &Seen<'_>) -> Check {
     let mut check = Check::new("repeated answers and notices are the same, byte for byte");
     for terminal in seen.terminals {
@@ -57,7 +57,7 @@ fn different(terminal: &str, id: &str, heard: &[&Heard]) -> String {
     format!("{terminal} {id}: {}", shown.join(" but also "))
 }
 
-/// What was answered is what was stored, and nothing was decided that nobody sent.
+/// Answers match the stored ones, and only commands that were sent were decided.
 pub fn stored(seen: &Seen<'_>) -> Check {
     let mut check = Check::new("answers are those that are stored, and nothing else is stored");
     let decided = &seen.facts.decided;
@@ -85,7 +85,7 @@ pub fn stored(seen: &Seen<'_>) -> Check {
     check
 }
 
-/// Nobody hears what is meant for others.
+/// No terminal receives another one's replies.
 pub fn addressed(seen: &Seen<'_>) -> Check {
     let mut check = Check::new("answers and notices reach only those whom they concern");
     for terminal in seen.terminals {
@@ -109,7 +109,8 @@ pub fn addressed(seen: &Seen<'_>) -> Check {
     check
 }
 
-/// An id that is used twice, another user's reservation, a query: each has its answers.
+/// Every answer is allowed for its command, also for reused ids, other users' reservations and
+/// queries.
 pub fn allowed(seen: &Seen<'_>) -> Check {
     let mut check = Check::new("every answer is one that fits the command");
     for terminal in seen.terminals {
@@ -124,13 +125,14 @@ pub fn allowed(seen: &Seen<'_>) -> Check {
             }
             let heard = || record.answers.get(id).into_iter().flatten();
             let mismatches = heard().filter(|heard| heard.is_mismatch()).count();
-            let shed = heard().any(Heard::is_shed);
-            if shed {
-                check.that(terminal.has_flooded(), || format!("{} {id}: shed", terminal.id));
+            let limited = heard().any(Heard::is_rate_limited);
+            if limited {
+                check
+                    .that(terminal.has_flooded(), || format!("{} {id}: rate limited", terminal.id));
             }
             let reused = record.reused.get(id);
-            // Under chaos it may have been sent, and never have arrived.
-            let surely = reused.is_some_and(|sent| sent.sendings > 0) && !shed;
+            // Under chaos, a command that was sent may never have arrived.
+            let surely = reused.is_some_and(|sent| sent.sendings > 0) && !limited;
             let right = match mismatches {
                 0 => !surely,
                 _ => reused.is_some(),

@@ -1,12 +1,12 @@
-//! What is left when everybody has gone.
+//! Checks of what is left after all workers have ended.
 
 use super::{Check, Seen};
 
-/// A worker that has nothing to do needs less; the limits are there to find a leak.
+/// Limits that reveal a leak: an idle worker needs less.
 const KILOBYTES_MAX: usize = 400_000;
 const FILES_MAX: usize = 200;
 
-/// No sessions, no transactions, no readers of queues.
+/// There are no sessions, transactions or consumers.
 pub fn sessions(seen: &Seen<'_>) -> Check {
     let mut check = Check::new("no session, transaction or consumer is left behind");
     check.checked = 1 + seen.left.looked_at;
@@ -30,7 +30,7 @@ pub fn sizes(seen: &Seen<'_>) -> Check {
     check
 }
 
-/// No panic, and no password.
+/// Logs contain no panic and no password.
 pub fn logs(seen: &Seen<'_>) -> Check {
     let mut check = Check::new("no worker panicked or told a password");
     let password = seen.password.to_owned();

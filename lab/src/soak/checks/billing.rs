@@ -1,11 +1,11 @@
-//! Bills: one event per entry, one entry per event, nothing else.
+//! Checks that billing entries and events received by the biller match one to one.
 
 use std::collections::HashSet;
 
 use super::{Check, Seen};
 use crate::biller::Ledger;
 
-/// Both directions, with kind, reservation, amount and currency.
+/// Compares in both directions, with kind, reservation, amount and currency.
 pub fn told(seen: &Seen<'_>, ledger: &Ledger) -> Check {
     let mut check = Check::new("billing entries and events are the same, to the cent");
     let mut known = HashSet::new();

@@ -1,17 +1,17 @@
-//! Dead letters.
+//! Checks of dead letters.
 
 use std::collections::HashSet;
 
 use super::{Check, Seen};
 
-/// What was meant to become one did, and nothing else.
+/// Exactly the messages that had to become dead letters did.
 pub fn planned(seen: &Seen<'_>) -> Check {
     let mut check = Check::new("dead letters are exactly what nobody could be answered to");
-    // Looking into the queue is something, even if it is empty.
+    // An empty queue counts as checked.
     check.checked = 1;
     let planned = seen.ground.poison.lock().expect("no panics");
     let dead: HashSet<&str> = seen.dead.iter().map(|letter| letter.id.as_str()).collect();
-    // What wakes a partition that is not there is set aside by the broker; the sweep is the net.
+    // The broker dead-letters a wake-up for a partition that does not exist; the sweep replaces it.
     let wiped = !seen.ground.wiped.lock().expect("no panics").is_empty();
     for letter in seen.dead {
         let expected = planned.contains_key(&letter.id) || (wiped && letter.lost_wake_up);

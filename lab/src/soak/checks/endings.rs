@@ -1,4 +1,4 @@
-//! How reservations ended, and who was told.
+//! Checks of how reservations ended and of the notices about it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::{Check, Seen};
 use crate::record::Heard;
 
-/// A publisher confirm held so long before the deadline proves that the reconfirmation was in time.
-/// Any time would do, were it measured by one clock.
+/// A publisher confirm this long before the deadline proves that the reconfirmation was in time.
+/// With a single clock, no margin would be needed.
 const MARGIN: TimeDelta = TimeDelta::seconds(2);
 
 /// A reservation, how it ended, and why.
@@ -21,7 +21,7 @@ fn ending(view: &ReservationView) -> Ending {
     (view.id, view.state.clone(), view.cancel_reason.clone())
 }
 
-/// The ending that an answer or a notice tells to the terminal that made the reservation.
+/// The ending that an answer or a notice reports to the terminal that made the reservation.
 fn told_by(heard: &Heard) -> Option<Ending> {
     match heard.answer() {
         Some(Answer::Accepted { reservation, .. }) if reservation.state == "confirmed" => {
@@ -38,7 +38,7 @@ fn told_by(heard: &Heard) -> Option<Ending> {
     }
 }
 
-/// Every ending is told to its terminal, by one notice or one answer, and none that did not happen.
+/// Every ending is reported to its terminal by one notice or one answer, and no other ending is.
 pub fn told_once(seen: &Seen<'_>) -> Check {
     let mut check = Check::new("every ending was told to its terminal exactly once");
     let robbed = seen.terminals.iter().filter(|terminal| terminal.was_robbed());
@@ -49,7 +49,7 @@ pub fn told_once(seen: &Seen<'_>) -> Check {
         for heard in record.answers.values().flatten().chain(&record.notices) {
             let Some(ending) = told_by(heard) else { continue };
             let owner = seen.facts.reservations.get(&ending.0).map(|known| &known.terminal);
-            // The user's other terminal may have withdrawn it; the owner gets a notice all the same.
+            // If the user's other terminal withdrew it, the owner gets a notice.
             if owner == Some(&terminal.id) {
                 told.entry(ending).or_default().insert(heard.id.clone());
             }
@@ -71,7 +71,7 @@ pub fn told_once(seen: &Seen<'_>) -> Check {
     check
 }
 
-/// Nobody loses a reservation that was reconfirmed in time.
+/// No reservation that was reconfirmed in time is lost.
 pub fn in_time(seen: &Seen<'_>) -> Check {
     let mut check = Check::new("nothing that was reconfirmed in time ended as not reconfirmed");
     for terminal in seen.terminals {
@@ -84,7 +84,7 @@ pub fn in_time(seen: &Seen<'_>) -> Check {
                 continue;
             };
             let reconfirms = sent.intent.command.kind == Kind::Reconfirm;
-            // Deleted with its queue: that is beyond what anybody can promise.
+            // It was deleted with its queue, which no promise covers.
             let wiped = seen.ground.wiped.lock().expect("no panics");
             let wiped = wiped.iter().any(|at| confirmed_at <= *at);
             if reconfirms && !wiped && confirmed_at + MARGIN <= reservation.deadline_at {
@@ -99,7 +99,7 @@ pub fn in_time(seen: &Seen<'_>) -> Check {
     check
 }
 
-/// Nobody pays for what nobody reconfirmed.
+/// Nothing is billed that was not reconfirmed.
 pub fn wanted(seen: &Seen<'_>) -> Check {
     let mut check = Check::new("only what was reconfirmed, or booked late, was confirmed");
     let (mut wanted, mut late) = (HashSet::new(), HashSet::new());
@@ -132,7 +132,7 @@ pub fn wanted(seen: &Seen<'_>) -> Check {
     check
 }
 
-/// What an operator has cancelled stays cancelled.
+/// A reservation that an operator cancelled stays cancelled.
 pub fn by_operators(seen: &Seen<'_>) -> Check {
     let mut check = Check::new("what an operator cancelled is cancelled");
     for id in seen.ground.cancelled.lock().expect("no panics").iter() {

@@ -1,5 +1,4 @@
-//! The verdict. A check that found nothing to look at does not hold: it would have held whatever
-//! happened.
+//! The verdict. A check that had nothing to check fails: it would have passed whatever happened.
 //!
 //! | invariant | where |
 //! |---|---|
@@ -41,15 +40,15 @@ use crate::queues::DeadLetter;
 use crate::tally::Tally;
 use crate::terminal::Terminal;
 
-/// Wrong things that are printed of each check; the rest is written down.
+/// Most findings printed for each check. The evidence contains all of them.
 const PRINTED: usize = 5;
 
 pub struct Check {
     pub name: &'static str,
-    /// How many things were looked at.
+    /// Number of things that were checked.
     pub checked: usize,
     pub wrong: Vec<String>,
-    /// Holds also if there was nothing to look at: whether there is, chance decides.
+    /// Passes even with nothing to check, where chance decides whether there is something.
     by_chance: bool,
 }
 
@@ -58,7 +57,7 @@ impl Check {
         Self { name, checked: 0, wrong: Vec::new(), by_chance: false }
     }
 
-    /// Looks at one thing.
+    /// Checks one thing.
     fn that(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
         self.checked += 1;
         if !holds {
@@ -83,15 +82,15 @@ impl Check {
     }
 }
 
-/// Queues with something in them.
+/// Queues that are not empty.
 pub struct Left {
     pub found: Vec<(String, u32)>,
-    /// Queues that are still read.
+    /// Queues that have consumers.
     pub consumers: Vec<(String, u32)>,
     pub looked_at: usize,
 }
 
-/// What there is to check.
+/// The data to check.
 pub struct Seen<'a> {
     pub facts: &'a Facts,
     pub terminals: &'a [Arc<Terminal>],
@@ -99,15 +98,15 @@ pub struct Seen<'a> {
     pub left: &'a Left,
     pub dead: &'a [DeadLetter],
     pub timeline: &'a Timeline,
-    /// Of the workers' broker account.
+    /// Password of the workers' broker account.
     pub password: &'a str,
-    /// Where the workers' logs are.
+    /// Directory of the workers' logs.
     pub logs: &'a Path,
-    /// Name, kilobytes and open files of each worker, when there was nothing left to do.
+    /// Name, memory in kilobytes and open files of each worker once nothing was left to do.
     pub sizes: &'a [(String, usize, usize)],
 }
 
-/// Prints totals and makes all checks.
+/// Prints totals and runs all checks.
 pub fn all(seen: &Seen<'_>, ledger: &Ledger, tally: &Tally) -> Vec<Check> {
     totals::print(seen, ledger, tally);
     let answered = answers::answered(seen);
@@ -180,11 +179,11 @@ fn left(seen: &Seen<'_>) -> Check {
     let found = seen.left.found.iter();
     check.wrong.extend(found.map(|(queue, ready)| format!("{queue}: {ready} messages")));
     let outbox = seen.facts.outbox;
-    check.that(outbox == 0, || format!("the outbox: {outbox} announcements"));
+    check.that(outbox == 0, || format!("the outbox: {outbox} messages"));
     check
 }
 
-/// A run in which nothing was killed proves little.
+/// Requires kills: a run without any proves little.
 fn besieged(seen: &Seen<'_>, ledger: &Ledger, tally: &Tally) -> Check {
     if seen.ground.chaos {
         let mut check = Check::new("faults were brought about");

@@ -1,4 +1,4 @@
-//! The order of decisions.
+//! Checks the order of decisions.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use holdfast::domain::interval::Timestamp;
 use super::{Check, Seen};
 use crate::record::Heard;
 
-/// A command of a server, as it looked from outside and from inside.
+/// A command of a server, as its terminal saw it and as the database stored it.
 struct Point {
     name: String,
     sent_at: Timestamp,
@@ -15,8 +15,8 @@ struct Point {
     seq: i64,
 }
 
-/// A command sent after the answer to another one was read stands behind it in the order, whoever
-/// sent them.
+/// A command that was sent after the answer to another one was read is decided after it, whichever
+/// terminals sent them.
 pub fn seen_before_sent(seen: &Seen<'_>) -> Check {
     let mut check = Check::new("what was answered before something was sent was decided before it");
     for points in by_server(seen).into_values() {

@@ -1,5 +1,5 @@
-//! Everything decided again, by the naive model, in the order of decisions. It is the only check that
-//! finds what was refused wrongly.
+//! Decides everything again with the naive model, in the order of decisions. Only this check finds
+//! commands that were refused wrongly.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -21,17 +21,17 @@ use crate::naive::tally::Tally;
 use crate::naive::truth::{Desk, House, Person, Row, Span, Truth, micros};
 use crate::record::Sent;
 
-/// A transaction can have its place in the order, and not be committed, for so long. Until then a
-/// request on another server does not see that it gives the same user something back.
+/// Longest time from a transaction's position in the order to its commit. Until then, a request on
+/// another server does not see what the transaction gives back to the same user.
 const IN_FLIGHT: i64 = 35 * SECOND;
 
-/// The low bits of a place in the order count within a batch; the rest is the batch's.
+/// The low bits of a position count within a batch; the rest identify the batch.
 const PLACE_BITS: u32 = 16;
 
-/// By so much the database's clock may have been set back, and ahead again.
+/// By how much the database's clock may have been set back and ahead again.
 const SET_BACK: i64 = 300 * SECOND;
 
-/// What happened at one place of the order.
+/// What happened at one position of the order.
 enum Event<'a> {
     Command { terminal: &'a str, id: &'a str, decided: &'a Decided },
     Change(&'a Change),
@@ -75,13 +75,13 @@ fn events<'a>(seen: &'a Seen<'_>) -> Vec<(i64, Event<'a>)> {
 struct Replay {
     truth: Truth,
     tally: Tally,
-    /// By terminal and message id.
+    /// Commands by terminal and message id.
     commands: HashMap<(String, String), Command>,
-    /// For so long, by the database's clock, a change may not have been seen.
+    /// For how long, by the database's clock, a change may not have been visible to others.
     in_flight: i64,
-    /// The batch that is being looked at.
+    /// The current batch.
     batch: i64,
-    /// Users who were granted something in it that must fit once it is over.
+    /// Users who were granted something in it that must fit at its end.
     to_fit: Vec<UserId>,
 }
 
@@ -123,7 +123,7 @@ impl Replay {
         Self { truth, tally, commands, in_flight, batch: 0, to_fit }
     }
 
-    /// The order goes on at that place. Returns what is wrong with the batch that is over.
+    /// Moves on to a position. Returns what is wrong with a batch that has ended.
     fn reach(&mut self, seq: i64) -> Vec<String> {
         let batch = seq >> PLACE_BITS;
         if batch == self.batch {
@@ -183,8 +183,8 @@ impl Replay {
         }
     }
 
-    /// Whether a limit of the user was reached because something that was given back on another
-    /// server was not committed yet.
+    /// Whether the user had reached a limit because a release on another server was not committed
+    /// yet.
     fn excused(&self, command: &Command, answer: &Answer, expected: &Expected) -> bool {
         let Action::Request(interval) = &command.action else { return false };
         let desk = self.truth.desk(&command.terminal).expect("it has sent something");
@@ -198,12 +198,12 @@ impl Replay {
         let span = (micros(interval.start), micros(interval.end));
         match answer {
             Answer::Accepted { quota, .. } => {
-                // The model's own row is there already.
+                // The model has already added the row.
                 let own = |receipt: &QuotaReceipt| QuotaReceipt {
                     used_seconds: receipt.used_seconds + receipt.requested_seconds,
                     ..receipt.clone()
                 };
-                // Its user is not locked while it is decided.
+                // Deciding it does not lock the user.
                 views.fewest = seen.cloned().collect();
                 expected.kind == "accepted"
                     && differs(answer, &using(expected, quota)).is_none()
@@ -226,8 +226,8 @@ impl Replay {
         }
     }
 
-    /// Whether an answer is right if nothing is known of what its user was given on other servers
-    /// lately. Where another reason refuses a request, its user is not locked.
+    /// Whether an answer is right without knowing what its user was recently granted on other
+    /// servers. A request that is refused for another reason does not lock its user.
     fn right_before(&self, command: &Command, answer: &Answer, user: &UserId) -> bool {
         self.judge_before(command, user).is_some_and(|other| differs(answer, &other).is_none())
     }
@@ -244,10 +244,10 @@ impl Replay {
         }
     }
 
-    /// The reservation of a request that was accepted although its user has reached a limit: what made
-    /// it so was granted on another server at that very moment, and the same batch gives enough of it
-    /// back. Nobody ever sees more than the limit then, since a batch is written as a whole, which is to
-    /// be looked at once it is over.
+    /// The reservation of a request that was accepted although its user had reached a limit. That
+    /// is right if another server granted something at the same moment and the same batch gives
+    /// enough of it back: a batch is written as a whole, so nobody sees the limit exceeded. It is
+    /// checked at the end of the batch.
     fn granted_unseen(
         &self,
         command: &Command,
@@ -275,10 +275,10 @@ impl Replay {
         before.row.filter(|_| right)
     }
 
-    /// A row as it looks to those who do not see what was changed on it lately.
+    /// A row as seen by a transaction that does not see its recent changes.
     fn not_given_back(&self, row: &Row, server: Option<&ServerId>) -> Row {
         let lately = |at: Option<i64>| at.is_some_and(|at| at >= self.truth.now - self.in_flight);
-        // On the same server whoever gives back is waited for.
+        // On the same server, a request waits for a release.
         let unseen =
             Some(&row.server) != server && (lately(row.settled_at) || lately(row.reconfirmed_at));
         match unseen {
@@ -287,7 +287,7 @@ impl Replay {
         }
     }
 
-    /// Whether a row may not have been seen by a request on another server that was accepted.
+    /// Whether a request on another server may have been accepted without seeing a row.
     fn taken_lately(&self, row: &Row, server: Option<&ServerId>) -> bool {
         Some(&row.server) != server && row.held_at >= self.truth.now - self.in_flight
     }
@@ -315,7 +315,7 @@ impl Replay {
         row.settled_at = Some(micros(change.at));
         let happened = (change.from.as_deref(), change.to.as_str(), change.reason.as_deref());
         let expected = (Some(from), to, reason);
-        // The reason of an operator's change is told in words.
+        // An operator's reason is free text.
         let same = happened.0 == expected.0
             && happened.1 == expected.1
             && (happened.2 == expected.2 || change.actor == "operator");
@@ -323,7 +323,7 @@ impl Replay {
     }
 }
 
-/// An answer that shows as used what these receipts do, and is otherwise the same.
+/// The expected answer with the use that these receipts show.
 fn using(expected: &Expected, quota: &[QuotaReceipt]) -> Expected {
     let mut other = expected.clone();
     for (line, receipt) in other.receipts.iter_mut().zip(quota) {
@@ -332,7 +332,7 @@ fn using(expected: &Expected, quota: &[QuotaReceipt]) -> Expected {
     other
 }
 
-/// A user's reservations, as they were and as they may have looked.
+/// A user's reservations as they were and as another transaction may have seen them.
 struct Views<'a> {
     person: &'a Person,
     fewest: Vec<Row>,
@@ -340,7 +340,7 @@ struct Views<'a> {
 }
 
 impl Views<'_> {
-    /// Whether a receipt for `span` can be of a moment between the two.
+    /// Whether a receipt for `span` is possible between the two.
     fn allow(&self, receipt: &QuotaReceipt, span: Span) -> bool {
         let period = (micros(receipt.period_start), micros(receipt.period_end));
         let used = |rows: &[Row]| sums::used(rows, &self.person.id, period, SECOND);
@@ -350,7 +350,7 @@ impl Views<'_> {
     }
 }
 
-/// What a terminal sent, as the model takes it. `None`: it is nothing that changes anything.
+/// A command in the model's form. `None` if it changes nothing.
 fn command(terminal: &TerminalId, sent: &Sent, decided: &Decided) -> Option<Command> {
     let intent = &sent.intent.command;
     let about = || serde_json::from_slice::<ReservationBody>(&intent.body).ok();

@@ -1,4 +1,4 @@
-//! How a deploy went.
+//! Checks of a deploy.
 
 use super::Check;
 use crate::rolling::{DRAIN_GRACE, Rolled};

@@ -1,4 +1,4 @@
-//! What happened, in numbers.
+//! Prints totals of the run.
 
 use std::collections::BTreeMap;
 
@@ -99,7 +99,7 @@ fn lateness(seen: &Seen<'_>) -> String {
     }
 }
 
-/// Commands sent again, and answers that came again.
+/// Numbers of repeated commands and repeated answers.
 fn repeats(seen: &Seen<'_>) -> (usize, usize) {
     let (mut sent, mut heard) = (0, 0);
     for terminal in seen.terminals {

@@ -1,11 +1,11 @@
-//! Answers of the product and of the naive model in the same words, to be compared.
+//! Puts the service's answers and the naive model's into the same words, to compare them.
 
 use holdfast::message::answer::{Answer, QuotaReceipt, ReservationView};
 
 use crate::naive::said::Answer as Expected;
 use crate::naive::truth::micros;
 
-/// How an answer differs from what it must be.
+/// How an answer differs from the expected one.
 pub fn differs(answer: &Answer, expected: &Expected) -> Option<String> {
     let (given, must) = (told(answer), expected_told(expected));
     (given != must).then(|| format!("{given}, must be {must}"))
