@@ -7,14 +7,15 @@ use holdfast::domain::refusal::Code;
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
-/// Each layer, the layers that it may use, and names that must not occur in it.
+/// Each layer, the layers that it may use, and names that must not occur in it. Random waits are drawn
+/// in `backoff` alone.
 const LAYERS: [(&str, &[&str], &[&str]); 7] = [
     ("domain", &[], &["lapin", "tokio", "serde", "std::env", "Utc::now", "SystemTime"]),
     ("message", &["domain"], &["lapin", "tokio", "std::env", "Utc::now", "SystemTime"]),
     (
         "store",
         &["backoff", "tls", "message", "domain"],
-        &["lapin", "std::env", "Utc::now", "SystemTime"],
+        &["lapin", "std::env", "Utc::now", "SystemTime", "random_range"],
     ),
     (
         "broker",
@@ -22,7 +23,7 @@ const LAYERS: [(&str, &[&str], &[&str]); 7] = [
         &["tokio_postgres", "std::env", "Utc::now", "SystemTime"],
     ),
     ("client", &["broker", "message", "domain"], &["tokio_postgres", "std::env"]),
-    ("worker", &["backoff", "broker", "store", "message", "domain"], &["clap"]),
+    ("worker", &["backoff", "broker", "store", "message", "domain"], &["clap", "random_range"]),
     ("cli", &["config", "worker", "client", "broker", "store", "message", "domain"], &["std::env"]),
 ];
 
