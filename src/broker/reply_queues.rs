@@ -72,3 +72,25 @@ pub async fn restore(connection: &Connection, terminals: &[String]) -> Result<()
     }
     bounded("closing the channel", channel.close(200, "done".into())).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The broker refuses to declare a queue again with other arguments.
+    #[test]
+    fn both_protocols_declare_the_same_arguments() {
+        let json = arguments_as_json();
+        let json = json.as_object().expect("an object");
+        let table = arguments_as_table();
+        assert_eq!(json.len(), table.inner().len());
+        for (name, value) in table.inner() {
+            let value = match value {
+                AMQPValue::LongString(text) => Value::from(text.to_string()),
+                AMQPValue::LongLongInt(number) => Value::from(*number),
+                other => panic!("{name}: {other:?}"),
+            };
+            assert_eq!(json.get(name.as_str()), Some(&value), "{name}");
+        }
+    }
+}
