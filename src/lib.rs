@@ -12,7 +12,7 @@
 //! ```
 //!
 //! A layer uses only layers to its right, and `broker` and `store` do not know each other. A test
-//! (`tests/suite/layers.rs`) checks it. [`config`] stands beside the command line, [`tls`] below
+//! (`tests/suite/layers.rs`) checks it. [`tls`] stands below
 //! `broker` and `store`.
 //!
 //! # What always holds
@@ -48,7 +48,7 @@
 //! 4. [`broker`]: topology, the delay ladder, publishing and consuming.
 //! 5. [`worker`]: from a partition's queue to answers, and what keeps that going.
 //! 6. [`client`]: a typed terminal.
-//! 7. [`config`] and [`cli`]: what operators see.
+//! 7. [`cli`]: what operators see.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -56,7 +56,6 @@
 pub mod broker;
 pub mod cli;
 pub mod client;
-pub mod config;
 mod crash;
 pub mod domain;
 pub mod message;

@@ -17,9 +17,6 @@ pub enum StoreError {
     /// The server takes no writes: it is a standby, or another one has taken its place.
     #[error("the database server is read-only")]
     ReadOnly,
-    /// The database's URL cannot be used as it stands.
-    #[error("the database URL: {0}")]
-    Url(String),
     /// A row does not say what the schema promises, or changed although it was locked.
     #[error("unexpected: {0}")]
     Unexpected(String),

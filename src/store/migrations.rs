@@ -7,6 +7,7 @@ use rand::Rng;
 use tokio_postgres::Client;
 use tracing::warn;
 
+use super::url::DatabaseUrl;
 use super::{error, pool, roles};
 
 mod embedded {
@@ -28,8 +29,8 @@ const TRIES_MAX: u32 = 100;
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Connects outside any pool, without the session limits of workers: a migration may take long.
-async fn connect(url: &str) -> Result<Client> {
-    let connected = pool::unlimited(url)?.connect().await;
+async fn connect(url: &DatabaseUrl) -> Result<Client> {
+    let connected = pool::unlimited(url).connect().await;
     let (client, connection) = connected.context("cannot connect to the database")?;
     tokio::spawn(connection);
     Ok(client)
@@ -39,7 +40,7 @@ async fn connect(url: &str) -> Result<Client> {
 ///
 /// Each step is a transaction of its own. One that has to wait for a table too long, or ends in a
 /// deadlock, is undone and tried again.
-pub async fn migrate(url: &str) -> Result<Vec<String>> {
+pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>> {
     let mut client = connect(url).await?;
     // Before the timeout: others that migrate are waited for. The lock ends with the connection.
     client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
@@ -79,7 +80,7 @@ fn is_contention(error: &refinery::Error) -> bool {
 }
 
 /// Names the steps that are missing in the database.
-pub async fn pending(url: &str) -> Result<Vec<String>> {
+pub async fn pending(url: &DatabaseUrl) -> Result<Vec<String>> {
     let mut client = connect(url).await?;
     let mut runner = embedded::migrations::runner();
     runner.set_migration_table_name("schema_migrations");

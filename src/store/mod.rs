@@ -29,6 +29,7 @@ pub mod save;
 pub mod servers;
 pub mod terminals;
 pub mod timers;
+pub mod url;
 pub mod users;
 
 /// The text of the statement `sql/<name>.sql`.

@@ -75,7 +75,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
     let (owned_tx, owned_rx) = watch::channel(Vec::new());
     let member = Member {
         id: context.id,
-        host: std::env::var("HOSTNAME").unwrap_or_default(),
+        host: context.settings.host.clone(),
         pid: i32::try_from(std::process::id()).unwrap_or_default(),
     };
     let membership = tokio::spawn(membership::run(context.clone(), member, owned_tx, stop.clone()));
@@ -87,11 +87,11 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
 }
 
 async fn prepare(settings: Settings) -> Result<Context> {
-    let pending = migrations::pending(&settings.database_url).await?;
+    let pending = migrations::pending(&settings.database).await?;
     if !pending.is_empty() {
         bail!("the database lacks {}; run `holdfast migrate`", pending.join(", "));
     }
-    let config = pool::settings(&settings.database_url).context("the database URL")?;
+    let config = pool::settings(&settings.database);
     let (client, connection) = config.connect().await.context("cannot connect to the database")?;
     let driver = tokio::spawn(connection);
     let shape = registry::load_topology(&client)

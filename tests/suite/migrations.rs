@@ -1,6 +1,7 @@
 //! Schema steps while others use the tables.
 
 use holdfast::store::migrations;
+use holdfast::store::url::DatabaseUrl;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -32,7 +33,9 @@ async fn a_step_that_finds_a_table_locked_gives_way_and_comes_again() {
         .batch_execute("begin; lock table schema_migrations in exclusive mode")
         .await
         .expect("locked");
-    let migrating = tokio::spawn(async move { migrations::migrate(&url).await });
+    let url: DatabaseUrl = url.parse().expect("a URL");
+    let same = url.clone();
+    let migrating = tokio::spawn(async move { migrations::migrate(&same).await });
     facts::until("a step waits", async || waits_since(&watcher).await.is_some()).await;
     let first = waits_since(&watcher).await;
     let again = async || waits_since(&watcher).await.is_some_and(|since| Some(since) != first);
@@ -47,7 +50,7 @@ async fn a_step_that_finds_a_table_locked_gives_way_and_comes_again() {
         i64::try_from(applied.len()).expect("a few"),
         "each step once: {applied:?}"
     );
-    assert!(migrations::pending(&engines::database_url(&name)).await.expect("steps").is_empty());
+    assert!(migrations::pending(&url).await.expect("steps").is_empty());
     drop((holder, watcher));
     engines::drop_database(&name).await;
 }

@@ -13,6 +13,7 @@ use holdfast::broker::reply_queues;
 use holdfast::broker::topology::{self, Shape};
 use holdfast::domain::id::{TerminalId, UserId};
 use holdfast::store::registry::{self, TopologyShape};
+use holdfast::store::url::DatabaseUrl;
 use holdfast::store::{migrations, pool};
 use lapin::Connection;
 use rabbitmq_http_client::api::Client as Management;
@@ -91,7 +92,7 @@ impl Installation {
     }
 
     async fn install(&self) -> Result<()> {
-        migrations::migrate(&self.database_url).await?;
+        migrations::migrate(&database(&self.database_url)?).await?;
         topology::apply(&self.amqp().await?, SHAPE).await?;
         let (partitions, delay_levels) = (SHAPE.partitions, SHAPE.delay_levels.try_into()?);
         let shape = TopologyShape { partitions, delay_levels };
@@ -236,9 +237,14 @@ fn user(number: usize) -> Result<UserId> {
     Ok(format!("u{number}").parse()?)
 }
 
+/// The URL as a worker reads it.
+pub fn database(url: &str) -> Result<DatabaseUrl> {
+    url.parse().map_err(|error| anyhow!("DATABASE_URL: {error}"))
+}
+
 async fn connect(url: &str) -> Result<Client> {
     // The checks read everything at once, which may take longer than a worker's statement.
-    let settings = pool::unlimited(url).context("DATABASE_URL")?;
+    let settings = pool::unlimited(&database(url)?);
     let (client, connection) = settings.connect().await.context("connecting to the database")?;
     tokio::spawn(connection);
     client.batch_execute("set timezone to 'UTC'").await?;
