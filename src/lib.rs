@@ -12,8 +12,8 @@
 //! ```
 //!
 //! A layer uses only layers to its right, and `broker` and `store` do not know each other. Files of a
-//! layer do not import each other in circles. Tests (`tests/suite/layers.rs`) check both. [`config`]
-//! stands beside the command line, [`tls`] and [`backoff`] below `broker` and `store`.
+//! layer do not import each other in circles. Tests (`tests/suite/layers.rs`) check both. [`tls`] and
+//! [`backoff`] stand below `broker` and `store`.
 //! `docs/architecture.md` follows a request and a deadline through the code, function by function.
 //!
 //! # What always holds
@@ -50,7 +50,7 @@
 //! 5. [`broker`]: topology, the delay ladder, publishing and consuming.
 //! 6. [`worker`]: from a partition's queue to answers, and what keeps that going.
 //! 7. [`client`]: a typed terminal.
-//! 8. [`config`] and [`cli`]: what operators see.
+//! 8. [`cli`]: what operators see.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -59,7 +59,6 @@ pub mod backoff;
 pub mod broker;
 pub mod cli;
 pub mod client;
-pub mod config;
 mod crash;
 pub mod domain;
 pub mod engine;

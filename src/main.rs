@@ -10,8 +10,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use holdfast::cli::Cli;
+use holdfast::cli::config::{Config, LogFormat};
 use holdfast::cli::exit::{describe, exit_code};
-use holdfast::config::{Config, LogFormat};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -47,7 +47,7 @@ fn start_telemetry(config: &Config) {
         .with_env_filter(EnvFilter::new(&config.log_filter))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    match config.log_format {
+    match config.log_format() {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().init(),
     }

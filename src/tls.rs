@@ -1,5 +1,5 @@
-//! TLS to both engines. Certificate and host name are checked whenever TLS is on: there is no
-//! setting that encrypts without knowing to whom.
+//! TLS to both engines. Whenever TLS is on, certificate and host name are checked; no setting
+//! switches that off.
 
 use std::io;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Trust in the authorities of a PEM file and nobody else, or in the system's. The latter are those
-/// of `SSL_CERT_FILE` or `SSL_CERT_DIR` if these are set.
+/// Trusts only the authorities of a PEM file or, without one, the system's: those of `SSL_CERT_FILE` or
+/// `SSL_CERT_DIR` if these are set.
 pub fn client_config(authorities: Option<&str>) -> io::Result<Arc<ClientConfig>> {
     trusting(match authorities {
         Some(path) => of_file(path)?,
@@ -18,7 +18,7 @@ pub fn client_config(authorities: Option<&str>) -> io::Result<Arc<ClientConfig>>
     })
 }
 
-/// Trust in nobody: for connections without TLS, where a library wants to be told all the same.
+/// Trusts no authority: for libraries that take a configuration although the connection has no TLS.
 pub fn no_tls() -> io::Result<Arc<ClientConfig>> {
     trusting(RootCertStore::empty())
 }
@@ -34,7 +34,7 @@ fn trusting(roots: RootCertStore) -> io::Result<Arc<ClientConfig>> {
 }
 
 fn of_file(path: &str) -> io::Result<RootCertStore> {
-    // The path is not repeated: a secret might have been set in its place.
+    // The error leaves out the path, which may be a secret set in the wrong place.
     let unreadable = |error| io::Error::other(format!("the file of authorities: {error}"));
     let pem = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
     let mut roots = RootCertStore::empty();
@@ -59,7 +59,7 @@ fn of_system() -> io::Result<RootCertStore> {
     }
 }
 
-/// Takes an option out of a URL's query, and returns its decoded value.
+/// Removes an option from a URL's query and returns its decoded value.
 pub fn take_option(url: &mut String, name: &str) -> Option<String> {
     let (address, query) = url.split_once('?')?;
     let (mut taken, mut kept) = (None, Vec::new());
@@ -77,7 +77,7 @@ pub fn take_option(url: &mut String, name: &str) -> Option<String> {
 
 /// Undoes a URL's percent-encoding.
 pub fn decoded(value: &str) -> String {
-    // A plus sign is one: this is no form.
+    // A plus sign stands for itself here; in forms it is a blank.
     let query = format!("x={}", value.replace('+', "%2B"));
     let mut pairs = url::form_urlencoded::parse(query.as_bytes());
     pairs.next().map_or_else(String::new, |(_, value)| value.into_owned())

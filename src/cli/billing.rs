@@ -23,14 +23,13 @@ const PREFETCH: u16 = 100;
 pub(super) enum Command {
     /// Print billing events as they happen
     ///
-    /// Reads copies, from a queue of its own, and takes nothing from the billing system. Ends after
-    /// --count events, or on Ctrl-C; exits with 5 if the next one does not come in time.
+    /// Reads copies from a queue of its own, and takes nothing from the billing system. Ends after
+    /// --count events or on Ctrl-C. Exits with 5 if the next event does not come in time.
     Tail(Tail),
-    /// Print what was billed in a time, and totals per currency
+    /// Print what was billed in an interval, and totals per currency
     ///
-    /// Reads the database: to compare with what the billing system has. An entry belongs to the
-    /// instant at which it was decided, and can be read a moment later; so ask for a time that has
-    /// been over for a minute.
+    /// Reads the database, for comparison with the billing system. An entry carries the time of its
+    /// decision and appears a moment later, so let the interval end at least a minute ago.
     Ledger(ledger::Ledger),
 }
 
@@ -103,7 +102,7 @@ async fn take(consumer: &mut QueueConsumer) -> Result<Vec<u8>, BrokerError> {
     Ok(body)
 }
 
-/// An event in words. Read loosely: events only ever grow.
+/// An event in words. Fields may be missing or new: events only ever gain fields.
 fn line(event: &Value) -> String {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),

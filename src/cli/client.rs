@@ -122,7 +122,7 @@ impl Window {
 /// How a command is sent and its answer awaited.
 #[derive(Args)]
 pub(super) struct Exchange {
-    /// Names the command, so that it can be sent again safely; default: a random UUID
+    /// Names the command, so that it can be sent again safely [default: a random UUID]
     #[arg(long, value_name = "ID", value_parser = message_id)]
     message_id: Option<String>,
     /// How long to wait for the answer
@@ -131,7 +131,7 @@ pub(super) struct Exchange {
     timeout: u64,
 }
 
-/// Only what AMQP could not carry; what Holdfast refuses is its own to say.
+/// Refuses only what AMQP cannot carry. Holdfast itself refuses the rest.
 fn message_id(text: &str) -> Result<String, String> {
     match (1..=MESSAGE_ID_LEN_MAX).contains(&text.len()) {
         true => Ok(text.to_owned()),
@@ -161,7 +161,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     timeout_at(deadline, client.send(&sent)).await.map_err(|_| no_answer())??;
     let rest = deadline.saturating_duration_since(tokio::time::Instant::now());
     let reply = client.answer_to(&sent.message_id, rest).await?;
-    // What was passed over goes back to the queue in any case; closing only makes it sooner.
+    // Closing returns the other replies to the queue sooner than the end of the process does.
     if let Err(error) = client.close().await {
         tracing::debug!(%error, "closing the terminal's connection");
     }

@@ -1,8 +1,8 @@
 //! From an error to an exit code, and to what people read.
 //!
 //! 0 done; 1 failed; 2 wrong usage (clap's own); 3 a check failed; 4 refused; 5 no answer in time;
-//! 75 the database, the broker or its management API is away; 78 the configuration is wrong. What
-//! is away did not answer: one that answers with an error, even to a login, is not away.
+//! 75 the database, the broker or its management API is away; 78 the configuration is wrong. An
+//! engine that answers with an error, even to a login, is not away.
 
 use std::error::Error;
 
@@ -10,10 +10,10 @@ use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError};
 use tokio_postgres::error::SqlState;
 
+use super::config::ConfigError;
 use crate::broker::BrokerError;
 use crate::broker::management::ManagementError;
 use crate::client::ClientError;
-use crate::config::ConfigError;
 use crate::store::error::StoreError;
 
 const FAILURE: u8 = 1;
@@ -23,25 +23,25 @@ const NO_ANSWER: u8 = 5;
 const AWAY: u8 = 75;
 const CONFIGURATION: u8 = 78;
 
-/// A result that is none of the command's own faults but has an exit code of its own.
+/// An outcome that is no failure of the command and has an exit code of its own.
 #[derive(Debug, thiserror::Error)]
-pub enum CliError {
-    /// What was checked is not as it should be.
+pub(super) enum CliError {
+    /// A check found something wrong.
     #[error("{0}")]
     CheckFailed(String),
-    /// The system said no, and changed nothing.
+    /// The request was refused; nothing was changed.
     #[error("refused: {0}")]
     Refused(String),
-    /// Nothing came in time.
+    /// No answer arrived in time.
     #[error("{0}")]
     NoAnswer(String),
-    /// Whoever reads the output has gone, which is their right.
+    /// The reader closed the output, which is no error.
     #[error("the output was closed")]
     OutputClosed,
 }
 
-/// The error of a command that is not to be done; `message` says why, and what to do.
-pub fn refuse<T>(message: impl Into<String>) -> anyhow::Result<T> {
+/// Refuses a command; `message` says why and what to do.
+pub(super) fn refuse<T>(message: impl Into<String>) -> anyhow::Result<T> {
     Err(CliError::Refused(message.into()).into())
 }
 
@@ -120,7 +120,7 @@ fn broker_away(error: &BrokerError) -> bool {
     }
 }
 
-/// What to tell people; `None` when nobody is there to read it.
+/// The text for people; `None` if the reader has closed the output.
 pub fn describe(error: &anyhow::Error) -> Option<String> {
     let mut told = Vec::new();
     for cause in error.chain() {
@@ -128,7 +128,7 @@ pub fn describe(error: &anyhow::Error) -> Option<String> {
             return None;
         }
         told.push(cause.to_string());
-        // These repeat their causes in better words.
+        // Their own texts include their causes.
         if cause.is::<StoreError>() || cause.is::<BrokerError>() || cause.is::<ClientError>() {
             break;
         }
@@ -136,16 +136,15 @@ pub fn describe(error: &anyhow::Error) -> Option<String> {
     Some(told.join(": "))
 }
 
-/// A refusal if the database answered that what was asked for is not allowed, with its message.
-/// Anything else stays what it is.
-pub fn refusal(error: StoreError) -> anyhow::Error {
+/// A refusal with the database's message if the database refused the change; otherwise `error`.
+pub(super) fn refusal(error: StoreError) -> anyhow::Error {
     let refused = error.sql_state().is_some_and(|state| {
         state.code().starts_with("ZR")
             || [SqlState::INVALID_PARAMETER_VALUE, SqlState::CHECK_VIOLATION].contains(state)
     });
     match error.database_message() {
         Some((message, detail)) if refused => {
-            // The detail of a violated CHECK is just the row, that of a guard says what is in the way.
+            // The detail of a CHECK is only the row. That of a guard names what is in the way.
             let detail = detail.filter(|_| error.sql_state() != Some(&SqlState::CHECK_VIOLATION));
             let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
             CliError::Refused(format!("{message}{detail}")).into()
@@ -189,7 +188,8 @@ mod tests {
     #[tokio::test]
     async fn a_database_that_does_not_answer_is_away() {
         // Nothing listens on port 1.
-        let error = crate::store::migrations::pending("postgres://a@127.0.0.1:1/x").await;
+        let url = "postgres://a@127.0.0.1:1/x".parse().unwrap();
+        let error = crate::store::migrations::pending(&url).await;
         assert_eq!(exit_code(&error.unwrap_err()), 75);
     }
 

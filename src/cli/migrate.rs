@@ -6,6 +6,7 @@ use serde_json::json;
 use super::Context;
 use super::exit::CliError;
 use crate::store::migrations;
+use crate::store::url::DatabaseUrl;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -15,7 +16,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(context: &Context, args: Args) -> Result<()> {
-    let url = context.config.database_url()?;
+    let url = context.config.database()?;
     if args.check {
         return check(context, url).await;
     }
@@ -26,7 +27,7 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<()> {
     })
 }
 
-async fn check(context: &Context, url: &str) -> Result<()> {
+async fn check(context: &Context, url: &DatabaseUrl) -> Result<()> {
     let pending = migrations::pending(url).await?;
     context.output.print(&json!({ "pending": pending }), || match pending.is_empty() {
         true => "the schema is up to date".to_owned(),

@@ -1,19 +1,19 @@
 //! The command line: what can be typed, and one module per group of commands.
 //!
-//! Results go to standard output, hints and errors to standard error. Absent on purpose: signals
-//! and the process's end, which are the binary's.
+//! Results go to standard output, hints and errors to standard error. Signals and the exit are the
+//! binary's.
 
-mod biller;
+mod account;
 mod billing;
 mod client;
 mod completions;
+pub mod config;
 pub mod exit;
-mod flags;
+mod man;
 mod migrate;
 mod output;
 mod policy;
 mod reservation;
-mod role;
 mod server;
 mod terminal;
 mod topology;
@@ -26,10 +26,10 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::connection::Connection;
-use crate::config::{AMQP_URL, Config, ConfigError, DATABASE_URL, MANAGEMENT_URL, Variable};
 use crate::store::pool;
 use crate::worker;
-use flags::{Flags, WorkerFlags};
+use config::flags::Flags;
+use config::{AMQP_URL, Config, ConfigError, DATABASE_URL, MANAGEMENT_URL};
 use output::Output;
 
 /// What the help says at its end.
@@ -41,8 +41,8 @@ Setting up an installation:
       --connection-url https://gpu-1.example/
   holdfast user add alice
   holdfast terminal add alice-1 --user alice
-  holdfast role add worker holdfast_worker
-  holdfast topology account holdfast_worker
+  holdfast account add database-worker holdfast_worker
+  holdfast account add broker-worker holdfast_worker
   holdfast worker
 
 Exit codes:
@@ -59,7 +59,7 @@ pub struct Cli {
     #[arg(long, global = true)]
     json: bool,
     #[command(flatten)]
-    flags: Flags,
+    flags: Flags<false>,
     #[command(subcommand)]
     command: Command,
 }
@@ -68,14 +68,14 @@ pub struct Cli {
 enum Command {
     /// Decide commands and settle deadlines until SIGTERM or Ctrl-C
     ///
-    /// Any number of workers can run side by side. The first signal lets the worker finish and
-    /// hand over what it has in hand; the second ends it at once, which loses nothing either.
-    Worker(WorkerFlags),
+    /// Any number of workers can run side by side. On the first signal the worker finishes its batches
+    /// and hands its partitions over. On the second it ends at once, which loses nothing either.
+    Worker(Flags<true>),
     /// Bring the database's schema up to date
     Migrate(migrate::Args),
-    /// Accounts of the database with the least rights
+    /// Accounts of the database and the broker, each with the rights that its work needs
     #[command(subcommand)]
-    Role(role::Command),
+    Account(account::Command),
     /// What is declared on the broker
     #[command(subcommand)]
     Topology(topology::Command),
@@ -85,7 +85,7 @@ enum Command {
     /// Users: whose quota counts and who is billed
     #[command(subcommand)]
     User(user::Command),
-    /// The policy that is one for all: quota periods, default limits, how long things are kept
+    /// The policy for all: quota periods, default limits, retention
     #[command(subcommand)]
     Policy(policy::Command),
     /// Terminals: the broker accounts that users send commands with
@@ -100,11 +100,10 @@ enum Command {
     /// What is billed
     #[command(subcommand)]
     Billing(billing::Command),
-    /// Billers: the broker accounts that billing systems read with
-    #[command(subcommand)]
-    Biller(biller::Command),
     /// Print a script that lets a shell complete commands
     Completions(completions::Args),
+    /// Print a manual page, or write all of them
+    Man(man::Args),
 }
 
 /// What a command works with.
@@ -114,8 +113,8 @@ struct Context {
     stop: Stop,
 }
 
-/// Starts to listen for signals and returns the token that the first one cancels. Called only by
-/// commands that stop softly; all others simply end.
+/// Starts to listen for signals and returns the token that the first one cancels. Only commands that
+/// finish their work first call it; a signal ends all others at once.
 pub type Stop = fn() -> std::io::Result<CancellationToken>;
 
 impl Cli {
@@ -140,7 +139,7 @@ impl Cli {
         match self.command {
             Command::Worker(_) => worker::run(context.config.worker()?, (context.stop)()?).await,
             Command::Migrate(args) => migrate::run(&context, args).await,
-            Command::Role(command) => role::run(&context, command).await,
+            Command::Account(command) => account::run(&context, command).await,
             Command::Topology(command) => topology::run(&context, command).await,
             Command::Server(command) => server::run(&context, command).await,
             Command::User(command) => user::run(&context, command).await,
@@ -149,38 +148,36 @@ impl Cli {
             Command::Client(command) => client::run(&context, command).await,
             Command::Reservation(command) => reservation::run(&context, command).await,
             Command::Billing(command) => billing::run(&context, command).await,
-            Command::Biller(command) => biller::run(&context, command).await,
             Command::Completions(args) => completions::run(&context, &args),
+            Command::Man(args) => man::run(&context, args),
         }
     }
 }
 
 impl Command {
     /// What has to be configured for it.
-    fn needs(&self) -> &'static [Variable] {
+    fn needs(&self) -> &'static [&'static str] {
         match self {
-            Command::Topology(topology::Command::Account { .. }) => &[AMQP_URL, MANAGEMENT_URL],
+            Command::Account(account::Command::Add(kind)) => kind.needs(),
             Command::Worker(_) | Command::Topology(_) => &[DATABASE_URL, AMQP_URL],
             Command::Terminal(terminal::Command::Add { .. }) => {
                 &[DATABASE_URL, AMQP_URL, MANAGEMENT_URL]
             }
-            Command::Biller(_) => &[AMQP_URL, MANAGEMENT_URL],
             Command::Client(_) | Command::Billing(billing::Command::Tail(_)) => &[AMQP_URL],
             Command::Migrate(_)
-            | Command::Role(_)
             | Command::Server(_)
             | Command::User(_)
             | Command::Policy(_)
             | Command::Terminal(_)
             | Command::Reservation(_)
             | Command::Billing(_) => &[DATABASE_URL],
-            Command::Completions(_) => &[],
+            Command::Completions(_) | Command::Man(_) => &[],
         }
     }
 
-    /// What it logs unless told otherwise: a worker has only its log, a command has its output. What
-    /// the broker's client library has to say is in our own errors; of a lock that two workers try
-    /// for, as they do when they start together, it speaks as of an error.
+    /// The default log filter: a worker has only its log, a command has its output. The broker's client
+    /// library repeats our own errors, and logs a lock that two starting workers compete for as an
+    /// error.
     fn log_default(&self) -> &'static str {
         match self {
             Command::Worker(_) => "info,lapin=off",
@@ -192,7 +189,7 @@ impl Command {
 impl Context {
     /// A connection to the database.
     async fn database(&self) -> Result<tokio_postgres::Client> {
-        let settings = pool::settings(self.config.database_url()?)?;
+        let settings = pool::settings(self.config.database()?);
         let (client, connection) = settings.connect().await?;
         tokio::spawn(connection);
         Ok(client)
@@ -207,8 +204,8 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::VARIABLES;
     use clap::CommandFactory;
+    use config::settings;
 
     fn parse(words: &[&str]) -> Cli {
         Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"))
@@ -225,11 +222,15 @@ mod tests {
         let worker = command.find_subcommand_mut("worker").unwrap().render_long_help();
         let help = format!("{} {worker}", command.render_long_help());
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        for (name, flag) in VARIABLES.into_iter().flat_map(|variable| variable.names()) {
+        let names = settings().into_iter().flat_map(|about| {
+            let value = (about.variable.to_owned(), about.flag.to_owned());
+            std::iter::once(value).chain(about.file_variable().zip(about.file_flag()))
+        });
+        for (name, flag) in names {
             let Cli { flags, command, .. } =
                 parse(&["holdfast", "worker", &format!("--{flag}"), "x"]);
             let Command::Worker(worker) = command else { panic!("not a worker") };
-            let value = flags.get(flag).or_else(|| worker.get(flag));
+            let value = flags.get(&flag).or_else(|| worker.get(&flag));
             assert_eq!(value.map(String::as_str), Some("x"), "{flag}");
             assert!(help.contains(&format!("[env: {name}]")), "{name}");
         }

@@ -11,19 +11,19 @@ use crate::domain::interval::Timestamp;
 
 /// Where results go. Hints and errors go to standard error instead.
 #[derive(Debug, Clone, Copy)]
-pub struct Output {
+pub(super) struct Output {
     /// One JSON document per line instead of text.
-    pub json: bool,
+    pub(super) json: bool,
 }
 
 impl Output {
     /// Prints a result: `value` for programs, `text` for people.
-    pub fn print(self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+    pub(super) fn print(self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
         if self.json { self.line(&serde_json::to_string(value)?) } else { self.line(&text()) }
     }
 
     /// Prints one line as it is.
-    pub fn line(self, line: &str) -> Result<()> {
+    pub(super) fn line(self, line: &str) -> Result<()> {
         let mut stdout = std::io::stdout().lock();
         match writeln!(stdout, "{}", line.trim_end()).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
@@ -35,28 +35,28 @@ impl Output {
 }
 
 /// An instant for people: RFC 3339, so that it can be typed in again.
-pub fn time(instant: Timestamp) -> String {
+pub(super) fn time(instant: Timestamp) -> String {
     instant.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
 /// A truth for people.
-pub fn yes_or_no(truth: bool) -> String {
+pub(super) fn yes_or_no(truth: bool) -> String {
     if truth { "yes" } else { "no" }.to_owned()
 }
 
 /// An amount of money for people, in the currency's smallest unit.
-pub fn money(amount_minor: impl std::fmt::Display, currency: &str) -> String {
+pub(super) fn money(amount_minor: impl std::fmt::Display, currency: &str) -> String {
     format!("{amount_minor} {currency} minor units")
 }
 
 /// Aligned columns; each as wide as its widest cell.
-pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let header = header.iter().map(|cell| cell.to_string()).collect();
     columns(&[&[header], rows].concat())
 }
 
 /// One line per name and value.
-pub fn fields(fields: &[(&str, String)]) -> String {
+pub(super) fn fields(fields: &[(&str, String)]) -> String {
     let rows: Vec<Vec<String>> =
         fields.iter().map(|(name, value)| vec![name.to_string(), value.clone()]).collect();
     columns(&rows)

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
+use strum::Display;
 
 use super::Context;
 use super::exit::refusal;
@@ -31,7 +32,7 @@ pub(super) struct Set {
     /// Unreconfirmed reservations at a time for users without a limit of their own
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     holds_default_max: Option<i32>,
-    /// How long a message id gets its answer again
+    /// How long the answer to a message id can be repeated
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(1..=36_500))]
     answers_kept_days: Option<i64>,
     /// How long after its end a reservation is kept; not shorter than the answers, and at least 40
@@ -44,7 +45,8 @@ pub(super) struct Set {
 
 const DAY_SECONDS: i64 = 86_400;
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, ValueEnum, Display)]
+#[strum(serialize_all = "snake_case")]
 enum Period {
     Day,
     Week,
@@ -61,13 +63,8 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
 }
 
 fn change(set: Set) -> PolicyChange {
-    let period = set.quota_period.map(|period| match period {
-        Period::Day => "day",
-        Period::Week => "week",
-        Period::Month => "month",
-    });
     PolicyChange {
-        quota_period: period.map(str::to_owned),
+        quota_period: set.quota_period.map(|period| period.to_string()),
         quota_zone: set.quota_zone,
         quota_default_seconds: set.quota_default_seconds,
         holds_default_max: set.holds_default_max,

@@ -28,18 +28,18 @@ pub(super) enum Command {
     },
     /// List reservations, by start
     ///
-    /// The filters add up. When there are more than --limit, the cursor for --after is printed:
-    /// the id of the last one listed.
+    /// A reservation must pass all filters. If there are more than --limit, the cursor for --after is
+    /// printed: the id of the last one listed.
     List(list::List),
-    /// Tell what happened to a reservation: when, by whom or what, why, and how late
+    /// Show what happened to a reservation: when, by whom or what, why, and how late
     History {
         /// The reservation's id
         id: Uuid,
     },
     /// Cancel a live reservation, whatever its state; one that was billed is credited in full
     ///
-    /// Its terminal gets a notice, the time is free again, and billing gets the credit. There is no
-    /// way back.
+    /// Its terminal gets a notice, billing gets the credit, and the time is free again. This cannot be
+    /// undone.
     Cancel {
         /// The reservation's id
         id: Uuid,
@@ -75,7 +75,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
 }
 
 async fn run_cancel(context: &Context, request: Cancellation) -> Result<()> {
-    let settings = pool::settings(context.config.database_url()?)?;
+    let settings = pool::settings(context.config.database()?);
     let Cancelled { reservation, credited } =
         cancel(&pool::open(settings, 1), request).await?.map_err(|refusal| {
             CliError::Refused(format!("{}: {}", refusal.code, refusal.code.meaning()))
@@ -105,9 +105,9 @@ async fn run_history(context: &Context, id: Uuid) -> Result<()> {
     context.output.print(&value, || text(&reservation, &history))
 }
 
-/// What is said when there is no such reservation.
+/// The refusal of a reservation that does not exist.
 fn unknown<T>(id: Uuid) -> Result<T> {
-    refuse(format!("there is no reservation {id}"))
+    refuse(format!("reservation {id}: unknown; list them with `holdfast reservation list`"))
 }
 
 fn text(reservation: &Reservation, history: &[HistoryLine]) -> String {

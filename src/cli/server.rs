@@ -30,14 +30,14 @@ pub(super) enum Command {
     },
     /// Change what is set for a server
     ///
-    /// Affects new requests only: what is reserved keeps its time, deadline and price. A capacity
-    /// below what is booked is refused, and the reservations in the way are listed. With another
-    /// rate or currency the tariff version rises by one.
+    /// Affects new requests only: a reservation keeps its time, deadline and price. A capacity below
+    /// what is booked is refused, and the reservations in the way are listed. Another rate or
+    /// currency raises the tariff version by one.
     Set(Box<set::Set>),
     /// Take no new requests for a server
     ///
-    /// Affects new requests only, which are refused with `server_closed`. Reservations stay: they
-    /// can be reconfirmed and withdrawn, and are settled at their deadlines.
+    /// Affects new requests only, which are refused with `server_closed`. Reservations can still be
+    /// reconfirmed and withdrawn, and are settled at their deadlines.
     Close {
         /// The server's id
         id: ServerId,
@@ -131,7 +131,7 @@ fn currency(text: &str) -> Result<String, String> {
     }
 }
 
-/// Kept as typed: a URL that was parsed and printed again can look different.
+/// The text is kept as typed: printing a parsed URL can change it.
 fn connection_url(text: &str) -> Result<String, String> {
     url::Url::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
@@ -170,7 +170,9 @@ async fn run_add(context: &Context, add: Add) -> Result<()> {
     let client = context.database().await?;
     let id = &server.id;
     if !servers::insert_server(&client, &server).await.map_err(refusal)? {
-        return refuse(format!("there is a server {id} already"));
+        return refuse(format!(
+            "server {id}: exists already; change it with `holdfast server set`"
+        ));
     }
     context.output.print(&json!({ "server": id.as_str() }), || format!("added server {id}"))
 }
@@ -196,7 +198,7 @@ fn row(server: &ServerLine) -> Vec<String> {
     ]
 }
 
-/// What is said when there is no such server.
+/// The refusal of a server that does not exist.
 fn unknown<T>(id: &ServerId) -> Result<T> {
-    refuse(format!("there is no server {id}; `holdfast server list` shows those there are"))
+    refuse(format!("server {id}: unknown; list servers with `holdfast server list`"))
 }

@@ -22,8 +22,8 @@ pub(super) enum Command {
     /// Register a terminal and make its broker account; prints the AMQP URL to use it with
     ///
     /// The URL contains the account's password, which is shown this once. If the command was
-    /// interrupted before the account was complete, run it again. A small terminal in Python to
-    /// begin with is printed to standard error; it contains no password.
+    /// interrupted before the account was complete, run it again. A small terminal in Python, without
+    /// the password, is printed to standard error.
     #[command(after_help = "\
 Example: a request as that terminal
   export AMQP_URL=$(holdfast terminal add alice-1 --user alice)
@@ -43,9 +43,9 @@ Example: a request as that terminal
     },
     /// Refuse a terminal's commands from now on
     ///
-    /// They are refused with `terminal_disabled`, which is not stored: once the terminal is enabled
-    /// again, the same messages can be sent again. Its reservations stay, and are settled at their
-    /// deadlines; its broker account stays too.
+    /// The refusal `terminal_disabled` is not stored: once the terminal is enabled, the same messages
+    /// can be sent again. Its reservations stay, and are settled at their deadlines. Its broker
+    /// account stays too.
     Disable {
         /// The terminal's id
         id: TerminalId,
@@ -69,14 +69,16 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
 async fn add(context: &Context, id: TerminalId, user: UserId) -> Result<()> {
     let broker = context.config.broker()?;
     if id.as_str() == broker.account() {
-        // Whatever the workers' account sends is believed.
+        // Workers trust every message from their own account.
         return refuse(format!("{id} is the account of the workers"));
     }
     let accounts = Accounts::new(context.config.management()?, broker)?;
     let client = context.database().await?;
     let account = accounts.find(id.as_str()).await?;
     if account != Found::Nothing && !registry::terminal_exists(&client, id.as_str()).await? {
-        return refuse(format!("the broker has an account {id} that is no terminal's"));
+        return refuse(format!(
+            "account {id}: exists on the broker, and is no terminal's; choose another id"
+        ));
     }
     register(&client, &id, &user, account).await?;
     let server = open_server(&client).await?;
@@ -97,11 +99,15 @@ async fn add(context: &Context, id: TerminalId, user: UserId) -> Result<()> {
 /// Adds the row; refuses when the terminal is there already, unless its `account` is incomplete.
 async fn register(client: &Client, id: &TerminalId, user: &UserId, account: Found) -> Result<()> {
     match terminals::insert_terminal(client, id, user).await.map_err(refusal)? {
-        TerminalAdded::UnknownUser => refuse(format!("there is no user {user}")),
-        TerminalAdded::Taken => refuse(format!("terminal {id} is another user's")),
+        TerminalAdded::UnknownUser => {
+            refuse(format!("user {user}: unknown; list users with `holdfast user list`"))
+        }
+        TerminalAdded::Taken => {
+            refuse(format!("terminal {id}: belongs to another user; choose another id"))
+        }
         TerminalAdded::Exists if account == Found::Complete => refuse(format!(
-            "there is a terminal {id} already; for a new password delete its broker account and \
-             run this again"
+            "terminal {id}: exists already; for a new password delete its broker account and run \
+             this again"
         )),
         TerminalAdded::Exists => {
             eprintln!("completing terminal {id}, which has no complete account yet");
@@ -134,7 +140,7 @@ async fn set_enabled(context: &Context, id: &TerminalId, enabled: bool) -> Resul
     let client = context.database().await?;
     if !terminals::update_enabled(&client, id, enabled).await.map_err(refusal)? {
         return refuse(format!(
-            "there is no terminal {id}; `holdfast terminal list` shows those there are"
+            "terminal {id}: unknown; list terminals with `holdfast terminal list`"
         ));
     }
     let value = json!({ "terminal": id.as_str(), "enabled": enabled });

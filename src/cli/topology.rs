@@ -1,6 +1,5 @@
 //! `holdfast topology`: declare, verify and remove what is on the broker.
 
-mod account;
 mod remove;
 
 use anyhow::Result;
@@ -23,42 +22,27 @@ const DELAY_LEVELS_DEFAULT: u32 = 24;
 pub(super) enum Command {
     /// Declare everything on the broker, and record its shape in the database
     ///
-    /// Doing so again completes what is missing, and makes the way to the partitions anew: commands of
-    /// that moment are returned as unroutable, and sent again by their terminals. The shape of an installation
-    /// stays as it was first applied: without flags, that is what is declared again. The queues of
-    /// answers of the registered terminals are restored too.
+    /// Run again, it declares what is missing, including the reply queues of registered terminals, and
+    /// replaces the exchange in front of the partitions. The broker returns commands of that moment as
+    /// unroutable, and terminals send them again. An installation keeps the shape that was first
+    /// applied.
     Apply {
-        /// Number of command queues, over which servers are spread; default 4
+        /// Number of command queues, over which servers are spread; default 4 the first time
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=256))]
         partitions: Option<i32>,
-        /// Levels of the delay ladder; default 24, which reaches 19 days in one go
+        /// Levels of the delay ladder; default 24 the first time, up to 19 days per hop
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=24))]
         delay_levels: Option<u32>,
     },
-    /// Check that everything is there, and send a message through the delay ladder
+    /// Check that everything is declared, and send a message through the delay ladder
     ///
     /// Exits with 3 and names what is missing or does not work.
     Verify,
-    /// Make a broker account for the workers, which can do what that takes and nothing else; prints
-    /// its AMQP URL
-    ///
-    /// It publishes answers, events, wake-ups and dead letters, and consumes the partitions; it
-    /// declares nothing but the way to them, which a restart of the broker takes away. The name has an underscore, which no terminal's id can have.
-    /// All workers use the same account. The URL contains the account's password, which is shown
-    /// this once; for a new one delete the broker account and run this again.
-    #[command(after_help = "\
-Example:
-  holdfast topology account holdfast_worker")]
-    Account {
-        /// Name: 1 to 63 characters of a-z, 0-9 and '_', a letter first, with an underscore
-        #[arg(value_parser = account::name)]
-        name: String,
-    },
     /// Delete Holdfast's exchanges and queues from the vhost
     ///
-    /// The terminals' queues of answers are among them. Refuses if a queue holds messages or has
-    /// consumers, unless forced. The database stays as it is, the shape included, and so do broker
-    /// accounts: `topology apply` brings all of it back, and deadlines are then settled late.
+    /// This includes the terminals' reply queues. It refuses if a queue holds messages or has
+    /// consumers, unless forced. The database and the broker accounts stay as they are: `topology
+    /// apply` declares everything again, and deadlines that passed meanwhile are settled late.
     Remove(remove::Remove),
 }
 
@@ -68,7 +52,6 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
             apply(context, partitions, delay_levels).await
         }
         Command::Verify => verify(context).await,
-        Command::Account { name } => account::run(context, &name).await,
         Command::Remove(remove) => remove::run(context, &remove).await,
     }
 }
@@ -86,14 +69,14 @@ async fn apply(
         partitions: partitions.unwrap_or(before.partitions),
         delay_levels: delay_levels.unwrap_or(before.delay_levels),
     };
-    // The broker before the record, to learn early that it is away; declared after it, since a
-    // partition that workers do not know of would swallow commands.
+    // Connect before recording, to fail early. Declare after recording: a partition that no worker
+    // knows would keep its commands.
     let connection = context.broker("topology").await?;
     let recorded = registry::insert_topology(&database, wanted).await?;
     if recorded != wanted {
         return refuse(format!(
-            "this installation has {} partitions and {} delay levels, which cannot change while \
-             it is running: servers would move between queues and lose their order",
+            "this installation has {} partitions and {} delay levels, which cannot change: servers \
+             would move between queues and lose their order",
             recorded.partitions, recorded.delay_levels
         ));
     }
@@ -130,13 +113,13 @@ async fn verify(context: &Context) -> Result<()> {
         Probe::Arrived(after) => after.as_millis(),
         Probe::Early { after, due } => {
             let message =
-                format!("the delay ladder is early: {after:?} instead of at least {due:?}");
+                format!("the delay probe arrived after {after:?}; expected at least {due:?}");
             return Err(CliError::CheckFailed(message).into());
         }
         Probe::Lost => {
-            let message = "no message came through the delay ladder in time; check the arguments of \
-                           its queues (reservation.delay.v1.*). Until it works, deadlines are \
-                           settled late, by the sweep";
+            let message = "the delay probe did not arrive in time; check the arguments of the queues \
+                           reservation.delay.v1.*. Until the ladder works, the sweep settles \
+                           deadlines, late";
             return Err(CliError::CheckFailed(message.to_owned()).into());
         }
     };

@@ -27,13 +27,12 @@ pub(super) enum Command {
     },
     /// List the users, with their limits and what they use now
     ///
-    /// USED are the seconds reserved in the quota period that now is in, of the limit in QUOTA;
-    /// HELD are the reservations that wait for their reconfirmation, of the limit in HOLDS. A limit
-    /// with a * is the policy's default.
+    /// USED: seconds reserved in the current quota period, of the limit in QUOTA. HELD: reservations
+    /// not yet reconfirmed, of the limit in HOLDS. A limit with a * is the policy's default.
     List,
     /// Change a user's limits
     ///
-    /// Affects new requests only: what is reserved already stays, also beyond a lower limit.
+    /// Affects new requests only: reservations stay, also beyond a lower limit.
     #[command(after_help = "\
 Example: ten hours per period, and as many holds as everybody
   holdfast user set alice --quota-seconds 36000 --holds-max default")]
@@ -92,7 +91,7 @@ async fn add(
     let client = context.database().await?;
     let inserted = users::insert_user(&client, id, quota_seconds, holds_max).await;
     if !inserted.map_err(refusal)? {
-        return refuse(format!("there is a user {id} already"));
+        return refuse(format!("user {id}: exists already; change it with `holdfast user set`"));
     }
     context.output.print(&json!({ "user": id.as_str() }), || format!("added user {id}"))
 }
@@ -131,9 +130,7 @@ async fn set(context: &Context, id: &UserId, limits: Limits) -> Result<()> {
     let updated = users::update_user(&client, id, change).await.map_err(refusal)?;
     let user = users::list_users(&client, Some(id)).await?.pop().filter(|_| updated);
     let Some(user) = user else {
-        return refuse(format!(
-            "there is no user {id}; `holdfast user list` shows those there are"
-        ));
+        return refuse(format!("user {id}: unknown; list users with `holdfast user list`"));
     };
     context.output.print(&user, || {
         let by = |own: bool| if own { "" } else { ", the policy's default" };

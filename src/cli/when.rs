@@ -10,7 +10,7 @@ const MINUTE_SECONDS: i64 = 60;
 
 /// An instant as typed: RFC 3339, or relative to now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
+pub(super) enum When {
     /// As it is.
     At(Timestamp),
     /// This long from now, rounded up to a full minute, since most servers have such a grid.
@@ -25,7 +25,7 @@ impl When {
     }
 
     /// The instant meant, if it is `now`. `None` beyond the calendar.
-    pub fn resolve(self, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn resolve(self, now: Timestamp) -> Option<Timestamp> {
         let wait = match self {
             When::At(instant) => return Some(instant),
             When::In(wait) => wait,

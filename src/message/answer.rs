@@ -384,6 +384,17 @@ impl Answer {
         }
     }
 
+    /// The reservation it is about, if it is about one.
+    pub fn reservation(&self) -> Option<&ReservationView> {
+        match self {
+            Answer::Accepted { reservation, .. }
+            | Answer::Reconfirmed { reservation, .. }
+            | Answer::Withdrawn { reservation, .. }
+            | Answer::Shown { reservation, .. } => Some(reservation),
+            _ => None,
+        }
+    }
+
     /// The AMQP property `type`.
     pub fn type_name(&self) -> &'static str {
         match self {

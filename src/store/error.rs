@@ -17,9 +17,6 @@ pub enum StoreError {
     /// The server is read-only: a standby, or a former primary.
     #[error("the database server is read-only")]
     ReadOnly,
-    /// The database's URL is not valid.
-    #[error("the database URL: {0}")]
-    Url(String),
     /// A row contradicts the schema, or changed while locked.
     #[error("unexpected: {0}")]
     Unexpected(String),

@@ -7,6 +7,7 @@ use refinery::{Migration, Report, Runner};
 use tokio_postgres::Client;
 use tracing::warn;
 
+use super::url::DatabaseUrl;
 use super::{error, grants, pool, sql};
 use crate::backoff;
 
@@ -29,8 +30,8 @@ const TRIES_MAX: u32 = 100;
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Connects outside any pool, without the session limits of workers: a migration may take long.
-async fn connect(url: &str) -> Result<Client> {
-    let connected = pool::unlimited(url)?.connect().await;
+async fn connect(url: &DatabaseUrl) -> Result<Client> {
+    let connected = pool::unlimited(url).connect().await;
     let (client, connection) = connected.context("cannot connect to the database")?;
     tokio::spawn(connection);
     Ok(client)
@@ -46,7 +47,7 @@ fn runner() -> Runner {
 ///
 /// Each migration is a transaction. One that waits too long for a table lock, or ends in a deadlock, rolls
 /// back and is retried.
-pub async fn migrate(url: &str) -> Result<Vec<String>> {
+pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>> {
     let mut client = connect(url).await?;
     // Before the timeout, to wait for others that migrate. The lock ends with the connection.
     client.execute(sql!("lock_migrations"), &[&MIGRATION_LOCK]).await?;
@@ -85,7 +86,7 @@ fn is_contention(error: &refinery::Error) -> bool {
 
 /// Returns the names of the migrations that the database lacks. Fails if an applied one differs from this
 /// program's.
-pub async fn pending(url: &str) -> Result<Vec<String>> {
+pub async fn pending(url: &DatabaseUrl) -> Result<Vec<String>> {
     let mut client = connect(url).await?;
     let runner = runner();
     let applied = applied(&mut client, &runner).await?;

@@ -31,6 +31,7 @@ pub(crate) mod save;
 mod sequence;
 mod snapshot;
 pub(crate) mod timers;
+pub mod url;
 
 /// The text of the statement `sql/<name>.sql`, next to the file that uses it.
 macro_rules! sql {

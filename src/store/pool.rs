@@ -1,18 +1,18 @@
 //! Connections to PostgreSQL, with bounds on everything that can hang.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{
     ClientWrapper, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
 };
-use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use rustls::ClientConfig;
+use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::StoreError;
-use crate::tls;
+use super::url::DatabaseUrl;
 
 /// Bound on waiting for, on opening and on recycling a connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -62,8 +62,8 @@ impl Settings {
 }
 
 /// Returns the connection settings of `url` with the limits of Holdfast's sessions.
-pub fn settings(url: &str) -> Result<Settings, StoreError> {
-    let mut settings = unlimited(url)?;
+pub fn settings(url: &DatabaseUrl) -> Settings {
+    let mut settings = unlimited(url);
     let options = match settings.config.get_options() {
         Some(given) => format!("{SESSION_OPTIONS} {given}"),
         None => SESSION_OPTIONS.to_owned(),
@@ -75,36 +75,13 @@ pub fn settings(url: &str) -> Result<Settings, StoreError> {
         .connect_timeout(CONNECTION_TIMEOUT)
         .tcp_user_timeout(TCP_USER_TIMEOUT)
         .keepalives_idle(TCP_USER_TIMEOUT);
-    Ok(settings)
+    settings
 }
 
 /// Returns the connection settings of `url` as they stand.
-///
-/// `sslmode` is `disable`, the default, or `require` or `verify-full`, which both check certificate and host
-/// name here. libpq's `allow`, `prefer` and `verify-ca` are refused: they do not keep out a man in the
-/// middle. `sslrootcert` names a PEM file of authorities to trust instead of the system's.
-pub fn unlimited(url: &str) -> Result<Settings, StoreError> {
-    let mut url = url.to_owned();
-    let mode = tls::take_option(&mut url, "sslmode");
-    let authorities = tls::take_option(&mut url, "sslrootcert");
-    let (mode, trust) = match (mode.as_deref(), authorities) {
-        (None | Some("disable"), None) => (SslMode::Disable, tls::no_tls()),
-        (None | Some("disable"), Some(_)) => {
-            return Err(StoreError::Url("sslrootcert needs sslmode=verify-full".to_owned()));
-        }
-        (Some("require" | "verify-full"), authorities) => {
-            (SslMode::Require, tls::client_config(authorities.as_deref()))
-        }
-        _ => {
-            let modes = "sslmode must be disable, or require or verify-full, which both check the \
-                         server's certificate and name";
-            return Err(StoreError::Url(modes.to_owned()));
-        }
-    };
-    let mut config: tokio_postgres::Config = url.parse()?;
-    config.ssl_mode(mode);
-    let trust = trust.map_err(|error| StoreError::Url(error.to_string()))?;
-    Ok(Settings { config, tls: MakeRustlsConnect::new(Arc::unwrap_or_clone(trust)) })
+pub fn unlimited(url: &DatabaseUrl) -> Settings {
+    let tls = MakeRustlsConnect::new(ClientConfig::clone(&url.trust));
+    Settings { config: url.config.clone(), tls }
 }
 
 /// Opens a pool of at most `size` connections to a server that takes writes, for batches, sweeps, relays

@@ -39,11 +39,11 @@ pub struct Context {
 impl Context {
     /// Fails when the database cannot be reached or is not set up.
     pub async fn prepare(settings: Settings) -> Result<Self> {
-        let pending = migrations::pending(&settings.database_url).await?;
+        let pending = migrations::pending(&settings.database).await?;
         if !pending.is_empty() {
             bail!("the database lacks {}; run `holdfast migrate`", pending.join(", "));
         }
-        let config = pool::settings(&settings.database_url).context("the database URL")?;
+        let config = pool::settings(&settings.database);
         let (client, connection) =
             config.connect().await.context("cannot connect to the database")?;
         let driver = tokio::spawn(connection);

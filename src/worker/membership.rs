@@ -98,7 +98,7 @@ async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result
 
 /// A connection of its own: pooled ones do not hand out notifications.
 async fn connect(context: &Arc<Context>, notified: Arc<Notify>) -> Result<Client, StoreError> {
-    let settings = pool::settings(&context.settings.database_url)?.writable();
+    let settings = pool::settings(&context.settings.database).writable();
     let (client, mut connection) = settings.connect().await?;
     let context = context.clone();
     tokio::spawn(async move {

@@ -51,7 +51,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
     let (owned_tx, owned_rx) = watch::channel(Vec::new());
     let member = Member {
         id: context.id,
-        host: std::env::var("HOSTNAME").unwrap_or_default(),
+        host: context.settings.host.clone(),
         pid: i32::try_from(std::process::id()).unwrap_or_default(),
     };
     let membership = tokio::spawn(membership::run(context.clone(), member, owned_tx, stop.clone()));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::broker::connection::Endpoint;
 use crate::broker::topology::PREFETCH;
+use crate::store::url::DatabaseUrl;
 
 /// Most messages decided in one transaction: half of the prefetch window, so that the next batch
 /// is at hand while one is on its way out.
@@ -12,10 +13,12 @@ pub const BATCH_MAX: usize = PREFETCH as usize / 2;
 /// A worker's settings. Whatever must be the same on all replicas is in the database instead.
 #[derive(Clone)]
 pub struct Settings {
-    /// PostgreSQL URL.
-    pub database_url: String,
+    /// PostgreSQL.
+    pub database: DatabaseUrl,
     /// Broker address with the workers' account.
     pub broker: Endpoint,
+    /// Name of the machine, which the table of workers shows to operators; may be empty.
+    pub host: String,
     /// Most messages decided in one transaction, at most [`BATCH_MAX`].
     pub batch_max: usize,
     /// How long a drain may take after SIGTERM before what is in hand is left to others.
@@ -27,19 +30,4 @@ pub struct Settings {
     pub ladder: bool,
     /// Whether to sweep. Tests switch it off; the ladder alone then settles.
     pub sweep: bool,
-}
-
-impl Settings {
-    /// Default settings for a database and a broker.
-    pub fn new(database_url: String, broker: Endpoint) -> Self {
-        Self {
-            database_url,
-            broker,
-            batch_max: BATCH_MAX,
-            drain_grace: Duration::from_secs(20),
-            sweep_interval: Duration::from_secs(8),
-            ladder: true,
-            sweep: true,
-        }
-    }
 }

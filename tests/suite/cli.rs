@@ -1,7 +1,8 @@
 //! The `holdfast` program as operators and terminals meet it. What it prints is in `golden/`.
 
-mod billers;
+mod accounts;
 mod completions;
+mod man;
 mod reservations;
 mod servers;
 mod topology;
@@ -39,15 +40,27 @@ async fn help_says_what_can_be_typed() {
         ("", &["terminal", "client", "reservation", "billing", "DATABASE_URL", "Exit codes"]),
         ("worker", &["HOLDFAST_BATCH_MAX", "HOLDFAST_SWEEP", "SIGTERM", "--database-url"]),
         ("migrate", &["--check", "exit with 3"]),
-        ("", &["biller", "completions"]),
-        ("topology", &["apply", "verify", "account", "remove"]),
+        ("", &["account", "completions", "man"]),
+        ("topology", &["apply", "verify", "remove"]),
         ("topology remove", &["--yes", "--force", "messages", "broker accounts"]),
         ("topology apply", &["--partitions", "--delay-levels", "default 4", "default 24"]),
         ("topology verify", &["Exits with 3"]),
         (
-            "topology account",
-            &["which can do what that takes and nothing else", "password", "holdfast_worker"],
+            "account add",
+            &[
+                "the rights for its work and no others",
+                "password",
+                "holdfast_worker",
+                "database-worker PostgreSQL account for workers",
+                "database-billing PostgreSQL account that reads bills and nothing else",
+                "broker-worker RabbitMQ account for workers",
+                "broker-billing RabbitMQ account biller_NAME",
+            ],
         ),
+        ("account add database-worker", &["CREATEROLE", "history and bills", "DATABASE_URL"]),
+        ("account add database-billing", &["CREATEROLE", "reads bills and nothing else"]),
+        ("account add broker-worker", &["declares only", "underscore", "AMQP_URL"]),
+        ("account add broker-billing", &["biller_NAME", "billing.entries.v1", "nothing else"]),
         ("server", &["add", "list", "set"]),
         ("server add", &["--capacity", "--lead-seconds", "21600", "--late-booking", "Example"]),
         ("server list", &["--json"]),
@@ -72,9 +85,8 @@ async fn help_says_what_can_be_typed() {
         ("terminal list", &["--user"]),
         ("terminal disable", &["terminal_disabled", "stay"]),
         ("terminal enable", &["again"]),
-        ("role add", &["CREATEROLE", "worker", "billing", "password"]),
-        ("biller add", &["biller_NAME", "billing.entries.v1", "password"]),
         ("completions", &["bash", "zsh", "fish", "elvish", "powershell"]),
+        ("man", &["DIRECTORY", "man -l"]),
         ("client", &["request", "reconfirm", "withdraw", "show", "Exits with 4"]),
         ("client request", &["--server", "--start", "--end", "RFC 3339", "--message-id"]),
         ("client reconfirm", &["--server", "RESERVATION", "--timeout"]),
@@ -140,7 +152,11 @@ async fn wrong_usage_is_refused_before_anything_is_read() {
         "user set ann",
         "user set ann --holds-max 0",
         "terminal disable",
-        "biller add acme_1",
+        "account add broker-billing acme_1",
+        "account add broker-worker acme",
+        "account add database-worker 1acme",
+        "account add database-billing acme-1",
+        "account add acme",
         "reservation list --state late",
         "reservation list --limit 0",
         "billing ledger --from +0s",

@@ -1,5 +1,5 @@
-//! The examples in other languages, run as they stand, with broker accounts of their own: proof
-//! that the contract is enough to write terminals and billing systems.
+//! The examples, run as they stand, with broker accounts of their own. Those in other languages
+//! prove that the contract is enough to write terminals and billing systems.
 
 mod language;
 
@@ -81,6 +81,11 @@ async fn node_reserves_and_bills() {
     a_reservation_is_made_and_billed(Language::Node).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn rust_reserves_and_bills() {
+    a_reservation_is_made_and_billed(Language::Rust).await;
+}
+
 async fn a_terminal_goes_on_after_losing_its_connection(language: Language) {
     let mut stack = Stack::new().await;
     stack.server("cam", &[]).await;
@@ -117,6 +122,11 @@ async fn node_goes_on_after_losing_its_connection() {
     a_terminal_goes_on_after_losing_its_connection(Language::Node).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn rust_goes_on_after_losing_its_connection() {
+    a_terminal_goes_on_after_losing_its_connection(Language::Rust).await;
+}
+
 async fn a_refused_terminal_says_why(language: Language) {
     let mut stack = Stack::new().await;
     let terminal = stack.terminal_account("ann").await;
@@ -135,6 +145,11 @@ async fn python_says_why_it_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn node_says_why_it_is_refused() {
     a_refused_terminal_says_why(Language::Node).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rust_says_why_it_is_refused() {
+    a_refused_terminal_says_why(Language::Rust).await;
 }
 
 async fn a_biller_stores_each_event_once(language: Language) {
@@ -189,4 +204,9 @@ async fn python_bills_each_event_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn node_bills_each_event_once() {
     a_biller_stores_each_event_once(Language::Node).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rust_bills_each_event_once() {
+    a_biller_stores_each_event_once(Language::Rust).await;
 }

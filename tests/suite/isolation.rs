@@ -92,7 +92,7 @@ impl Arena {
 }
 
 fn open(url: &str) -> Pool {
-    pool::open(pool::settings(url).expect("a URL"), 1)
+    pool::open(pool::settings(&url.parse().expect("a URL")), 1)
 }
 
 async fn decide(pool: &Pool, partition: i32, steps: &[Input]) -> Decided {

@@ -3,6 +3,7 @@
 use std::fs;
 
 use holdfast::store::migrations;
+use holdfast::store::url::DatabaseUrl;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -81,7 +82,9 @@ async fn a_migration_that_finds_a_table_locked_rolls_back_and_retries() {
         .batch_execute("begin; lock table schema_migrations in exclusive mode")
         .await
         .expect("locked");
-    let migrating = tokio::spawn(async move { migrations::migrate(&url).await });
+    let url: DatabaseUrl = url.parse().expect("a URL");
+    let same = url.clone();
+    let migrating = tokio::spawn(async move { migrations::migrate(&same).await });
     facts::until("a migration waits", async || waits_since(&watcher).await.is_some()).await;
     let first = waits_since(&watcher).await;
     let again = async || waits_since(&watcher).await.is_some_and(|since| Some(since) != first);
@@ -96,9 +99,7 @@ async fn a_migration_that_finds_a_table_locked_rolls_back_and_retries() {
         i64::try_from(applied.len()).expect("a few"),
         "each migration once: {applied:?}"
     );
-    assert!(
-        migrations::pending(&engines::database_url(&name)).await.expect("migrations").is_empty()
-    );
+    assert!(migrations::pending(&url).await.expect("migrations").is_empty());
     drop((holder, watcher));
     engines::drop_database(&name).await;
 }

@@ -14,7 +14,7 @@ use crate::support::terminal::{code, window};
 
 /// Cancels as `holdfast reservation cancel` does. Gives whether it was credited, or the code.
 async fn cancel(stack: &Stack, reservation: Uuid) -> Result<bool, &'static str> {
-    let pool = pool::open(pool::settings(&stack.database_url).expect("a URL"), 1);
+    let pool = pool::open(pool::settings(&stack.database_url.parse().expect("a URL")), 1);
     let (operator, note) = ("olga".to_owned(), "power failure".to_owned());
     let outcome = engine::cancel(&pool, Cancellation { reservation, operator, note }).await;
     outcome

@@ -25,9 +25,10 @@ use crate::support::{engines, facts};
 async fn account(stack: &Stack, kind: &str) -> (String, Client) {
     let name = format!("{kind}_{}", stack.suffix());
     let environment = [("DATABASE_URL", stack.database_url.as_str())];
-    let run = holdfast(&environment, &["role", "add", kind, &name]).await;
+    let kind = format!("database-{kind}");
+    let run = holdfast(&environment, &["account", "add", &kind, &name]).await;
     assert_eq!(run.code, 0, "{run:?}");
-    let again = holdfast(&environment, &["role", "add", kind, &name]).await;
+    let again = holdfast(&environment, &["account", "add", &kind, &name]).await;
     assert_eq!(again.code, 4, "{again:?}");
     (name, engines::connect(run.stdout.trim()).await)
 }
@@ -216,7 +217,7 @@ async fn secrets_stay_in_their_files() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workers_account_forgets_what_is_old() {
     let stack = Stack::new().await;
-    let pool = pool::open(pool::settings(&stack.worker_url).expect("a URL"), 1);
+    let pool = pool::open(pool::settings(&stack.worker_url.parse().expect("a URL")), 1);
     let step = retention::step(&pool).await.expect("pruned");
     assert_eq!(step, retention::Step::default(), "there is nothing to forget yet");
     stack.finish().await;

@@ -1,15 +1,13 @@
 //! The README says what the code does.
 
 use clap::Parser;
-use holdfast::broker::connection::Endpoint;
 use holdfast::cli::Cli;
-use holdfast::config::VARIABLES;
+use holdfast::cli::config::{About, settings};
 use holdfast::domain::refusal::Code;
 use holdfast::domain::reservation::State;
 use holdfast::message::answer::{Answer, Notice};
 use holdfast::message::command::{AvailabilityBody, ListBody, RequestBody, ReservationBody};
 use holdfast::message::event::{CloudEvent, ConfirmedData};
-use holdfast::worker::settings::Settings;
 use serde::de::DeserializeOwned;
 
 use crate::support::golden;
@@ -92,19 +90,13 @@ fn examples_are_messages() {
 #[test]
 fn settings_are_all_there_with_their_defaults() {
     let text = readme();
-    let broker: Endpoint = "amqp://a:b@h/x".parse().expect("a URL");
-    let defaults = Settings::new(String::new(), broker);
-    let on_off = |on: bool| if on { "`on`" } else { "`off`" }.to_owned();
-    for variable in VARIABLES {
-        let default = match variable.name {
-            "HOLDFAST_BATCH_MAX" => defaults.batch_max.to_string(),
-            "HOLDFAST_DRAIN_GRACE_SECONDS" => defaults.drain_grace.as_secs().to_string(),
-            "HOLDFAST_SWEEP_INTERVAL_SECONDS" => defaults.sweep_interval.as_secs().to_string(),
-            "HOLDFAST_LADDER" => on_off(defaults.ladder),
-            "HOLDFAST_SWEEP" => on_off(defaults.sweep),
-            _ => String::new(),
+    for About { variable, flag, default, .. } in settings() {
+        let default = match default {
+            Some(number) if number.parse::<u64>().is_ok() => number.to_owned(),
+            Some(word) => format!("`{word}`"),
+            None => String::new(),
         };
-        let row = format!("| `{}` | `--{}` | {default}", variable.name, variable.flag);
+        let row = format!("| `{variable}` | `--{flag}` | {default}");
         assert!(text.contains(&row), "{row}");
     }
 }

@@ -67,7 +67,7 @@ async fn what_is_old_is_forgotten_and_nothing_else() {
     assert_eq!(count(&stack, "outbox_messages").await, 6, "what is not told yet waits");
     // A live one remains, however often steps run.
     let held = terminal.accepted(&server, window(7_200, 600)).await;
-    let pool = pool::open(pool::settings(&stack.database_url).expect("a URL"), 1);
+    let pool = pool::open(pool::settings(&stack.database_url.parse().expect("a URL")), 1);
     assert_eq!(retention::step(&pool).await.expect("a step"), Step::default());
     assert_eq!(stack.state(held.id).await, "held");
     stack.execute("delete from outbox", &[]).await;
@@ -80,7 +80,7 @@ async fn a_step_is_bounded_and_one_replica_takes_it() {
     stack.server("cam", &[("capacity", &2)]).await;
     let terminal = stack.terminal("ann").await;
     past(&stack, terminal.id(), 1_500, 500).await;
-    let pool = pool::open(pool::settings(&stack.database_url).expect("a URL"), 2);
+    let pool = pool::open(pool::settings(&stack.database_url.parse().expect("a URL")), 2);
     let mut other = pool.get().await.expect("a connection");
     let busy = other.transaction().await.expect("a transaction");
     let lock = include_str!("../../src/store/sql/lock_retention.sql");
@@ -109,7 +109,7 @@ async fn a_forgotten_id_is_decided_anew() {
         .execute("update processed_commands set decided_at = now() - interval '31 days'", &[])
         .await;
     stack.execute("update reservations set held_at = now() - interval '31 days'", &[]).await;
-    let pool = pool::open(pool::settings(&stack.database_url).expect("a URL"), 1);
+    let pool = pool::open(pool::settings(&stack.database_url.parse().expect("a URL")), 1);
     assert_eq!(retention::step(&pool).await.expect("a step").deleted, 1);
     terminal.client.send(&command).await.expect("sent");
     let again = terminal.nth_reply_to(&command.message_id, 2).await.answer().expect("an answer");

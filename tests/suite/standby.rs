@@ -16,7 +16,7 @@ async fn look_at_the_clock(pool: &Pool) -> Result<(), StoreError> {
 }
 
 fn one_session(stack: &Stack) -> Pool {
-    pool::open(pool::settings(&stack.worker_url).expect("a URL"), 1)
+    pool::open(pool::settings(&stack.worker_url.parse().expect("a URL")), 1)
 }
 
 #[tokio::test]

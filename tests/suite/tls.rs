@@ -2,6 +2,7 @@
 
 use holdfast::broker::connection::Endpoint;
 use holdfast::broker::management::Address;
+use holdfast::store::url::DatabaseUrl;
 use url::Url;
 
 use crate::support::engines::{self, variable};
@@ -123,7 +124,7 @@ async fn the_management_api_is_known_before_it_is_asked() {
     ] {
         let url = management_url(host, &format!("cacertfile={authority}"));
         let environment = [("AMQP_URL", broker.as_str()), ("RABBITMQ_MANAGEMENT_URL", &url)];
-        let run = holdfast(&environment, &["biller", "add", &name]).await;
+        let run = holdfast(&environment, &["account", "add", "broker-billing", &name]).await;
         assert_eq!(run.code, if reason.is_empty() { 0 } else { 75 }, "{run:?}");
         assert!(run.stderr.contains(reason), "{run:?}");
         assert!(!run.stderr.contains(engines::MANAGEMENT_URL.password().expect("one")), "{run:?}");
@@ -143,7 +144,7 @@ fn half_measures_are_refused() {
         ("postgres://a:b@h/x?sslmode=verify-full&sslrootcert=/dev/null", "no certificate"),
         ("postgres://a:b@h/x?sslmode=verify-full&sslrootcert=/nowhere", "No such file"),
     ] {
-        let error = holdfast::store::pool::settings(url).err().expect("refused").to_string();
+        let error = url.parse::<DatabaseUrl>().err().expect("refused");
         assert!(error.contains(reason), "{url}: {error}");
     }
     for (url, reason) in [

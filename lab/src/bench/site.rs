@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use holdfast::broker::connection::Endpoint;
 use holdfast::broker::declare;
 use holdfast::broker::topology::{self, reply_queue};
@@ -86,7 +86,10 @@ impl Site {
         let admin = connect(self.database_url.as_str()).await?;
         admin.batch_execute(&format!("create database {}", self.name)).await?;
         let url = self.url_of(&self.name);
-        migrations::migrate(url.as_str()).await?;
+        migrations::migrate(
+            &url.as_str().parse().map_err(|error| anyhow!("DATABASE_URL: {error}"))?,
+        )
+        .await?;
         let client = connect(url.as_str()).await?;
         let user = "insert into users (id, quota_seconds, holds_max)
             select id, 1000000000000, 2000000000 from unnest($1::text[]) id";

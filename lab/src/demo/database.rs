@@ -1,6 +1,6 @@
 //! Reads facts from the database.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use holdfast::domain::interval::Timestamp;
 use holdfast::store::pool;
 use tokio_postgres::types::ToSql;
@@ -34,7 +34,8 @@ pub struct LiveWorker {
 
 impl Database {
     pub async fn connect(url: &str) -> Result<Self> {
-        let settings = pool::settings(url).context("DATABASE_URL")?;
+        let settings =
+            pool::settings(&url.parse().map_err(|error| anyhow!("DATABASE_URL: {error}"))?);
         let (client, connection) =
             settings.connect().await.context("connecting to the database")?;
         tokio::spawn(connection);

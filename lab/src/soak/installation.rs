@@ -15,6 +15,7 @@ use holdfast::domain::id::{TerminalId, UserId};
 use holdfast::message::shape::Shape;
 use holdfast::store::admin;
 use holdfast::store::registry;
+use holdfast::store::url::DatabaseUrl;
 use holdfast::store::{migrations, pool};
 use rabbitmq_http_client::api::Client as Management;
 use rabbitmq_http_client::requests::{Permissions, VirtualHostParams};
@@ -92,7 +93,7 @@ impl Installation {
     }
 
     async fn install(&self) -> Result<()> {
-        migrations::migrate(&self.database_url).await?;
+        migrations::migrate(&database(&self.database_url)?).await?;
         declare::apply(&self.amqp().await?, SHAPE).await?;
         registry::insert_topology(&self.database().await?, SHAPE).await?;
         Ok(())
@@ -234,9 +235,14 @@ fn user(number: usize) -> Result<UserId> {
     Ok(format!("u{number}").parse()?)
 }
 
+/// The URL as a worker reads it.
+pub fn database(url: &str) -> Result<DatabaseUrl> {
+    url.parse().map_err(|error| anyhow!("DATABASE_URL: {error}"))
+}
+
 async fn connect(url: &str) -> Result<Client> {
     // Checks read whole tables, which may exceed the time that a worker's statement may take.
-    let settings = pool::unlimited(url).context("DATABASE_URL")?;
+    let settings = pool::unlimited(&database(url)?);
     let (client, connection) = settings.connect().await.context("connecting to the database")?;
     tokio::spawn(connection);
     client.batch_execute("set timezone to 'UTC'").await?;

@@ -19,7 +19,7 @@ use crate::chaos::{Chaos, Engines, Links};
 use crate::checks::{self, Check, Seen};
 use crate::facts::Facts;
 use crate::history::History;
-use crate::installation::{Desks, Installation, at_port, url_at_port};
+use crate::installation::{Desks, Installation, at_port, database, url_at_port};
 use crate::life::{Ground, Life};
 use crate::pick::Pick;
 use crate::plan::Plan;
@@ -120,7 +120,7 @@ impl Stage {
             servers,
             clock: installation.clock,
             tally,
-            pool: pool::open(pool::settings(&operators)?, OPERATORS),
+            pool: pool::open(pool::settings(&database(&operators)?), OPERATORS),
             known: Default::default(),
             cancelled: Default::default(),
             wiped: Default::default(),

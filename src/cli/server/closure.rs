@@ -18,11 +18,10 @@ use crate::store::admin::servers::load_server;
 
 #[derive(Subcommand)]
 pub(in crate::cli) enum Command {
-    /// Take no new reservations of a server that touch a time
+    /// Take no new reservations of a server that touch an interval
     ///
-    /// Affects new requests only, which are refused with `closure`. Reservations that touch the
-    /// time stay and are listed: cancel those that cannot take place, with `holdfast reservation
-    /// cancel`.
+    /// Affects new requests only, which are refused with `closure`. Existing reservations that touch
+    /// the interval are listed; cancel them with `holdfast reservation cancel` if need be.
     Add(Add),
     /// List closures that are not over, by start
     List {
@@ -81,7 +80,7 @@ async fn run_add(context: &Context, add: Add) -> Result<()> {
         return refuse("--end is not after --start");
     };
     if end <= now {
-        return refuse("that time is over; give an --end in the future");
+        return refuse("--end is in the past; give one in the future");
     }
     let mut client = context.database().await?;
     let added = closures::insert_closure(&mut client, &add.server, interval, &add.reason).await;
@@ -121,7 +120,7 @@ async fn remove(context: &Context, id: i64) -> Result<()> {
     let client = context.database().await?;
     let Some(closure) = closures::delete_closure(&client, id).await? else {
         return refuse(format!(
-            "there is no closure {id}; `holdfast server closure list` shows those there are"
+            "closure {id}: unknown; list closures with `holdfast server closure list`"
         ));
     };
     context.output.print(&json!({ "removed": closure }), || {

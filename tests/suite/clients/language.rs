@@ -24,6 +24,7 @@ for id, in sqlite3.connect(sys.argv[1]).execute('SELECT id FROM entries ORDER BY
 pub enum Language {
     Python,
     Node,
+    Rust,
 }
 
 /// Where a biller stores what it takes.
@@ -42,27 +43,40 @@ impl Ledger {
 }
 
 impl Language {
-    fn interpreter(self) -> Command {
+    fn python() -> Command {
+        bare(&variable("HOLDFAST_PYTHON"), &[])
+    }
+
+    /// The example `name`.
+    fn program(self, name: &str) -> Command {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
         match self {
-            Self::Python => bare(&variable("HOLDFAST_PYTHON"), &[]),
+            Self::Python => {
+                let mut command = Self::python();
+                command.arg(folder.join(format!("python/{name}.py")));
+                command
+            }
             Self::Node => {
                 let modules = variable("HOLDFAST_NODE_PATH");
-                bare(&variable("HOLDFAST_NODE"), &[("NODE_PATH", &modules)])
+                let mut command = bare(&variable("HOLDFAST_NODE"), &[("NODE_PATH", &modules)]);
+                command.arg(folder.join(format!("node/{name}.js")));
+                command
+            }
+            // `cargo test` builds examples beside the program, unless it builds only some targets.
+            Self::Rust => {
+                let program = Path::new(env!("CARGO_BIN_EXE_holdfast"));
+                let built = program.with_file_name("examples").join(name);
+                bare(built.to_str().expect("text"), &[])
             }
         }
     }
 
     /// Starts the example `name` with a broker account.
     pub fn start(self, name: &str, account: &Endpoint, arguments: &[String]) -> Example {
-        let file = match self {
-            Self::Python => format!("python/{name}.py"),
-            Self::Node => format!("node/{name}.js"),
-        };
         let url = amqp_url(account.account(), account.password(), account.vhost());
         // As operators give it out, without the tests' short heartbeat.
         let url = url.split('?').next().expect("a URL").to_owned();
-        let mut command = self.interpreter();
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(file));
+        let mut command = self.program(name);
         Example(command.args(arguments).env("AMQP_URL", url).spawn().expect("it starts"))
     }
 
@@ -70,13 +84,13 @@ impl Language {
     pub async fn entries(self, ledger: &Ledger) -> Vec<String> {
         match self {
             Self::Python => {
-                let mut command = self.interpreter();
+                let mut command = Self::python();
                 command.args(["-c", IDS_IN_PYTHON, &ledger.path()]);
                 let run = ended(command.spawn().expect("Python starts")).await;
                 assert_eq!(run.code, 0, "{run:?}");
                 run.stdout.lines().map(str::to_owned).collect()
             }
-            Self::Node => {
+            Self::Node | Self::Rust => {
                 let text = std::fs::read_to_string(ledger.path()).expect("a ledger");
                 let event = |line| serde_json::from_str::<Value>(line).expect("an event");
                 text.lines().map(|line| event(line)["id"].as_str().expect("an id").into()).collect()

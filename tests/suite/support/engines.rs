@@ -55,7 +55,9 @@ async fn template() -> &'static Template {
             let name = format!("holdfast_template_{}", Uuid::new_v4().simple());
             let admin = connect(DATABASE_URL.as_str()).await;
             admin.batch_execute(&format!("create database {name}")).await.expect("create database");
-            migrations::migrate(&database_url(&name)).await.expect("migrations apply");
+            migrations::migrate(&database_url(&name).parse().expect("a URL"))
+                .await
+                .expect("migrations apply");
             let role = format!("holdfast_worker_{}", Uuid::new_v4().simple());
             let mut client = connect(&database_url(&name)).await;
             let made = roles::create(&mut client, &role, Kind::Worker).await.expect("a role");

@@ -49,7 +49,7 @@ async fn a_biller_reads_the_billing_queue_and_nothing_else() {
     let mut terminal = stack.terminal("ann").await;
     let mut operator = operator(&stack);
     let name = stack.named("acme");
-    let added = operator.run(&format!("biller add {name}"), 0).await;
+    let added = operator.run(&format!("account add broker-billing {name}"), 0).await;
     let endpoint: Endpoint = added.stdout.trim().parse().expect("an AMQP URL");
     assert_eq!(endpoint.account(), format!("biller_{name}"));
     assert!(!added.stderr.contains(endpoint.password()), "{added:?}");
@@ -83,16 +83,16 @@ async fn a_biller_reads_the_billing_queue_and_nothing_else() {
     biller.close().await.expect("the connection closes");
 
     // A second time, and what was interrupted before it had any rights.
-    operator.run(&format!("biller add {name}"), 4).await;
+    operator.run(&format!("account add broker-billing {name}"), 4).await;
     let half = stack.named("half");
     let account = format!("biller_{half}");
     engines::management().create_user(&UserParams::new(&account, "", "")).await.expect("created");
-    let completed = operator.run(&format!("biller add {half} --json"), 0).await;
+    let completed = operator.run(&format!("account add broker-billing {half} --json"), 0).await;
     let completed: Value = serde_json::from_str(&completed.stdout).expect("JSON");
     let url = completed["amqp_url"].as_str().expect("a URL");
     let again: Endpoint = url.parse().expect("an AMQP URL");
     again.connect("biller").await.expect("the account works").close().await.ok();
-    operator.run("biller add Acme", 2).await;
+    operator.run("account add broker-billing Acme", 2).await;
 
     for endpoint in [&endpoint, &again] {
         operator.mask(endpoint.password(), "<password>");
@@ -101,7 +101,7 @@ async fn a_biller_reads_the_billing_queue_and_nothing_else() {
     let host = engines::AMQP_URL.host_str().expect("AMQP URLs have one");
     let port = engines::AMQP_URL.port().unwrap_or(5672);
     operator.mask(&format!("@{host}:{port}/"), "@<broker>/");
-    operator.check("biller");
+    operator.check("account_billing");
     assert!(worker.stop().await.success());
     stack.finish().await;
 }

@@ -1,0 +1,184 @@
+//! The configuration: one table of settings, read once, before anything connects.
+//!
+//! Each setting is an environment variable and a flag. The flag wins. An empty value means unset.
+//! A secret can also be named by a file: `<NAME>_FILE` or `--<flag>-file`; a trailing newline in the
+//! file is dropped. A value must be valid even if the command does not use it. All errors are
+//! reported at once, without the value of a secret.
+//!
+//! clap's own `env` and value parsers cannot do this: they stop at the first error, repeat the value
+//! and count an empty variable as set. So clap takes every flag as text ([`flags`]), and
+//! [`Config::read`] parses texts of both origins.
+//!
+//! What must be the same on all replicas is in the database instead.
+
+pub(super) mod flags;
+mod setting;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::broker::connection::Endpoint;
+use crate::broker::management::Address;
+use crate::store::url::DatabaseUrl;
+use crate::worker::settings::Settings;
+pub use setting::About;
+use setting::{Setting, Source};
+pub use values::LogFormat;
+use values::{batch_max, drain_grace, log_filter, log_format, on_off, sweep_interval};
+
+/// PostgreSQL.
+pub(super) const DATABASE_URL: &str = "DATABASE_URL";
+/// RabbitMQ, with the account to act as.
+pub(super) const AMQP_URL: &str = "AMQP_URL";
+/// RabbitMQ's management API.
+pub(super) const MANAGEMENT_URL: &str = "RABBITMQ_MANAGEMENT_URL";
+/// The name of the machine, which shells and containers set. Shown to operators; no setting.
+const HOSTNAME: &str = "HOSTNAME";
+
+/// Makes the struct that holds the settings and the list of them out of the table below.
+macro_rules! settings {
+    ($($field:ident: $type:ty = $setting:expr;)*) => {
+        /// What is set. A setting without a value and without a default is `None`.
+        struct Values {
+            $($field: Option<$type>,)*
+        }
+
+        impl Values {
+            fn read(source: &mut Source<'_>) -> Self {
+                Self { $($field: source.read(&$setting),)* }
+            }
+        }
+
+        /// Every setting, in the order in which errors are reported.
+        pub fn settings() -> Vec<About> {
+            vec![$({ let setting: Setting<$type> = $setting; setting.about },)*]
+        }
+    };
+}
+
+settings! {
+    database: DatabaseUrl = Setting::new(
+        DATABASE_URL, "database-url", "URL",
+        "PostgreSQL: postgres://user:password@host:5432/database", str::parse,
+    ).secret();
+    broker: Endpoint = Setting::new(
+        AMQP_URL, "amqp-url", "URL",
+        "RabbitMQ, with the account to act as: amqp://account:password@host:5672/%2f", str::parse,
+    ).secret();
+    management: Address = Setting::new(
+        MANAGEMENT_URL, "rabbitmq-management-url", "URL",
+        "RabbitMQ's management API: http://host:15672. Without an account in it, the account of the \
+         AMQP URL is used", str::parse,
+    ).secret();
+    log_filter: String = Setting::new(
+        "RUST_LOG", "log-filter", "FILTER",
+        "What to log, such as debug or info,holdfast=debug. The default is info,lapin=off for a \
+         worker and warn,lapin=off otherwise", log_filter,
+    );
+    log_format: LogFormat = Setting::new(
+        "HOLDFAST_LOG_FORMAT", "log-format", "text|json", "How to log", log_format,
+    ).default("text");
+    batch_max: usize = Setting::new(
+        "HOLDFAST_BATCH_MAX", "batch-max", "N", "Most messages decided in one transaction", batch_max,
+    ).default("256").of_worker();
+    drain_grace: Duration = Setting::new(
+        "HOLDFAST_DRAIN_GRACE_SECONDS", "drain-grace-seconds", "SECONDS",
+        "How long a worker may take to finish after a signal", drain_grace,
+    ).default("20").of_worker();
+    sweep_interval: Duration = Setting::new(
+        "HOLDFAST_SWEEP_INTERVAL_SECONDS", "sweep-interval-seconds", "SECONDS",
+        "Time between two sweeps of a partition, over all workers", sweep_interval,
+    ).default("8").of_worker();
+    ladder: bool = Setting::new(
+        "HOLDFAST_LADDER", "ladder", "on|off",
+        "Whether to send wake-ups through the delay ladder. With off, only the sweep settles \
+         deadlines, which is later", on_off,
+    ).default("on").of_worker();
+    sweep: bool = Setting::new(
+        "HOLDFAST_SWEEP", "sweep", "on|off",
+        "Whether to sweep for deadlines that the delay ladder missed", on_off,
+    ).default("on").of_worker();
+}
+
+/// The configuration. Its `Debug` shows nothing, since most of it is secret.
+pub struct Config {
+    values: Values,
+    host: String,
+    /// A valid filter for `tracing`.
+    pub log_filter: String,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").finish_non_exhaustive()
+    }
+}
+
+/// Every error in the configuration, one line each.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration is wrong:\n  {}", .0.join("\n  "))]
+pub struct ConfigError(pub Vec<String>);
+
+impl Config {
+    /// Reads every setting. `flag` and `environment` return the value of a flag or a variable by its
+    /// name. Each variable in `needed` must have a value. `log_default` is the filter if none is set.
+    pub(super) fn read(
+        flag: impl Fn(&str) -> Option<String>,
+        environment: impl Fn(&str) -> Option<String>,
+        needed: &[&str],
+        log_default: &str,
+    ) -> Result<Self, ConfigError> {
+        let mut source = Source::new(&flag, &environment, needed);
+        let mut values = Values::read(&mut source);
+        source.finish()?;
+        let log_filter = values.log_filter.take();
+        Ok(Self {
+            values,
+            host: environment(HOSTNAME).unwrap_or_default(),
+            log_filter: log_filter.unwrap_or_else(|| values::with_defaults(log_default)),
+        })
+    }
+
+    /// The database's URL, which contains a password.
+    pub(super) fn database(&self) -> Result<&DatabaseUrl, ConfigError> {
+        self.values.database.as_ref().ok_or_else(|| setting::missing(DATABASE_URL))
+    }
+
+    /// The broker's address.
+    pub(super) fn broker(&self) -> Result<&Endpoint, ConfigError> {
+        self.values.broker.as_ref().ok_or_else(|| setting::missing(AMQP_URL))
+    }
+
+    /// The address of the broker's management API.
+    pub(super) fn management(&self) -> Result<&Address, ConfigError> {
+        self.values.management.as_ref().ok_or_else(|| setting::missing(MANAGEMENT_URL))
+    }
+
+    /// How log lines are written.
+    pub fn log_format(&self) -> LogFormat {
+        or_default(self.values.log_format)
+    }
+
+    /// What a worker is started with.
+    pub(super) fn worker(&self) -> Result<Settings, ConfigError> {
+        Ok(Settings {
+            database: self.database()?.clone(),
+            broker: self.broker()?.clone(),
+            host: self.host.clone(),
+            batch_max: or_default(self.values.batch_max),
+            drain_grace: or_default(self.values.drain_grace),
+            sweep_interval: or_default(self.values.sweep_interval),
+            ladder: or_default(self.values.ladder),
+            sweep: or_default(self.values.sweep),
+        })
+    }
+}
+
+/// The value of a setting that has a default.
+fn or_default<T>(value: Option<T>) -> T {
+    value.expect("the default applies where nothing is set")
+}

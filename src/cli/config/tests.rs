@@ -1,0 +1,122 @@
+use super::*;
+use std::collections::HashMap;
+
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
+const DATABASE: (&str, &str) = ("DATABASE_URL", "postgres://me:s3cret@db/x");
+const BROKER: (&str, &str) = ("AMQP_URL", "amqp://worker:s3cret@mq/%2f");
+
+fn read(flags: Pairs, environment: Pairs, needed: &[&str]) -> Result<Config, ConfigError> {
+    let lookup = |pairs: Pairs| -> HashMap<String, String> {
+        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    };
+    let (flags, environment) = (lookup(flags), lookup(environment));
+    Config::read(
+        |name| flags.get(name).cloned(),
+        |name| environment.get(name).cloned(),
+        needed,
+        "info",
+    )
+}
+
+fn worker(flags: Pairs, environment: Pairs) -> Settings {
+    let environment = [&[DATABASE, BROKER], environment].concat();
+    read(flags, &environment, &[]).unwrap().worker().unwrap()
+}
+
+#[test]
+fn flag_before_environment_before_default_and_empty_is_unset() {
+    const NAME: &str = "HOLDFAST_BATCH_MAX";
+    for (flags, environment, expected) in [
+        (&[] as Pairs, &[] as Pairs, 256),
+        (&[], &[(NAME, "7")], 7),
+        (&[("batch-max", "9")], &[(NAME, "7")], 9),
+        (&[("batch-max", "")], &[(NAME, "7")], 7),
+        (&[("batch-max", "")], &[(NAME, "")], 256),
+    ] {
+        let settings = worker(flags, environment);
+        assert_eq!(settings.batch_max, expected, "{flags:?} {environment:?}");
+    }
+}
+
+#[test]
+fn every_setting_of_a_worker_can_be_set() {
+    let settings = worker(
+        &[],
+        &[
+            ("HOLDFAST_DRAIN_GRACE_SECONDS", "3"),
+            ("HOLDFAST_SWEEP_INTERVAL_SECONDS", "0.5"),
+            ("HOLDFAST_LADDER", "off"),
+            ("HOLDFAST_SWEEP", "off"),
+            ("HOSTNAME", "a-machine"),
+        ],
+    );
+    assert!(settings.database == DATABASE.1.parse().unwrap());
+    assert_eq!(settings.host, "a-machine");
+    assert_eq!(settings.broker.account(), "worker");
+    assert_eq!(settings.drain_grace, Duration::from_secs(3));
+    assert_eq!(settings.sweep_interval, Duration::from_millis(500));
+    assert!(!settings.ladder && !settings.sweep);
+}
+
+#[test]
+fn a_secret_can_come_from_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("url");
+    let path = path.to_str().unwrap();
+    for ending in ["", "\n", "\r\n"] {
+        std::fs::write(path, format!("{}{ending}", DATABASE.1)).unwrap();
+        for (flags, environment) in [
+            (&[] as Pairs, &[("DATABASE_URL_FILE", path)] as Pairs),
+            (&[("database-url-file", path)], &[("DATABASE_URL", "postgres://other/x")]),
+        ] {
+            let config = read(flags, environment, &[DATABASE_URL]).unwrap();
+            assert!(*config.database().unwrap() == DATABASE.1.parse().unwrap());
+        }
+    }
+    let both = read(&[], &[DATABASE, ("DATABASE_URL_FILE", path)], &[]).unwrap_err();
+    assert!(both.to_string().contains("both"), "{both}");
+    std::fs::write(path, "\n").unwrap();
+    let empty = read(&[], &[("DATABASE_URL_FILE", path)], &[DATABASE_URL]).unwrap_err();
+    assert!(empty.to_string().contains("is not set"), "{empty}");
+    let gone = read(&[], &[("AMQP_URL_FILE", "amqp://me:s3cret@mq/x")], &[AMQP_URL]).unwrap_err();
+    assert_eq!(gone.0.len(), 1, "{gone}");
+    assert!(!gone.to_string().contains("s3cret"), "{gone}");
+}
+
+#[test]
+fn only_what_a_command_needs_has_to_be_set() {
+    let config = read(&[], &[], &[]).unwrap();
+    assert_eq!(config.log_filter, "lapin::returned_messages=error,info");
+    assert!(config.database().is_err());
+    let error = read(&[], &[BROKER], &[DATABASE_URL, AMQP_URL, MANAGEMENT_URL]).unwrap_err();
+    assert_eq!(error.0.len(), 2, "{error}");
+}
+
+#[test]
+fn all_errors_are_reported_at_once_and_secrets_are_not() {
+    let environment = [
+        ("DATABASE_URL", "postgre://me:s3cret@db/x?s3cret=1"),
+        ("AMQP_URL", "amqp:me:s3cret@mq"),
+        ("RABBITMQ_MANAGEMENT_URL", "s3cret"),
+        ("RUST_LOG", "a=b=c"),
+        ("HOLDFAST_LOG_FORMAT", "xml"),
+        ("HOLDFAST_BATCH_MAX", "0"),
+        ("HOLDFAST_DRAIN_GRACE_SECONDS", "-1"),
+        ("HOLDFAST_SWEEP_INTERVAL_SECONDS", "NaN"),
+        ("HOLDFAST_LADDER", "yes"),
+        ("HOLDFAST_SWEEP", "1"),
+    ];
+    let error = read(&[], &environment, &[]).unwrap_err();
+    assert_eq!(error.0.len(), environment.len(), "{error}");
+    for ((name, _), line) in environment.iter().zip(&error.0) {
+        assert!(line.starts_with(name), "{line}");
+    }
+    assert!(!error.to_string().contains("s3cret"), "{error}");
+}
+
+#[test]
+fn bodies_are_logged_only_on_request() {
+    let config = read(&[], &[("RUST_LOG", "debug")], &[]).unwrap();
+    assert_eq!(config.log_filter, "lapin::returned_messages=error,debug");
+}

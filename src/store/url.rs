@@ -1,0 +1,139 @@
+//! The database's URL.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use tokio_postgres::Config;
+use tokio_postgres::config::SslMode;
+
+use crate::tls;
+
+/// What is expected. An error of the driver may repeat parts of a password.
+const EXPECTED: &str = "must look like postgres://user:password@host:5432/database";
+
+/// A URL of PostgreSQL, read by the driver's rules. It has no `Debug`, since it is secret.
+///
+/// `sslmode` is `disable`, the default, or `require` or `verify-full`, which are the same here:
+/// certificate and host name are checked. libpq's `allow`, `prefer` and `verify-ca` are refused,
+/// because they encrypt without knowing to whom. `sslrootcert` names a PEM file of authorities to
+/// trust instead of the system's.
+#[derive(Clone)]
+pub struct DatabaseUrl {
+    scheme: String,
+    /// Host, database and options, as they were given.
+    place: String,
+    pub(super) config: Config,
+    pub(super) trust: Arc<ClientConfig>,
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = String;
+
+    /// The error repeats nothing of the text.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (scheme, rest) = text
+            .split_once("://")
+            .filter(|(scheme, _)| matches!(*scheme, "postgres" | "postgresql"))
+            .ok_or(EXPECTED)?;
+        // The driver takes all up to the first '@' for the account, whatever stands in it.
+        let (account, place) = match rest.split_once('@') {
+            Some((account, place)) => (format!("{account}@"), place),
+            None => (String::new(), rest),
+        };
+        let mut known = place.to_owned();
+        let mode = tls::take_option(&mut known, "sslmode");
+        let authorities = tls::take_option(&mut known, "sslrootcert");
+        let (mode, trust) = match (mode.as_deref(), authorities) {
+            (None | Some("disable"), None) => (SslMode::Disable, tls::no_tls()),
+            (None | Some("disable"), Some(_)) => {
+                return Err("sslrootcert needs sslmode=verify-full".to_owned());
+            }
+            (Some("require" | "verify-full"), authorities) => {
+                (SslMode::Require, tls::client_config(authorities.as_deref()))
+            }
+            _ => {
+                return Err(
+                    "sslmode must be disable, or require or verify-full, which both check \
+                            the server's certificate and name"
+                        .to_owned(),
+                );
+            }
+        };
+        let url = format!("{scheme}://{account}{known}");
+        let mut config: Config = url.parse().map_err(|_| EXPECTED)?;
+        config.ssl_mode(mode);
+        let trust = trust.map_err(|error| error.to_string())?;
+        Ok(Self { scheme: scheme.to_owned(), place: place.to_owned(), config, trust })
+    }
+}
+
+impl PartialEq for DatabaseUrl {
+    /// The same place, as the same account.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.scheme, &self.place, &self.config) == (&other.scheme, &other.place, &other.config)
+    }
+}
+
+impl DatabaseUrl {
+    /// The URL of another account on the same database, with the same options. Account and password
+    /// must need no encoding.
+    pub fn for_account(&self, account: &str, password: &str) -> String {
+        let mut place = self.place.clone();
+        // An account in the options would win.
+        tls::take_option(&mut place, "user");
+        tls::take_option(&mut place, "password");
+        format!("{}://{account}:{password}@{place}", self.scheme)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> DatabaseUrl {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn another_accounts_url_leads_to_the_same_place() {
+        for (url, expected) in [
+            ("postgres://me:s3cret@h/x", "postgres://a_b:pw@h/x"),
+            ("postgresql://h:1/x?sslmode=require", "postgresql://a_b:pw@h:1/x?sslmode=require"),
+            ("postgres://me:p?q/r@h1,h2:2/x", "postgres://a_b:pw@h1,h2:2/x"),
+            ("postgres://me@%2Frun%2Fpg/x", "postgres://a_b:pw@%2Frun%2Fpg/x"),
+            ("postgres://h/x?user=me&password=s3cret", "postgres://a_b:pw@h/x"),
+        ] {
+            let (given, other) = (read(url), read(url).for_account("a_b", "pw"));
+            assert_eq!(other, expected);
+            let other = read(&other).config;
+            assert_eq!((other.get_user(), other.get_password()), (Some("a_b"), Some(&b"pw"[..])));
+            assert_eq!(
+                (other.get_hosts(), other.get_ports(), other.get_ssl_mode()),
+                (given.config.get_hosts(), given.config.get_ports(), given.config.get_ssl_mode())
+            );
+        }
+    }
+
+    #[test]
+    fn options_are_found_behind_any_password() {
+        let url = read("postgres://me:a?b@h/x?sslmode=require");
+        assert_eq!(url.config.get_ssl_mode(), SslMode::Require);
+        assert_eq!(url.config.get_password(), Some(&b"a?b"[..]));
+    }
+
+    #[test]
+    fn an_error_repeats_no_password() {
+        for bad in [
+            "s3cret",
+            "mysql://me:s3cret@h/x",
+            "postgres://me:s3cret@h:port/x",
+            "postgres://me:s3cret@h/x?s3cret=1",
+            "postgres://me:s3cret@h/x?sslmode=s3cret",
+            "postgres://me:s3cret@h/x?sslmode=require&sslrootcert=/s3cret",
+        ] {
+            let error = bad.parse::<DatabaseUrl>().err().expect("refused");
+            assert!(!error.contains("s3cret"), "{bad}: {error}");
+        }
+    }
+}
