@@ -4,8 +4,8 @@ use anyhow::Result;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Context;
 use super::config::{AMQP_URL, DATABASE_URL, MANAGEMENT_URL};
+use super::context::Context;
 use super::exit::refuse;
 use crate::broker::accounts::{Accounts, Found, biller_account};
 use crate::broker::topology::BILLING_QUEUE;

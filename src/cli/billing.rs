@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::Context;
+use super::context::Context;
 use super::exit::CliError;
 use crate::broker::BrokerError;
 use crate::broker::consumer::QueueConsumer;

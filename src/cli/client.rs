@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use tokio::time::timeout_at;
 use uuid::Uuid;
 
-use super::Context;
+use super::context::Context;
 use super::exit::CliError;
 use super::output::fields;
 use super::view;

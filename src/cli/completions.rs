@@ -1,11 +1,11 @@
 //! `holdfast completions`: what a shell has to know to complete commands.
 
 use anyhow::Result;
-use clap::{Args as ClapArgs, CommandFactory};
+use clap::Args as ClapArgs;
 use clap_complete::{Shell, generate};
 use serde_json::json;
 
-use super::{Cli, Context};
+use super::context::Context;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -20,9 +20,10 @@ pub(super) struct Args {
     shell: Shell,
 }
 
-pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
+/// `command` is what is completed.
+pub(super) fn run(context: &Context, args: &Args, mut command: clap::Command) -> Result<()> {
     let mut script = Vec::new();
-    generate(args.shell, &mut Cli::command(), "holdfast", &mut script);
+    generate(args.shell, &mut command, "holdfast", &mut script);
     let script = String::from_utf8(script)?;
     let value = json!({ "shell": args.shell.to_string(), "script": script });
     context.output.print(&value, || script.clone())

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use clap::{Args as ClapArgs, CommandFactory};
+use clap::Args as ClapArgs;
 use clap_mangen::Man;
 use serde_json::json;
 
-use super::{Cli, Context};
+use super::context::Context;
 
 #[derive(ClapArgs)]
 #[command(after_help = "\
@@ -19,14 +19,15 @@ pub(super) struct Args {
     directory: Option<PathBuf>,
 }
 
-pub(super) fn run(context: &Context, args: Args) -> Result<()> {
+/// `command` is what the pages are about.
+pub(super) fn run(context: &Context, args: Args, command: clap::Command) -> Result<()> {
     let Some(directory) = args.directory else {
         let mut page = Vec::new();
-        Man::new(Cli::command()).render(&mut page)?;
+        Man::new(command).render(&mut page)?;
         let page = String::from_utf8(page)?;
         return context.output.print(&json!({ "page": page }), || page.clone());
     };
-    let written = clap_mangen::generate_to(Cli::command(), &directory);
+    let written = clap_mangen::generate_to(command, &directory);
     written.with_context(|| format!("writing manual pages to {}", directory.display()))?;
     let shown = directory.display().to_string();
     context

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::Context;
+use super::context::Context;
 use super::exit::CliError;
 use crate::store::migrations;
 use crate::store::url::DatabaseUrl;

@@ -8,6 +8,7 @@ mod billing;
 mod client;
 mod completions;
 pub mod config;
+mod context;
 pub mod exit;
 mod man;
 mod migrate;
@@ -22,15 +23,15 @@ mod view;
 mod when;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
-use tokio_util::sync::CancellationToken;
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::broker::connection::Connection;
-use crate::store::pool;
 use crate::worker;
 use config::flags::Flags;
 use config::{AMQP_URL, Config, ConfigError, DATABASE_URL, MANAGEMENT_URL};
+use context::Context;
 use output::Output;
+
+pub use context::Stop;
 
 /// What the help says at its end.
 const AFTER_HELP: &str = "\
@@ -106,17 +107,6 @@ enum Command {
     Man(man::Args),
 }
 
-/// What a command works with.
-struct Context {
-    config: Config,
-    output: Output,
-    stop: Stop,
-}
-
-/// Starts to listen for signals and returns the token that the first one cancels. Only commands that
-/// finish their work first call it; a signal ends all others at once.
-pub type Stop = fn() -> std::io::Result<CancellationToken>;
-
 impl Cli {
     /// Reads the configuration: flags before `environment`, which finds a variable's value.
     pub fn read_config(
@@ -148,8 +138,8 @@ impl Cli {
             Command::Client(command) => client::run(&context, command).await,
             Command::Reservation(command) => reservation::run(&context, command).await,
             Command::Billing(command) => billing::run(&context, command).await,
-            Command::Completions(args) => completions::run(&context, &args),
-            Command::Man(args) => man::run(&context, args),
+            Command::Completions(args) => completions::run(&context, &args, Cli::command()),
+            Command::Man(args) => man::run(&context, args, Cli::command()),
         }
     }
 }
@@ -183,21 +173,6 @@ impl Command {
             Command::Worker(_) => "info,lapin=off",
             _ => "warn,lapin=off",
         }
-    }
-}
-
-impl Context {
-    /// A connection to the database.
-    async fn database(&self) -> Result<tokio_postgres::Client> {
-        let settings = pool::settings(self.config.database()?);
-        let (client, connection) = settings.connect().await?;
-        tokio::spawn(connection);
-        Ok(client)
-    }
-
-    /// A connection to the broker; operators see it under the name of what it is for.
-    async fn broker(&self, purpose: &str) -> Result<Connection> {
-        Ok(self.config.broker()?.connect(&format!("holdfast {purpose}")).await?)
     }
 }
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use strum::Display;
 
-use super::Context;
+use super::context::Context;
 use super::exit::refusal;
 use super::output::fields;
 use crate::store::admin::policy::{self, Policy, PolicyChange};

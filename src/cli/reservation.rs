@@ -2,22 +2,24 @@
 
 mod list;
 mod show;
+mod words;
 
 use anyhow::Result;
 use clap::Subcommand;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Context;
-use super::exit::{CliError, refuse};
+use super::context::Context;
+use super::exit::CliError;
 use super::output::{fields, money, table, time};
 use crate::domain::input::Cancellation;
 use crate::domain::outcome::Cancelled;
-use crate::domain::reservation::{CancelReason, Reservation, State};
+use crate::domain::reservation::Reservation;
 use crate::engine::cancel;
 use crate::message::answer::ReservationView;
 use crate::store::admin::reservations::{HistoryLine, load_history};
 use crate::store::pool;
+use words::{unknown, why};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -105,11 +107,6 @@ async fn run_history(context: &Context, id: Uuid) -> Result<()> {
     context.output.print(&value, || text(&reservation, &history))
 }
 
-/// The refusal of a reservation that does not exist.
-fn unknown<T>(id: Uuid) -> Result<T> {
-    refuse(format!("reservation {id}: unknown; list them with `holdfast reservation list`"))
-}
-
 fn text(reservation: &Reservation, history: &[HistoryLine]) -> String {
     let head = fields(&[
         ("reservation", reservation.id.to_string()),
@@ -126,21 +123,6 @@ fn text(reservation: &Reservation, history: &[HistoryLine]) -> String {
         .map(|line| vec![time(line.at), line.to_state.clone(), happened(line)])
         .collect();
     format!("{head}\n{}", table(&["WHEN", "STATE", "WHY"], &rows))
-}
-
-/// The state in words.
-fn why(reservation: &Reservation) -> &'static str {
-    match (reservation.state, reservation.cancel_reason) {
-        (State::Held, _) => "waits for its reconfirmation",
-        (State::Reconfirmed, _) => "will be confirmed and billed at its deadline",
-        (State::Confirmed, _) => "confirmed and billed",
-        (State::Cancelled, Some(CancelReason::NotReconfirmed)) => {
-            "no reconfirmation reached the broker before its deadline"
-        }
-        (State::Cancelled, Some(CancelReason::Withdrawn)) => "its user gave it back",
-        (State::Cancelled, Some(CancelReason::Operator)) => "an operator cancelled it",
-        (State::Cancelled, None) => "no reason is recorded",
-    }
 }
 
 /// Who or what did it, on what occasion, and how late.

@@ -3,19 +3,19 @@
 mod closure;
 mod set;
 mod show;
+mod values;
 
 use anyhow::Result;
-use clap::builder::{PossibleValue, RangedI64ValueParser};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde_json::json;
-use strum::VariantArray;
 
-use super::Context;
+use super::context::Context;
 use super::exit::{refusal, refuse};
 use super::output::{table, yes_or_no};
 use crate::domain::id::ServerId;
 use crate::domain::server::LateBooking;
 use crate::store::admin::servers::{self, NewServer, ServerLine};
+use values::{capacity, connection_url, currency, rate_minor, seconds};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -98,44 +98,6 @@ pub(super) struct Add {
     late_booking: LateBooking,
 }
 
-impl ValueEnum for LateBooking {
-    fn value_variants<'a>() -> &'a [Self] {
-        Self::VARIANTS
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        let help = match self {
-            LateBooking::Reject => "It is refused",
-            LateBooking::Confirm => "It is held, confirmed and billed at once",
-        };
-        Some(PossibleValue::new(self.as_str()).help(help))
-    }
-}
-
-fn seconds(min: i64, max: i64) -> RangedI64ValueParser<i32> {
-    clap::value_parser!(i32).range(min..=max)
-}
-
-fn capacity() -> RangedI64ValueParser<i32> {
-    clap::value_parser!(i32).range(1..=10_000)
-}
-
-fn rate_minor() -> RangedI64ValueParser<i64> {
-    clap::value_parser!(i64).range(0..=100_000_000_000)
-}
-
-fn currency(text: &str) -> Result<String, String> {
-    match text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase()) {
-        true => Ok(text.to_owned()),
-        false => Err("three capital letters, such as EUR".to_owned()),
-    }
-}
-
-/// The text is kept as typed: printing a parsed URL can change it.
-fn connection_url(text: &str) -> Result<String, String> {
-    url::Url::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
-}
-
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Add(add) => run_add(context, *add).await,
@@ -196,9 +158,4 @@ fn row(server: &ServerLine) -> Vec<String> {
         server.lead_seconds.to_string(),
         server.connection_url.clone(),
     ]
-}
-
-/// The refusal of a server that does not exist.
-fn unknown<T>(id: &ServerId) -> Result<T> {
-    refuse(format!("server {id}: unknown; list servers with `holdfast server list`"))
 }

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::json;
 use tokio_postgres::Client;
 
-use super::Context;
+use super::context::Context;
 use super::exit::{refusal, refuse};
 use super::output::{table, time, yes_or_no};
 use crate::broker::accounts::{Accounts, Found};

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Context;
+use super::context::Context;
 use super::exit::{CliError, refuse};
 use crate::broker::delay_probe::{self, Probe};
 use crate::broker::ring::{self, PARTITIONS_EXCHANGE};

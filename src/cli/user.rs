@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::Context;
+use super::context::Context;
 use super::exit::{refusal, refuse};
 use super::output::{fields, table, time};
 use crate::domain::id::UserId;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::Context;
+use crate::cli::context::Context;
 use crate::cli::exit::refuse;
 use crate::cli::output::{table, time};
 use crate::cli::when::When;

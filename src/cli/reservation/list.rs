@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::show::Described;
-use crate::cli::Context;
+use crate::cli::context::Context;
 use crate::cli::exit::refuse;
 use crate::cli::output::{table, time};
 use crate::cli::when::When;

@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{unknown, why};
-use crate::cli::Context;
+use super::words::{unknown, why};
+use crate::cli::context::Context;
 use crate::cli::output::{fields, money, table, time};
 use crate::domain::interval::Timestamp;
 use crate::domain::reservation::{Reservation, State};

@@ -5,8 +5,8 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 
-use super::unknown;
-use crate::cli::Context;
+use super::values::unknown;
+use crate::cli::context::Context;
 use crate::cli::exit::{refusal, refuse};
 use crate::cli::output::{table, time};
 use crate::cli::when::When;

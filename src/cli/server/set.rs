@@ -5,8 +5,8 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use tokio_postgres::error::SqlState;
 
-use super::{capacity, connection_url, currency, rate_minor, seconds, unknown};
-use crate::cli::Context;
+use super::values::{capacity, connection_url, currency, rate_minor, seconds, unknown};
+use crate::cli::context::Context;
 use crate::cli::exit::{refusal, refuse};
 use crate::domain::id::ServerId;
 use crate::domain::server::LateBooking;

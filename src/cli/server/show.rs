@@ -3,8 +3,9 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::{closure, unknown};
-use crate::cli::Context;
+use super::closure;
+use super::values::unknown;
+use crate::cli::context::Context;
 use crate::cli::exit::refusal;
 use crate::cli::output::{fields, yes_or_no};
 use crate::domain::id::ServerId;

@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::broker::removal::{self, Found, FoundQueue};
-use crate::cli::Context;
+use crate::cli::context::Context;
 use crate::cli::exit::{CliError, refuse};
 use crate::store::admin::terminals::list_terminals;
 use crate::store::registry::load_topology;

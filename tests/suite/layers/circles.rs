@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use syn::visit::{self, Visit};
-use syn::{Attribute, Item, ItemMod, ItemUse, UseTree};
+use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, Visibility};
 
 use super::{SOURCE, files};
 
@@ -58,6 +58,10 @@ impl<'ast> Visit<'ast> for Paths {
         if !is_test(&item.attrs) {
             visit::visit_item_mod(self, item);
         }
+    }
+
+    fn visit_visibility(&mut self, _: &'ast Visibility) {
+        // `pub(in crate::cli)` imports nothing.
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
