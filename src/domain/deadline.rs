@@ -61,14 +61,14 @@ mod tests {
     }
 
     #[test]
-    fn a_near_instant_is_one_leg_that_ends_past_it() {
+    fn a_near_instant_is_one_hop_that_ends_past_it() {
         let hop = next_hop(at(0), at(10_000), TimeDelta::days(19));
         assert_eq!(hop.units, 103); // 10.25 s, rounded up
         assert_eq!(hop.scheduled_until, at(10_250));
     }
 
     #[test]
-    fn a_far_instant_is_approached_and_the_last_leg_is_short() {
+    fn a_far_instant_is_approached_and_the_last_hop_is_short() {
         let longest = TimeDelta::days(19);
         let due = at(0) + TimeDelta::days(60);
         let mut now = at(0);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_ladder_arrives_in_many_legs() {
+    fn a_small_ladder_arrives_in_many_hops() {
         let longest = TimeDelta::milliseconds(3_100);
         let due = at(20_000);
         let mut now = at(0);

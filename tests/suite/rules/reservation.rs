@@ -176,8 +176,8 @@ async fn a_reservation_id_carries_the_databases_time_of_the_decision() {
     let server = stack.server("cam", &[]).await;
     let mut terminal = stack.terminal("ann").await;
     let _worker = stack.worker();
-    for _ in 0..3 {
-        let id = terminal.accepted(&server, window(86_400, 60)).await.id;
+    for hour in 24..27 {
+        let id = terminal.accepted(&server, window(hour * 3_600, 60)).await.id;
         let held_at = "select held_at from reservations where id = $1";
         let held_at: DateTime<Utc> = stack.ask(held_at, &[&id]).await;
         let (seconds, nanos) = id.get_timestamp().expect("version 7").to_unix();
