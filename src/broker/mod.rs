@@ -18,6 +18,7 @@ pub mod reply_queues;
 pub mod ring;
 pub mod screen;
 pub mod screened;
+mod silence;
 pub mod temporary;
 pub mod topology;
 

@@ -5,6 +5,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use lapin::AsyncTcpStream;
 use super::bodies::{Bodies, Plan};
 use super::headers;
 use super::screen::{self, BODY, Frame};
+use super::silence::Pulse;
 
 /// How much room is made at a time for the rest of a frame: its length is no more than a claim.
 const READ_LEN_MAX: usize = 16 << 10;
@@ -36,17 +38,25 @@ pub struct Screened<S> {
     held: Vec<u8>,
     /// How much of the held frame has been given out, once it is complete.
     given: Option<usize>,
+    /// Ends the stream when nothing arrives.
+    pulse: Option<Arc<Pulse>>,
 }
 
 impl<S> Screened<S> {
     /// Screens what is read from `stream`.
     pub fn new(stream: S) -> Self {
-        Self { stream, plan: Plan::default(), bodies: None, held: Vec::new(), given: None }
+        let plan = Plan::default();
+        Self { stream, plan, bodies: None, held: Vec::new(), given: None, pulse: None }
     }
 
     /// The same, and cuts bodies to `len_max`, and headers to those that are read.
     pub fn cutting(stream: S, len_max: usize) -> Self {
         Self { bodies: Some(Bodies::cut_to(len_max)), ..Self::new(stream) }
+    }
+
+    /// The same, and fails once nothing has arrived for `limit`. Needs a runtime.
+    pub fn ending_when_silent(self, limit: Duration) -> Self {
+        Self { pulse: Some(Pulse::watch(limit)), ..self }
     }
 
     /// Mends what has arrived, keeps back a frame that is not complete, and returns how many bytes
@@ -92,6 +102,19 @@ impl<S> Screened<S> {
     }
 }
 
+/// Reads from the stream itself.
+fn poll_source<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    pulse: Option<&Pulse>,
+    cx: &mut Context<'_>,
+    buffer: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    match pulse {
+        Some(pulse) => pulse.poll_read(stream, cx, buffer),
+        None => Pin::new(stream).poll_read(cx, buffer),
+    }
+}
+
 /// Mends a whole frame and returns its new length.
 fn mend(bodies: &mut Option<Bodies>, frame: &mut [u8]) -> usize {
     let kept = screen::mend(frame);
@@ -117,7 +140,8 @@ impl<S: AsyncRead + Unpin> Screened<S> {
                 Frame::Missing(missing) => {
                     let at = self.held.len();
                     self.held.resize(at + missing.min(READ_LEN_MAX), 0);
-                    let read = Pin::new(&mut self.stream).poll_read(cx, &mut self.held[at..]);
+                    let (stream, pulse) = (&mut self.stream, self.pulse.as_deref());
+                    let read = poll_source(stream, pulse, cx, &mut self.held[at..]);
                     let arrived = if let Poll::Ready(Ok(arrived)) = &read { *arrived } else { 0 };
                     self.held.truncate(at + arrived);
                     if ready!(read)? == 0 {
@@ -144,21 +168,23 @@ impl<S: AsyncRead + Unpin> Screened<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
         loop {
-            if let Some(given) = self.given {
-                return Poll::Ready(Ok(self.give(given, buffer)));
+            if let Some(given) = this.given {
+                return Poll::Ready(Ok(this.give(given, buffer)));
             }
-            if self.held.is_empty() {
-                let arrived = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-                let given = self.screen(&mut buffer[..arrived]);
+            if this.held.is_empty() {
+                let (stream, pulse) = (&mut this.stream, this.pulse.as_deref());
+                let arrived = ready!(poll_source(stream, pulse, cx, buffer))?;
+                let given = this.screen(&mut buffer[..arrived]);
                 if given > 0 || arrived == 0 {
                     return Poll::Ready(Ok(given));
                 }
-            } else if !ready!(self.poll_complete(cx))? {
+            } else if !ready!(this.poll_complete(cx))? {
                 return Poll::Ready(Ok(0));
             }
         }
