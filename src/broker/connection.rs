@@ -1,5 +1,6 @@
 //! Connections, and where they go.
 
+use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +11,12 @@ use lapin::tcp::{AsyncTcpStream, RustlsConnector};
 use lapin::uri::AMQPUri;
 use lapin::{Channel, ConnectionProperties, ConnectionStatus};
 use rustls::ClientConfig;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use url::Url;
 
+use super::sanitize::stream::Plain;
 use super::sanitize::{Sanitized, SanitizingReactor};
-use super::{BrokerError, bounded};
+use super::{BrokerError, OPERATION_TIMEOUT, bounded};
 use crate::message::envelope::BODY_LEN_MAX;
 use crate::tls;
 
@@ -237,21 +239,44 @@ async fn connect(
     let tokio = Runtime::tokio_current();
     let reactor = SanitizingReactor(tokio.clone());
     let runtime = Runtime::new(RuntimeParts::new(Tokio::current(), reactor));
+    let silence_max = silence_max(&uri);
     let open = async move |uri: AMQPUri, _| {
-        let host = uri.authority.host;
-        let address = tokio.to_socket_addrs((host.clone(), uri.authority.port));
-        let stream = AsyncTcpStream::connect(&tokio, address).await?;
-        let stream = match &tls {
-            Some(trust) => stream.into_rustls(&RustlsConnector::from(trust.clone()), &host).await?,
-            None => stream,
-        };
+        // lapin's thread goes on dialling after its caller has timed out.
+        let dialled = timeout(OPERATION_TIMEOUT, dial(&tokio, uri, tls.clone())).await;
+        let stream = dialled.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let sanitized = match body_len_max {
             Some(len_max) => Sanitized::cutting(stream, len_max),
             None => Sanitized::new(stream),
         };
+        let sanitized = match silence_max {
+            Some(limit) => sanitized.ending_when_silent(limit),
+            None => sanitized,
+        };
         Ok(AsyncTcpStream::Plain(sanitized))
     };
     lapin::Connection::connector(uri, runtime, open, properties).await
+}
+
+async fn dial(
+    tokio: &Runtime<Tokio>,
+    uri: AMQPUri,
+    tls: Option<Arc<ClientConfig>>,
+) -> io::Result<Plain> {
+    let host = uri.authority.host;
+    let address = tokio.to_socket_addrs((host.clone(), uri.authority.port));
+    let stream = AsyncTcpStream::connect(tokio, address).await?;
+    match tls {
+        Some(trust) => stream.into_rustls(&RustlsConnector::from(trust), &host).await,
+        None => Ok(stream),
+    }
+}
+
+/// How long a connection may be silent in any state. The broker sends two heartbeats per agreed interval.
+/// lapin gives up a connection in use after two intervals; this limit is longer, and also holds during the
+/// handshake and while the connection closes. `None` where the URL leaves the interval to the broker.
+fn silence_max(uri: &AMQPUri) -> Option<Duration> {
+    let heartbeat = uri.query.heartbeat.filter(|seconds| *seconds > 0)?;
+    Some(OPERATION_TIMEOUT.max(Duration::from_secs(heartbeat.into()) * 3))
 }
 
 #[cfg(test)]

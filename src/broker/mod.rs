@@ -16,6 +16,7 @@ pub(crate) mod removal;
 pub mod reply_queues;
 pub mod ring;
 pub mod sanitize;
+mod silence;
 pub mod temporary;
 pub mod topology;
 

@@ -84,6 +84,18 @@ async fn one_that_has_gone_silent_can_be_closed() {
     link.hold();
     let closed = timeout(PATIENCE, connection.close()).await.expect("it ends");
     assert!(closed.is_err(), "nobody has answered");
+    link.deserted().await;
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_to_connect_to_a_silent_broker_leaves_nothing_behind() {
+    let stack = Stack::new().await;
+    let link = Link::open(Cut::Never);
+    link.hold();
+    let connected = link.to(&stack.broker).connect("test").await;
+    assert!(connected.is_err(), "nobody has answered");
+    link.deserted().await;
     stack.finish().await;
 }
 

@@ -8,7 +8,7 @@
 mod bodies;
 mod frame;
 mod headers;
-mod stream;
+pub(super) mod stream;
 
 pub use stream::Sanitized;
 pub(super) use stream::SanitizingReactor;

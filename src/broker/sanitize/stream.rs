@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -16,13 +17,14 @@ use lapin::AsyncTcpStream;
 use super::bodies::{Bodies, Cut};
 use super::frame::{self, BODY, Frame};
 use super::headers;
+use crate::broker::silence::Pulse;
 
 /// Most bytes by which the buffer for an incomplete frame grows at a time. The frame's length is
 /// only a claim until its bytes arrive.
 const READ_LEN_MAX: usize = 16 << 10;
 
 /// The stream of a connection without sanitizing.
-pub(super) type Plain = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
+pub(in crate::broker) type Plain = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 
 /// A stream that repairs frames that may need it, once they are complete, and passes on all other
 /// bytes as they arrive.
@@ -36,17 +38,25 @@ pub struct Sanitized<S> {
     held: Vec<u8>,
     /// How much of the held frame the reader has, once the frame is complete.
     given: Option<usize>,
+    /// Ends the stream when nothing arrives.
+    pulse: Option<Arc<Pulse>>,
 }
 
 impl<S> Sanitized<S> {
     /// Repairs frames that are read from `stream`.
     pub fn new(stream: S) -> Self {
-        Self { stream, cut: Cut::default(), bodies: None, held: Vec::new(), given: None }
+        let cut = Cut::default();
+        Self { stream, cut, bodies: None, held: Vec::new(), given: None, pulse: None }
     }
 
     /// The same, and cuts bodies to `len_max` bytes and reduces headers to those that are read.
     pub fn cutting(stream: S, len_max: usize) -> Self {
         Self { bodies: Some(Bodies::cut_to(len_max)), ..Self::new(stream) }
+    }
+
+    /// The same, and fails once nothing has arrived for `limit`. Needs a runtime.
+    pub fn ending_when_silent(self, limit: Duration) -> Self {
+        Self { pulse: Some(Pulse::watch(limit)), ..self }
     }
 
     /// Repairs the bytes that have arrived, moves an incomplete frame to `held`, and returns how
@@ -92,6 +102,19 @@ impl<S> Sanitized<S> {
     }
 }
 
+/// Reads from the stream itself.
+fn poll_source<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    pulse: Option<&Pulse>,
+    cx: &mut Context<'_>,
+    buffer: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    match pulse {
+        Some(pulse) => pulse.poll_read(stream, cx, buffer),
+        None => Pin::new(stream).poll_read(cx, buffer),
+    }
+}
+
 /// Repairs a complete frame and returns its new length.
 fn sanitize(bodies: &mut Option<Bodies>, frame: &mut [u8]) -> usize {
     let kept = frame::sanitize(frame);
@@ -117,7 +140,8 @@ impl<S: AsyncRead + Unpin> Sanitized<S> {
                 Frame::Missing(missing) => {
                     let at = self.held.len();
                     self.held.resize(at + missing.min(READ_LEN_MAX), 0);
-                    let read = Pin::new(&mut self.stream).poll_read(cx, &mut self.held[at..]);
+                    let (stream, pulse) = (&mut self.stream, self.pulse.as_deref());
+                    let read = poll_source(stream, pulse, cx, &mut self.held[at..]);
                     let arrived = if let Poll::Ready(Ok(arrived)) = &read { *arrived } else { 0 };
                     self.held.truncate(at + arrived);
                     if ready!(read)? == 0 {
@@ -144,21 +168,23 @@ impl<S: AsyncRead + Unpin> Sanitized<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Sanitized<S> {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
         loop {
-            if let Some(given) = self.given {
-                return Poll::Ready(Ok(self.give(given, buffer)));
+            if let Some(given) = this.given {
+                return Poll::Ready(Ok(this.give(given, buffer)));
             }
-            if self.held.is_empty() {
-                let arrived = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-                let given = self.sanitize(&mut buffer[..arrived]);
+            if this.held.is_empty() {
+                let (stream, pulse) = (&mut this.stream, this.pulse.as_deref());
+                let arrived = ready!(poll_source(stream, pulse, cx, buffer))?;
+                let given = this.sanitize(&mut buffer[..arrived]);
                 if given > 0 || arrived == 0 {
                     return Poll::Ready(Ok(given));
                 }
-            } else if !ready!(self.poll_complete(cx))? {
+            } else if !ready!(this.poll_complete(cx))? {
                 return Poll::Ready(Ok(0));
             }
         }

@@ -19,7 +19,7 @@ const CHUNK: usize = 16 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weather {
     Fair,
-    /// Forwards nothing and keeps the sockets open.
+    /// Forwards nothing and keeps the sockets open until a client closes its own.
     Silent,
     /// Resets both sockets.
     Broken,
@@ -69,12 +69,21 @@ impl Link {
         self.weather.send_replace(Weather::Silent);
     }
 
+    /// Waits until no connection is left.
+    pub async fn deserted(&self) {
+        super::facts::until("all have left", async || self.connections() == 0).await;
+    }
+
+    /// How many watches there are of the weather, but for the listener's.
+    fn connections(&self) -> usize {
+        self.weather.receiver_count() - 1
+    }
+
     /// Resets every connection, and returns when that is done. Blocks instead of waiting, so that it
     /// works while the test's runtime is blocked.
     pub fn reset(&self) {
         self.weather.send_replace(Weather::Broken);
-        // Connections have receivers of their own; the other one is the listener's.
-        while self.weather.receiver_count() > 1 {
+        while self.connections() > 0 {
             std::thread::yield_now();
         }
         self.weather.send_replace(Weather::Fair);
@@ -110,10 +119,15 @@ async fn serve(mut client: TcpStream, mut weather: watch::Receiver<Weather>, cut
     };
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
-    let calm = weather.clone();
+    let (seen, mut told) = (weather.clone(), weather.clone());
+    let down = async {
+        pump(from_server, to_client, down, seen.clone()).await;
+        // Also that the broker has left is not passed on.
+        told.wait_for(|now| *now != Weather::Silent).await.ok();
+    };
     tokio::select! {
-        () = pump(from_client, to_server, up, calm.clone()) => {}
-        () = pump(from_server, to_client, down, calm) => {}
+        () = pump(from_client, to_server, up, seen.clone()) => {}
+        () = down => {}
         _ = weather.wait_for(|now| *now == Weather::Broken) => {}
     }
 }
@@ -123,13 +137,15 @@ async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut left: usize,
-    mut weather: watch::Receiver<Weather>,
+    weather: watch::Receiver<Weather>,
 ) {
     let mut buffer = vec![0; CHUNK];
     while left > 0 {
         let Ok(count @ 1..) = from.read(&mut buffer).await else { return };
+        if *weather.borrow() == Weather::Silent {
+            continue;
+        }
         let fits = count.min(left);
-        weather.wait_for(|now| *now != Weather::Silent).await.ok();
         if to.write_all(&buffer[..fits]).await.is_err() {
             return;
         }
