@@ -38,7 +38,7 @@ impl Truth {
         self.note_accept(&house, span, &receipts, tally);
         let max = self.person(&desk.user).max_holds;
         self.note_hold(&house, span.0, self.holds(&desk.user), max, tally);
-        let row = self.accept(desk, c, id, &house, span, late);
+        let row = self.accept(desk, c, id, &house, span);
         self.rows.push(row.clone());
         Ok(Box::new(Answer { receipts, ..*Answer::about("accepted", &row) }))
     }
@@ -97,15 +97,8 @@ impl Truth {
         Err(Box::new(Answer { receipts: receipts.to_vec(), ..*Answer::refused("quota_exceeded") }))
     }
 
-    fn accept(
-        &self,
-        desk: &Desk,
-        c: &Command,
-        id: Uuid,
-        house: &House,
-        span: Span,
-        late: bool,
-    ) -> Row {
+    fn accept(&self, desk: &Desk, c: &Command, id: Uuid, house: &House, span: Span) -> Row {
+        let late = self.now >= span.0 - house.lead;
         Row {
             id,
             terminal: c.terminal.clone(),

@@ -63,7 +63,6 @@ impl Truth {
         out: &mut Expected,
         tally: &mut Tally,
     ) -> Box<Answer> {
-        let cause = format!("terminal {} {}", c.terminal, c.message_id);
         let answer = match &c.action {
             Action::Request(interval) => {
                 let span = (micros(interval.start), micros(interval.end));
@@ -72,14 +71,14 @@ impl Truth {
                     let row = answer.row.as_ref().expect("it is accepted");
                     if row.state == "held" {
                         out.wake_ups.insert(row.deadline);
-                        out.moved(row.id, &[None, Some("held")], &cause);
+                        out.moved(row.id, &[None, Some("held")], &cause(c));
                     } else {
-                        out.moved(row.id, &[None, Some("held"), Some("confirmed")], &cause);
+                        out.moved(row.id, &[None, Some("held"), Some("confirmed")], &cause(c));
                     }
                 })
             }
-            Action::Reconfirm(id) => self.reconfirm(desk, c, *id, &cause, out, tally),
-            Action::Withdraw(id) => self.withdraw(desk, c, *id, &cause, out),
+            Action::Reconfirm(id) => self.reconfirm(desk, c, *id, out, tally),
+            Action::Withdraw(id) => self.withdraw(desk, c, *id, out),
             Action::Show(_) | Action::List(_) | Action::Availability(_) => {
                 unreachable!("answered above, or never asked for")
             }
@@ -121,7 +120,6 @@ impl Truth {
         desk: &Desk,
         c: &Command,
         id: Uuid,
-        cause: &str,
         out: &mut Expected,
         tally: &mut Tally,
     ) -> Answered {
@@ -132,21 +130,14 @@ impl Truth {
         if row.state == "held" {
             row.state = "reconfirmed";
             row.reconfirmed_at = Some(now);
-            out.moved(id, &[Some("held"), Some("reconfirmed")], cause);
+            out.moved(id, &[Some("held"), Some("reconfirmed")], &cause(c));
         }
         Ok(Answer::about("reconfirmed", row))
     }
 
-    fn withdraw(
-        &mut self,
-        desk: &Desk,
-        c: &Command,
-        id: Uuid,
-        cause: &str,
-        out: &mut Expected,
-    ) -> Answered {
+    fn withdraw(&mut self, desk: &Desk, c: &Command, id: Uuid, out: &mut Expected) -> Answered {
         let index = self.to_change(desk, c, id)?;
-        out.moved(id, &[Some(self.rows[index].state), Some("cancelled")], cause);
+        out.moved(id, &[Some(self.rows[index].state), Some("cancelled")], &cause(c));
         self.cancel(index, "withdrawn");
         Ok(Answer::about("withdrawn", &self.rows[index]))
     }
@@ -211,4 +202,9 @@ impl Truth {
             self.cancel(at, "not_reconfirmed");
         }
     }
+}
+
+/// Who asked for a change, and by which message.
+fn cause(c: &Command) -> String {
+    format!("terminal {} {}", c.terminal, c.message_id)
 }
