@@ -4,6 +4,7 @@
 -- Each trigger judges a whole statement at once. Triggers on reservations run as their owner, since a
 -- worker's account may not write the counts. enable_seqscan = off: a function keeps its first plan, and
 -- a plan made for an empty table must not read a large one from end to end.
+-- See `docs/decisions/0007-guard-in-the-database.md`.
 
 
 -- Calendar periods and use

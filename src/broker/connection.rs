@@ -28,6 +28,7 @@ const HEARTBEAT_SECONDS: u16 = 10;
 /// buffers of 32 frames per connection; with the broker's own 128 KiB these are 8 MiB. Longer bodies
 /// are split. It is not for connections that consume: properties are never split, and a broker that
 /// has longer ones to deliver gives up the connection.
+/// See `docs/decisions/0013-own-reconnect-and-two-connections.md`.
 const PUBLISHING_FRAME_MAX: u32 = 32 << 10;
 
 /// How often a wait checks its connection. lapin ends most waits by itself when a connection breaks; this

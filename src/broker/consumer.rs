@@ -85,6 +85,7 @@ impl QueueConsumer {
 
     /// Lets go of the queue. Closing the channel, not just cancelling the consumer, makes the
     /// broker put everything unacknowledged back in order before the next consumer sees any of it.
+    /// See `docs/decisions/0001-queue-order-is-decision-order.md`.
     pub async fn close(self) -> Result<(), BrokerError> {
         let work = self.channel.close(200, "letting go".into());
         bounded(format!("letting go of {}", self.queue), work).await

@@ -4,6 +4,8 @@
 //! routing key spells the delay in binary, highest bit first, and ends with the partition. At each
 //! level, a set bit routes the message into the level's queue, and a clear bit routes it past. A
 //! message enters at its highest set bit, which saves a hop for every leading zero.
+//!
+//! See `docs/decisions/0003-delay-ladder.md`.
 
 use chrono::TimeDelta;
 

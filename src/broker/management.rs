@@ -2,6 +2,8 @@
 //!
 //! The existing client library (`rabbitmq_http_client`) replaces the allocator of the whole
 //! program, and a busy worker then takes twice the memory.
+//!
+//! See `docs/decisions/0018-own-management-client.md`.
 
 use std::str::FromStr;
 use std::sync::Arc;

@@ -2,6 +2,8 @@
 //!
 //! It does not use lapin's automatic recovery. The owner of a broken connection drops it, connects,
 //! declares and consumes again; a half-recovered channel could acknowledge what was not committed.
+//!
+//! See `docs/decisions/0013-own-reconnect-and-two-connections.md`.
 
 pub mod accounts;
 pub mod connection;

@@ -10,6 +10,8 @@
 //! which the broker reports to their sender instead of a confirm. The first worker that connects
 //! again, or `topology apply`, rebuilds the ring in order and binds it to the commands' exchange
 //! last. What the partitions hold is durable and unaffected.
+//!
+//! See `docs/decisions/0020-transient-ring-of-partitions.md`.
 
 use std::time::Duration;
 

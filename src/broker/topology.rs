@@ -50,6 +50,7 @@ const DELIVERY_LIMIT: i64 = 1_000;
 /// equal windows the next consumer has taken all of the earlier messages; a smaller window leaves
 /// some behind, and the queue's order is lost (RabbitMQ 3.10: windows of 512 and then 128 deliver
 /// 128 to 511, 0 to 127, 512 and so on).
+/// See `docs/decisions/0021-prefetch-window-is-a-constant.md`.
 pub const PREFETCH: u16 = 512;
 
 /// Most messages in a terminal's reply queue. It drops the oldest; sending the same message id

@@ -1,4 +1,6 @@
 //! How many reservations overlap (R3).
+//!
+//! See `docs/decisions/0009-depth-at-start-points.md`.
 
 use super::interval::{Interval, Timestamp};
 

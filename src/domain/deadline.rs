@@ -10,6 +10,7 @@ use chrono::TimeDelta;
 pub const DELAY_UNIT: TimeDelta = TimeDelta::milliseconds(100);
 
 /// The last hop is at most this long: over one hour, 250 ms absorb a drift of 70 parts per million.
+/// See `docs/decisions/0003-delay-ladder.md`.
 pub const LAST_HOP_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// The last hop aims this far past the instant, so that clock drift cannot make it early.

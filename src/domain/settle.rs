@@ -12,6 +12,7 @@ use super::reservation::{CancelReason, State};
 /// It settles only what has its deadline at or before its own instant, never everything that is
 /// due by now: behind this wake-up in the queue there may be reconfirmations that are in time for
 /// later deadlines, even if those have passed meanwhile (R9).
+/// See `docs/decisions/0005-wake-ups-name-instants.md`.
 pub(super) fn wake_up(batch: &mut Batch, wake_up: &WakeUp) -> WakeUpOutcome {
     if batch.snapshot.now < wake_up.due_at {
         return WakeUpOutcome::Reschedule;

@@ -1,4 +1,6 @@
 //! What reserved time costs (R6).
+//!
+//! See `docs/decisions/0017-one-rate-in-minor-units.md`.
 
 /// One rate in integer minor units per hour of one currency. Frozen into a reservation when it is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -45,6 +45,7 @@ pub struct Committed<T> {
 /// same ones meanwhile, and the guard judges all of them when they are written. Where a user's limit
 /// decides, because it refuses a request or the guard does, the batch is decided once more with all
 /// its users locked. So refusals never rest on stale counts, and limits are enforced at write time.
+/// See `docs/decisions/0006-users-are-not-locked-while-deciding.md`.
 pub async fn decide_batch<T: Copy>(
     pool: &Pool,
     partition: Option<i32>,

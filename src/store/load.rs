@@ -2,6 +2,8 @@
 //!
 //! READ COMMITTED gives each statement its own snapshot, so what is read after the locks sees all
 //! that their earlier holders committed.
+//!
+//! See `docs/decisions/0008-read-committed-with-locks.md`.
 
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Row;

@@ -11,6 +11,7 @@ use crate::domain::interval::{Interval, Timestamp};
 /// Most reservations that one batch settles. The rest waits for a fresh wake-up, so that commands in
 /// between wait for little: with four partitions and 100 000 reservations at once, on a machine of
 /// two processors, 0.8 s at the 99th percentile. Slices of 400 settle no more per second.
+/// See `docs/decisions/0011-settlement-in-slices.md`.
 pub const SETTLE_MAX: i64 = 150;
 
 /// What a batch is to be decided against.

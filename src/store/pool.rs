@@ -34,6 +34,7 @@ const SESSION_OPTIONS: &str = "-c statement_timeout=20s -c lock_timeout=5s \
 /// A batch's statements look rows up by index, through arrays. With these settings each is planned once
 /// per connection, for any array, and statistics of a young table cannot lead to a sequential scan.
 /// Without them, planning took as long as executing.
+/// See `docs/decisions/0022-statements-are-planned-once.md`.
 const PLANNER_OPTIONS: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off \
     -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off";
 

@@ -2,6 +2,8 @@
 //!
 //! Partition `i` belongs to the `(i mod n)`-th of the `n` live workers in order of id. A stale view
 //! costs balance for a moment, never correctness.
+//!
+//! See `docs/decisions/0019-workers-share-partitions-by-order-of-id.md`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,6 @@
 //! Prunes old rows now and then, step by step, and rests as long as it has worked.
+//!
+//! See `docs/decisions/0016-retention.md`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

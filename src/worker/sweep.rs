@@ -2,6 +2,8 @@
 //!
 //! It looks at the reservations themselves and only ever *enqueues wake-ups*: settling here would
 //! run ahead of reconfirmations that still wait in the queue.
+//!
+//! See `docs/decisions/0004-sweep-only-enqueues.md`.
 
 use std::sync::Arc;
 

@@ -4,6 +4,8 @@
 //! connection: every worker that receives such a message would fail in turn. `stream` wraps the
 //! connection, `frame` repairs single frames, `headers` and `bodies` bound what a message may
 //! carry.
+//!
+//! See `docs/decisions/0012-sanitize-what-the-broker-sends.md`.
 
 mod bodies;
 mod frame;

@@ -1,4 +1,6 @@
 //! From a published batch to acknowledged deliveries.
+//!
+//! See `docs/decisions/0002-unacknowledged-delivery-is-the-outbox.md`.
 
 use std::sync::Arc;
 

@@ -11,6 +11,7 @@ use crate::broker::consumer::{QueueConsumer, received};
 /// Least time from the start of one batch to that of the next. A batch costs the broker and the
 /// database much the same whatever is in it. Without a pace, a worker that is done at once (with
 /// refusals, say) wears both out with batches of a handful, at everybody's expense.
+/// See `docs/decisions/0010-pace-of-small-batches.md`.
 const PACE: Duration = Duration::from_millis(20);
 
 /// Batches of fewer messages are not paced: a terminal that sends one command after the other would

@@ -4,6 +4,8 @@
 //! time. So they are tried together first, and in ever smaller groups each time a worker dies. A
 //! message that repeatedly crashes the worker while processed alone is poison. An attempt that the
 //! worker outlived, because it was told to stop or lost a connection, does not count.
+//!
+//! See `docs/decisions/0015-redelivery-isolation.md`.
 
 use deadpool_postgres::Pool;
 use sha2::{Digest as _, Sha256};

@@ -38,6 +38,7 @@ pub(super) fn answer(reply: Reply, received: &Received, now: Timestamp) -> Outgo
 /// The answer to a message for which the database is not asked. It is not persistent: sending the
 /// message again brings it again, and the broker confirms it without waiting for its disk. So a flood
 /// of such messages does not hold up what is behind it.
+/// See `docs/decisions/0014-refusals-without-a-decision-are-not-persistent.md`.
 pub(super) fn refusal(
     terminal: &str,
     message_id: Option<&str>,
