@@ -3,7 +3,7 @@
 
 mod language;
 
-use holdfast::broker::topology::BILLING_QUEUE;
+use holdfast::broker::topology::{BILLING_QUEUE, reply_queue};
 use lapin::BasicProperties;
 use nix::sys::signal::Signal;
 use uuid::Uuid;
@@ -98,6 +98,12 @@ async fn a_terminal_goes_on_after_losing_its_connection(language: Language) {
     facts::until("it has reconfirmed", async || {
         let query = "select count(*) from reservations where state = 'reconfirmed'";
         stack.ask::<i64>(query, &[]).await == 1
+    })
+    .await;
+    // The one on which it waits for the outcome.
+    let queue = reply_queue(terminal.account());
+    facts::until("it waits on one connection", async || {
+        engines::connections_of(terminal.account()).await == 1 && stack.depth(&queue).await.1 == 1
     })
     .await;
     engines::close_connections_of(terminal.account()).await;

@@ -125,9 +125,9 @@ async fn a_workers_broker_account_serves_and_does_nothing_else() {
         ("AMQP_URL", admin.as_str()),
         ("RABBITMQ_MANAGEMENT_URL", engines::MANAGEMENT_URL.as_str()),
     ];
-    let made = holdfast(&environment, &["topology", "account", &name]).await;
+    let made = holdfast(&environment, &["account", "add", "broker-worker", &name]).await;
     assert_eq!(made.code, 0, "{made:?}");
-    let again = holdfast(&environment, &["topology", "account", &name]).await;
+    let again = holdfast(&environment, &["account", "add", "broker-worker", &name]).await;
     assert_eq!(again.code, 4, "{again:?}");
     let url = made.stdout.trim();
     let mut worker = stack.worker_with(&[("AMQP_URL", url)]);

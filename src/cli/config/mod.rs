@@ -11,6 +11,7 @@
 //!
 //! What must be the same on all replicas is in the database instead.
 
+mod error;
 pub(super) mod flags;
 mod setting;
 mod values;
@@ -25,6 +26,7 @@ use crate::broker::connection::Endpoint;
 use crate::broker::management::Address;
 use crate::store::url::DatabaseUrl;
 use crate::worker::settings::Settings;
+pub use error::ConfigError;
 pub use setting::About;
 use setting::{Setting, Source};
 pub use values::LogFormat;
@@ -112,16 +114,18 @@ pub struct Config {
     pub log_filter: String,
 }
 
+/// The error for a setting that a command needs and that has no value.
+fn missing(variable: &str) -> ConfigError {
+    let about = settings().into_iter().find(|about| about.variable == variable);
+    let named = about.map_or_else(|| variable.to_owned(), |about| about.to_string());
+    ConfigError(vec![format!("{named}: is not set")])
+}
+
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config").finish_non_exhaustive()
     }
 }
-
-/// Every error in the configuration, one line each.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the configuration is wrong:\n  {}", .0.join("\n  "))]
-pub struct ConfigError(pub Vec<String>);
 
 impl Config {
     /// Reads every setting. `flag` and `environment` return the value of a flag or a variable by its
@@ -145,17 +149,17 @@ impl Config {
 
     /// The database's URL, which contains a password.
     pub(super) fn database(&self) -> Result<&DatabaseUrl, ConfigError> {
-        self.values.database.as_ref().ok_or_else(|| setting::missing(DATABASE_URL))
+        self.values.database.as_ref().ok_or_else(|| missing(DATABASE_URL))
     }
 
     /// The broker's address.
     pub(super) fn broker(&self) -> Result<&Endpoint, ConfigError> {
-        self.values.broker.as_ref().ok_or_else(|| setting::missing(AMQP_URL))
+        self.values.broker.as_ref().ok_or_else(|| missing(AMQP_URL))
     }
 
     /// The address of the broker's management API.
     pub(super) fn management(&self) -> Result<&Address, ConfigError> {
-        self.values.management.as_ref().ok_or_else(|| setting::missing(MANAGEMENT_URL))
+        self.values.management.as_ref().ok_or_else(|| missing(MANAGEMENT_URL))
     }
 
     /// How log lines are written.

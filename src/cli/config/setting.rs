@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// What people and the command line have to know about a setting.
 #[derive(Debug, Clone, Copy)]
@@ -74,13 +74,6 @@ impl<T> Setting<T> {
         self.about.of_worker = true;
         self
     }
-}
-
-/// The error for a setting that a command needs and that has no value.
-pub(super) fn missing(variable: &str) -> ConfigError {
-    let about = super::settings().into_iter().find(|about| about.variable == variable);
-    let named = about.map_or_else(|| variable.to_owned(), |about| about.to_string());
-    ConfigError(vec![format!("{named}: is not set")])
 }
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;

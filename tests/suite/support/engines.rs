@@ -131,6 +131,11 @@ pub async fn create_account(account: &str, vhost: &str) -> Endpoint {
     endpoint(account, PASSWORD, vhost)
 }
 
+/// How many connections an account has.
+pub async fn connections_of(account: &str) -> usize {
+    management().list_user_connections(account).await.expect("connections").len()
+}
+
 /// Takes an account's connections away from it.
 pub async fn close_connections_of(account: &str) {
     management().close_user_connections(account, Some("test"), false).await.expect("closed");
