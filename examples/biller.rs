@@ -4,7 +4,6 @@
 use std::{collections::HashSet, fs::File, io::Write, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Error, Result};
-use clap::Parser;
 use holdfast::broker::{connection::Endpoint, consumer::QueueConsumer, topology::BILLING_QUEUE};
 use holdfast::message::event::{CONFIRMED, CREDITED};
 use serde_json::{Deserializer, Value, from_slice};
@@ -13,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 const PAUSES: [u64; 5] = [1, 2, 4, 8, 16]; // seconds before it connects again; then it gives up
 
 /// Stores billing events; AMQP_URL has the account.
-#[derive(Parser)]
+#[derive(clap::Parser)]
 struct Args {
     ledger: PathBuf, // made if there is none; only one biller may write to it
     #[arg(long, help = "stop after so many new events")]
@@ -59,7 +58,7 @@ impl Ledger {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let Args { ledger, count } = Args::parse();
+    let Args { ledger, count } = clap::Parser::parse();
     let url = std::env::var("AMQP_URL").context("AMQP_URL is not set")?;
     let broker: Endpoint = url.parse().map_err(Error::msg)?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -1,15 +1,10 @@
 //! A terminal: reserves a server, reconfirms, and prints how to connect once that is confirmed.
-//! After an error it starts over, and it can be run again: with the same `--order` and times it
-//! sends the same messages with the same ids, and gets the same answers.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a program of its own reads its environment and exits"
-)]
+//! It starts over after an error: a message sent again under the same id gets the same answer.
+#![expect(clippy::disallowed_methods, reason = "a program reads its environment and exits")]
 use std::{process::exit, time::Duration};
 
 use anyhow::{Context, Error, Result, bail};
 use chrono::{DateTime, Utc};
-use clap::Parser;
 use holdfast::broker::connection::Endpoint;
 use holdfast::client::{Command, Replies, TerminalClient};
 use holdfast::message::answer::{Answer, Notice, ReservationView};
@@ -19,7 +14,7 @@ const PAUSES: [u64; 5] = [1, 2, 4, 8, 16]; // seconds before it starts over; the
 const PATIENCE: Duration = Duration::from_secs(30); // for the publisher confirm and the answer
 
 /// Reserves a server, as the account in AMQP_URL.
-#[derive(Parser)]
+#[derive(clap::Parser)]
 struct Args {
     server: String,
     start: DateTime<Utc>,
@@ -43,7 +38,7 @@ async fn ask(terminal: &mut TerminalClient, command: Command) -> Result<Reservat
     bail!(message) // nothing was decided: start over
 }
 
-async fn reserve(broker: &Endpoint, Args { server, start, end, order }: &Args) -> Result<String> {
+async fn reserve(broker: &Endpoint, Args { server, start, end, order }: &Args) -> Result<()> {
     let mut terminal = TerminalClient::connect(broker).await?;
     let id = |word| format!("{order}.{word}");
     let mut now = ask(&mut terminal, Command::request(id("request"), server, *start, *end)).await?;
@@ -64,20 +59,18 @@ async fn reserve(broker: &Endpoint, Args { server, start, end, order }: &Args) -
         eprintln!("cancelled: {}", now.cancel_reason.unwrap_or_default());
         exit(1);
     };
-    Ok(connection.url)
+    println!("{}", connection.url);
+    Ok(())
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let args = Args::parse();
+    let args = <Args as clap::Parser>::parse();
     let url = std::env::var("AMQP_URL").context("AMQP_URL is not set")?;
     let broker: Endpoint = url.parse().map_err(Error::msg)?;
     for pause in PAUSES {
         match reserve(&broker, &args).await {
-            Ok(url) => {
-                println!("{url}");
-                return Ok(());
-            }
+            Ok(()) => return Ok(()),
             Err(error) => eprintln!("starting over after {error:#}"),
         }
         sleep(Duration::from_secs(pause)).await;
