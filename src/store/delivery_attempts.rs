@@ -1,6 +1,6 @@
 //! Attempts at redelivered messages, counted before each attempt, to find the one that crashes workers.
 //!
-//! The broker's own count does not tell: it counts deliveries of a whole prefetch window, and also those
+//! The broker's own count does not find it: it counts deliveries of a whole prefetch window, and also those
 //! after an orderly takeover of a partition.
 
 use deadpool_postgres::Pool;
@@ -37,7 +37,7 @@ pub async fn count_attempt(
     change(pool, "counting delivery attempts", statement, partition, fingerprints).await
 }
 
-/// Takes an attempt at each message back: the attempt failed, and the worker survived it.
+/// Uncounts an attempt at each message: it failed, and the worker outlived it.
 pub async fn take_back(
     pool: &Pool,
     partition: i32,
@@ -47,7 +47,7 @@ pub async fn take_back(
     change(pool, "taking delivery attempts back", statement, partition, fingerprints).await
 }
 
-/// Forgets messages that were processed or parked.
+/// Clears the attempts at messages that were processed or parked.
 pub async fn clear(pool: &Pool, partition: i32, fingerprints: &[Digest]) -> Result<(), StoreError> {
     let statement = sql!("delete_attempts");
     change(pool, "deleting delivery attempts", statement, partition, fingerprints).await

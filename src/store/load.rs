@@ -17,7 +17,7 @@ use crate::domain::id::UserId;
 use crate::domain::snapshot::Snapshot;
 
 /// Most reservations read for one `availability` query beyond the server's capacity; more than an
-/// answer can tell of.
+/// answer can hold.
 const CALENDAR_MAX: i64 = 1_000;
 
 /// Whether a batch's users are locked before their use is read.

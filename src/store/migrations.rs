@@ -19,7 +19,7 @@ mod embedded {
 /// failed without one.
 const MIGRATION_LOCK: i64 = 0x686f_6c64_6661_7374;
 
-/// How long a migration waits for a table lock. Whoever needs the table after it waits behind it, so this
+/// How long a migration waits for a table lock. Later lock requests wait behind it, so this
 /// is shorter than what workers bear (`lock_timeout` in [`pool`]).
 const LOCK_TIMEOUT: &str = "set lock_timeout = '2s'";
 

@@ -20,7 +20,7 @@ pub const GRACE_SECONDS: f64 = 10.0;
 /// Most messages that one relay holds at a time.
 pub const RELAY_BATCH_MAX: i64 = 500;
 
-/// A message to write: to the world (event) or to a terminal (notice).
+/// A message to write: to subscribers (event) or to a terminal (notice).
 pub struct OutboxMessage {
     /// Message id.
     pub id: Uuid,

@@ -1,6 +1,6 @@
 -- Reservations of servers in windows, by start. At most capacity reservations overlap the start of a
 -- window, so the limit cuts off only later ones.
--- $1 steps, $2 servers, $3 starts, $4 ends, side by side, $5 most rows beyond the capacity
+-- $1 indexes of queries, $2 servers, $3 starts, $4 ends, side by side, $5 most rows beyond the capacity
 select asked.step, r.id, r.start_at, r.busy_until, s.capacity + $5::bigint as most
 from unnest($1::integer[], $2::text[], $3::timestamptz[], $4::timestamptz[])
     as asked (step, server_id, start_at, end_at)

@@ -1,5 +1,5 @@
 -- Pages of users' reservations, newest first, each with one row more than requested.
--- $1 steps, $2 terminals, $3 last ids of the previous pages or null, $4 limits, side by side
+-- $1 indexes of queries, $2 terminals, $3 last ids of the previous pages or null, $4 limits, side by side
 select asked.step, r.*, s.connection_url
 from unnest($1::integer[], $2::text[], $3::uuid[], $4::bigint[]) as asked (step, terminal_id, after, most)
 join terminals t on t.id = asked.terminal_id
