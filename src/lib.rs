@@ -29,8 +29,8 @@
 //!   of history, whoever tries (`schema/migrations/V2__guard.sql`).
 //! - **The clock of record is the database's.** No replica's clock decides anything.
 //! - **A terminal is who the broker says it is**: the validated `user_id`, never a field.
-//! - **Events are written with the decision that caused them** and told at least once, always with
-//!   the same id, time and bytes.
+//! - **Events are written with the decision that caused them** and published at least once, always
+//!   with the same id, time and bytes.
 //!
 //! # Absent on purpose
 //!

@@ -38,7 +38,8 @@ impl Batch {
         Ok(())
     }
 
-    /// Reminds of what is still only held after the whole batch.
+    /// Drops reminders of reservations that are no longer held at the end of the batch, and marks the
+    /// others as reminded.
     pub fn mark_reminded(&mut self) {
         let Snapshot { reservations, now, .. } = &mut self.snapshot;
         self.changes.reminders.retain(|id| reservations[id].state == State::Held);

@@ -1,4 +1,4 @@
-//! What comes of a batch: what is said about each input, and what changes.
+//! What comes of a batch: an outcome for each input, and what changes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::server::Server;
 pub struct Availability {
     /// The server.
     pub server: Server,
-    /// The time that is told, which may end before the window that was asked for.
+    /// The time that the answer covers, which may end before the window that was asked for.
     pub window: Interval,
     /// Free places over that time.
     pub free: Vec<FreeSpan>,
@@ -36,7 +36,7 @@ pub struct Stored {
     pub answer: String,
 }
 
-/// A reservation on a page, with what a confirmed one's user is told.
+/// A reservation on a page, with what the answer adds if it is confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// The reservation.

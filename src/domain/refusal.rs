@@ -47,8 +47,9 @@ macro_rules! codes {
                 match self { $(Code::$variant => Retry::$retry,)* }
             }
 
-            /// Whether the refusal of a command is a decision, which is stored under its message
-            /// id. Other refusals leave the id free (P2).
+            /// Whether such a refusal, made by the rules, is a decision that is stored under the
+            /// message id. Others leave the id free (P2). Not for `idempotency_mismatch`, which is
+            /// found before the rules are applied and never stored.
             pub fn is_stored(self) -> bool {
                 self.retry() == Retry::NewId
             }

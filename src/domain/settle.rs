@@ -63,8 +63,8 @@ fn settle(batch: &mut Batch, id: Uuid, wake_up: &WakeUp) {
     });
 }
 
-/// Notes the reminders of holds that can still be reconfirmed in time. Those that are no holds any
-/// more at the end of the batch are dropped there.
+/// Notes reminders of holds whose deadline has not passed. `mark_reminded` drops those that are no
+/// longer held at the end of the batch.
 fn remind(batch: &mut Batch, wake_up: &WakeUp) {
     let snapshot = &batch.snapshot;
     let is_due = |id: &&Uuid| {

@@ -41,7 +41,7 @@ pub struct Booked {
     pub busy: Interval,
 }
 
-/// A message id that is decided already.
+/// How a message id was decided.
 #[derive(Debug, Clone)]
 pub enum Known {
     /// Before this batch.

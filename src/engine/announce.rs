@@ -1,4 +1,4 @@
-//! From what a batch changed to what others are told: events to the world, notices to terminals.
+//! From what a batch changed to its outbox messages: events to subscribers, notices to terminals.
 
 use crate::domain::outcome::{Cause, Changes, Transition};
 use crate::domain::reservation::{Reservation, State};
@@ -7,8 +7,8 @@ use crate::message::answer::{Notice, ReservationView};
 use crate::message::event;
 use crate::store::outbox::OutboxMessage;
 
-/// Reminders, one event per settled or cancelled reservation and per credit, and one notice to its
-/// terminal unless an answer tells that terminal already.
+/// Makes reminders; one event for each confirmation, cancellation and credit; and one notice for each
+/// confirmation and cancellation, unless its terminal caused it and gets an answer.
 pub(super) fn outbox_messages(snapshot: &Snapshot, changes: &Changes) -> Vec<OutboxMessage> {
     let mut messages: Vec<OutboxMessage> = Vec::new();
     for id in &changes.reminders {
@@ -47,7 +47,7 @@ fn cancelled_event(snapshot: &Snapshot, reservation: &Reservation) -> OutboxMess
     event_message(event.id, event::CANCELLED, reservation, false, &event)
 }
 
-/// What was billed is taken back.
+/// The event of the credit, if the reservation had been billed.
 fn credited_event(
     snapshot: &Snapshot,
     reservation: &Reservation,

@@ -1,4 +1,4 @@
-//! Events to the world, as CloudEvents 1.0 in structured mode.
+//! Events to subscribers, as CloudEvents 1.0 in structured mode.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! The database's clock, as far as a replica can tell it without asking.
+//! The database's clock, as far as a replica knows it without asking.
 
 use std::sync::Mutex;
 use std::time::Instant as Monotonic;
@@ -7,15 +7,15 @@ use chrono::{TimeDelta, Utc};
 
 use crate::domain::interval::Timestamp;
 
-/// Remembers the database's clock and carries it forward. Good for telling terminals the time;
-/// nothing is decided by it.
+/// Remembers the database's time and adds what passed since, by a monotonic clock. It only dates
+/// messages to terminals (`sent-at`) and decides nothing (P8).
 ///
-/// Until it is told the time it falls back to this machine's.
+/// Before the first [`Clock::set`] it falls back to this machine's clock.
 #[derive(Default)]
 pub struct Clock(Mutex<Option<(Timestamp, Monotonic)>>);
 
 impl Clock {
-    /// Tells it the database's time.
+    /// Sets the database's time.
     pub fn set(&self, now: Timestamp) {
         *self.0.lock().expect("nothing panics while holding it") = Some((now, Monotonic::now()));
     }

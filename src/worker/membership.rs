@@ -1,4 +1,4 @@
-//! Which partitions are ours.
+//! Which partitions this worker owns.
 //!
 //! Partition `i` belongs to the `(i mod n)`-th of the `n` live workers in order of id. A stale view
 //! costs balance for a moment, never correctness.
@@ -37,8 +37,8 @@ pub fn owned(partitions: i32, live: &[Uuid], me: Uuid) -> Vec<i32> {
     (0..partitions).filter(|p| usize::try_from(*p).is_ok_and(|p| p % live.len() == place)).collect()
 }
 
-/// Beats until told to stop, then leaves. Whenever the database has not heard from us for as long
-/// as it takes to be counted as dead, we own nothing: others may be taking over.
+/// Sends heartbeats until `stop`, then leaves. Once its last heartbeat is old enough to count as dead,
+/// the worker owns nothing: others may be taking over.
 pub async fn run(
     context: Arc<Context>,
     member: Member,

@@ -1,4 +1,4 @@
-//! Outbox messages on their way to the broker: events to the world, notices to terminals.
+//! Publishes outbox messages: events to subscribers, notices to terminals.
 
 use chrono::SecondsFormat;
 use tracing::warn;

@@ -24,7 +24,7 @@ const URGENT_FACTOR: f64 = 10.0;
 /// Terminals that are counted before those that have been quiet are dropped.
 const REMEMBERED: usize = 1_024;
 
-/// What was sent and does not fit into the rate yet.
+/// How many commands still count against the rate.
 struct Bucket {
     ordinary: f64,
     urgent: f64,

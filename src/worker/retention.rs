@@ -26,7 +26,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-/// Steps until nothing is left. What fails is left to the next time: nobody waits for it.
+/// Prunes until nothing is left. A step that fails is left to the next round: nobody waits for it.
 async fn prune(context: &Context, stop: &CancellationToken) -> u64 {
     let mut deleted = 0;
     while !stop.is_cancelled() {

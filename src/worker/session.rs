@@ -63,7 +63,7 @@ pub async fn run(
     }
     relay_stop.cancel();
     if outcome.is_ok() {
-        // The relay makes a last round, so that what was decided here is also told from here.
+        // The relay makes a last round, so that this worker publishes what it decided.
         timeout(grace, relay).await.ok();
         connections.close().await;
     }
@@ -88,7 +88,7 @@ impl Partitions {
         Self { context, connections, session, running: HashMap::new(), tasks: JoinSet::new() }
     }
 
-    /// Keeps the pipelines in step with what is ours.
+    /// Keeps a pipeline for each partition that this worker owns.
     async fn follow(
         &mut self,
         mut owned: watch::Receiver<Vec<i32>>,
@@ -115,8 +115,8 @@ impl Partitions {
         }
     }
 
-    /// Starts what is missing and lets go of what is not ours. A partition that is being let go of
-    /// and becomes ours again is started once the old pipeline has ended.
+    /// Starts missing pipelines and lets go of partitions that others own. A partition that comes back
+    /// while it is let go of is started once its old pipeline has ended.
     fn adjust(&mut self, wanted: &HashSet<i32>) {
         for (partition, stop) in &self.running {
             if !wanted.contains(partition) {

@@ -1,4 +1,4 @@
-//! From decoded messages to a committed batch, whatever it takes.
+//! From decoded messages to a committed batch, by retries, halves and, last, parking.
 
 use std::sync::Arc;
 
@@ -80,7 +80,7 @@ impl Decider {
         action
     }
 
-    /// Waits before another try, unless the partition is let go of meanwhile.
+    /// Waits before another try; fails if the partition is let go of meanwhile.
     async fn pause(&self, tries: u32) -> Result<(), PartitionError> {
         tokio::select! {
             () = self.stop.cancelled() => Err(PartitionError::Abandoned),

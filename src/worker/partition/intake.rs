@@ -47,7 +47,7 @@ impl Intake {
         Self { context, partition, stop, decoder, decider, committed }
     }
 
-    /// Until told to stop. Then the publishing half is left to finish what it was handed.
+    /// Runs until `stop`. The publishing half then finishes what it was handed.
     pub async fn run(self, inbox: &mut Inbox) -> Result<(), PartitionError> {
         let outcome = self.take_in(inbox).await;
         self.uncount_attempts().await;

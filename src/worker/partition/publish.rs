@@ -30,7 +30,7 @@ pub(super) struct Outbound {
 }
 
 impl Outbound {
-    /// In order, until the first half hangs up. What is deferred goes out on the second publisher, so
+    /// In order, until the first half ends. What is deferred goes out on the second publisher, so
     /// that answers do not wait behind a large settlement or many new deadlines.
     pub async fn run(
         self,
@@ -140,8 +140,8 @@ impl Outbound {
     }
 }
 
-/// Publishes, trying again what the broker refuses. What stays refused or has no queue is done all
-/// the same: answers are stored, and overdue instants are found by the sweep.
+/// Publishes, and retries what the broker refuses. A message that stays refused or has no queue is
+/// given up: its answer is stored, and the sweep finds its instant.
 async fn publish(
     publisher: &mut Publisher,
     messages: Vec<Outgoing>,

@@ -4,7 +4,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::store::error::{StoreError, is_contention};
 
-/// Tries of one batch that contends with somebody, before it is halved.
+/// Tries of one batch under contention, before it is halved.
 const CONTENTION_TRIES_MAX: u32 = 5;
 
 /// Tries of a lone message that the database refuses for what looks like a reason of its own.
@@ -15,8 +15,8 @@ const REFUSAL_TRIES_MAX: u32 = 3;
 pub(super) enum Action {
     /// Try the same inputs again after a jittered wait.
     Retry,
-    /// The database is away: wait and try again, for as long as the partition is ours. A batch that
-    /// may have been committed is found decided by its message ids.
+    /// The database is away: wait and try again, until the partition is let go of. If the batch
+    /// was committed, the next try finds its message ids decided.
     Wait,
     /// Halve the batch, so that one bad message ends up alone.
     Halve,
@@ -29,7 +29,7 @@ pub(super) fn judge(error: &StoreError, tries: u32, inputs: usize) -> Action {
     let halve_or = |alone: Action| if inputs > 1 { Action::Halve } else { alone };
     match classify(error) {
         Class::Contention if tries < CONTENTION_TRIES_MAX => Action::Retry,
-        // A lone message that only ever loses a race is not bad; it goes on trying.
+        // A lone message under contention is not bad: it is tried until it wins.
         Class::Contention => halve_or(Action::Wait),
         Class::Away => Action::Wait,
         Class::Refused if inputs > 1 => Action::Halve,
@@ -40,7 +40,7 @@ pub(super) fn judge(error: &StoreError, tries: u32, inputs: usize) -> Action {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Class {
-    /// Somebody else was in the way.
+    /// A concurrent transaction was in the way.
     Contention,
     /// Not about this batch: connection, resources, schema, time.
     Away,
@@ -55,7 +55,7 @@ fn classify(error: &StoreError) -> Class {
             _ => Class::Away,
         };
     };
-    // Of a key: an idempotent twin was decided meanwhile, and the next try finds it.
+    // Of a message id: the same command was decided meanwhile, and the next try finds its answer.
     if is_contention(state) || *state == SqlState::UNIQUE_VIOLATION {
         return Class::Contention;
     }
