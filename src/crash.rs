@@ -8,7 +8,7 @@ macro_rules! crash_point {
         #[cfg(feature = "failpoints")]
         (|| fail::fail_point!($name, |_| std::process::abort()))();
     };
-    // Only if `condition` holds: a message that kills whoever touches it.
+    // Only if `condition` holds: a message that crashes each worker that processes it.
     ($name:literal, $condition:expr) => {
         #[cfg(feature = "failpoints")]
         if $condition {

@@ -49,7 +49,7 @@ impl QueueConsumer {
     }
 
     /// Waits for the next message, then takes what else has arrived, up to `max` in all. No
-    /// lingering: a lone message is not held up for company. Fails once the connection is lost, also if
+    /// lingering: a lone message does not wait for others. Fails once the connection is lost, also if
     /// lapin does not end the stream.
     pub async fn collect(&mut self, max: usize) -> Result<Vec<Delivery>, BrokerError> {
         let first = tokio::select! {
@@ -92,9 +92,9 @@ impl QueueConsumer {
     }
 }
 
-/// Closes its channel, unless it is claimed. Whoever loses patience while nothing passes may have become
-/// a consumer all the same, and the one that a queue obeys: nobody would read what the broker sends it,
-/// and the next one would wait behind it for as long as the connection lasts.
+/// Closes its channel, unless it is claimed. A `basic.consume` that timed out may still have succeeded
+/// and made this channel the queue's active consumer. Nobody would read its deliveries, and the next
+/// consumer would wait behind it for as long as the connection lasts.
 struct Unclaimed(Option<Channel>);
 
 impl Unclaimed {

@@ -46,7 +46,7 @@ pub enum BrokerError {
     /// A consumer's stream ended: queue deleted, consumer cancelled, or connection lost.
     #[error("the consumer of {0} has ended")]
     ConsumerEnded(String),
-    /// The connection broke while a step waited on it; the step's outcome is unknown.
+    /// The connection broke while an operation waited on it. Its outcome is unknown.
     #[error("{0}: the connection to the broker is lost")]
     ConnectionLost(String),
     /// A text is longer than AMQP's 255 bytes.

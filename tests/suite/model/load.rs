@@ -1,4 +1,4 @@
-//! Loads a batch's world from the model, the way the store does from the database: only what the
+//! Loads a batch's snapshot from the model, the way the store does from the database: only what the
 //! batch touches, and now and then something more.
 
 use std::collections::{HashMap, HashSet};
@@ -18,7 +18,7 @@ use super::stored::{reservation, server};
 use super::sums;
 use super::truth::{House, Row, Span, Truth, instant, interval, micros};
 
-/// The world for a batch, and the due reservations that did not fit into its slice.
+/// The snapshot for a batch, and the due reservations that did not fit into its slice.
 pub fn load(truth: &Truth, steps: &[Input], rng: &mut StdRng) -> (Snapshot, Vec<Uuid>) {
     let slice = if rng.random_bool(0.3) { rng.random_range(1..=3) } else { usize::MAX };
     let loader = Loader { truth, steps, everything: rng.random_bool(0.2) };

@@ -100,7 +100,7 @@ impl Row {
 #[derive(Debug, Clone)]
 pub struct Memo {
     pub digest: Digest,
-    /// The step, while its batch lasts.
+    /// The input's index, while its batch lasts.
     pub step: Option<usize>,
     /// What was stored for it, once its batch is over.
     pub answer: String,

@@ -9,7 +9,7 @@
 //! | I9: legal changes, an unbroken history | `schema/invariants.sql` |
 //! | I10, I11, I12: charges and events one to one, as told to the biller | both, and [`billing`] |
 //! | I13: never early, nothing outstanding | `schema/invariants.sql`, [`replay`] |
-//! | I14: nothing left to announce | `schema/invariants.sql`, [`left`] |
+//! | I14: nothing left in the outbox | `schema/invariants.sql`, [`left`] |
 //! | I15: accepted exactly if there is a reservation | `schema/invariants.sql` |
 //! | I16: real-time order per server | [`order`] |
 //! | I17: dead letters are the planned ones | [`dead`] |
