@@ -85,26 +85,26 @@ async fn send_all(
     let [of, from, until] = span_params(windows);
     let [about, first, last] = span_params(calendars);
 
-    let begun = send(run(client, "begin")).await;
+    let begun = send(run(client, "begin")).await?;
     let servers = [servers as Param<'_>, reservations, p, d, most];
-    let servers = send(rows(client, locks, &on.lock_servers, servers)).await;
+    let servers = send(rows(client, locks, &on.lock_servers, servers)).await?;
     let reservations = [reservations as Param<'_>, p, d, most];
-    let reservations = send(rows(client, changes, &on.lock_reservations, reservations)).await;
-    let users = send(load_users(client, on, requesting, users)).await;
-    let known = send(rows(client, !ids.0.is_empty(), &on.load_known, [&ids.0, &ids.1])).await;
+    let reservations = send(rows(client, changes, &on.lock_reservations, reservations)).await?;
+    let users = send(load_users(client, on, requesting, users)).await?;
+    let known = send(rows(client, !ids.0.is_empty(), &on.load_known, [&ids.0, &ids.1])).await?;
     let terminals =
-        send(rows(client, !terminals.is_empty(), &on.load_terminals, [terminals])).await;
-    let closures = send(rows(client, requests, &on.load_closures, [of, from, until])).await;
-    let quota = send(rows(client, requests, &on.load_quota, span_params(quota))).await;
-    let booked = send(rows(client, requests, &on.load_booked, [of, from, until])).await;
-    let clock = send(rows(client, true, &on.load_clock, [])).await;
+        send(rows(client, !terminals.is_empty(), &on.load_terminals, [terminals])).await?;
+    let closures = send(rows(client, requests, &on.load_closures, [of, from, until])).await?;
+    let quota = send(rows(client, requests, &on.load_quota, span_params(quota))).await?;
+    let booked = send(rows(client, requests, &on.load_booked, [of, from, until])).await?;
+    let clock = send(rows(client, true, &on.load_clock, [])).await?;
     let lists = !pages.asked.is_empty();
     let pages = [&pages.asked as Param<'_>, &pages.terminals, &pages.after, &pages.limits];
-    let pages = send(rows(client, lists, &on.load_pages, pages)).await;
-    let asked_servers = send(rows(client, asks, &on.load_servers, [about])).await;
-    let asked_closures = send(rows(client, asks, &on.load_closures, [about, first, last])).await;
+    let pages = send(rows(client, lists, &on.load_pages, pages)).await?;
+    let asked_servers = send(rows(client, asks, &on.load_servers, [about])).await?;
+    let asked_closures = send(rows(client, asks, &on.load_closures, [about, first, last])).await?;
     let asked_booked = [asked as Param<'_>, about, first, last, &CALENDAR_MAX];
-    let asked_booked = send(rows(client, asks, &on.load_calendars, asked_booked)).await;
+    let asked_booked = send(rows(client, asks, &on.load_calendars, asked_booked)).await?;
 
     begun.answer().await?;
     Ok(Loaded {

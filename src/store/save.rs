@@ -89,25 +89,25 @@ pub async fn save_and_commit(client: &ClientWrapper, save: Save<'_>) -> Result<S
     let numbered = !transitions.is_empty() || !save.commands.is_empty();
 
     // Before the locks on users, whom other batches share.
-    let pointers = send(insert_outbox_messages(client, &on, &save)).await;
-    let locked = send(lock_use(client, &on, &save)).await;
-    let servers = send(update_servers(client, &on, &save)).await;
+    let pointers = send(insert_outbox_messages(client, &on, &save)).await?;
+    let locked = send(lock_use(client, &on, &save)).await?;
+    let servers = send(update_servers(client, &on, &save)).await?;
     // Before what is new: the guard judges statement by statement, and a batch may give to one what
     // another gives back.
-    let updated = send(update_reservations(client, &on, &save)).await;
-    let inserted = send(insert_reservations(client, &on, &save)).await;
-    let reminded = send(update_reminded(client, &on, &save)).await;
+    let updated = send(update_reservations(client, &on, &save)).await?;
+    let inserted = send(insert_reservations(client, &on, &save)).await?;
+    let reminded = send(update_reminded(client, &on, &save)).await?;
     // Under the locks of all that is written above.
-    let drawn = send(execute(client, numbered, &on.draw_block, [])).await;
-    let history = send(insert_history(client, &on, &save)).await;
-    let billed = send(insert_billing_entries(client, &on, &save)).await;
-    let unscheduled = send(insert_timers(client, &on, &save)).await;
+    let drawn = send(execute(client, numbered, &on.draw_block, [])).await?;
+    let history = send(insert_history(client, &on, &save)).await?;
+    let billed = send(insert_billing_entries(client, &on, &save)).await?;
+    let unscheduled = send(insert_timers(client, &on, &save)).await?;
     let finished: [Param<'_>; 2] = [&save.partition, finished];
     let ends = save.changes.finished.is_some();
-    let deleted = send(execute(client, ends, &on.delete_timers, finished)).await;
-    let commands = send(insert_processed_commands(client, &on, &save)).await;
+    let deleted = send(execute(client, ends, &on.delete_timers, finished)).await?;
+    let commands = send(insert_processed_commands(client, &on, &save)).await?;
     crash_point!("saved");
-    let committed = send(run(client, "commit")).await;
+    let committed = send(run(client, "commit")).await?;
 
     let pointers = pointers.answer().await?;
     locked.answer().await?;
@@ -122,22 +122,17 @@ pub async fn save_and_commit(client: &ClientWrapper, save: Save<'_>) -> Result<S
     deleted.answer().await?;
     commands.answer().await?;
     committed.answer().await?;
-    let pending = pending(&pointers, save.messages)?;
-    Ok(Saved { unscheduled, pending })
+    Ok(Saved { unscheduled, pending: pending(&pointers, save.messages) })
 }
 
-/// What has just been written, each message at its place in the outbox.
-fn pending(
-    pointers: &HashMap<Uuid, i64>,
-    messages: Vec<OutboxMessage>,
-) -> Result<Vec<Pending>, StoreError> {
+/// What has just been written, each message at its place in the outbox. The relay publishes one that
+/// has none here: after the commit nothing may fail any more.
+fn pending(pointers: &HashMap<Uuid, i64>, messages: Vec<OutboxMessage>) -> Vec<Pending> {
     let place = |message: OutboxMessage| {
-        let seq = pointers.get(&message.id).copied();
-        let seq =
-            seq.ok_or_else(|| StoreError::Unexpected(format!("no place for {}", message.id)))?;
-        Ok(Pending::new(seq, message))
+        let seq = *pointers.get(&message.id)?;
+        Some(Pending::new(seq, message))
     };
-    messages.into_iter().map(place).collect()
+    messages.into_iter().filter_map(place).collect()
 }
 
 async fn insert_timers(

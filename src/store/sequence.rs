@@ -15,11 +15,21 @@ pub(super) struct Sent<F: Future>(Pin<Box<MaybeDone<F>>>);
 
 /// Sends a statement. tokio-postgres writes it when its future is polled for the first time, which
 /// this does; a statement that still had to be prepared would be overtaken by those behind it.
-pub(super) async fn send<F: Future>(statement: F) -> Sent<F> {
+///
+/// Fails at once with a statement that cannot be sent, for example because a parameter is of the wrong
+/// type. The server never hears of it, so nothing may be sent behind it, least of all the commit.
+pub(super) async fn send<F, T>(statement: F) -> Result<Sent<F>, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
     let mut sent = Box::pin(maybe_done(statement));
-    // Whether the answer is in already does not matter here.
     let _ = futures::poll!(sent.as_mut());
-    Sent(sent)
+    let failed = matches!(sent.as_mut().output_mut(), Some(Err(_)));
+    let sent = Sent(sent);
+    match failed {
+        true => Err(sent.answer().await.err().expect("it has failed")),
+        false => Ok(sent),
+    }
 }
 
 impl<F: Future> Sent<F> {

@@ -240,3 +240,23 @@ async fn a_slice_is_settled_with_its_servers_in_hand() {
     }
     arena.finish().await;
 }
+
+/// The server never hears of it, so it does not abort the transaction by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_cannot_be_sent_commits_nothing() {
+    let arena = Arena::new(1).await;
+    let due = Due::new(&arena).await;
+    let retype =
+        |to: &str| format!("alter table timers alter partition type {to} using partition::{to}");
+    arena.database.accepts(&retype("text")).await;
+    // A session that prepares its statements for the table as it is now.
+    let pool = super::open(&arena.database.url);
+    let outcome = super::decide(&pool, due.partition, &[wake_up(due.deadline)]).await;
+    let error = outcome.expect_err("the partition is sent as a number").to_string();
+    assert!(error.contains("serializing parameter"), "{error}");
+    let state = format!("select state from reservations where id = '{}'", due.id);
+    assert_eq!(arena.database.ask::<String>(&state).await, "held");
+    pool.close();
+    arena.database.accepts(&retype("integer")).await;
+    arena.finish().await;
+}
