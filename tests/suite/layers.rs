@@ -38,7 +38,7 @@ const LAYERS: [(&str, &[&str], &[&str]); 8] = [
     ),
     (
         "cli",
-        &["config", "worker", "client", "engine", "broker", "store", "message", "domain"],
+        &["worker", "client", "engine", "broker", "store", "message", "domain"],
         &["std::env", "lapin::Connection", "lapin::Channel", "acker"],
     ),
 ];
