@@ -35,9 +35,9 @@ const HOLDS: usize = 3;
 /// Servers with one place that everybody wants.
 const RACES: usize = 20;
 /// Seconds from the first request to the first deadline: the holds are made meanwhile.
-const FIRST_DEADLINE: i64 = 30;
+const FIRST_DEADLINE: i64 = 40;
 /// Seconds between two deadlines.
-const BETWEEN: i64 = 3;
+const BETWEEN: i64 = 4;
 /// The servers' lead time, as the stack sets it.
 const LEAD: i64 = 60;
 
