@@ -1,38 +1,35 @@
-//! Random waits, so that processes which failed or started together do not act together again.
+//! Random waits that keep replicas out of step.
 
 use std::time::Duration;
 
 use rand::Rng;
 
-/// Upper bound of a wait before any failure; each failure doubles it.
+/// Bound before any failure. Each failure doubles it.
 const BASE: Duration = Duration::from_millis(100);
 
-/// Largest upper bound of a wait: a dependency that is back is noticed within this time.
+/// Largest bound: a recovered dependency is noticed within this time.
 const MAX: Duration = Duration::from_secs(5);
 
-/// Failures past this count no longer double the bound, which has reached [`MAX`] long before; a
-/// larger shift would overflow.
+/// A larger shift would overflow; the bound reaches [`MAX`] long before.
 const DOUBLINGS_MAX: u32 = 16;
 
-/// How far [`spread`] moves an interval, as a fraction of it, up or down.
+/// Largest change by [`spread`], as a fraction.
 const SPREAD: f64 = 0.2;
 
-/// A random wait below a bound that doubles with each of `failures` and ends at five seconds.
+/// A random wait from zero to a bound that doubles with each failure, up to five seconds.
 ///
-/// Full jitter, from zero on: see
-/// <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>.
+/// Full jitter: <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>.
 pub fn full_jitter(failures: u32) -> Duration {
     let bound = BASE.saturating_mul(1 << failures.min(DOUBLINGS_MAX)).min(MAX);
     up_to(bound)
 }
 
-/// A random wait between zero and `bound`, for a retry whose bound does not grow.
+/// A random wait from zero to `bound`.
 pub(crate) fn up_to(bound: Duration) -> Duration {
     rand::rng().random_range(Duration::ZERO..=bound)
 }
 
-/// `interval`, up to 20 % shorter or longer: for periodic work of replicas that may have started at
-/// the same moment.
+/// `interval` ± 20 %, for periodic work of replicas that started together.
 pub(crate) fn spread(interval: Duration) -> Duration {
     interval.mul_f64(rand::rng().random_range(1.0 - SPREAD..=1.0 + SPREAD))
 }
@@ -41,7 +38,7 @@ pub(crate) fn spread(interval: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    /// Enough draws that a bound which is wrong by a tenth is exceeded for certain.
+    /// Enough to detect a bound that is wrong by a tenth.
     const DRAWS: usize = 2_000;
 
     fn largest(mut draw: impl FnMut() -> Duration) -> Duration {

@@ -1,14 +1,13 @@
-//! Named points at which a test can kill the process, or have it leave something undone.
+//! Failpoints for tests.
 
-/// Aborts the process here when a test asks for it (`FAILPOINTS=name=return`). Compiled in only
-/// with the feature `failpoints`; otherwise nothing.
+/// Aborts the process if `FAILPOINTS=name=return`. Needs the feature `failpoints`.
 #[macro_export]
 macro_rules! crash_point {
     ($name:literal) => {
         #[cfg(feature = "failpoints")]
         (|| fail::fail_point!($name, |_| std::process::abort()))();
     };
-    // Only if `condition` holds: a message that crashes each worker that processes it.
+    // For a message that crashes every worker.
     ($name:literal, $condition:expr) => {
         #[cfg(feature = "failpoints")]
         if $condition {
@@ -17,7 +16,7 @@ macro_rules! crash_point {
     };
 }
 
-/// Whether a test asks for something to be left undone here (`FAILPOINTS=name=return`).
+/// Whether a test skips the work here (`FAILPOINTS=name=return`).
 #[macro_export]
 macro_rules! left_undone {
     ($name:literal) => {{

@@ -18,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // The points at which tests make a worker die (`FAILPOINTS`), until the end of the program.
+    // Keeps `FAILPOINTS` active.
     #[cfg(feature = "failpoints")]
     let _failpoints = fail::FailScenario::setup();
     match run(Cli::parse()).await {
@@ -33,7 +33,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
-    // Bytes that are no text make a value that its check refuses.
+    // Bytes that are not UTF-8 become U+FFFD.
     let environment =
         |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let config = cli.read_config(environment)?;
@@ -41,7 +41,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     cli.run(config, stop_on_signals).await
 }
 
-/// Logs to standard error; standard output is for results.
+/// Logs to standard error: standard output is for results.
 fn start_telemetry(config: &Config) {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&config.log_filter))
@@ -53,7 +53,7 @@ fn start_telemetry(config: &Config) {
     }
 }
 
-/// The first SIGTERM or SIGINT cancels the token; the second ends the process at once.
+/// The first SIGTERM or SIGINT cancels the token. The second ends the process.
 fn stop_on_signals() -> std::io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -61,7 +61,7 @@ fn stop_on_signals() -> std::io::Result<CancellationToken> {
     let stop = token.clone();
     tokio::spawn(async move {
         loop {
-            // As a shell reports it: 128 and the signal's number.
+            // 128 + signal, as shells report it.
             let code = tokio::select! {
                 _ = terminate.recv() => 143,
                 _ = interrupt.recv() => 130,

@@ -1,5 +1,5 @@
-//! TLS to both engines. Whenever TLS is on, certificate and host name are checked; no setting
-//! switches that off.
+//! TLS to both engines. When TLS is on, certificate and host name are checked; no setting disables
+//! that.
 
 use std::io;
 use std::sync::Arc;
@@ -9,8 +9,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Trusts only the authorities of a PEM file or, without one, the system's: those of `SSL_CERT_FILE` or
-/// `SSL_CERT_DIR` if these are set.
+/// Trusts only a PEM file's authorities, or else the system's (`SSL_CERT_FILE`, `SSL_CERT_DIR`).
 pub fn client_config(authorities: Option<&str>) -> io::Result<Arc<ClientConfig>> {
     trusting(match authorities {
         Some(path) => of_file(path)?,
@@ -18,7 +17,7 @@ pub fn client_config(authorities: Option<&str>) -> io::Result<Arc<ClientConfig>>
     })
 }
 
-/// Trusts no authority: for libraries that take a configuration although the connection has no TLS.
+/// Trusts no authority: for libraries that need a configuration even without TLS.
 pub fn no_tls() -> io::Result<Arc<ClientConfig>> {
     trusting(RootCertStore::empty())
 }
@@ -34,7 +33,7 @@ fn trusting(roots: RootCertStore) -> io::Result<Arc<ClientConfig>> {
 }
 
 fn of_file(path: &str) -> io::Result<RootCertStore> {
-    // The error leaves out the path, which may be a secret set in the wrong place.
+    // The path may be a misplaced secret.
     let unreadable = |error| io::Error::other(format!("the file of authorities: {error}"));
     let pem = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
     let mut roots = RootCertStore::empty();
@@ -75,9 +74,9 @@ pub fn take_option(url: &mut String, name: &str) -> Option<String> {
     taken
 }
 
-/// Undoes a URL's percent-encoding.
+/// Decodes percent-encoding.
 pub fn decoded(value: &str) -> String {
-    // A plus sign stands for itself here; in forms it is a blank.
+    // Form decoding would make `+` a space.
     let query = format!("x={}", value.replace('+', "%2B"));
     let mut pairs = url::form_urlencoded::parse(query.as_bytes());
     pairs.next().map_or_else(String::new, |(_, value)| value.into_owned())

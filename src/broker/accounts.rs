@@ -1,4 +1,4 @@
-//! Broker accounts with least rights, made over RabbitMQ's management API.
+//! Broker accounts with least rights, created over RabbitMQ's management API.
 
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
@@ -14,50 +14,47 @@ use super::reply_queues;
 use super::topology::{BILLING_QUEUE, COMMANDS_EXCHANGE, REPLIES_EXCHANGE, reply_queue};
 use crate::domain::id::TerminalId;
 
-/// Length of generated passwords: 32 alphanumerics are 190 bits.
+/// 32 alphanumerics are 190 bits.
 const PASSWORD_LEN: usize = 32;
 
-/// Most simultaneous connections of a terminal's account. Each costs the broker memory and a file
-/// descriptor. A client needs two, and old ones may linger for a while after it reconnects.
+/// Most connections of a terminal's account: each costs the broker memory and a file descriptor. A
+/// client needs two; old ones may linger after a reconnect.
 pub const TERMINAL_CONNECTIONS_MAX: u32 = 32;
-/// Most simultaneous channels of a terminal's account: four for each connection.
+/// Most channels of a terminal's account.
 pub const TERMINAL_CHANNELS_MAX: u32 = 4 * TERMINAL_CONNECTIONS_MAX;
 
-/// A permission pattern that matches no name.
 const NOTHING: &str = "^$";
 
-/// Workers declare the ring, which does not survive a restart of the broker, and its lock.
+/// Workers declare the transient ring and its lock.
 const WORKER_CONFIGURE: &str = r"^reservation\.partitions\.v2(\.lock)?$";
 /// Workers publish replies, events, dead letters and wake-ups. Binding also needs write access to
-/// what is bound: the partitions and the ring, which as an internal exchange accepts no messages.
+/// the target: partitions and ring (internal, so it accepts no messages).
 const WORKER_WRITE: &str = concat!(
     r"^reservation\.(replies|events|dead|due)\.v1$|^reservation\.delay\.v1\.[0-9]+$",
     r"|^reservation\.commands\.v1\.[0-9]+$|^reservation\.partitions\.v2$"
 );
-/// Workers consume the partitions. Binding also needs read access to the source: the ring and the
-/// commands' exchange.
+/// Binding also needs read access to the source: ring and commands' exchange.
 const WORKER_READ: &str = r"^reservation\.commands\.v1(\.[0-9]+)?$|^reservation\.partitions\.v2$";
 
-/// Name of the account of the billing system `name`. It cannot clash with a terminal's: terminal
-/// ids have no underscore.
+/// The billing system's account. It cannot be a terminal's: terminal ids have no underscore.
 pub fn biller_account(name: &str) -> String {
     format!("biller_{name}")
 }
 
-/// Makes accounts on one vhost of the broker.
+/// Creates accounts on one vhost.
 pub struct Accounts {
     management: Management,
     vhost: String,
 }
 
-/// What exists on the broker under an account's name.
+/// What exists under an account's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
     /// No account.
     Nothing,
-    /// An account without permissions on any vhost and without tags: it cannot be in use.
+    /// No permissions on any vhost and no tags, so not in use.
     HalfMade,
-    /// An account that may be in use.
+    /// May be in use.
     Complete,
 }
 
@@ -68,7 +65,6 @@ impl Accounts {
         Ok(Self { management, vhost: broker.vhost().to_owned() })
     }
 
-    /// Looks for an account by name.
     pub(crate) async fn find(&self, account: &str) -> Result<Found> {
         let users = self.management.users().await.context("listing the broker's accounts")?;
         let Some(user) = users.iter().find(|user| user.name == account) else {
@@ -76,14 +72,14 @@ impl Accounts {
         };
         let grants = self.management.permissions_of(account).await;
         let unused = grants.context("listing the account's permissions")?.is_empty();
-        // An account with permissions on another vhost is in use there: keep its password.
+        // Permissions on another vhost mean that it is in use: keep its password.
         Ok(if unused && !user.has_tags() { Found::HalfMade } else { Found::Complete })
     }
 
-    /// Makes a terminal's reply queue and account, and returns the account's password. Completes
-    /// what an interrupted attempt left behind, with a new password.
+    /// Creates a terminal's reply queue and account; returns the password. Completes an interrupted
+    /// attempt, with a new password.
     ///
-    /// Permissions come last: an account without them is half-made and cannot be in use.
+    /// Permissions come last: an account without them is half-made.
     pub async fn create_terminal(&self, terminal: &TerminalId) -> Result<String> {
         let name = terminal.as_str();
         if self.find(name).await? == Found::Complete {
@@ -97,8 +93,7 @@ impl Accounts {
         Ok(password)
     }
 
-    /// Makes an account that may only consume the billing queue, and returns its password. Like a
-    /// terminal's, it is complete once it has permissions.
+    /// Creates an account that may only consume the billing queue; returns the password.
     pub async fn create_biller(&self, account: &str) -> Result<String> {
         if self.find(account).await? == Found::Complete {
             bail!("the broker already has an account named {account}");
@@ -108,9 +103,8 @@ impl Accounts {
         Ok(password)
     }
 
-    /// Makes an account for workers and returns its password. It cannot declare or delete anything
-    /// but the ring, send commands or read replies. Like a terminal's, it is complete once it has
-    /// permissions.
+    /// Creates a workers' account; returns the password. It may declare and delete only the ring
+    /// and its lock, and neither send commands nor read replies.
     pub async fn create_worker(&self, account: &str) -> Result<String> {
         if self.find(account).await? == Found::Complete {
             bail!("the broker already has an account named {account}");
@@ -120,19 +114,19 @@ impl Accounts {
         Ok(password)
     }
 
-    /// Makes an account without permissions, or replaces its password. Returns the password.
+    /// Creates an account without permissions, or replaces its password.
     async fn create_account(&self, name: &str) -> Result<String> {
         let password: String =
             rand::rng().sample_iter(Alphanumeric).take(PASSWORD_LEN).map(char::from).collect();
         let salt: [u8; 4] = rand::rng().random();
-        // No tags: such an account cannot use the management API or impersonate others.
+        // No tags: no management API, no impersonation.
         let account = json!({ "password_hash": password_hash(salt, &password), "tags": "" });
         let created = self.management.put(&["users", name], &account).await;
         created.context("creating the broker account")?;
         Ok(password)
     }
 
-    /// Sets one limit of an account. The broker closes a connection that exceeds it, with 530.
+    /// The broker closes a connection that exceeds it, with 530.
     async fn limit(&self, account: &str, name: &str, max: u32) -> Result<()> {
         let path = ["user-limits", account, name];
         let limited = self.management.put(&path, &json!({ "value": max })).await;
@@ -150,7 +144,6 @@ impl Accounts {
         bound.with_context(|| format!("binding queue {queue}; was the topology applied?"))
     }
 
-    /// A terminal may publish commands under its own id and consume its own reply queue.
     async fn grant_terminal(&self, terminal: &str) -> Result<()> {
         let topics = json!({
             "exchange": COMMANDS_EXCHANGE,
@@ -163,7 +156,6 @@ impl Accounts {
         self.grant(terminal, [NOTHING, &literal(COMMANDS_EXCHANGE), &read]).await
     }
 
-    /// Grants permissions, each a pattern of names.
     async fn grant(&self, account: &str, [configure, write, read]: [&str; 3]) -> Result<()> {
         let permissions = json!({ "configure": configure, "write": write, "read": read });
         let path = ["permissions", &self.vhost, account];
@@ -171,14 +163,12 @@ impl Accounts {
     }
 }
 
-/// A password as the broker stores it: salt, then SHA-256 of salt and password.
-/// <https://www.rabbitmq.com/docs/passwords#computing-password-hash>
+/// The stored form. <https://www.rabbitmq.com/docs/passwords#computing-password-hash>
 fn password_hash(salt: [u8; 4], password: &str) -> String {
     let hash = Sha256::new().chain_update(salt).chain_update(password).finalize();
     STANDARD.encode([salt.as_slice(), &hash].concat())
 }
 
-/// A permission pattern that matches exactly one name.
 fn literal(name: &str) -> String {
     format!("^{}$", name.replace('.', "\\."))
 }
@@ -187,7 +177,7 @@ fn literal(name: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The example of the broker's documentation.
+    /// The example of RabbitMQ's documentation.
     #[test]
     fn a_password_is_hashed_as_documented() {
         let salt = [0x90, 0x8D, 0xC6, 0x0A];

@@ -1,4 +1,4 @@
-//! Connections, and where they go.
+//! Broker addresses and connections.
 
 use std::io;
 use std::str::FromStr;
@@ -20,27 +20,24 @@ use super::{BrokerError, OPERATION_TIMEOUT, bounded};
 use crate::message::envelope::BODY_LEN_MAX;
 use crate::tls;
 
-/// Heartbeat, in seconds, when the URL does not say one. A half-open peer is noticed after two;
-/// the server's own suggestion of 60 would be too long to wait for a takeover.
+/// Default, in seconds. A half-open peer is detected after two heartbeats; the broker's suggestion
+/// of 60 would delay a takeover.
 const HEARTBEAT_SECONDS: u16 = 10;
 
-/// The largest frame, in bytes, of a connection that only publishes. The client library keeps two
-/// buffers of 32 frames per connection; with the broker's own 128 KiB these are 8 MiB. Longer bodies
-/// are split. It is not for connections that consume: properties are never split, and a broker that
-/// has longer ones to deliver gives up the connection.
-/// See `docs/decisions/0013-own-reconnect-and-two-connections.md`.
+/// Largest frame, in bytes, of a connection that only publishes; longer bodies are split. lapin
+/// keeps 64 frames per connection: 8 MiB at the default 128 KiB. Not for consumers: the broker
+/// closes a connection whose frames cannot hold a message's properties. See
+/// `docs/decisions/0013-own-reconnect-and-two-connections.md`.
 const PUBLISHING_FRAME_MAX: u32 = 32 << 10;
 
-/// How often a wait checks its connection. lapin ends most waits by itself when a connection breaks; this
-/// is how late the others end.
+/// How late waits end that lapin does not end itself when a connection breaks.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A broker address with account and vhost. Its `Debug` and `Display` hide the password.
+/// A broker address with account and vhost. `Debug` and `Display` hide the password.
 #[derive(Clone)]
 pub struct Endpoint {
     uri: AMQPUri,
     shown: String,
-    /// Whom to trust, for `amqps`.
     tls: Option<Arc<ClientConfig>>,
 }
 
@@ -59,8 +56,8 @@ impl std::fmt::Display for Endpoint {
 impl FromStr for Endpoint {
     type Err = String;
 
-    /// With `amqps`, certificate and host name are checked; the option `cacertfile` names a PEM file
-    /// of authorities to trust instead of the system's.
+    /// `amqps` checks certificate and host name. `cacertfile` names a PEM file of authorities that
+    /// replace the system's.
     fn from_str(text: &str) -> Result<Self, String> {
         let mut text = text.to_owned();
         let authorities = tls::take_option(&mut text, "cacertfile");
@@ -68,14 +65,14 @@ impl FromStr for Endpoint {
         if !matches!(url.scheme(), "amqp" | "amqps") {
             return Err("the scheme must be amqp or amqps".to_owned());
         }
-        // The client library would silently take these for localhost and for the vhost "".
+        // lapin would silently take these for localhost and for the vhost "".
         if matches!(url.host(), Some(url::Host::Ipv6(_))) {
             return Err("IPv6 literals are not supported; use a host name".to_owned());
         }
         if url.path() == "/" {
             return Err("name the vhost; the default one is /%2f".to_owned());
         }
-        // The library's message can quote the text, and with it the password.
+        // lapin's message can quote the URL and its password.
         let mut uri = AMQPUri::from_str(&text)
             .map_err(|_| "must look like amqp://account:password@host:5672/vhost".to_owned())?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
@@ -100,12 +97,12 @@ impl FromStr for Endpoint {
 }
 
 impl Endpoint {
-    /// The broker account, which the broker enters as `user_id`.
+    /// The broker account, which the broker checks as `user_id`.
     pub fn account(&self) -> &str {
         &self.uri.authority.userinfo.username
     }
 
-    /// The account's password.
+    /// Its password.
     pub fn password(&self) -> &str {
         &self.uri.authority.userinfo.password
     }
@@ -115,11 +112,11 @@ impl Endpoint {
         &self.uri.vhost
     }
 
-    /// The AMQP URL of another account on the same vhost.
+    /// The AMQP URL of another account on this vhost.
     pub fn url_for(&self, account: &str, password: &str) -> String {
         let scheme = self.shown.split("://").next().unwrap_or("amqp");
         let mut url = Url::parse(&format!("{scheme}://host")).expect("a constant form");
-        // The setters percent-encode; host and port come from a URL that was parsed before.
+        // The setters percent-encode; host and port come from a parsed URL.
         url.set_host(Some(&self.uri.authority.host)).ok();
         url.set_port(Some(self.uri.authority.port)).ok();
         url.set_username(account).ok();
@@ -128,20 +125,20 @@ impl Endpoint {
         url.to_string()
     }
 
-    /// Connects; `name` is what operators see in the broker's list of connections.
+    /// Connects; `name` appears in the broker's list of connections.
     pub async fn connect(&self, name: &str) -> Result<Connection, BrokerError> {
         self.connect_with(self.uri.clone(), name, None).await
     }
 
-    /// The same for a connection that does not consume.
+    /// Connects, to publish only.
     pub async fn connect_to_publish(&self, name: &str) -> Result<Connection, BrokerError> {
         let mut uri = self.uri.clone();
         uri.query.frame_max.get_or_insert(PUBLISHING_FRAME_MAX);
         self.connect_with(uri, name, None).await
     }
 
-    /// The same for a connection that consumes commands: of a body that is too long for one, as much
-    /// arrives as shows that it is, and of many headers those that are read.
+    /// Connects, to consume commands: cuts bodies one byte beyond the longest valid one, and drops
+    /// unread headers.
     pub async fn connect_for_commands(&self, name: &str) -> Result<Connection, BrokerError> {
         self.connect_with(self.uri.clone(), name, Some(BODY_LEN_MAX + 1)).await
     }
@@ -161,8 +158,7 @@ impl Endpoint {
 
 /// A connection on which every wait ends.
 ///
-/// lapin 4.12.3 alone does not ensure that. It has no timeouts, and it drops a request that is made while
-/// the connection breaks, without an answer.
+/// lapin 4.12.3 has no timeouts, and never answers requests made while the connection breaks.
 pub struct Connection {
     inner: lapin::Connection,
 }
@@ -173,25 +169,24 @@ impl Connection {
         self.unless_broken("opening a channel", self.inner.create_channel()).await
     }
 
-    /// Closes the connection. The broker then requeues what was not acknowledged. After an error the
-    /// connection is of no more use either.
+    /// Closes the connection, after which it is unusable, even on error. The broker requeues
+    /// unacknowledged messages.
     pub async fn close(&self) -> Result<(), BrokerError> {
         let closing = self.inner.close(200, "done".into());
         self.unless_broken("closing the connection", closing).await
     }
 
-    /// Whether the connection can be used.
+    /// Whether the connection is usable.
     pub fn is_alive(&self) -> bool {
         self.liveness().is_alive()
     }
 
-    /// A handle for those who wait on this connection's channels.
     pub(super) fn liveness(&self) -> Liveness {
         Liveness(self.inner.status().clone())
     }
 
-    /// Runs an operation that lapin queues for an internal task. That task stops when the connection
-    /// breaks, and nothing answers what is queued behind the stop: a `close` waited for ever.
+    /// lapin queues operations for an internal task, which stops when the connection breaks. What
+    /// is queued behind that gets no answer: a `close` waited forever.
     async fn unless_broken<T>(
         &self,
         operation: &str,
@@ -206,7 +201,7 @@ impl Connection {
     }
 }
 
-/// Tells whether a connection lives. lapin breaks one whose peer is silent for two heartbeats.
+/// lapin breaks a connection whose peer is silent for two heartbeats.
 #[derive(Clone)]
 pub(super) struct Liveness(ConnectionStatus);
 
@@ -222,7 +217,6 @@ impl Liveness {
         }
     }
 
-    /// Returns once the connection is broken.
     async fn broken(&self) {
         while !self.0.errored() {
             sleep(LIVENESS_INTERVAL).await;
@@ -230,7 +224,6 @@ impl Liveness {
     }
 }
 
-/// Connects with a stream that no message can break.
 async fn connect(
     uri: AMQPUri,
     tls: Option<Arc<ClientConfig>>,
@@ -242,7 +235,7 @@ async fn connect(
     let runtime = Runtime::new(RuntimeParts::new(Tokio::current(), reactor));
     let silence_max = silence_max(&uri);
     let open = async move |uri: AMQPUri, _| {
-        // lapin's thread goes on dialling after its caller has timed out.
+        // lapin's thread keeps dialling after its caller has timed out.
         let dialled = timeout(OPERATION_TIMEOUT, dial(&tokio, uri, tls.clone())).await;
         let stream = dialled.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let sanitized = match body_len_max {
@@ -272,9 +265,9 @@ async fn dial(
     }
 }
 
-/// How long a connection may be silent in any state. The broker sends two heartbeats per agreed interval.
-/// lapin gives up a connection in use after two intervals; this limit is longer, and also holds during the
-/// handshake and while the connection closes. `None` where the URL leaves the interval to the broker.
+/// Limit on silence. The broker sends two heartbeats per interval. lapin gives up a connection in
+/// use after two intervals; this longer limit also covers handshake and closing. `None` if the URL
+/// leaves the interval to the broker.
 fn silence_max(uri: &AMQPUri) -> Option<Duration> {
     let heartbeat = uri.query.heartbeat.filter(|seconds| *seconds > 0)?;
     Some(OPERATION_TIMEOUT.max(Duration::from_secs(heartbeat.into()) * 3))

@@ -11,7 +11,7 @@ use super::connection::{Connection, Liveness};
 use super::{BrokerError, bounded};
 use crate::message::envelope::{Received, is_traceparent};
 
-/// The consumer of one queue, on a channel of its own.
+/// The consumer of one queue, on its own channel.
 pub struct QueueConsumer {
     queue: String,
     channel: Channel,
@@ -24,7 +24,7 @@ pub struct QueueConsumer {
 pub struct Acknowledger(Channel);
 
 impl QueueConsumer {
-    /// Starts consuming with a prefetch window of `prefetch` messages.
+    /// Starts consuming; `prefetch` in messages.
     pub async fn open(
         connection: &Connection,
         queue: &str,
@@ -48,9 +48,8 @@ impl QueueConsumer {
         Ok(Self { queue: queue.to_owned(), channel, consumer, liveness: connection.liveness() })
     }
 
-    /// Waits for the next message, then takes what else has arrived, up to `max` in all. No
-    /// lingering: a lone message does not wait for others. Fails once the connection is lost, also if
-    /// lapin does not end the stream.
+    /// Waits for one message and adds those that have arrived, up to `max` in all, without
+    /// lingering. Fails once the connection is lost, even if lapin does not end the stream.
     pub async fn collect(&mut self, max: usize) -> Result<Vec<Delivery>, BrokerError> {
         let first = tokio::select! {
             biased;
@@ -67,7 +66,7 @@ impl QueueConsumer {
         Ok(batch)
     }
 
-    /// The end of the stream is a failure, even while the channel still looks fine.
+    /// The stream's end is an error, even while the channel looks fine.
     fn one(&self, next: Option<lapin::Result<Delivery>>) -> Result<Delivery, BrokerError> {
         match next {
             Some(Ok(delivery)) => Ok(delivery),
@@ -78,23 +77,22 @@ impl QueueConsumer {
         }
     }
 
-    /// A handle to acknowledge with.
+    /// A handle for acknowledgements.
     pub fn acknowledger(&self) -> Acknowledger {
         Acknowledger(self.channel.clone())
     }
 
-    /// Lets go of the queue. Closing the channel, not just cancelling the consumer, makes the
-    /// broker put everything unacknowledged back in order before the next consumer sees any of it.
-    /// See `docs/decisions/0001-queue-order-is-decision-order.md`.
+    /// Closes the channel: unlike cancelling, this requeues unacknowledged messages in order before
+    /// the next consumer gets any. See `docs/decisions/0001-queue-order-is-decision-order.md`.
     pub async fn close(self) -> Result<(), BrokerError> {
         let work = self.channel.close(200, "letting go".into());
         bounded(format!("letting go of {}", self.queue), work).await
     }
 }
 
-/// Closes its channel, unless it is claimed. A `basic.consume` that timed out may still have succeeded
-/// and made this channel the queue's active consumer. Nobody would read its deliveries, and the next
-/// consumer would wait behind it for as long as the connection lasts.
+/// Closes its channel unless claimed. A `basic.consume` that timed out may still have succeeded and
+/// made this channel the active consumer. Nobody would read its deliveries, and the next consumer
+/// would wait as long as the connection lasts.
 struct Unclaimed(Option<Channel>);
 
 impl Unclaimed {
@@ -106,7 +104,7 @@ impl Unclaimed {
 impl Drop for Unclaimed {
     fn drop(&mut self) {
         let (Some(channel), Ok(runtime)) = (self.0.take(), Handle::try_current()) else { return };
-        // The broker comes to it after whatever is on its way.
+        // The broker handles it after any consume on its way.
         runtime.spawn(async move {
             let closing = channel.close(200, "given up".into());
             bounded("giving up a channel", closing).await
@@ -115,21 +113,21 @@ impl Drop for Unclaimed {
 }
 
 impl Acknowledger {
-    /// Acknowledges everything up to and including `delivery_tag`. Written is not received: after
-    /// a crash what was acknowledged may come again.
+    /// Acknowledges everything through `delivery_tag`. After a crash the broker may redeliver all
+    /// the same.
     pub async fn ack_through(&self, delivery_tag: u64) -> Result<(), BrokerError> {
         let options = BasicAckOptions { multiple: true };
         bounded("acknowledging", self.0.basic_ack(delivery_tag, options)).await
     }
 
-    /// Acknowledges one message, and none of those before it.
+    /// Acknowledges only this message.
     pub async fn ack_one(&self, delivery_tag: u64) -> Result<(), BrokerError> {
         let options = BasicAckOptions { multiple: false };
         bounded("acknowledging", self.0.basic_ack(delivery_tag, options)).await
     }
 }
 
-/// A delivery, free of the client library's types.
+/// Converts a delivery from lapin's types.
 pub fn received(delivery: Delivery) -> Received {
     let properties = &delivery.properties;
     let headers = properties.headers().clone().unwrap_or_default();
@@ -157,7 +155,7 @@ pub fn received(delivery: Delivery) -> Received {
             .get("traceparent")
             .and_then(header_text)
             .filter(|text| is_traceparent(text)),
-        // On a first delivery the header is the sender's invention.
+        // On a first delivery the publisher set this header.
         delivery_count: match headers.inner().get("x-delivery-count") {
             Some(value) if delivery.redelivered => header_number(value),
             _ => 0,
@@ -167,7 +165,7 @@ pub fn received(delivery: Delivery) -> Received {
     }
 }
 
-/// A header that is a text.
+/// The value of a text header.
 pub(crate) fn header_text(value: &AMQPValue) -> Option<String> {
     match value {
         AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok(),

@@ -1,4 +1,4 @@
-//! Declares the topology, and finds out what is missing of it.
+//! Declares the topology and finds what is missing.
 
 use lapin::Channel;
 use lapin::options::{
@@ -12,8 +12,8 @@ use super::topology::{self, Binding, Exchange, Queue, Target, Topology};
 use super::{BrokerError, bounded, ring};
 use crate::message::shape::Shape;
 
-/// Declares everything, and rebuilds the ring. It may be repeated: commands are then unroutable for
-/// some milliseconds. Fails and names the thing if one exists with other arguments.
+/// Declares everything and rebuilds the ring. Repeatable, but commands are unroutable for some
+/// milliseconds. Fails, naming it, if something exists with other arguments.
 pub async fn apply(connection: &Connection, shape: Shape) -> Result<(), BrokerError> {
     let topology = Topology::of(shape);
     let channel = connection.create_channel().await?;
@@ -27,12 +27,11 @@ pub async fn apply(connection: &Connection, shape: Shape) -> Result<(), BrokerEr
         bind(&channel, binding).await?;
     }
     bounded("closing the channel", channel.close(200, "done".into())).await?;
-    // Even if the ring looks complete: when a partition is deleted, the others move up on it.
+    // Even if the ring looks complete: deleting a partition moves the others on it.
     ring::rebuild(connection, shape.partitions).await
 }
 
-/// Names the durable things that are missing. AMQP cannot read arguments back; [`apply`] compares
-/// them.
+/// Names missing durable things. AMQP cannot read arguments; [`apply`] compares them.
 pub async fn missing(connection: &Connection, shape: Shape) -> Result<Vec<String>, BrokerError> {
     let (exchanges, queues) = topology::names(shape);
     let mut lookup = Lookup::open(connection).await?;

@@ -1,9 +1,9 @@
 //! The delay ladder: names and routing.
 //!
-//! Level `n` holds a message for `2^n` units and then dead-letters it to the next lower level. A
-//! routing key spells the delay in binary, highest bit first, and ends with the partition. At each
-//! level, a set bit routes the message into the level's queue, and a clear bit routes it past. A
-//! message enters at its highest set bit, which saves a hop for every leading zero.
+//! Level `n` holds a message for `2^n` units, then dead-letters it to the next lower level. A
+//! routing key spells the delay in binary, highest bit first, then the partition. At each level a
+//! set bit routes the message into the queue, a clear bit past it. A message enters at its highest
+//! set bit, which saves hops.
 //!
 //! See `docs/decisions/0003-delay-ladder.md`.
 
@@ -11,29 +11,27 @@ use chrono::TimeDelta;
 
 use crate::domain::deadline::DELAY_UNIT;
 
-/// Most levels of a ladder: its longest delay is then about 19 days.
+/// Most levels of a ladder: about 19 days.
 #[cfg(test)]
 const LEVELS_MAX: u32 = 24;
 
-/// The exchange at the end of the ladder, from which partitions receive their wake-ups.
+/// The ladder's end; delivers wake-ups to the partitions.
 pub const DUE_EXCHANGE: &str = "reservation.due.v1";
 
-/// Name of a level's exchange and of its queue.
+/// Name of a level's exchange and queue.
 pub fn level_name(level: u32) -> String {
     format!("reservation.delay.v1.{level:02}")
 }
 
-/// How long a level's queue holds a message, in milliseconds.
+/// A level's delay, in milliseconds.
 pub(super) fn level_ttl_ms(level: u32) -> i64 {
     DELAY_UNIT.num_milliseconds() << level
 }
 
-/// The longest delay of a ladder with `levels` levels.
 pub(crate) fn longest(levels: u32) -> TimeDelta {
     DELAY_UNIT * ((1i32 << levels) - 1)
 }
 
-/// The exchange that receives a message after a level.
 pub(super) fn below(level: u32) -> String {
     match level.checked_sub(1) {
         Some(lower) => level_name(lower),
@@ -41,29 +39,28 @@ pub(super) fn below(level: u32) -> String {
     }
 }
 
-/// Binding pattern, at the exchange of `level`, for keys whose bit of that level is `bit`.
+/// Binding pattern, at the exchange of `level`, for keys with this `bit` there.
 pub(super) fn level_pattern(levels: u32, level: u32, bit: u8) -> String {
     let skipped = "*.".repeat((levels - 1 - level) as usize);
     format!("{skipped}{bit}.#")
 }
 
-/// The last word of a routing key, which names the partition.
+/// A routing key's last word: the partition.
 pub fn partition_word(partition: i32) -> String {
     format!("p{partition}")
 }
 
-/// Binding pattern, at the end of the ladder, for keys of a partition.
+/// Binding pattern of a partition at the ladder's end.
 pub fn partition_pattern(partition: i32) -> String {
     format!("#.{}", partition_word(partition))
 }
 
-/// Exchange and routing key for a delay of `units`. A delay of zero skips the ladder.
+/// Exchange and routing key for a delay of `units`; zero skips the ladder.
 pub(crate) fn route(levels: u32, units: u32, partition: i32) -> (String, String) {
     route_to(levels, units, &partition_word(partition))
 }
 
-/// Exchange and routing key for a delay of `units` to the queue that is bound with `#.<word>` at
-/// the end of the ladder.
+/// The same for the queue bound with `#.<word>` at the ladder's end.
 pub(super) fn route_to(levels: u32, units: u32, word: &str) -> (String, String) {
     if units == 0 {
         return (DUE_EXCHANGE.to_owned(), word.to_owned());
@@ -96,7 +93,7 @@ mod tests {
         }
     }
 
-    /// How long the broker holds a message on its way down the ladder, in milliseconds.
+    /// The total delay, in milliseconds.
     fn delay_ms(levels: u32, units: u32) -> i64 {
         let (mut exchange, key) = route(levels, units, 0);
         let words: Vec<&str> = key.split('.').collect();

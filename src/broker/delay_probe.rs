@@ -1,7 +1,7 @@
-//! Sends a message through the delay ladder, as a probe.
+//! Probes the delay ladder with a message.
 //!
-//! The broker accepts unknown or misspelt arguments silently. Only a message that arrives in time
-//! shows that the ladder works.
+//! The broker ignores unknown or misspelt arguments, so only a timely arrival proves that the
+//! ladder works.
 
 use std::time::Duration;
 
@@ -16,31 +16,29 @@ use super::publisher::{Fate, Outgoing, Publisher};
 use super::temporary;
 use crate::domain::deadline::DELAY_UNIT;
 
-/// Delay of the probe in units, which takes it through two levels. A ladder with a single level has
-/// no longer delay than one unit.
+/// Two levels. A single-level ladder allows only one unit.
 const UNITS: u32 = 3;
 
-/// How long the probe may take. A hop normally adds about 11 ms.
+/// A hop normally adds about 11 ms.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Outcome of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
-    /// It arrived on time, after this long.
+    /// Arrived on time, after this long.
     Arrived(Duration),
-    /// It arrived too early.
+    /// Too early.
     Early {
-        /// How long it took.
+        /// The time it took.
         after: Duration,
-        /// How long it should have taken at least.
+        /// The least time it should have taken.
         due: Duration,
     },
-    /// It was not routed or did not arrive in time.
+    /// Not routed, or too late.
     Lost,
 }
 
-/// Sends a probe through the lowest levels of a ladder with `levels` levels and waits for it, for
-/// at most about ten seconds.
+/// Sends a probe through the lowest of `levels` levels; waits about ten seconds at most.
 pub async fn send(connection: &Connection, levels: u32) -> Result<Probe, BrokerError> {
     let word = format!("probe-{}", Uuid::new_v4());
     let queue = temporary::declare(connection, DUE_EXCHANGE, &[&format!("#.{word}")]).await?;

@@ -1,4 +1,4 @@
-//! Asks the broker what exists, by passive declarations: they change nothing.
+//! Looks up exchanges and queues by passive declarations.
 
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -7,21 +7,19 @@ use lapin::{Channel, ExchangeKind};
 use super::connection::Connection;
 use super::{BrokerError, bounded};
 
-/// AMQP's code for what does not exist.
 const NOT_FOUND: u16 = 404;
 
-/// A queue that exists.
+/// An existing queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundQueue {
     /// Its name.
     pub name: String,
-    /// Messages that are ready: delivered and unacknowledged ones are not counted.
+    /// Ready messages, without unacknowledged ones.
     pub messages: u32,
-    /// Its consumers, which may have unacknowledged messages.
+    /// Consumers; they may have unacknowledged messages.
     pub consumers: u32,
 }
 
-/// A channel that asks one question after the other.
 pub(super) struct Lookup<'a> {
     connection: &'a Connection,
     channel: Channel,
@@ -33,17 +31,15 @@ impl<'a> Lookup<'a> {
         Ok(Self { connection, channel })
     }
 
-    /// Whether there is an exchange of that name.
     pub(super) async fn has_exchange(&mut self, name: &str) -> Result<bool, BrokerError> {
         let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-        // The broker compares nothing but the name.
+        // The broker compares only the name.
         let (kind, none) = (ExchangeKind::Topic, FieldTable::default());
         let declared = self.channel.exchange_declare(name.into(), kind, options, none);
         let answer = bounded(format!("looking for exchange {name}"), declared).await;
         Ok(self.found(answer).await?.is_some())
     }
 
-    /// The queue of that name, if there is one.
     pub(super) async fn queue(&mut self, name: &str) -> Result<Option<FoundQueue>, BrokerError> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let declared = self.channel.queue_declare(name.into(), options, FieldTable::default());
@@ -59,12 +55,12 @@ impl<'a> Lookup<'a> {
         bounded("closing the channel", self.channel.close(200, "done".into())).await
     }
 
-    /// `None` if the broker says that it does not exist.
+    /// `None` for 404.
     async fn found<T>(&mut self, answer: Result<T, BrokerError>) -> Result<Option<T>, BrokerError> {
         match answer {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.code() == Some(NOT_FOUND) => {
-                // The broker has closed the channel with its refusal.
+                // The refusal closed the channel.
                 *self = Self::open(self.connection).await?;
                 Ok(None)
             }

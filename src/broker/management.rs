@@ -1,8 +1,6 @@
-//! RabbitMQ's management API: the few calls that make accounts.
+//! RabbitMQ's management API: the few calls that create accounts.
 //!
-//! The existing client library (`rabbitmq_http_client`) replaces the allocator of the whole
-//! program, and a busy worker then takes twice the memory.
-//!
+//! `rabbitmq_http_client` would replace the program's allocator and double a busy worker's memory.
 //! See `docs/decisions/0018-own-management-client.md`.
 
 use std::str::FromStr;
@@ -19,13 +17,12 @@ use url::Url;
 
 use crate::tls;
 
-/// Bound on one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Most characters shown of the API's reason for a refusal.
+/// Characters shown of the API's reason.
 const REASON_MAX: usize = 200;
 
-/// The API's address, perhaps with an account. It has no `Debug` because it may hold a password.
+/// The API's address, perhaps with an account. No `Debug`: it may hold a password.
 pub struct Address {
     url: Url,
     account: Option<(String, String)>,
@@ -35,8 +32,8 @@ pub struct Address {
 impl FromStr for Address {
     type Err = String;
 
-    /// With `https`, certificate and host name are verified. The option `cacertfile` names a PEM
-    /// file of authorities to trust instead of the system's. Errors repeat nothing of the text.
+    /// `https` verifies certificate and host name. `cacertfile` names a PEM file of authorities
+    /// that replace the system's. Errors never quote the address.
     fn from_str(text: &str) -> Result<Self, String> {
         let mut text = text.to_owned();
         let authorities = tls::take_option(&mut text, "cacertfile");
@@ -60,24 +57,23 @@ impl FromStr for Address {
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ManagementError {
-    /// The API could not be reached, or its response could not be read.
+    /// The API is unreachable, or its response unreadable.
     #[error("the management API cannot be reached")]
     Away(#[source] reqwest::Error),
-    /// The API responded with an error.
+    /// The API returned an error.
     #[error("the management API answers {status}{reason}")]
     Refused {
         /// The response's status.
         status: StatusCode,
-        /// A colon and the API's reason, or nothing.
+        /// A colon and the API's reason, or empty.
         reason: String,
     },
 }
 
-/// An account of the broker.
 #[derive(Debug, Deserialize)]
 pub(super) struct User {
     pub(super) name: String,
-    /// A list. RabbitMQ before 3.9 has one text with commas.
+    /// Before RabbitMQ 3.9 a comma-separated text.
     tags: Value,
 }
 
@@ -91,7 +87,6 @@ impl User {
     }
 }
 
-/// A client of the API.
 pub(super) struct Management {
     client: Client,
     url: Url,
@@ -99,7 +94,7 @@ pub(super) struct Management {
 }
 
 impl Management {
-    /// Uses `default_account` (name and password) unless the address has an account.
+    /// Uses `default_account` (name, password) unless the address has one.
     pub(super) fn new(
         address: &Address,
         default_account: (&str, &str),
@@ -117,12 +112,11 @@ impl Management {
         Ok(Self { client, url: address.url.clone(), account })
     }
 
-    /// All accounts.
     pub(super) async fn users(&self) -> Result<Vec<User>, ManagementError> {
         self.read(&["users"]).await
     }
 
-    /// The account's permissions, one value for each vhost.
+    /// One value per vhost.
     pub(super) async fn permissions_of(
         &self,
         account: &str,
@@ -130,12 +124,10 @@ impl Management {
         self.read(&["users", account, "permissions"]).await
     }
 
-    /// Makes or replaces what is at `path`.
     pub(super) async fn put(&self, path: &[&str], body: &Value) -> Result<(), ManagementError> {
         self.send(Method::PUT, path, Some(body)).await.map(drop)
     }
 
-    /// Adds to what is at `path`.
     pub(super) async fn post(&self, path: &[&str], body: &Value) -> Result<(), ManagementError> {
         self.send(Method::POST, path, Some(body)).await.map(drop)
     }
@@ -165,7 +157,7 @@ impl Management {
     }
 }
 
-/// Leaves out the address: it may hold a password.
+/// Drops the address: it may hold a password.
 fn away(error: reqwest::Error) -> ManagementError {
     ManagementError::Away(error.without_url())
 }

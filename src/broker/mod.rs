@@ -1,7 +1,7 @@
 //! RabbitMQ: partitions, the delay ladder, replies, events and accounts.
 //!
-//! It does not use lapin's automatic recovery. The owner of a broken connection drops it, connects,
-//! declares and consumes again; a half-recovered channel could acknowledge what was not committed.
+//! lapin's automatic recovery is off: a half-recovered channel could acknowledge uncommitted work.
+//! A broken connection's owner drops it, connects, declares and consumes again.
 //!
 //! See `docs/decisions/0013-own-reconnect-and-two-connections.md`.
 
@@ -26,36 +26,36 @@ use std::time::Duration;
 
 use lapin::ErrorKind;
 
-/// Bound on connecting, declaring, opening and closing. lapin has no timeouts of its own.
+/// Bound on connecting, declaring, opening and closing; lapin has no timeouts.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A failed operation on the broker.
+/// A failed broker operation.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    /// The client library or the broker refused.
+    /// lapin or the broker refused.
     #[error("{operation}: {source}")]
     Amqp {
-        /// What was tried.
+        /// The operation.
         operation: String,
-        /// Why it failed.
+        /// The cause.
         source: lapin::Error,
     },
-    /// An operation took longer than its bound. Its outcome is unknown.
+    /// The operation exceeded its bound. Its outcome is unknown.
     #[error("{0} timed out")]
     Timeout(String),
-    /// A consumer's stream ended: queue deleted, consumer cancelled, or connection lost.
+    /// Queue deleted, consumer cancelled or connection lost.
     #[error("the consumer of {0} has ended")]
     ConsumerEnded(String),
-    /// The connection broke while an operation waited on it. Its outcome is unknown.
+    /// The connection broke meanwhile. The operation's outcome is unknown.
     #[error("{0}: the connection to the broker is lost")]
     ConnectionLost(String),
-    /// A text is longer than AMQP's 255 bytes.
+    /// A text exceeds AMQP's 255 bytes.
     #[error("{0} is too long for AMQP")]
     TooLong(&'static str),
 }
 
 impl BrokerError {
-    /// The AMQP reply code with which the broker closed the channel or the connection, such as 404.
+    /// The AMQP code, such as 404, with which the broker closed the channel or connection.
     pub(crate) fn code(&self) -> Option<u16> {
         let BrokerError::Amqp { source, .. } = self else { return None };
         match source.kind() {
@@ -65,7 +65,7 @@ impl BrokerError {
     }
 }
 
-/// Runs one operation within [`OPERATION_TIMEOUT`]; its error names the operation.
+/// Bounds one operation by [`OPERATION_TIMEOUT`]; errors name the operation.
 pub(crate) async fn bounded<T>(
     operation: impl Into<String>,
     work: impl Future<Output = lapin::Result<T>>,

@@ -1,5 +1,4 @@
-//! Publishing with confirms: a batch goes out at once, and its result is read when every confirm
-//! is in.
+//! Publishing in batches, with publisher confirms.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,11 +10,10 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use super::connection::Connection;
 use super::{BrokerError, bounded};
 
-/// How long all confirms of a batch may take. Past it their outcome is unknown: a disk alarm has
-/// held them up for half a minute.
+/// Bound on all confirms of a batch. After it their outcome is unknown: a disk alarm delayed them
+/// by half a minute.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Delivery modes.
 const TRANSIENT: u8 = 1;
 const PERSISTENT: u8 = 2;
 
@@ -26,8 +24,7 @@ pub struct Outgoing {
     pub exchange: String,
     /// Routing key.
     pub routing_key: String,
-    /// Unique among the messages of a batch that go to different places: returned messages are
-    /// told apart by it.
+    /// Identifies returned messages: unique among a batch's messages with different routes.
     pub message_id: String,
     /// `type`.
     pub type_name: String,
@@ -35,29 +32,29 @@ pub struct Outgoing {
     pub correlation_id: Option<String>,
     /// Content type.
     pub content_type: &'static str,
-    /// Account of the publisher, for the broker to validate.
+    /// The publisher's account, which the broker validates.
     pub user_id: Option<String>,
     /// Headers with text values.
     pub headers: Vec<(&'static str, String)>,
     /// Body.
     pub body: Vec<u8>,
-    /// Whether a durable classic queue keeps it when the broker restarts, and confirms it only once it
-    /// is on disk. A quorum queue does so in any case.
+    /// Whether a durable classic queue keeps it across a restart and confirms it only once on disk.
+    /// A quorum queue always does.
     pub persistent: bool,
 }
 
-/// What became of a published message.
+/// Result of publishing a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// In every queue that it was routed to.
+    /// In every queue it was routed to.
     Routed,
-    /// No queue takes messages of this key.
+    /// No queue is bound for this key.
     Unroutable,
-    /// The broker refused it, for example because the queue is full.
+    /// Refused, for example by a full queue.
     Refused,
 }
 
-/// A channel in confirm mode, used by one batch at a time.
+/// A channel in confirm mode, for one batch at a time.
 pub struct Publisher {
     channel: Channel,
 }
@@ -71,8 +68,8 @@ impl Publisher {
         Ok(Self { channel })
     }
 
-    /// Publishes everything, mandatory, and waits for all confirms. After an error
-    /// the outcome of each is unknown.
+    /// Publishes all as mandatory and waits for all confirms. After an error every outcome is
+    /// unknown.
     pub async fn publish(&mut self, batch: &[Outgoing]) -> Result<Vec<Fate>, BrokerError> {
         tokio::time::timeout(CONFIRM_TIMEOUT, self.publish_unbounded(batch))
             .await
@@ -96,8 +93,8 @@ impl Publisher {
                 .map_err(failed)?;
             confirms.push(confirm);
         }
-        // The client pairs returned messages with confirms by order, which goes wrong now and
-        // then; the message id says which one it was.
+        // lapin pairs returned messages with confirms by order, sometimes wrongly; the message id
+        // is reliable.
         let mut returned = HashSet::new();
         let mut acknowledged = Vec::with_capacity(batch.len());
         for confirm in confirms {
@@ -118,7 +115,7 @@ impl Publisher {
     }
 }
 
-/// The library panics on longer texts, and some of these are derived from input.
+/// lapin panics on longer texts, and some derive from input.
 fn short(what: &'static str, text: &str) -> Result<ShortString, BrokerError> {
     ShortString::try_new(text).map_err(|_| BrokerError::TooLong(what))
 }

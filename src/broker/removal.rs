@@ -15,11 +15,11 @@ use crate::message::shape::Shape;
 pub struct Found {
     /// Exchanges, by name.
     pub exchanges: Vec<String>,
-    /// Queues, the terminals' reply queues included.
+    /// Queues, including the terminals' reply queues.
     pub queues: Vec<FoundQueue>,
 }
 
-/// Looks for everything that an installation of this shape with these terminals has.
+/// Looks up everything of an installation with this shape and these terminals.
 pub async fn find(
     connection: &Connection,
     shape: Shape,
@@ -42,8 +42,7 @@ pub async fn find(
     Ok(found)
 }
 
-/// Deletes what was found: exchanges first, so that no more messages arrive. Deleting what no
-/// longer exists is no error.
+/// Deletes exchanges first, so that no more messages arrive. Missing ones are no error.
 pub async fn remove(connection: &Connection, found: &Found) -> Result<(), BrokerError> {
     let channel = connection.create_channel().await?;
     for name in &found.exchanges {
@@ -52,7 +51,7 @@ pub async fn remove(connection: &Connection, found: &Found) -> Result<(), Broker
         bounded(format!("deleting exchange {name}"), deleted).await?;
     }
     for FoundQueue { name, .. } in &found.queues {
-        // Quorum queues do not support the condition "if empty".
+        // Quorum queues do not support "if empty".
         let deleted = channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default());
         bounded(format!("deleting queue {name}"), deleted).await?;
     }

@@ -1,7 +1,7 @@
 //! The terminals' queues of answers and notices.
 //!
-//! [`accounts`](super::accounts) declares a queue over the management API together with the
-//! terminal's account. [`restore`] declares it again over AMQP after the topology was removed.
+//! [`accounts`](super::accounts) declares them over the management API, with the terminals'
+//! accounts. [`restore`] declares them over AMQP after the topology was removed.
 
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -11,7 +11,7 @@ use super::connection::Connection;
 use super::topology::{REPLIES_EXCHANGE, REPLY_LEN_MAX, reply_queue};
 use super::{BrokerError, bounded};
 
-/// How long an unread reply is kept, in milliseconds: a week.
+/// In milliseconds: a week.
 const REPLY_TTL_MS: i64 = 7 * 24 * 3_600 * 1_000;
 
 enum Argument {
@@ -19,17 +19,16 @@ enum Argument {
     Number(i64),
 }
 
-/// The queue's arguments, which both ways of declaring it must agree on.
+/// Equal for both protocols, or the broker refuses to redeclare.
 const ARGUMENTS: [(&str, Argument); 4] = [
-    // Classic: about half the memory of a quorum queue. A terminal that misses an answer can ask
-    // again.
+    // Classic: about half a quorum queue's memory. A terminal can ask for a lost answer again.
     ("x-queue-type", Argument::Text("classic")),
     ("x-max-length", Argument::Number(REPLY_LEN_MAX)),
     ("x-overflow", Argument::Text("drop-head")),
     ("x-message-ttl", Argument::Number(REPLY_TTL_MS)),
 ];
 
-/// The arguments for the management API.
+/// Arguments for the management API.
 pub fn arguments_as_json() -> Value {
     let value = |argument| match argument {
         Argument::Text(text) => Value::from(text),
@@ -40,7 +39,6 @@ pub fn arguments_as_json() -> Value {
     Value::Object(arguments)
 }
 
-/// The arguments for AMQP.
 fn arguments_as_table() -> FieldTable {
     let mut table = FieldTable::default();
     for (name, argument) in ARGUMENTS {
@@ -53,7 +51,7 @@ fn arguments_as_table() -> FieldTable {
     table
 }
 
-/// Declares and binds the reply queues of `terminals`. It may be repeated.
+/// Declares and binds the reply queues of `terminals`. Repeatable.
 pub async fn restore(connection: &Connection, terminals: &[String]) -> Result<(), BrokerError> {
     let channel = connection.create_channel().await?;
     for terminal in terminals {
@@ -77,7 +75,6 @@ pub async fn restore(connection: &Connection, terminals: &[String]) -> Result<()
 mod tests {
     use super::*;
 
-    /// The broker refuses to declare a queue again with other arguments.
     #[test]
     fn both_protocols_declare_the_same_arguments() {
         let json = arguments_as_json();

@@ -1,8 +1,8 @@
-//! Ends a connection on which nothing arrives.
+//! Ends a silent connection.
 //!
-//! lapin 4.12.3 watches for a silent peer only while a connection is in use. During the handshake and
-//! while a `close` waits for its answer, its thread waits for as long as the peer keeps the socket open.
-//! A frozen broker would cost one thread for each attempt to connect.
+//! lapin 4.12.3 detects a silent peer only while a connection is in use. During the handshake and a
+//! `close` its thread waits as long as the socket is open. A frozen broker would cost one thread
+//! per attempt to connect.
 
 use std::io;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use futures::io::AsyncRead;
 use futures::task::AtomicWaker;
 use tokio::time::sleep;
 
-/// When a stream was last read from.
+/// The time of a stream's last read.
 pub struct Pulse {
     last: Mutex<Instant>,
     silent: AtomicBool,
@@ -23,7 +23,7 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Reads of a stream fail once it has been silent for `limit`. Needs a runtime.
+    /// Makes reads fail after `limit` of silence. Needs a runtime.
     pub fn watch(limit: Duration) -> Arc<Self> {
         let pulse = Arc::new(Self {
             last: Mutex::new(Instant::now()),
@@ -41,7 +41,7 @@ impl Pulse {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        // Before the look at the flag, so that no change is missed.
+        // Before the flag is read, so that no change is missed.
         self.reader.register(cx.waker());
         if self.silent.load(Ordering::Acquire) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -58,7 +58,7 @@ impl Pulse {
     }
 }
 
-/// Ends with the stream, or when that has been silent for `limit`.
+/// Ends with the stream, or after `limit` of silence.
 async fn end_when_silent(pulse: Weak<Pulse>, limit: Duration) {
     let mut left = limit;
     while !left.is_zero() {
@@ -80,7 +80,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_millis(50);
 
-    /// Has so many bytes, and is silent after that.
+    /// So many bytes, then silence.
     struct Source(usize);
 
     impl AsyncRead for Source {

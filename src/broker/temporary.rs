@@ -6,12 +6,11 @@ use lapin::types::{AMQPValue, FieldTable};
 use super::connection::Connection;
 use super::{BrokerError, bounded};
 
-/// Most messages kept for an observer that falls behind. The queue drops the oldest.
+/// For slow observers. The queue drops the oldest.
 const LEN_MAX: i64 = 100_000;
 
-/// Declares an exclusive queue, binds it to `exchange` with each of `patterns`, and returns the
-/// name that the broker gave it. Consume it on the same connection; it is deleted with its
-/// consumer.
+/// Declares an exclusive queue, binds it to `exchange` with each pattern, and returns its generated
+/// name. Consume it on this connection; it is deleted with its consumer.
 pub async fn declare(
     connection: &Connection,
     exchange: &str,

@@ -1,8 +1,8 @@
-//! What the broker durably holds, as data: names, arguments and bindings.
-//! [`declare`](super::declare) makes it.
+//! The durable topology as data: names, arguments and bindings.
+//! [`declare`](super::declare) applies it.
 //!
-//! The broker cannot change the arguments of a queue or an exchange, so names carry a version. The
-//! one thing that is not durable is in [`ring`](super::ring).
+//! The broker cannot change arguments, so names carry a version. The transient part is in
+//! [`ring`](super::ring).
 
 use lapin::ExchangeKind;
 use lapin::types::{AMQPValue, FieldTable};
@@ -10,51 +10,45 @@ use lapin::types::{AMQPValue, FieldTable};
 use super::delay::{self, DUE_EXCHANGE};
 use crate::message::shape::Shape;
 
-/// Terminals publish their commands here. A topic exchange: the broker checks the routing keys of
-/// each account.
+/// Terminals' commands. A topic exchange: the broker checks each account's routing keys.
 pub const COMMANDS_EXCHANGE: &str = "reservation.commands.v1";
-/// Answers and notices. The routing key is the terminal's id.
+/// Answers and notices. The routing key is the terminal id.
 pub const REPLIES_EXCHANGE: &str = "reservation.replies.v1";
 /// Events for any consumer.
 pub const EVENTS_EXCHANGE: &str = "reservation.events.v1";
-/// The billing system consumes this queue.
+/// Queue of the billing system.
 pub const BILLING_QUEUE: &str = "billing.entries.v1";
-/// Dead letters: name of the exchange and of the queue.
+/// Dead letters: exchange and queue.
 pub const DEAD: &str = "reservation.dead.v1";
 
-/// Routing keys of the events that a billing system must receive.
 pub(crate) const BILLING_PATTERNS: [&str; 2] =
     ["reservation.confirmed.#", "reservation.credited.#"];
 
-/// Most messages of a partition: workers could not catch up with a longer backlog.
+/// Messages per partition: workers could not catch up with more.
 const PARTITION_LEN_MAX: i64 = 1_000_000;
-/// Most bytes of a partition, so that large bodies cannot fill the disk.
+/// Bytes per partition: large bodies must not fill the disk.
 const PARTITION_BYTES_MAX: i64 = 4 << 30;
-/// Most messages of a ladder level. Wake-ups are few: one for each partition and timestamp.
+/// Messages per ladder level. Wake-ups are few: one per partition and timestamp.
 const DELAY_LEN_MAX: i64 = 1_000_000;
-/// Most events that wait for an absent billing system. Further ones wait in the outbox.
+/// Events for an absent billing system. Further ones stay in the outbox.
 const BILLING_LEN_MAX: i64 = 10_000_000;
-/// Most dead letters kept for operators; the queue drops the oldest.
+/// The queue drops the oldest.
 const DEAD_LEN_MAX: i64 = 100_000;
-/// Practically no limit: a billing system, or an operator with a dead letter, may fail as often as
-/// it takes. RabbitMQ 4 drops a message after 20 deliveries unless the queue sets a limit of its
-/// own, and RabbitMQ 3 knows no value for "none".
+/// Practically no limit: a billing system, or an operator with a dead letter, may fail repeatedly.
+/// RabbitMQ 4 drops a message after 20 deliveries by default; RabbitMQ 3 has no value for "none".
 const UNLIMITED_DELIVERIES: i64 = 1_000_000_000;
-/// Backstop against a message that crashes every worker. Workers park such a message long before.
+/// Backstop against a message that crashes every worker. Workers park it long before.
 const DELIVERY_LIMIT: i64 = 1_000;
 
-/// Prefetch window of every consumer of a partition, in messages: twice the largest batch.
+/// Prefetch window of every partition consumer, in messages: twice the largest batch.
 ///
-/// All workers use the same window, and it must never be lowered while one of them runs. A quorum
-/// queue requeues what a lost consumer had unacknowledged *behind* what it requeued before. With
-/// equal windows the next consumer has taken all of the earlier messages; a smaller window leaves
-/// some behind, and the queue's order is lost (RabbitMQ 3.10: windows of 512 and then 128 deliver
-/// 128 to 511, 0 to 127, 512 and so on).
+/// Never lower it while a worker runs. A quorum queue requeues a lost consumer's messages *behind*
+/// those requeued before; the next consumer must have taken all of these, or order is lost
+/// (RabbitMQ 3.10: windows of 512, then 128 deliver 128 to 511, 0 to 127, 512 and so on).
 /// See `docs/decisions/0021-prefetch-window-is-a-constant.md`.
 pub const PREFETCH: u16 = 512;
 
-/// Most messages in a terminal's reply queue. It drops the oldest; sending the same message id
-/// again brings an answer back.
+/// A reply queue drops the oldest beyond this. Repeating the message id repeats an answer.
 pub(crate) const REPLY_LEN_MAX: i64 = 10_000;
 
 /// Name of a partition's queue.
@@ -62,7 +56,7 @@ pub fn partition_queue(partition: i32) -> String {
     format!("reservation.commands.v1.{partition}")
 }
 
-/// Name of a terminal's queue of answers and notices.
+/// Name of a terminal's reply queue.
 pub fn reply_queue(terminal: &str) -> String {
     format!("reservation.replies.v1.{terminal}")
 }
@@ -89,7 +83,7 @@ pub(super) enum Target {
     Queue(String),
 }
 
-/// Everything to declare, in this order.
+/// In order of declaration.
 pub(super) struct Topology {
     pub(super) exchanges: Vec<Exchange>,
     pub(super) queues: Vec<Queue>,
@@ -112,7 +106,7 @@ fn number(value: i64) -> AMQPValue {
     AMQPValue::LongLongInt(value)
 }
 
-/// Arguments that every quorum queue sets, so that what happens when it is full is explicit.
+/// Every quorum queue states its overflow behaviour.
 fn quorum(max_len: i64, overflow: &str) -> FieldTable {
     table([
         ("x-queue-type", text("quorum")),
@@ -170,12 +164,12 @@ impl Topology {
             let arguments = add(
                 quorum(PARTITION_LEN_MAX, "reject-publish"),
                 table([
-                    // With one consumer at a time, queue order is decision order.
+                    // One consumer at a time: queue order is decision order.
                     ("x-single-active-consumer", AMQPValue::Boolean(true)),
                     ("x-max-length-bytes", number(PARTITION_BYTES_MAX)),
                     ("x-delivery-limit", number(DELIVERY_LIMIT)),
                     ("x-dead-letter-exchange", text(DEAD)),
-                    // Explicit: otherwise the key is the one that a terminal chose.
+                    // Otherwise the key is the one that a terminal chose.
                     ("x-dead-letter-routing-key", text("delivery_limit")),
                     ("x-dead-letter-strategy", text("at-least-once")),
                 ]),
@@ -189,7 +183,7 @@ impl Topology {
         self.exchange(REPLIES_EXCHANGE, ExchangeKind::Direct, FieldTable::default());
         self.exchange(EVENTS_EXCHANGE, ExchangeKind::Topic, FieldTable::default());
         let unlimited = table([("x-delivery-limit", number(UNLIMITED_DELIVERIES))]);
-        // It exists before the first billing system connects, so that no confirmation is lost.
+        // Declared early, so that the first billing system misses no event.
         let arguments = add(quorum(BILLING_LEN_MAX, "reject-publish"), unlimited.clone());
         self.queue(BILLING_QUEUE, arguments);
         for pattern in BILLING_PATTERNS {
@@ -201,7 +195,7 @@ impl Topology {
     }
 
     fn ladder(&mut self, shape: Shape) {
-        // A wake-up for a partition that does not exist must not block the ladder.
+        // A wake-up for a missing partition must not block the ladder.
         let alternate = table([("alternate-exchange", text(DEAD))]);
         self.exchange(DUE_EXCHANGE, ExchangeKind::Topic, alternate);
         for level in 0..shape.delay_levels {
@@ -209,11 +203,11 @@ impl Topology {
             let below = delay::below(level);
             self.exchange(&name, ExchangeKind::Topic, FieldTable::default());
             let arguments = add(
-                // With any other overflow, dead-lettering silently becomes at-most-once.
+                // Any other overflow silently makes dead-lettering at-most-once.
                 quorum(DELAY_LEN_MAX, "reject-publish"),
                 table([
                     ("x-message-ttl", number(delay::level_ttl_ms(level))),
-                    // No dead-letter routing key: the message's own key spells the next levels.
+                    // No dead-letter routing key: the message's own spells the next levels.
                     ("x-dead-letter-exchange", text(&below)),
                     ("x-dead-letter-strategy", text("at-least-once")),
                 ]),
@@ -227,7 +221,7 @@ impl Topology {
     }
 }
 
-/// Names of the exchanges and of the queues. Terminals' reply queues are not part of the topology.
+/// Names of exchanges and queues, without the terminals' reply queues.
 pub fn names(shape: Shape) -> (Vec<String>, Vec<String>) {
     let Topology { exchanges, queues, .. } = Topology::of(shape);
     (

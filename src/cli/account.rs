@@ -69,7 +69,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The settings that making such an account needs.
+    /// Settings needed to make the account.
     pub(super) fn needs(&self) -> &'static [&'static str] {
         match self {
             Kind::DatabaseWorker { .. } | Kind::DatabaseBilling { .. } => &[DATABASE_URL],
@@ -94,7 +94,7 @@ fn worker_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// The form of all ids, which needs no quotes in a URL or a shell.
+/// Ids need no quotes in a URL or a shell.
 fn biller_name(text: &str) -> Result<String, String> {
     match TerminalId::parse(text) {
         Ok(_) => Ok(text.to_owned()),
@@ -150,7 +150,7 @@ async fn add_biller(context: &Context, name: &str) -> Result<()> {
     context.output.print(&value, || url.clone())
 }
 
-/// The broker's accounts, after a check that nobody can be using `account`.
+/// The broker's accounts; refuses if `account` is complete.
 async fn unused(context: &Context, account: &str) -> Result<Accounts> {
     let accounts = Accounts::new(context.config.management()?, context.config.broker()?)?;
     match accounts.find(account).await? {

@@ -1,4 +1,4 @@
-//! `holdfast billing`: watch what is billed, and add it up.
+//! `holdfast billing`: print billing events and totals.
 
 mod ledger;
 
@@ -16,7 +16,6 @@ use crate::broker::consumer::QueueConsumer;
 use crate::broker::temporary;
 use crate::broker::topology::{BILLING_PATTERNS, EVENTS_EXCHANGE};
 
-/// Events in flight to this program.
 const PREFETCH: u16 = 100;
 
 #[derive(Subcommand)]
@@ -71,7 +70,7 @@ async fn run_tail(context: &Context, tail: Tail) -> Result<()> {
     Ok(())
 }
 
-/// The next event's body; `None` when it is time to stop.
+/// The next event's body; `None` when stopped.
 async fn next(
     consumer: &mut QueueConsumer,
     tail: &Tail,
@@ -102,7 +101,7 @@ async fn take(consumer: &mut QueueConsumer) -> Result<Vec<u8>, BrokerError> {
     Ok(body)
 }
 
-/// An event in words. Fields may be missing or new: events only ever gain fields.
+/// Tolerates missing and new fields: events only gain fields.
 fn line(event: &Value) -> String {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),

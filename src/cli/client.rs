@@ -19,7 +19,6 @@ use crate::message::answer::Answer;
 use crate::message::command::PAGE_MAX;
 use crate::message::envelope::MESSAGE_ID_LEN_MAX;
 
-/// What the help of the group says at its end.
 const AFTER_HELP: &str = "\
 The AMQP URL is the terminal's own, as `holdfast terminal add` printed it.
 
@@ -131,7 +130,7 @@ pub(super) struct Exchange {
     timeout: u64,
 }
 
-/// Refuses only what AMQP cannot carry. Holdfast itself refuses the rest.
+/// Refuses only what AMQP cannot carry; workers refuse the rest.
 fn message_id(text: &str) -> Result<String, String> {
     match (1..=MESSAGE_ID_LEN_MAX).contains(&text.len()) {
         true => Ok(text.to_owned()),
@@ -161,7 +160,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     timeout_at(deadline, client.send(&sent)).await.map_err(|_| no_answer())??;
     let rest = deadline.saturating_duration_since(tokio::time::Instant::now());
     let reply = client.answer_to(&sent.message_id, rest).await?;
-    // Closing returns the other replies to the queue sooner than the end of the process does.
+    // Returns the other replies to the queue sooner than the end of the process does.
     if let Err(error) = client.close().await {
         tracing::debug!(%error, "closing the terminal's connection");
     }
@@ -193,7 +192,7 @@ fn command_to_send(command: Command) -> Result<(Sent, Exchange)> {
     })
 }
 
-/// Prints an answer; as JSON just as it came.
+/// Prints an answer; JSON unchanged.
 fn show(context: &Context, reply: &Reply) -> Result<()> {
     let answer = reply.answer().context("the answer cannot be read")?;
     if context.output.json {

@@ -1,4 +1,4 @@
-//! `holdfast completions`: what a shell has to know to complete commands.
+//! `holdfast completions`.
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
@@ -20,7 +20,6 @@ pub(super) struct Args {
     shell: Shell,
 }
 
-/// `command` is what is completed.
 pub(super) fn run(context: &Context, args: &Args, mut command: clap::Command) -> Result<()> {
     let mut script = Vec::new();
     generate(args.shell, &mut command, "holdfast", &mut script);

@@ -1,8 +1,7 @@
-//! From an error to an exit code, and to what people read.
+//! Maps errors to exit codes and texts. The help of `holdfast` lists the codes.
 //!
-//! 0 done; 1 failed; 2 wrong usage (clap's own); 3 a check failed; 4 refused; 5 no answer in time;
-//! 75 the database, the broker or its management API is away; 78 the configuration is wrong. An
-//! engine that answers with an error, even to a login, is not away.
+//! An engine that answers with an error, even to a login, is not away, unless it is starting,
+//! stopping or full.
 
 use std::error::Error;
 
@@ -23,29 +22,27 @@ const NO_ANSWER: u8 = 5;
 const AWAY: u8 = 75;
 const CONFIGURATION: u8 = 78;
 
-/// An outcome that is no failure of the command and has an exit code of its own.
+/// An outcome with its own exit code.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
-    /// A check found something wrong.
     #[error("{0}")]
     CheckFailed(String),
-    /// The request was refused; nothing was changed.
+    /// Nothing was changed.
     #[error("refused: {0}")]
     Refused(String),
-    /// No answer arrived in time.
     #[error("{0}")]
     NoAnswer(String),
-    /// The reader closed the output, which is no error.
+    /// No error: the reader closed the output.
     #[error("the output was closed")]
     OutputClosed,
 }
 
-/// Refuses a command; `message` says why and what to do.
+/// `message` says why and what to do.
 pub(super) fn refuse<T>(message: impl Into<String>) -> anyhow::Result<T> {
     Err(CliError::Refused(message.into()).into())
 }
 
-/// The exit code for an error.
+/// An error's exit code.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     error.chain().find_map(code_of).unwrap_or(FAILURE)
 }
@@ -120,7 +117,7 @@ fn broker_away(error: &BrokerError) -> bool {
     }
 }
 
-/// The text for people; `None` if the reader has closed the output.
+/// An error's text; `None` if the reader closed the output.
 pub fn describe(error: &anyhow::Error) -> Option<String> {
     let mut told = Vec::new();
     for cause in error.chain() {
@@ -128,7 +125,7 @@ pub fn describe(error: &anyhow::Error) -> Option<String> {
             return None;
         }
         told.push(cause.to_string());
-        // Their own texts include their causes.
+        // Their texts include their causes.
         if cause.is::<StoreError>() || cause.is::<BrokerError>() || cause.is::<ClientError>() {
             break;
         }
@@ -136,7 +133,7 @@ pub fn describe(error: &anyhow::Error) -> Option<String> {
     Some(told.join(": "))
 }
 
-/// A refusal with the database's message if the database refused the change; otherwise `error`.
+/// A refusal if the database refused the change; otherwise `error`.
 pub(super) fn refusal(error: StoreError) -> anyhow::Error {
     let refused = error.sql_state().is_some_and(|state| {
         state.code().starts_with("ZR")
@@ -144,7 +141,7 @@ pub(super) fn refusal(error: StoreError) -> anyhow::Error {
     });
     match error.database_message() {
         Some((message, detail)) if refused => {
-            // The detail of a CHECK is only the row. That of a guard names what is in the way.
+            // A CHECK's detail is only the row. A guard's names what is in the way.
             let detail = detail.filter(|_| error.sql_state() != Some(&SqlState::CHECK_VIOLATION));
             let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
             CliError::Refused(format!("{message}{detail}")).into()

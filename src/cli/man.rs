@@ -19,7 +19,6 @@ pub(super) struct Args {
     directory: Option<PathBuf>,
 }
 
-/// `command` is what the pages are about.
 pub(super) fn run(context: &Context, args: Args, command: clap::Command) -> Result<()> {
     let Some(directory) = args.directory else {
         let mut page = Vec::new();

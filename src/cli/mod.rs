@@ -1,7 +1,7 @@
-//! The command line: what can be typed, and one module per group of commands.
+//! The command line; one module per group of commands.
 //!
-//! Results go to standard output, hints and errors to standard error. Signals and the exit are the
-//! binary's.
+//! Results go to standard output, hints and errors to standard error. The binary handles signals
+//! and exits.
 
 mod account;
 mod billing;
@@ -33,7 +33,6 @@ use output::Output;
 
 pub use context::Stop;
 
-/// What the help says at its end.
 const AFTER_HELP: &str = "\
 Setting up an installation:
   holdfast migrate
@@ -108,7 +107,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Reads the configuration: flags before `environment`, which finds a variable's value.
+    /// Reads the configuration. Flags win over `environment`, which looks up a variable.
     pub fn read_config(
         &self,
         environment: impl Fn(&str) -> Option<String>,
@@ -123,7 +122,7 @@ impl Cli {
         Config::read(flag, environment, self.command.needs(), self.command.log_default())
     }
 
-    /// Does what was asked for. [`exit::exit_code`] knows what an error means.
+    /// Runs the command. [`exit::exit_code`] maps its error.
     pub async fn run(self, config: Config, stop: Stop) -> Result<()> {
         let context = Context { config, output: Output { json: self.json }, stop };
         match self.command {
@@ -145,7 +144,7 @@ impl Cli {
 }
 
 impl Command {
-    /// What has to be configured for it.
+    /// Settings it needs.
     fn needs(&self) -> &'static [&'static str] {
         match self {
             Command::Account(account::Command::Add(kind)) => kind.needs(),
@@ -165,9 +164,8 @@ impl Command {
         }
     }
 
-    /// The default log filter: a worker has only its log, a command has its output. The broker's client
-    /// library repeats our own errors, and logs a lock that two starting workers compete for as an
-    /// error.
+    /// A worker has only its log; a command has its output. lapin repeats our own errors, and logs
+    /// as an error the lock that starting workers compete for.
     fn log_default(&self) -> &'static str {
         match self {
             Command::Worker(_) => "info,lapin=off",

@@ -1,4 +1,4 @@
-//! What commands print on standard output: tables for people, JSON for programs.
+//! Standard output: tables for people, JSON for programs.
 
 use std::io::{ErrorKind, Write};
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::exit::CliError;
 use crate::domain::interval::Timestamp;
 
-/// Where results go. Hints and errors go to standard error instead.
+/// Prints results.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
     /// One JSON document per line instead of text.
@@ -17,12 +17,12 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Prints a result: `value` for programs, `text` for people.
+    /// Prints `value` as JSON, or `text`.
     pub(super) fn print(self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
         if self.json { self.line(&serde_json::to_string(value)?) } else { self.line(&text()) }
     }
 
-    /// Prints one line as it is.
+    /// Prints `line` without trailing whitespace.
     pub(super) fn line(self, line: &str) -> Result<()> {
         let mut stdout = std::io::stdout().lock();
         match writeln!(stdout, "{}", line.trim_end()).and_then(|()| stdout.flush()) {
@@ -34,28 +34,24 @@ impl Output {
     }
 }
 
-/// An instant for people: RFC 3339, so that it can be typed in again.
+/// RFC 3339, so that it can be typed in again.
 pub(super) fn time(instant: Timestamp) -> String {
     instant.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-/// A truth for people.
 pub(super) fn yes_or_no(truth: bool) -> String {
     if truth { "yes" } else { "no" }.to_owned()
 }
 
-/// An amount of money for people, in the currency's smallest unit.
 pub(super) fn money(amount_minor: impl std::fmt::Display, currency: &str) -> String {
     format!("{amount_minor} {currency} minor units")
 }
 
-/// Aligned columns; each as wide as its widest cell.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let header = header.iter().map(|cell| cell.to_string()).collect();
     columns(&[&[header], rows].concat())
 }
 
-/// One line per name and value.
 pub(super) fn fields(fields: &[(&str, String)]) -> String {
     let rows: Vec<Vec<String>> =
         fields.iter().map(|(name, value)| vec![name.to_string(), value.clone()]).collect();

@@ -1,4 +1,4 @@
-//! `holdfast policy`: quota periods, limits and how long things are kept.
+//! `holdfast policy`.
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};

@@ -1,4 +1,4 @@
-//! `holdfast reservation`: which there are, what became of them, and why.
+//! `holdfast reservation`.
 
 mod list;
 mod show;
@@ -54,7 +54,7 @@ pub(super) enum Command {
     },
 }
 
-/// Most characters of an operator's words.
+/// Longest operator note, in characters.
 const NOTE_LEN_MAX: usize = 500;
 
 fn note(text: &str) -> Result<String, String> {
@@ -125,7 +125,7 @@ fn text(reservation: &Reservation, history: &[HistoryLine]) -> String {
     format!("{head}\n{}", table(&["WHEN", "STATE", "WHY"], &rows))
 }
 
-/// Who or what did it, on what occasion, and how late.
+/// Who or what did it, why, and how late.
 fn happened(line: &HistoryLine) -> String {
     let mut text = match (line.actor.as_str(), line.trigger.as_str()) {
         ("deadline", "message") => "deadline, by its wake-up message".to_owned(),

@@ -1,4 +1,4 @@
-//! `holdfast server`: what can be reserved.
+//! `holdfast server`.
 
 mod closure;
 mod set;

@@ -1,4 +1,4 @@
-//! `holdfast terminal`: broker accounts that users send commands with.
+//! `holdfast terminal`.
 
 mod snippet;
 
@@ -96,7 +96,7 @@ async fn add(context: &Context, id: TerminalId, user: UserId) -> Result<()> {
     Ok(())
 }
 
-/// Adds the row; refuses when the terminal is there already, unless its `account` is incomplete.
+/// Adds the row. Refuses an existing terminal, unless its `account` is incomplete.
 async fn register(client: &Client, id: &TerminalId, user: &UserId, account: Found) -> Result<()> {
     match terminals::insert_terminal(client, id, user).await.map_err(refusal)? {
         TerminalAdded::UnknownUser => {
@@ -117,7 +117,7 @@ async fn register(client: &Client, id: &TerminalId, user: &UserId, account: Foun
     }
 }
 
-/// A server that a first request can be sent for.
+/// A server for a first request.
 async fn open_server(client: &Client) -> Result<Option<String>> {
     let servers = servers::list_servers(client).await?;
     Ok(servers.into_iter().find(|server| server.open).map(|server| server.id))

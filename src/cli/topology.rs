@@ -1,4 +1,4 @@
-//! `holdfast topology`: declare, verify and remove what is on the broker.
+//! `holdfast topology`.
 
 mod remove;
 
@@ -69,8 +69,8 @@ async fn apply(
         partitions: partitions.unwrap_or(before.partitions),
         delay_levels: delay_levels.unwrap_or(before.delay_levels),
     };
-    // Connect before recording, to fail early. Declare after recording: a partition that no worker
-    // knows would keep its commands.
+    // Connect before recording, to fail early. Declare after recording: an unrecorded partition
+    // would keep its commands, since no worker knows it.
     let connection = context.broker("topology").await?;
     let recorded = registry::insert_topology(&database, wanted).await?;
     if recorded != wanted {

@@ -1,4 +1,4 @@
-//! `holdfast user`: whose quota counts and who is billed.
+//! `holdfast user`.
 
 use std::str::FromStr;
 
@@ -55,7 +55,7 @@ pub(super) struct Limits {
     holds_max: Option<Limit<i32, 1>>,
 }
 
-/// A limit of a user's own, at least `MIN`; `None` is the policy's default.
+/// A user's own limit, at least `MIN`; `None` is the policy's default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Limit<T, const MIN: i32>(Option<T>);
 

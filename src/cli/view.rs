@@ -1,10 +1,9 @@
-//! Answers to terminals as text for people.
+//! Answers to terminals as text.
 
 use super::output::{fields, table, time};
 use crate::domain::interval::Timestamp;
 use crate::message::answer::{FreePlaces, QuotaReceipt, ReservationView, ServerView};
 
-/// A reservation, one line per field.
 pub(super) fn reservation(reservation: &ReservationView) -> Vec<(&'static str, String)> {
     let state = match &reservation.cancel_reason {
         Some(reason) => format!("{} ({reason})", reservation.state),
@@ -29,7 +28,6 @@ pub(super) fn reservation(reservation: &ReservationView) -> Vec<(&'static str, S
     lines
 }
 
-/// One period of the quota.
 pub(super) fn receipt(receipt: &QuotaReceipt) -> String {
     format!(
         "{} s of {} s used, {} s requested, from {} until {}",
@@ -41,7 +39,7 @@ pub(super) fn receipt(receipt: &QuotaReceipt) -> String {
     )
 }
 
-/// A page of reservations; `next` is the cursor of the page behind it.
+/// `next` is the next page's cursor.
 pub(super) fn page(reservations: &[ReservationView], next: Option<uuid::Uuid>) -> String {
     let rows: Vec<Vec<String>> = reservations
         .iter()
@@ -63,7 +61,7 @@ pub(super) fn page(reservations: &[ReservationView], next: Option<uuid::Uuid>) -
     text
 }
 
-/// A server's free places over time, until `end_at`.
+/// Free places until `end_at`.
 pub(super) fn availability(server: &ServerView, end_at: Timestamp, free: &[FreePlaces]) -> String {
     let price = &server.price_per_hour;
     let open = if server.open { "yes" } else { "no, it takes no new reservations" };

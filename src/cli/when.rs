@@ -8,23 +8,23 @@ use crate::domain::interval::Timestamp;
 
 const MINUTE_SECONDS: i64 = 60;
 
-/// An instant as typed: RFC 3339, or relative to now.
+/// An instant as typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
-    /// As it is.
+    /// RFC 3339.
     At(Timestamp),
-    /// This long from now, rounded up to a full minute, since most servers have such a grid.
+    /// From now, rounded up to a full minute, since most servers have such a grid.
     In(TimeDelta),
 }
 
 impl When {
-    /// The time that relative ones are typed against.
+    /// The base of relative times.
     #[expect(clippy::disallowed_methods, reason = "people mean the clock they look at")]
     pub fn now() -> Timestamp {
         Utc::now()
     }
 
-    /// The instant meant, if it is `now`. `None` beyond the calendar.
+    /// `None` beyond the calendar.
     pub(super) fn resolve(self, now: Timestamp) -> Option<Timestamp> {
         let wait = match self {
             When::At(instant) => return Some(instant),

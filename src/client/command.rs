@@ -1,4 +1,4 @@
-//! Commands as a terminal sends them.
+//! A terminal's commands.
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -8,21 +8,21 @@ use crate::broker::topology::COMMANDS_EXCHANGE;
 use crate::domain::interval::Timestamp;
 use crate::message::command::{AvailabilityBody, Kind, ListBody, RequestBody, ReservationBody};
 
-/// A command to send. The fields are free, so that a test can also send what is wrong.
+/// A command. Public fields let tests send wrong ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// Last word of the routing key, and the property `type`.
+    /// Last word of the routing key, and `type`.
     pub kind: Kind,
-    /// The header `server`, which picks the partition.
+    /// Selects the partition.
     pub server: Option<String>,
-    /// Names the command: sent again with the same id, it is decided once and answered alike.
+    /// A repeated id is decided once and gets the same answer.
     pub message_id: String,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl Command {
-    /// Asks for `server` from `start_at` until `end_at`.
+    /// Requests `server` from `start_at` until `end_at`.
     pub fn request(
         message_id: impl Into<String>,
         server: &str,
@@ -38,23 +38,23 @@ impl Command {
         Self::new(Kind::Reconfirm, Some(server), message_id, &ReservationBody { reservation })
     }
 
-    /// Gives a reservation of `server` back.
+    /// Withdraws a reservation of `server`.
     pub fn withdraw(message_id: impl Into<String>, server: &str, reservation: Uuid) -> Self {
         Self::new(Kind::Withdraw, Some(server), message_id, &ReservationBody { reservation })
     }
 
-    /// Asks for a reservation.
+    /// Queries a reservation.
     pub fn show(message_id: impl Into<String>, reservation: Uuid) -> Self {
         Self::new(Kind::Show, None, message_id, &ReservationBody { reservation })
     }
 
-    /// Asks for the user's reservations, newest first: at most `limit` (unless set, Holdfast's
-    /// own), from behind the reservation `after`.
+    /// Lists the user's reservations, newest first: at most `limit` (default: Holdfast's), after
+    /// the reservation `after`.
     pub fn list(message_id: impl Into<String>, limit: Option<i64>, after: Option<Uuid>) -> Self {
         Self::new(Kind::List, None, message_id, &ListBody { limit, after })
     }
 
-    /// Asks for the free places of `server` from `start_at` until `end_at`.
+    /// Queries the free places of `server` from `start_at` until `end_at`.
     pub fn availability(
         message_id: impl Into<String>,
         server: &str,
@@ -79,7 +79,7 @@ impl Command {
         }
     }
 
-    /// The message that the terminal with broker account `account` publishes.
+    /// The message to publish as `account`.
     pub(super) fn outgoing(&self, account: &str) -> Outgoing {
         Outgoing {
             exchange: COMMANDS_EXCHANGE.to_owned(),

@@ -1,4 +1,4 @@
-//! Finding one answer in a reply queue without taking anything else from it.
+//! Takes single answers from a reply queue.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use crate::broker::connection::{Connection, Endpoint};
 use crate::broker::consumer::QueueConsumer;
 use crate::broker::topology::{REPLY_LEN_MAX, reply_queue};
 
-/// What is not asked for is held unacknowledged, so the window must let the search get past a full
-/// queue, and past as much again that arrives meanwhile.
+/// Other replies stay unacknowledged. The window must pass a full queue, and as many again that
+/// arrive meanwhile.
 const PREFETCH: u16 = 20_000;
 const _: () = assert!(PREFETCH as i64 >= 2 * REPLY_LEN_MAX);
 
-/// A reply queue that is searched. What is not taken goes back, in order, when it closes.
+/// A searched reply queue. Closing requeues the rest in order.
 pub(super) struct Mailbox {
     connection: Connection,
     consumer: QueueConsumer,
-    /// Seen, not acknowledged, and perhaps asked for later.
+    /// Seen, unacknowledged, perhaps asked for later.
     held: Vec<Delivery>,
 }
 
 impl Mailbox {
-    /// Starts to read the reply queue of the endpoint's account, on a connection of its own: a
-    /// broker that blocks the publishing one must not hold up acknowledgements.
+    /// Reads the account's reply queue on its own connection: a broker that blocks the publishing
+    /// one must not delay acknowledgements.
     pub async fn open(endpoint: &Endpoint) -> Result<Self, BrokerError> {
         let account = endpoint.account();
         let connection =
@@ -35,8 +35,8 @@ impl Mailbox {
         Ok(Self { connection, consumer, held: Vec::new() })
     }
 
-    /// Waits for the answer to `message_id`, takes it and acknowledges it. `None` when the time is
-    /// up; the answer can still be asked for afterwards.
+    /// Waits for the answer to `message_id` and acknowledges it. `None` on timeout; a later call
+    /// can still get it.
     pub async fn answer_to(
         &mut self,
         message_id: &str,
@@ -62,7 +62,7 @@ impl Mailbox {
         Ok(None)
     }
 
-    /// Stops reading; what was not taken goes back to the queue.
+    /// Stops reading.
     pub async fn close(self) -> Result<(), BrokerError> {
         self.consumer.close().await?;
         self.connection.close().await

@@ -1,7 +1,7 @@
 //! A typed terminal: sends commands, reads answers and notices.
 //!
-//! What the command line, the tests, the load generator and the demonstration use; nothing in it
-//! is known to a worker, and it needs no more rights than a terminal's broker account has.
+//! For command line, tests, load generator and demonstration. It needs only a terminal account's
+//! rights.
 
 mod command;
 mod error;
@@ -24,7 +24,7 @@ use crate::domain::id::ServerId;
 use crate::domain::interval::Timestamp;
 use mailbox::Mailbox;
 
-/// A terminal's connection. After an error of the broker it is of no more use: connect again.
+/// A terminal's connection. After a broker error, connect again.
 pub struct TerminalClient {
     endpoint: Endpoint,
     connection: Connection,
@@ -46,13 +46,12 @@ impl TerminalClient {
         self.endpoint.account()
     }
 
-    /// Publishes messages as they are, right or wrong, and waits for all publisher confirms.
+    /// Publishes messages unchanged, even wrong ones, and waits for all publisher confirms.
     pub async fn publish(&mut self, batch: &[Outgoing]) -> Result<Vec<Fate>, ClientError> {
         Ok(self.publisher.publish(batch).await?)
     }
 
-    /// Sends commands without waiting in between; returns one fate each, once all publisher
-    /// confirms are in.
+    /// Sends all commands, then waits for all publisher confirms; returns one fate each.
     pub async fn send_all(&mut self, commands: &[Command]) -> Result<Vec<Fate>, ClientError> {
         let account = self.endpoint.account();
         let batch: Vec<Outgoing> =
@@ -60,8 +59,8 @@ impl TerminalClient {
         self.publish(&batch).await
     }
 
-    /// Sends a command and waits for its publisher confirm: from then on it is not lost, and its
-    /// place in line is fixed.
+    /// Sends a command and waits for its publisher confirm. From then on it is safe and its queue
+    /// position fixed.
     pub async fn send(&mut self, command: &Command) -> Result<(), ClientError> {
         let id = || command.message_id.clone();
         match self.send_all(std::slice::from_ref(command)).await?[..] {
@@ -71,8 +70,7 @@ impl TerminalClient {
         }
     }
 
-    /// Asks for `server` from `start_at` until `end_at`; returns the message id, to ask for the
-    /// answer with.
+    /// Requests `server`; returns the message id.
     pub async fn request(
         &mut self,
         server: &ServerId,
@@ -95,7 +93,7 @@ impl TerminalClient {
         Ok(command.message_id)
     }
 
-    /// Gives a reservation back; returns the message id.
+    /// Withdraws a reservation; returns the message id.
     pub async fn withdraw(
         &mut self,
         server: &ServerId,
@@ -106,15 +104,15 @@ impl TerminalClient {
         Ok(command.message_id)
     }
 
-    /// Asks for a reservation; returns the message id.
+    /// Queries a reservation; returns the message id.
     pub async fn show(&mut self, reservation: Uuid) -> Result<String, ClientError> {
         let command = Command::show(new_id(), reservation);
         self.send(&command).await?;
         Ok(command.message_id)
     }
 
-    /// Starts to read the reply queue, if that was not done before. Done before sending, it tells
-    /// an account that is no terminal's before anything is sent.
+    /// Starts reading the reply queue. Called before sending, it detects an account that is no
+    /// terminal's.
     pub async fn listen(&mut self) -> Result<(), ClientError> {
         if self.mailbox.is_none() {
             self.mailbox = Some(Mailbox::open(&self.endpoint).await?);
@@ -122,9 +120,8 @@ impl TerminalClient {
         Ok(())
     }
 
-    /// Waits for the answer to a command and takes it from the reply queue. Everything else stays
-    /// on the queue: what was passed over goes back, in order, when this client closes. `None` when
-    /// the time is up.
+    /// Waits for a command's answer and takes it. Closing this client requeues other replies in
+    /// order. `None` on timeout.
     pub async fn answer_to(
         &mut self,
         message_id: &str,
@@ -137,13 +134,13 @@ impl TerminalClient {
         Ok(mailbox.answer_to(message_id, timeout).await?)
     }
 
-    /// Starts to take every reply. Not beside [`TerminalClient::answer_to`]: a queue gives each
-    /// reply to one reader only.
+    /// Starts taking every reply. Not together with [`TerminalClient::answer_to`]: each reply goes
+    /// to one reader.
     pub async fn replies(&self) -> Result<Replies, ClientError> {
         Replies::open(&self.endpoint).await
     }
 
-    /// Closes the connections, after which unread replies are back on the queue.
+    /// Closes the connections and requeues unread replies.
     pub async fn close(self) -> Result<(), ClientError> {
         if let Some(mailbox) = self.mailbox {
             mailbox.close().await?;

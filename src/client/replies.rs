@@ -1,4 +1,4 @@
-//! Taking every reply, in order.
+//! Takes every reply, in order.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use crate::broker::connection::{Connection, Endpoint};
 use crate::broker::consumer::{Acknowledger, QueueConsumer};
 use crate::broker::topology::reply_queue;
 
-/// Enough to keep a busy reader busy; more is left to the broker.
+/// Enough for a busy reader; the broker keeps the rest.
 const PREFETCH: u16 = 500;
 
-/// A terminal's reply queue, read to the end: every reply is acknowledged when it is taken.
+/// A terminal's reply queue. Acknowledges every reply taken.
 ///
-/// A queue gives each reply to one reader only, so do not ask for single answers beside it.
+/// Each reply goes to one reader: do not ask for single answers meanwhile.
 pub struct Replies {
     connection: Connection,
     consumer: QueueConsumer,
@@ -26,7 +26,7 @@ pub struct Replies {
 }
 
 impl Replies {
-    /// Starts to read the reply queue of the endpoint's account, on a connection of its own.
+    /// Reads the account's reply queue on its own connection.
     pub async fn open(endpoint: &Endpoint) -> Result<Self, ClientError> {
         let account = endpoint.account();
         let connection =
@@ -36,8 +36,7 @@ impl Replies {
         Ok(Self { connection, consumer, acknowledger, taken: VecDeque::new() })
     }
 
-    /// The next reply; `None` when none comes within `timeout`. Dropping the future early loses
-    /// nothing.
+    /// The next reply; `None` after `timeout`. Cancel-safe.
     pub async fn next(&mut self, timeout: Duration) -> Result<Option<Reply>, ClientError> {
         if self.taken.is_empty() {
             let Ok(batch) =
@@ -50,8 +49,7 @@ impl Replies {
         Ok(self.taken.pop_front())
     }
 
-    /// Kept before they are acknowledged, so that a caller who stops waiting in between still gets
-    /// them from the next call.
+    /// Kept before the acknowledgement, so that the next call after a cancelled one returns them.
     async fn take(&mut self, batch: Vec<Delivery>) -> Result<(), BrokerError> {
         let last = batch.last().map(|delivery| delivery.delivery_tag);
         self.taken.extend(batch.into_iter().map(Reply::from_delivery));

@@ -1,4 +1,4 @@
-//! What comes back to a terminal: answers and notices.
+//! Answers and notices to a terminal.
 
 use chrono::{DateTime, Utc};
 use lapin::message::Delivery;
@@ -8,22 +8,21 @@ use crate::broker::consumer::header_text;
 use crate::domain::interval::Timestamp;
 use crate::message::answer::{Answer, Notice};
 
-/// The header with the sender's time, fresh at each sending: a terminal sees by it how wrong its
-/// own clock is.
+/// The time of sending, by which a terminal sees its own clock's error.
 const SENT_AT: &str = "sent-at";
 
 /// An answer (with a correlation id) or a notice (without).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// The message id of the command that it answers; `None` for a notice.
+    /// Message id of the command; `None` for a notice.
     pub correlation_id: Option<String>,
-    /// The reply's own id, the same on every sending; empty if it was not set.
+    /// Own id, the same on every sending; empty if missing.
     pub message_id: String,
-    /// The property `type`, such as `reservation.accepted`; empty if it was not set.
+    /// Such as `reservation.accepted`; empty if missing.
     pub type_name: String,
-    /// When it was sent, by Holdfast's clock.
+    /// Time of sending, by Holdfast's clock.
     pub sent_at: Option<Timestamp>,
-    /// The body as it came.
+    /// The body as received.
     pub body: Vec<u8>,
 }
 
@@ -38,7 +37,7 @@ impl Reply {
         serde_json::from_slice(&self.body)
     }
 
-    /// A delivery, free of the client library's types.
+    /// Converts a delivery from lapin's types.
     pub(super) fn from_delivery(delivery: Delivery) -> Self {
         let properties = &delivery.properties;
         let owned = |text: &Option<ShortString>| text.as_ref().map(|text| text.as_str().to_owned());

@@ -9,28 +9,27 @@ use super::reservation::State;
 use super::server::Server;
 use super::snapshot::{Snapshot, Terminal};
 
-/// A batch while it is decided.
 pub(super) struct Batch {
-    /// As it is after the inputs so far.
+    /// State after the inputs so far.
     pub snapshot: Snapshot,
-    /// What the inputs so far change.
+    /// Changes by the inputs so far.
     pub changes: Changes,
 }
 
-/// A command with its sender and its places.
+/// A command and its sender.
 pub(super) struct Sent<'a> {
     pub command: &'a Command,
     pub terminal: &'a Terminal,
     /// Place among the batch's inputs.
     pub index: usize,
-    /// Place in the batch's decision order.
+    /// Place in its decision order.
     pub order: u32,
 }
 
 impl Batch {
-    /// The broker picks the partition by the header `server`. A header that is set twice may be read
-    /// differently here, and the broker itself can route wrongly while a partition's queue is gone. A
-    /// server's commands must all stand in one queue, so the sender is told to send this one again.
+    /// The broker routes by the header `server`. It may read a duplicated header differently, and
+    /// it can misroute while a partition's queue is gone. A server's commands need one queue, so
+    /// the sender must resend this one.
     pub fn check_partition(&self, server: &Server) -> Result<(), Refusal> {
         if server.partition.is_some_and(|partition| Some(partition) != self.snapshot.partition) {
             return Err(Refusal::of_field(Code::Misrouted, "headers.server"));
@@ -38,8 +37,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Drops reminders of reservations that are no longer held at the end of the batch, and marks the
-    /// others as reminded.
+    /// Drops reminders of reservations that are no longer held, and marks the others as reminded.
     pub fn mark_reminded(&mut self) {
         let Snapshot { reservations, now, .. } = &mut self.snapshot;
         self.changes.reminders.retain(|id| reservations[id].state == State::Held);
@@ -52,7 +50,6 @@ impl Batch {
 }
 
 impl Sent<'_> {
-    /// A change of a reservation's state that this command causes.
     pub fn transition(&self, reservation: Uuid, from: Option<State>, to: State) -> Transition {
         let cause = Cause::Terminal {
             terminal: self.command.terminal.clone(),

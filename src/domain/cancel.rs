@@ -6,8 +6,8 @@ use super::outcome::{Cancelled, Cause, Refusal, Transition};
 use super::refusal::Code;
 use super::reservation::{CancelReason, State};
 
-/// Cancels a live reservation, whatever its state. A confirmed one is owed a credit, which is
-/// written with its transition.
+/// Cancels a live reservation in any state. A confirmed one's credit is written with its
+/// transition.
 pub(super) fn by_operator(batch: &mut Batch, request: &Cancellation) -> Result<Cancelled, Refusal> {
     let id = request.reservation;
     let found = batch.snapshot.reservations.get(&id);

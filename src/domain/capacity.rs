@@ -1,16 +1,12 @@
-//! How many reservations overlap (R3).
-//!
-//! See `docs/decisions/0009-depth-at-start-points.md`.
+//! Overlapping reservations (R3): `docs/decisions/0009-depth-at-start-points.md`.
 
 use super::interval::{Interval, Timestamp};
 
 /// The largest number of `booked` intervals that overlap at one instant of `window`.
 ///
-/// Depth changes only at starts and ends, so a sweep over those finds the peak. Counting the rows
-/// that overlap the window would refuse what fits: two short reservations one after the other
-/// need one place, not two.
+/// Counting overlapping rows would refuse what fits: two reservations in sequence need one place.
 pub fn peak_depth(window: &Interval, booked: impl Iterator<Item = Interval>) -> usize {
-    // At one instant ends (-1) sort before starts (+1): intervals are half-open.
+    // Ends (-1) sort before starts (+1): intervals are half-open.
     let mut steps: Vec<(Timestamp, i32)> = Vec::new();
     for interval in booked.filter(|b| b.overlaps(window)) {
         steps.push((interval.start.max(window.start), 1));
@@ -26,17 +22,17 @@ pub fn peak_depth(window: &Interval, booked: impl Iterator<Item = Interval>) -> 
     usize::try_from(peak).expect("a peak is never below zero")
 }
 
-/// A part of a window with the same number of free places throughout.
+/// A part of a window with a constant number of free places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FreeSpan {
-    /// From when until when.
+    /// Its bounds.
     pub interval: Interval,
-    /// Places that are free all through it.
+    /// Free places throughout.
     pub places: usize,
 }
 
-/// The free places of a server with `capacity` places over `window`, without gaps and in order of
-/// time; neighbours differ. Nothing is free while `closed`.
+/// The free places of a server over `window`: in time order, without gaps, neighbours differ.
+/// Nothing is free while `closed`.
 pub fn free_spans(
     window: &Interval,
     capacity: usize,
@@ -45,7 +41,7 @@ pub fn free_spans(
 ) -> Vec<FreeSpan> {
     let capacity = i64::try_from(capacity).unwrap_or(i64::MAX);
     let taken = booked.map(|interval| (interval, 1)).chain(closed.map(|closed| (closed, capacity)));
-    // The window's own ends are steps too, of nothing.
+    // The window's ends are steps of zero.
     let mut steps = vec![(window.start, 0), (window.end, 0)];
     for (interval, places) in taken.filter(|(interval, _)| interval.overlaps(window)) {
         steps.push((interval.start.max(window.start), places));
@@ -97,7 +93,7 @@ mod tests {
                 .map(|s| (s.interval.start.timestamp(), s.interval.end.timestamp(), s.places))
                 .collect()
         };
-        // At 20 one ends and another begins: nothing changes.
+        // At 20 one ends and another begins.
         assert_eq!(
             free(span(5, 100)),
             [

@@ -1,7 +1,7 @@
-//! Hops on a wake-up's way to its instant.
+//! Hops of a wake-up towards its instant, `due_at`.
 //!
-//! A wake-up names one instant, `due_at`. Long delays go in hops, each computed anew from the
-//! absolute instant, so that drift between the broker's clock and the database's does not add up.
+//! Each is computed from the absolute instant: drift between the broker's and the database's clocks
+//! does not accumulate.
 
 use super::interval::Timestamp;
 use chrono::TimeDelta;
@@ -9,27 +9,26 @@ use chrono::TimeDelta;
 /// The delay ladder's unit.
 pub const DELAY_UNIT: TimeDelta = TimeDelta::milliseconds(100);
 
-/// The last hop is at most this long: over one hour, 250 ms absorb a drift of 70 parts per million.
-/// See `docs/decisions/0003-delay-ladder.md`.
+/// Longest last hop: 250 ms absorb 70 ppm of drift over one hour
+/// (`docs/decisions/0003-delay-ladder.md`).
 pub const LAST_HOP_MAX: TimeDelta = TimeDelta::hours(1);
 
-/// The last hop aims this far past the instant, so that clock drift cannot make it early.
+/// How far past the instant the last hop aims: clock drift cannot make it early.
 pub const LAST_HOP_MARGIN: TimeDelta = TimeDelta::milliseconds(250);
 
-/// An intermediate hop stops this far before the instant, to leave the rest to a short last hop.
+/// How much time an intermediate hop leaves to a short last hop.
 const APPROACH: TimeDelta = TimeDelta::minutes(30);
 
 /// One hop through the delay ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hop {
-    /// How long to wait, in [`DELAY_UNIT`]s. Zero goes straight to the partition.
+    /// Length in [`DELAY_UNIT`]s; zero goes straight to the partition.
     pub units: u32,
-    /// When the hop ends.
+    /// Its end.
     pub scheduled_until: Timestamp,
 }
 
-/// The next hop from `now` (the database's clock) towards `due_at`, on a ladder whose longest
-/// delay is `longest`.
+/// The next hop from `now` (database clock) towards `due_at`. No hop exceeds `longest`.
 pub fn next_hop(now: Timestamp, due_at: Timestamp, longest: TimeDelta) -> Hop {
     let remaining = (due_at - now).max(TimeDelta::zero());
     let last = remaining + LAST_HOP_MARGIN;

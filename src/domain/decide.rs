@@ -1,6 +1,4 @@
-//! The rules, applied to a batch in queue order.
-//!
-//! Later inputs see what earlier ones did. Nothing here reads a clock, a queue or a database.
+//! Applies the rules to a batch in queue order, without clock, queue or database.
 
 use std::sync::Arc;
 
@@ -14,19 +12,18 @@ use super::reservation::{CancelReason, State};
 use super::snapshot::{Known, Snapshot};
 use super::{cancel, query, request, settle};
 
-/// A decided batch. `T` is what the caller keeps beside each input.
+/// A decided batch, with the caller's `T` for each input.
 #[derive(Debug)]
 pub struct Decided<'a, T> {
-    /// As it is afterwards: reservations and what they take.
+    /// State afterwards.
     pub snapshot: Snapshot,
-    /// One for each input, in order.
+    /// One per input, in order.
     pub outcomes: Vec<(Outcome<'a>, T)>,
-    /// What is to be written.
+    /// What to write.
     pub changes: Changes,
 }
 
-/// Decides every input in order. What the caller keeps beside an input (`T`) stays beside its
-/// outcome.
+/// Decides every input in order; later ones see what earlier ones did.
 pub fn decide<'a, T>(
     snapshot: Snapshot,
     inputs: impl IntoIterator<Item = (&'a Input, T)>,
@@ -58,7 +55,7 @@ impl Batch {
             return CommandOutcome::Undecided(Refusal::plain(Code::TerminalDisabled));
         }
         if command.action.is_query() {
-            // A query changes nothing and takes no place in the order.
+            // Takes no place in the decision order.
             let answer = query::answer(self, &terminal, command);
             return CommandOutcome::Answered(answer.unwrap_or_else(Decision::Refused));
         }
@@ -98,8 +95,7 @@ impl Batch {
         result.unwrap_or_else(Decision::Refused)
     }
 
-    /// Reconfirms without looking at the clock: until the deadline's wake-up is read, everything
-    /// that stands before it in the queue is in time (R9).
+    /// Reads no clock: everything ahead of the wake-up in the queue is in time (R9).
     fn reconfirm(&mut self, sent: &Sent<'_>, id: Uuid) -> Result<Decision, Refusal> {
         let from = self.find_to_change(sent, id)?;
         let now = self.snapshot.now;
@@ -122,8 +118,8 @@ impl Batch {
         Ok(Decision::Withdrawn(self.snapshot.reservations[&id].clone()))
     }
 
-    /// Finds the reservation that a command changes and checks that the command came through the
-    /// partition of the reservation's server: only there is it ordered against the deadline.
+    /// Finds the reservation to change. Only the partition of its server orders a command against
+    /// the deadline, so others are refused.
     fn find_to_change(&self, sent: &Sent<'_>, id: Uuid) -> Result<State, Refusal> {
         let reservation = self.snapshot.find(&sent.terminal.user, id)?;
         if sent.command.server.as_ref() != Some(&reservation.server) {

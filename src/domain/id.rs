@@ -1,4 +1,4 @@
-//! Names of servers, users and terminals.
+//! Ids of servers, users, terminals and reservations.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use uuid::{Builder, Uuid};
 
 use super::interval::Timestamp;
 
-/// The longest id. Ids become routing keys (255 bytes at most, prefix included) and grants.
+/// Longest id. Ids become grants and routing keys (at most 255 bytes with the prefix).
 pub const ID_LEN_MAX: usize = 64;
 
-/// Why a text is not an id.
+/// Not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("an id is 1 to {ID_LEN_MAX} characters of a-z, 0-9 and '-'")]
 pub struct InvalidId;
 
-/// Dots and regex characters would break routing keys and broker grants, so they are not allowed.
+/// Dots and regex characters would break routing keys and grants.
 fn is_id(text: &str) -> bool {
     (1..=ID_LEN_MAX).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
@@ -28,7 +28,7 @@ macro_rules! id_type {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Checks the form; whether such a thing exists is the database's to say.
+            /// Checks the form only.
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
                 if is_id(text) { Ok(Self(text.into())) } else { Err(InvalidId) }
             }
@@ -71,23 +71,22 @@ id_type!(
     ServerId
 );
 id_type!(
-    /// A user's id: whose quota counts and who is billed.
+    /// A user's id: quota and billing.
     UserId
 );
 id_type!(
-    /// A terminal's id, which is also the name of its broker account.
+    /// A terminal's id and the name of its broker account.
     TerminalId
 );
 
-/// Names the hash that makes reservation ids differ (UUIDv5).
+/// UUIDv5 namespace of the ids' hash.
 const RESERVATIONS: Uuid = Uuid::from_u128(0x0d5c_51f4_6b0e_4e0c_8f0b_2b6a_94c1_7a35);
 
-/// The most that fits into the twelve bits that order the ids of one batch. A batch has fewer inputs.
+/// Twelve bits, more than a batch has inputs.
 const INDEX_MAX: usize = 0xfff;
 
-/// The id of a reservation: a UUIDv7 of `decided_at`, the database's clock (P8), so that ids grow in
-/// the order of decision whatever the replicas' clocks say. `index` is the request's place in its
-/// batch. The rest is a hash of the terminal and the message id, which are decided once.
+/// A UUIDv7 of `decided_at`, the database's clock: ids grow in decision order (P8). `index` is the
+/// place in the batch. The rest is a hash of the terminal and message id, which are decided once.
 pub fn reservation_id(
     decided_at: Timestamp,
     index: usize,
@@ -99,7 +98,7 @@ pub fn reservation_id(
     let mut rest = [0; 10];
     rest[..2].copy_from_slice(&index.to_be_bytes());
     rest[2..].copy_from_slice(&hash.as_bytes()[8..]);
-    // Before 1970 there are no reservations.
+    // No reservations before 1970.
     let millis = u64::try_from(decided_at.timestamp_millis()).unwrap_or_default();
     Builder::from_unix_timestamp_millis(millis, &rest).into_uuid()
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// An instant in UTC. PostgreSQL keeps microseconds; nothing here is finer than a second.
+/// In UTC. PostgreSQL keeps microseconds.
 pub type Timestamp = DateTime<Utc>;
 
 /// `[start, end)`: touching intervals do not overlap (R1).
@@ -15,7 +15,7 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// `None` for an empty or inverted interval.
+    /// `None` if empty or inverted.
     pub fn new(start: Timestamp, end: Timestamp) -> Option<Self> {
         (start < end).then_some(Self { start, end })
     }
@@ -25,24 +25,24 @@ impl Interval {
         (self.end - self.start).num_seconds()
     }
 
-    /// Whether the two share at least one instant.
+    /// Whether they share an instant.
     pub fn overlaps(&self, other: &Self) -> bool {
         self.start < other.end && other.start < self.end
     }
 
-    /// Seconds shared with `other`, zero when they do not overlap.
+    /// Seconds shared with `other`.
     pub fn shared_seconds(&self, other: &Self) -> i64 {
         let start = self.start.max(other.start);
         let end = self.end.min(other.end);
         (end - start).num_seconds().max(0)
     }
 
-    /// The interval with `gap_seconds` of turn-around behind it.
+    /// With turn-around time behind it.
     pub fn with_gap(&self, gap_seconds: i64) -> Self {
         Self { start: self.start, end: self.end + TimeDelta::seconds(gap_seconds) }
     }
 
-    /// Whether both ends lie on a grid of `slot_seconds` counted from the Unix epoch.
+    /// Whether both ends lie on a grid from the Unix epoch.
     pub fn on_grid(&self, slot_seconds: i64) -> bool {
         let on =
             |t: Timestamp| t.timestamp_subsec_nanos() == 0 && t.timestamp() % slot_seconds == 0;

@@ -1,7 +1,6 @@
-//! The rules, as pure code: no SQL, no AMQP and no clock. Time is an argument.
+//! The rules as pure code: no SQL, AMQP or clock. Time is an argument.
 //!
-//! Read [`reservation`] for the states, [`refusal`] for the codes, then [`decide`], where the
-//! rules meet.
+//! Read [`reservation`] (states), [`refusal`] (codes), then [`decide`].
 
 mod batch;
 mod cancel;

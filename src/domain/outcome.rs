@@ -1,4 +1,4 @@
-//! What comes of a batch: an outcome for each input, and what changes.
+//! Outcomes and changes of a batch.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use super::refusal::Code;
 use super::reservation::{CancelReason, Reservation, State};
 use super::server::Server;
 
-/// A server's free places over time (R13).
+/// Free places over time (R13).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Availability {
     /// The server.
     pub server: Server,
-    /// The time that the answer covers, which may end before the window that was asked for.
+    /// May end before the requested window.
     pub window: Interval,
-    /// Free places over that time.
+    /// In order of time.
     pub free: Vec<FreeSpan>,
 }
 
-/// A decision that was stored when its message id was first seen.
+/// Decided in an earlier batch.
 #[derive(Debug, Clone)]
 pub struct Stored {
-    /// Of the command that was decided.
+    /// Of the decided command.
     pub digest: Digest,
     /// The answer's AMQP `type`.
     pub answer_type: String,
@@ -36,90 +36,90 @@ pub struct Stored {
     pub answer: String,
 }
 
-/// A reservation on a page, with what the answer adds if it is confirmed.
+/// A reservation on a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// The reservation.
     pub reservation: Reservation,
-    /// Its server's connection URL.
+    /// Its server's connection URL, shown if it is confirmed.
     pub connection_url: String,
 }
 
-/// What came of one input.
+/// Outcome of one input.
 #[derive(Debug, Clone)]
 pub enum Outcome<'a> {
-    /// A command was decided, or was not.
+    /// Of a command.
     Command(&'a Command, CommandOutcome),
-    /// A wake-up was handled.
+    /// Of a wake-up.
     WakeUp(&'a WakeUp, WakeUpOutcome),
-    /// An operator's cancellation was done, or refused.
+    /// Of an operator's cancellation.
     Cancel(Result<Cancelled, Refusal>),
 }
 
-/// What came of a command.
+/// Outcome of a command.
 #[derive(Debug, Clone)]
 pub enum CommandOutcome {
-    /// A decision, which is stored under its message id and answered.
+    /// To be stored and answered.
     Decided {
-        /// What was decided.
+        /// The decision.
         decision: Arc<Decision>,
-        /// Its place in the batch's decision order.
+        /// Place in the decision order.
         order: u32,
     },
-    /// The same message once more within the batch: it gets the answer of the first.
+    /// Repeated in this batch: gets the first one's answer.
     Repeated(Arc<Decision>),
-    /// Decided before: the stored answer is sent again.
+    /// Decided before: gets the stored answer.
     Replayed(Stored),
-    /// A query's answer, which is not stored.
+    /// A query's answer, not stored.
     Answered(Decision),
-    /// Refused without a decision: the message id stays free.
+    /// Refused without a decision; the message id stays free.
     Undecided(Refusal),
-    /// The account belongs to no terminal: nobody to answer.
+    /// Nobody to answer.
     UnknownTerminal,
 }
 
-/// A reservation that an operator has cancelled (R14).
+/// A cancellation by an operator (R14).
 #[derive(Debug, Clone)]
 pub struct Cancelled {
-    /// As it is now.
+    /// State afterwards.
     pub reservation: Reservation,
-    /// Whether it had been billed, and was credited.
+    /// Whether a charge was credited.
     pub credited: bool,
 }
 
-/// What becomes of a wake-up.
+/// Outcome of a wake-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WakeUpOutcome {
-    /// Everything due at or before its instant is settled.
+    /// Everything due by its instant is settled.
     Finished,
-    /// Its instant has not come: send the rest of the way.
+    /// Its instant has not come: schedule the next hop.
     Reschedule,
-    /// Not to be settled at this place in the queue, or more is due than one batch settles: a
-    /// fresh wake-up for the same instant goes to the tail of the partition.
+    /// May not settle at this place in the queue, or more is due than was loaded: a fresh wake-up
+    /// goes to the partition's tail.
     ToTail,
 }
 
-/// What was decided.
+/// A decision.
 #[derive(Debug, Clone)]
 pub enum Decision {
-    /// The reservation is held, or already confirmed if it was a late booking.
+    /// Held, or confirmed if booked late (R4).
     Accepted {
-        /// As it was right after.
+        /// State right after.
         reservation: Reservation,
-        /// One line per period touched.
+        /// One per period touched.
         receipts: Vec<Receipt>,
     },
-    /// The hold is reconfirmed.
+    /// A hold is reconfirmed.
     Reconfirmed(Reservation),
-    /// The reservation is withdrawn.
+    /// A reservation is withdrawn.
     Withdrawn(Reservation),
-    /// A reservation as it is.
+    /// A reservation.
     Shown(Reservation),
-    /// A page of the user's reservations.
+    /// The user's reservations.
     Listed {
         /// Newest first.
         page: Vec<Listed>,
-        /// The cursor of the next page, if there is one.
+        /// Cursor of the next page, if any.
         next: Option<Uuid>,
     },
     /// A server's free places.
@@ -128,26 +128,26 @@ pub enum Decision {
     Refused(Refusal),
 }
 
-/// Why a command was refused.
+/// A refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The stable code.
     pub code: Code,
     /// The field, header or property at fault.
     pub field: Option<String>,
-    /// Periods and their use, for `quota_exceeded`.
+    /// For `quota_exceeded`.
     pub receipts: Vec<Receipt>,
     /// For `already_cancelled`.
     pub reason: Option<CancelReason>,
 }
 
 impl Refusal {
-    /// A refusal with nothing but its code.
+    /// Only a code.
     pub fn plain(code: Code) -> Self {
         Self { code, field: None, receipts: Vec::new(), reason: None }
     }
 
-    /// A refusal that names the part at fault.
+    /// Names the part at fault.
     pub fn of_field(code: Code, field: impl Into<String>) -> Self {
         Self { field: Some(field.into()), ..Self::plain(code) }
     }
@@ -158,7 +158,7 @@ impl Refusal {
 pub enum Cause {
     /// A terminal's command.
     Terminal {
-        /// Which terminal.
+        /// The terminal.
         terminal: TerminalId,
         /// The command's message id.
         message_id: String,
@@ -174,33 +174,33 @@ pub enum Cause {
     Operator {
         /// Who.
         operator: String,
-        /// Why, in the operator's words.
+        /// Why.
         note: String,
     },
 }
 
-/// One change of one reservation's state.
+/// One change of a reservation's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
-    /// Which reservation.
+    /// The reservation.
     pub reservation: Uuid,
-    /// The state before; `None` for a new one.
+    /// `None` for a new one.
     pub from: Option<State>,
     /// The state after.
     pub to: State,
     /// Who or what.
     pub cause: Cause,
-    /// Place in the batch's decision order.
+    /// Place in the decision order.
     pub order: u32,
 }
 
 impl Transition {
-    /// Whether it takes back what was billed.
+    /// Whether it credits a charge.
     pub fn is_credit(&self) -> bool {
         self.from == Some(State::Confirmed) && self.to == State::Cancelled
     }
 
-    /// Why, in an operator's words.
+    /// The operator's reason.
     pub fn note(&self) -> Option<&str> {
         match &self.cause {
             Cause::Operator { note, .. } => Some(note),
@@ -209,18 +209,18 @@ impl Transition {
     }
 }
 
-/// Everything a batch changes.
+/// What to write.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
-    /// Changes of state in decision order. A reservation's row is the snapshot's copy after deciding.
+    /// In decision order. The snapshot has the resulting rows.
     pub transitions: Vec<Transition>,
-    /// Deadlines and reminders of new holds: instants that need a wake-up.
+    /// Deadlines and reminders that need wake-ups.
     pub timers: BTreeSet<Timestamp>,
-    /// Holds whose terminal is reminded.
+    /// Holds to remind of.
     pub reminders: BTreeSet<Uuid>,
-    /// The latest instant up to which everything is settled and reminded of.
+    /// Everything up to here is settled and reminded of.
     pub finished: Option<Timestamp>,
-    /// Places given out in the decision order.
+    /// Places taken in decision order.
     pub decisions: u32,
 }
 

@@ -1,7 +1,5 @@
-//! Queries (R13): what terminals ask without changing anything.
-//!
-//! Pages and calendars are loaded before the batch is decided. What earlier inputs of the batch did
-//! is laid over them here.
+//! Queries (R13). Pages and calendars are loaded before the batch is decided; the batch's own
+//! changes are applied to them here.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -17,11 +15,9 @@ use super::refusal::Code;
 use super::reservation::Reservation;
 use super::snapshot::{Booked, Terminal};
 
-/// Most spans in one answer: some 40 kB. The answer then ends earlier, and the terminal asks again
-/// from there.
+/// Some 40 kB. A longer answer is cut; the terminal continues from its end.
 pub const SPANS_MAX: usize = 500;
 
-/// Answers a query.
 pub(super) fn answer(
     batch: &Batch,
     terminal: &Terminal,

@@ -1,57 +1,56 @@
-//! How much time a user may reserve per calendar period (R5).
+//! Time per user and calendar period (R5).
 //!
-//! Period bounds come from PostgreSQL and are only clipped against here: two time-zone databases
-//! would disagree.
+//! PostgreSQL computes the periods: two time-zone databases would disagree.
 
 use std::collections::HashMap;
 
 use super::id::UserId;
 use super::interval::{Interval, Timestamp};
 
-/// A user's use of one calendar period.
+/// Use of one calendar period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeriodUse {
-    /// The period's bounds.
+    /// Its bounds.
     pub bounds: Interval,
-    /// Seconds that may be reserved.
+    /// Limit in seconds.
     pub limit_seconds: i64,
-    /// Seconds that live reservations take, clipped to the period.
+    /// Seconds of live reservations, clipped to the period.
     pub used_seconds: i64,
 }
 
-/// One period's line in an answer: what was used before, what this request takes.
+/// A period's line in an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
-    /// The period's bounds.
+    /// Its bounds.
     pub bounds: Interval,
-    /// Seconds that may be reserved in the period.
+    /// Limit in seconds.
     pub limit_seconds: i64,
-    /// Seconds that were reserved before this request.
+    /// Seconds reserved before.
     pub used_seconds: i64,
-    /// Seconds of this request that fall into the period.
+    /// Seconds of this request in the period.
     pub requested_seconds: i64,
 }
 
 impl Receipt {
-    /// Whether the request fits into what is left.
+    /// Whether the request fits.
     pub fn fits(&self) -> bool {
         self.used_seconds + self.requested_seconds <= self.limit_seconds
     }
 }
 
-/// The use of every period that a batch touches, kept up to date while the batch is decided.
+/// Use of a batch's periods, updated while it is decided.
 #[derive(Debug, Clone, Default)]
 pub struct QuotaLedger {
     periods: HashMap<UserId, HashMap<Timestamp, PeriodUse>>,
 }
 
 impl QuotaLedger {
-    /// Adds a period as loaded from the database.
+    /// Adds a period from the database.
     pub fn load(&mut self, user: UserId, period: PeriodUse) {
         self.periods.entry(user).or_default().insert(period.bounds.start, period);
     }
 
-    /// One receipt per period that `wanted` touches, in order of time.
+    /// One receipt per period touched, in order of time.
     pub fn receipts(&self, user: &UserId, wanted: &Interval) -> Vec<Receipt> {
         let mut receipts: Vec<Receipt> = self
             .periods
@@ -70,7 +69,7 @@ impl QuotaLedger {
         receipts
     }
 
-    /// Books `interval` in every loaded period it touches.
+    /// Books `interval` in every loaded period.
     pub fn take(&mut self, user: &UserId, interval: &Interval) {
         self.shift(user, interval, 1);
     }

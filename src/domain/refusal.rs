@@ -1,16 +1,16 @@
-//! The closed list of codes with which a message can be refused.
+//! The closed list of refusal codes.
 
 use strum::{Display, IntoStaticStr, VariantArray};
 
-/// What a sender can do after a refusal.
+/// What a sender can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Display, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Retry {
-    /// The same message will be refused again; something about it has to change first.
+    /// Change the message first.
     Never,
-    /// Nothing was decided: send it again with the same message id, after a while.
+    /// Nothing was decided: resend later with the same message id.
     SameId,
-    /// The refusal is stored under this message id; ask again under a new one.
+    /// The refusal is stored: use a new message id.
     NewId,
 }
 
@@ -26,7 +26,7 @@ impl Retry {
 
 macro_rules! codes {
     ($($variant:ident, $retry:ident, $meaning:literal, $advice:literal;)*) => {
-        /// Why a message was refused. Codes are stable: a word never changes its meaning.
+        /// Why a message was refused. A code never changes its meaning.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
         #[strum(serialize_all = "snake_case")]
         pub enum Code {
@@ -34,7 +34,7 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// Every code, in the order in which messages are checked; a body's fields one by one.
+            /// In the order of the checks. A body is checked field by field.
             pub const ALL: &[Self] = Self::VARIANTS;
 
             /// The code's word in messages.
@@ -47,9 +47,8 @@ macro_rules! codes {
                 match self { $(Code::$variant => Retry::$retry,)* }
             }
 
-            /// Whether such a refusal, made by the rules, is a decision that is stored under the
-            /// message id. Others leave the id free (P2). Not for `idempotency_mismatch`, which is
-            /// found before the rules are applied and never stored.
+            /// Whether such a refusal by the rules is stored; others leave the message id free
+            /// (P2). Not for `idempotency_mismatch`, which precedes the rules and is never stored.
             pub fn is_stored(self) -> bool {
                 self.retry() == Retry::NewId
             }
@@ -68,7 +67,7 @@ macro_rules! codes {
 }
 
 codes! {
-    // Identity and envelope, in the order of the checks.
+    // Envelope, in order.
     ForbiddenTerminal, Never,
         "The routing key names another terminal than the account that published.",
         "Publish with the routing key `<your account>.<command>`.";
@@ -90,7 +89,7 @@ codes! {
     UnknownCommand, Never,
         "The routing key's last word is no command.",
         "Use one of the commands listed in the contract.";
-    // Decoding: field by field, so these have no order among themselves.
+    // Decoding, field by field, in no order.
     InvalidEncoding, Never,
         "The body is not UTF-8 without a byte order mark.",
         "Encode it as UTF-8.";
@@ -127,7 +126,7 @@ codes! {
     RateLimited, SameId,
         "The terminal sends more than its share.",
         "Send the same message again after `retry_after_ms`.";
-    // Deciding, in the order of the checks.
+    // Deciding, in order.
     TerminalDisabled, SameId,
         "An operator has disabled the terminal.",
         "Ask the operator; the same message can be sent again afterwards.";

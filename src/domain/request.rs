@@ -1,4 +1,4 @@
-//! Requests (R1 to R6): the checks in their documented order, and the hold.
+//! Requests (R1 to R6): checks in documented order, then the hold.
 
 use chrono::TimeDelta;
 
@@ -12,7 +12,6 @@ use super::reservation::{Reservation, State};
 use super::server::{LateBooking, Server};
 use super::snapshot::Snapshot;
 
-/// Holds the named server for an interval, or says why not.
 pub(super) fn request(
     batch: &mut Batch,
     sent: &Sent<'_>,
@@ -27,7 +26,7 @@ pub(super) fn request(
     if late && server.late_booking == LateBooking::Reject {
         return Err(Refusal::plain(Code::TooLateToReconfirm));
     }
-    // Where holds are not loaded nothing says that there is room.
+    // Holds that were not loaded count as full.
     let holds = snapshot.holds.get(&sent.terminal.user);
     if !late && holds.is_none_or(|holds| holds.count >= holds.max) {
         return Err(Refusal::plain(Code::TooManyHolds));

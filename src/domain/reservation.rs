@@ -18,32 +18,32 @@ use uuid::Uuid;
 use super::id::{ServerId, TerminalId, UserId};
 use super::interval::{Interval, Timestamp};
 
-/// Where a reservation is in its life.
+/// A reservation's state.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray,
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum State {
-    /// Accepted; waits for its reconfirmation.
+    /// Waits for reconfirmation.
     Held,
-    /// Reconfirmed; waits for its deadline.
+    /// Waits for its deadline.
     Reconfirmed,
     /// Settled and billed.
     Confirmed,
-    /// Ended without service; the time is free.
+    /// Ended; its time is free.
     Cancelled,
 }
 
 impl State {
-    /// Every state, in the order of a life.
+    /// Every state, in order.
     pub const ALL: &[Self] = Self::VARIANTS;
 
-    /// The word used in messages and in the database.
+    /// The word in messages and in the database.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// Whether a reservation may go from this state to `to`. The database holds the same table.
+    /// Whether it may become `to`. The database holds the same table.
     pub fn can_become(self, to: State) -> bool {
         matches!(
             (self, to),
@@ -53,12 +53,12 @@ impl State {
         )
     }
 
-    /// Live reservations take capacity and count against the quota.
+    /// Takes capacity and counts against the quota.
     pub fn is_live(self) -> bool {
         self != State::Cancelled
     }
 
-    /// Whether the deadline has yet to settle it.
+    /// Whether it is still to be settled.
     pub fn is_unsettled(self) -> bool {
         matches!(self, State::Held | State::Reconfirmed)
     }
@@ -70,7 +70,7 @@ impl State {
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum CancelReason {
-    /// The deadline came without a reconfirmation.
+    /// Not reconfirmed by the deadline.
     NotReconfirmed,
     /// The user withdrew it.
     Withdrawn,
@@ -82,55 +82,55 @@ impl CancelReason {
     /// Every reason.
     pub const ALL: &[Self] = Self::VARIANTS;
 
-    /// The word used in messages and in the database.
+    /// The word in messages and in the database.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// A server for an interval, for a user.
+/// A user's reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reservation {
-    /// Its id, UUIDv7.
+    /// UUIDv7.
     pub id: Uuid,
-    /// The terminal that asked, which also gets the notices.
+    /// Asked for it and gets its notices.
     pub terminal: TerminalId,
-    /// The message id of the request.
+    /// Of the request.
     pub message_id: String,
-    /// Whose quota it counts against and who is billed.
+    /// Whose quota counts and who is billed.
     pub user: UserId,
     /// The server.
     pub server: ServerId,
     /// The reserved time.
     pub interval: Interval,
-    /// End of the reserved time plus the turn-around gap in force when it was accepted.
+    /// End plus the turn-around gap at acceptance.
     pub busy_until: Timestamp,
     /// When it is settled.
     pub deadline_at: Timestamp,
-    /// When its terminal is to be reminded to reconfirm; `None` if never, or once it was (R12).
+    /// When to remind (R12); `None` if never or done.
     pub remind_at: Option<Timestamp>,
     /// When it was reminded.
     pub reminded_at: Option<Timestamp>,
     /// Its state.
     pub state: State,
-    /// Why it was cancelled; set exactly when it is.
+    /// Set exactly when it is cancelled.
     pub cancel_reason: Option<CancelReason>,
     /// Frozen price in minor units.
     pub price_minor: i64,
     /// ISO 4217 code.
     pub currency: String,
-    /// The tariff version that was quoted.
+    /// The quoted tariff version.
     pub tariff_version: i32,
     /// When it was accepted.
     pub held_at: Timestamp,
     /// When it was first reconfirmed.
     pub reconfirmed_at: Option<Timestamp>,
-    /// When it was confirmed or cancelled, whichever was last.
+    /// Last confirmed or cancelled.
     pub settled_at: Option<Timestamp>,
 }
 
 impl Reservation {
-    /// The time it keeps its server busy, turn-around included.
+    /// The time it keeps its server busy, gap included.
     pub fn busy(&self) -> Interval {
         Interval { start: self.interval.start, end: self.busy_until }
     }

@@ -1,4 +1,4 @@
-//! A processing server's booking policy.
+//! Booking policy.
 
 use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
@@ -6,54 +6,54 @@ use super::id::ServerId;
 use super::interval::Interval;
 use super::tariff::Tariff;
 
-/// What a server does with a request whose reconfirmation deadline has already passed (R4).
+/// For requests whose deadline has passed (R4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum LateBooking {
-    /// Refuse it as `too_late_to_reconfirm`.
+    /// Refuse (`too_late_to_reconfirm`).
     Reject,
-    /// Hold, confirm and bill it at once.
+    /// Hold, confirm and bill at once.
     Confirm,
 }
 
 impl LateBooking {
-    /// The word used on the command line and in the database.
+    /// The word on the command line and in the database.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// A processing server: capacity, tariff, booking policy, connection URL.
+/// A processing server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Its id.
     pub id: ServerId,
-    /// Simultaneous reservations it can serve (R3).
+    /// Simultaneous reservations (R3).
     pub capacity: usize,
-    /// A closed server refuses new requests and keeps its reservations.
+    /// If closed, new requests are refused; reservations stay.
     pub open: bool,
-    /// What time on it costs (R6).
+    /// Its price (R6).
     pub tariff: Tariff,
-    /// Both ends of a reservation lie on this grid, counted from the Unix epoch.
+    /// Grid of starts and ends, from the Unix epoch.
     pub slot_seconds: i64,
     /// Shortest reservation.
     pub min_seconds: i64,
     /// Longest reservation.
     pub max_seconds: i64,
-    /// Turn-around time kept free behind each reservation.
+    /// Turn-around time behind each reservation.
     pub gap_seconds: i64,
-    /// How long before the start the deadline lies.
+    /// From the deadline to the start.
     pub lead_seconds: i64,
-    /// How long before the deadline a hold's terminal is reminded; 0 = never (R12).
+    /// From the reminder to the deadline; 0 = never (R12).
     pub reminder_seconds: i64,
-    /// How far ahead a reservation may start.
+    /// From now to the latest start.
     pub horizon_seconds: i64,
     /// Late-booking policy (R4).
     pub late_booking: LateBooking,
-    /// Where a confirmed reservation is served; told to the terminal with the confirmation.
+    /// Sent with a confirmation.
     pub connection_url: String,
-    /// The partition that its commands come through, once known.
+    /// Its commands' partition, once known.
     pub partition: Option<i32>,
-    /// Maintenance windows that touch the intervals at hand.
+    /// Maintenance windows that touch requested intervals.
     pub closures: Vec<Interval>,
 }

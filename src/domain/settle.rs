@@ -1,4 +1,4 @@
-//! Settling at the deadline (R10), and the reminder before it (R12).
+//! Settlement (R10) and reminders (R12).
 
 use uuid::Uuid;
 
@@ -7,11 +7,8 @@ use super::input::WakeUp;
 use super::outcome::{Cause, Transition, WakeUpOutcome};
 use super::reservation::{CancelReason, State};
 
-/// Handles one wake-up.
-///
-/// It settles only what has its deadline at or before its own instant, never everything that is
-/// due by now: behind this wake-up in the queue there may be reconfirmations that are in time for
-/// later deadlines, even if those have passed meanwhile (R9).
+/// Settles only up to the wake-up's instant. Reconfirmations behind it in the queue may be in time
+/// for later deadlines, even if those have passed meanwhile (R9).
 /// See `docs/decisions/0005-wake-ups-name-instants.md`.
 pub(super) fn wake_up(batch: &mut Batch, wake_up: &WakeUp) -> WakeUpOutcome {
     if batch.snapshot.now < wake_up.due_at {
@@ -63,8 +60,7 @@ fn settle(batch: &mut Batch, id: Uuid, wake_up: &WakeUp) {
     });
 }
 
-/// Notes reminders of holds whose deadline has not passed. `mark_reminded` drops those that are no
-/// longer held at the end of the batch.
+/// Only holds before their deadline. `mark_reminded` drops those not held at the end of the batch.
 fn remind(batch: &mut Batch, wake_up: &WakeUp) {
     let snapshot = &batch.snapshot;
     let is_due = |id: &&Uuid| {

@@ -17,46 +17,46 @@ use super::server::Server;
 /// A terminal as registered.
 #[derive(Debug, Clone)]
 pub struct Terminal {
-    /// Whose it is.
+    /// Its user.
     pub user: UserId,
     /// Operators can disable it.
     pub enabled: bool,
 }
 
-/// A user's reservations that wait for their reconfirmation.
+/// A user's unreconfirmed reservations.
 #[derive(Debug, Clone, Copy)]
 pub struct HoldUse {
-    /// How many there are.
+    /// Current number.
     pub count: i64,
-    /// How many there may be.
+    /// Limit.
     pub max: i64,
 }
 
-/// A live reservation as far as capacity is concerned.
+/// A live reservation's use of capacity.
 #[derive(Debug, Clone, Copy)]
 pub struct Booked {
-    /// Which one.
+    /// The reservation.
     pub id: Uuid,
-    /// The time it keeps the server busy.
+    /// When it keeps the server busy.
     pub busy: Interval,
 }
 
-/// How a message id was decided.
+/// Decision of a message id.
 #[derive(Debug, Clone)]
 pub enum Known {
     /// Before this batch.
     Stored(Stored),
     /// Earlier in this batch.
     InBatch {
-        /// Of the command that was decided.
+        /// Of the decided command.
         digest: Digest,
-        /// How.
+        /// The decision.
         decision: Arc<Decision>,
     },
 }
 
 impl Known {
-    /// The digest of the command that was decided.
+    /// Digest of the decided command.
     pub fn digest(&self) -> &Digest {
         match self {
             Known::Stored(stored) => &stored.digest,
@@ -65,54 +65,52 @@ impl Known {
     }
 }
 
-/// Everything a batch is decided against, read after its rows were locked.
+/// What a batch is decided against, read after the locks.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The database's clock, read after the locks.
     pub now: Timestamp,
-    /// The partition whose queue the batch came from; `None` for an operator's cancellation.
+    /// Whose queue the batch came from; `None` for an operator's cancellation.
     pub partition: Option<i32>,
     /// Terminals that sent something.
     pub terminals: HashMap<TerminalId, Terminal>,
     /// Servers named by requests.
     pub servers: HashMap<ServerId, Server>,
-    /// Use of every period that a request touches.
+    /// Periods that requests touch.
     pub quota: QuotaLedger,
-    /// Holds of every user who requests.
+    /// Holds of users who request.
     pub holds: HashMap<UserId, HoldUse>,
-    /// Live reservations that overlap a requested time.
+    /// Live reservations that overlap requested times.
     pub booked: HashMap<ServerId, Vec<Booked>>,
-    /// Reservations that a command names or a wake-up settles.
+    /// Named by commands or due.
     pub reservations: HashMap<Uuid, Reservation>,
-    /// Unsettled reservations with their deadline at or before the batch's latest due wake-up,
-    /// ordered by deadline; at most a slice of them.
+    /// Unsettled, up to the batch's latest due wake-up, by deadline; at most a slice.
     pub due: Vec<Uuid>,
-    /// Set when more are due than were loaded: only deadlines before this instant are complete.
+    /// If more are due than loaded: only earlier deadlines are complete.
     pub due_complete_before: Option<Timestamp>,
-    /// Holds whose reminder is due at the batch's latest due wake-up; at most a slice of them.
+    /// Holds to remind of by that wake-up; at most a slice.
     pub to_remind: Vec<Uuid>,
-    /// What `list` queries ask for.
+    /// For `list` queries.
     pub pages: HashMap<(TerminalId, Page), Vec<Listed>>,
-    /// What `availability` queries ask for; nothing for an unknown server.
+    /// For `availability` queries; none if the server is unknown.
     pub calendars: HashMap<Window, Calendar>,
-    /// Message ids that are decided.
+    /// Decided message ids.
     pub known: HashMap<(TerminalId, String), Known>,
 }
 
-/// What is booked on a server in a window.
+/// Bookings in a window.
 #[derive(Debug, Clone)]
 pub struct Calendar {
-    /// The server, with the closures that touch the window.
+    /// With the closures that touch the window.
     pub server: Server,
     /// Live reservations that overlap the window.
     pub booked: Vec<Booked>,
-    /// Set when more is booked than was loaded: only the time before this instant is known.
+    /// If more is booked than loaded: only earlier time is known.
     pub complete_until: Option<Timestamp>,
 }
 
 impl Snapshot {
-    /// The reservation of that id if it is the user's. Unknown and foreign reservations get the same
-    /// answer, so that nobody can probe for ids (R8).
+    /// Unknown and foreign reservations get the same answer, so that nobody can probe for ids (R8).
     pub fn find(&self, user: &UserId, id: Uuid) -> Result<&Reservation, Refusal> {
         self.reservations
             .get(&id)
@@ -120,8 +118,7 @@ impl Snapshot {
             .ok_or_else(|| Refusal::plain(Code::UnknownReservation))
     }
 
-    /// Adds a new reservation, which takes capacity, quota and, if it is a hold, one of the user's
-    /// holds.
+    /// Takes capacity, quota and, if held, one of the user's holds.
     pub(super) fn book(&mut self, reservation: &Reservation) {
         let booked = Booked { id: reservation.id, busy: reservation.busy() };
         self.booked.entry(reservation.server.clone()).or_default().push(booked);
@@ -132,7 +129,7 @@ impl Snapshot {
         self.reservations.insert(reservation.id, reservation.clone());
     }
 
-    /// Cancels a live reservation and frees what it took.
+    /// Frees what the reservation took.
     pub(super) fn cancel(&mut self, id: Uuid, reason: CancelReason) {
         let now = self.now;
         let reservation = self.reservations.get_mut(&id).expect("the caller found it");
@@ -150,7 +147,7 @@ impl Snapshot {
         }
     }
 
-    /// Counts a user's holds up or down. They are loaded for users who request, whom alone they limit.
+    /// Holds are loaded only for users who request.
     pub(super) fn count_holds(&mut self, user: &UserId, change: i64) {
         if let Some(holds) = self.holds.get_mut(user) {
             holds.count += change;

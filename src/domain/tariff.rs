@@ -1,22 +1,19 @@
-//! What reserved time costs (R6).
-//!
-//! See `docs/decisions/0017-one-rate-in-minor-units.md`.
+//! Prices (R6): `docs/decisions/0017-one-rate-in-minor-units.md`.
 
-/// One rate in integer minor units per hour of one currency. Frozen into a reservation when it is accepted.
+/// Frozen into a reservation when it is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tariff {
     /// Minor units (cents) per hour.
     pub rate_minor: i64,
-    /// ISO 4217 code, three capital letters.
+    /// ISO 4217 code.
     pub currency: String,
-    /// Raised by one each time the rate or the currency changes.
+    /// Raised by one when rate or currency changes.
     pub version: i32,
 }
 
 impl Tariff {
-    /// Price in minor units: prorated by the second, rounded half up, once.
-    ///
-    /// The bounds of a rate and of a reservation's length keep the result within an `i64`.
+    /// In minor units, prorated by the second, rounded half up once. Bounded rates and lengths fit
+    /// an `i64`.
     pub fn price_minor(&self, seconds: i64) -> i64 {
         let exact = i128::from(self.rate_minor) * i128::from(seconds);
         let rounded = (exact * 2 + 3_600) / 7_200;

@@ -1,4 +1,4 @@
-//! From what a batch changed to its outbox messages: events to subscribers, notices to terminals.
+//! Outbox messages of a batch: events to subscribers, notices to terminals.
 
 use crate::domain::outcome::{Cause, Changes, Transition};
 use crate::domain::reservation::{Reservation, State};
@@ -7,8 +7,8 @@ use crate::message::answer::{Notice, ReservationView};
 use crate::message::event;
 use crate::store::outbox::OutboxMessage;
 
-/// Makes reminders; one event for each confirmation, cancellation and credit; and one notice for each
-/// confirmation and cancellation, unless its terminal caused it and gets an answer.
+/// Makes reminders; an event per confirmation, cancellation and credit; a notice per confirmation and
+/// cancellation, unless its terminal caused it and gets an answer.
 pub(super) fn outbox_messages(snapshot: &Snapshot, changes: &Changes) -> Vec<OutboxMessage> {
     let mut messages: Vec<OutboxMessage> = Vec::new();
     for id in &changes.reminders {
@@ -47,7 +47,6 @@ fn cancelled_event(snapshot: &Snapshot, reservation: &Reservation) -> OutboxMess
     event_message(event.id, event::CANCELLED, reservation, false, &event)
 }
 
-/// The event of the credit, if the reservation had been billed.
 fn credited_event(
     snapshot: &Snapshot,
     reservation: &Reservation,

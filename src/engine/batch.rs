@@ -1,4 +1,4 @@
-//! One transaction per batch: load, decide, render, save and commit.
+//! One transaction per batch: load, decide, render, save, commit.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,30 +22,28 @@ use crate::store::outbox::Pending;
 use crate::store::pool::Session;
 use crate::store::save::{Save, Saved, save_and_commit};
 
-/// A batch takes milliseconds; past this the connection is given up and the batch tried again.
-/// Longer than the sessions' `statement_timeout`, so that the server usually ends a stuck one first.
+/// A batch takes milliseconds. Longer than `statement_timeout`, so that the server usually ends a stuck one
+/// first.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A batch that is committed. `T` is what the caller keeps beside each input.
+/// A committed batch. `T` is what the caller keeps beside each input.
 pub struct Committed<T> {
-    /// When it was decided, by the database's clock.
+    /// Time of decision, by the database's clock.
     pub now: Timestamp,
-    /// What is to be done about each input.
+    /// One per input.
     pub reactions: Vec<(Reaction, T)>,
-    /// Instants that need a wake-up which is not scheduled yet.
+    /// Instants whose wake-up is not scheduled yet.
     pub unscheduled: Vec<Timestamp>,
-    /// Events and notices to publish. The relay publishes those that stay in the outbox.
+    /// Events and notices to publish. The relay publishes what remains.
     pub pending: Vec<Pending>,
 }
 
-/// Decides a batch in one transaction. `partition` is the one whose queue it came from, `None` for
-/// an operator.
+/// Decides a batch in one transaction. `partition` is the batch's, `None` for an operator.
 ///
-/// Users are not locked while the batch is decided: batches of other partitions may reserve for the
-/// same ones meanwhile, and the guard judges all of them when they are written. Where a user's limit
-/// decides, because it refuses a request or the guard does, the batch is decided once more with all
-/// its users locked. So refusals never rest on stale counts, and limits are enforced at write time.
-/// See `docs/decisions/0006-users-are-not-locked-while-deciding.md`.
+/// Users are not locked: batches of other partitions may reserve for the same users, and the guard judges
+/// each batch when it writes. If a user's limit refuses something, here or in the guard, the batch is
+/// decided again with all its users locked. So refusals never rest on stale counts, and limits are enforced
+/// at write time. See `docs/decisions/0006-users-are-not-locked-while-deciding.md`.
 pub async fn decide_batch<T: Copy>(
     pool: &Pool,
     partition: Option<i32>,
@@ -56,7 +54,7 @@ pub async fn decide_batch<T: Copy>(
         .await
         .map_err(|_| StoreError::Timeout("a batch's transaction"))?;
     if outcome.as_ref().is_err_and(StoreError::is_read_only) {
-        // The others lead to the same server; new ones lead to the one that takes writes.
+        // The pooled connections lead to this server; new ones find one that takes writes.
         pool.retain(|_, _| false);
     }
     outcome
@@ -74,7 +72,6 @@ impl<T: Copy> Transaction<'_, T> {
         let client = session.client();
         let needs = needs::of(self.inputs.iter().map(|(input, _)| *input));
         let decided = self.decide(client, &needs, Users::Unlocked).await?;
-        // Whose use the batch may change, should it have to be decided again.
         let users = users_of(&decided);
         let committed = if limits_decide(&decided) {
             client.batch_execute("rollback").await?;
@@ -128,7 +125,7 @@ impl<T: Copy> Transaction<'_, T> {
     }
 }
 
-/// Whether something is refused for what its user has in use.
+/// Whether a user's limit refuses something.
 fn limits_decide<T>(decided: &Decided<'_, T>) -> bool {
     let is_limit = |decision: &Decision| {
         matches!(decision, Decision::Refused(refusal)
@@ -140,7 +137,7 @@ fn limits_decide<T>(decided: &Decided<'_, T>) -> bool {
     })
 }
 
-/// Whose use a batch may change, in order of id.
+/// Users whose use the batch may change, by id.
 fn users_of<T>(decided: &Decided<'_, T>) -> Vec<UserId> {
     let reservations = decided.snapshot.reservations.values();
     let users: BTreeSet<&UserId> = reservations.map(|reservation| &reservation.user).collect();

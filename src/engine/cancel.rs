@@ -1,4 +1,4 @@
-//! Cancelling by an operator (R14): decided and written as a worker's batches are.
+//! Cancellation by an operator (R14), decided and written like a worker's batch.
 
 use std::time::Duration;
 
@@ -13,15 +13,14 @@ use crate::domain::outcome::{Cancelled, Refusal};
 use crate::store::error::StoreError;
 use crate::store::outbox;
 
-/// Tries of a cancellation that workers' batches contend with.
+/// Tries while workers' batches contend.
 const TRIES_MAX: u32 = 5;
 
-/// Most that passes between two tries.
+/// Longest pause between tries.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// Cancels a live reservation: history, event, notice and, if it was billed, a credit with an event
-/// of its own are written in one transaction. Refused (`unknown_reservation`, `already_cancelled`)
-/// nothing changes.
+/// Cancels a live reservation in one transaction: history, event, notice and, if it was billed, a credit
+/// with its own event. A refusal (`unknown_reservation`, `already_cancelled`) changes nothing.
 pub async fn cancel(
     pool: &Pool,
     request: Cancellation,
@@ -41,7 +40,7 @@ pub async fn cancel(
         unreachable!("a cancellation has one outcome, which is its own");
     };
     if cancelled.is_ok() {
-        // Without it the workers find the messages some seconds later.
+        // Otherwise workers find the messages some seconds later.
         outbox::notify(pool).await?;
     }
     Ok(cancelled)

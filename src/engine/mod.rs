@@ -1,8 +1,7 @@
 //! The application: one batch at a time.
 //!
-//! [`batch::decide_batch`] runs one transaction: [`needs`] of the inputs, load, decide, [`render`],
-//! save and commit. A worker's partitions call it, and so does [`cancel`] for an operator. SQL is below, in
-//! [`store`](crate::store); queues are above, in [`worker`](crate::worker).
+//! [`batch::decide_batch`] runs one transaction: [`needs`] of the inputs, load, decide, [`render`], save
+//! and commit. A worker's partitions and [`cancel`] call it.
 
 mod announce;
 pub mod batch;

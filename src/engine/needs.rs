@@ -1,13 +1,11 @@
-//! What a batch is to be decided against.
+//! What the inputs of a batch need loaded.
 
 use crate::domain::input::{Action, Command, Input};
 use crate::store::needs::Needs;
 
-/// No server takes longer reservations (a CHECK says the same). Longer requests are refused without
-/// looking at the calendar.
+/// A CHECK bounds reservations to this. Longer requests are refused without reading the calendar.
 const RESERVATION_SECONDS_MAX: i64 = 2_678_400;
 
-/// What these inputs name.
 pub(super) fn of<'a>(inputs: impl Iterator<Item = &'a Input>) -> Needs {
     let mut needs = Needs::default();
     for input in inputs {
@@ -50,7 +48,7 @@ fn add(needs: &mut Needs, command: &Command) {
     }
 }
 
-/// Two queries that ask the same are answered from the same rows.
+/// Equal queries share their rows.
 fn push_once<T: PartialEq>(asked: &mut Vec<T>, query: T) {
     if !asked.contains(&query) {
         asked.push(query);

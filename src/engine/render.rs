@@ -1,4 +1,4 @@
-//! From outcomes to what is stored and what is to be done about each input.
+//! From outcomes to stored rows and reactions.
 
 use crate::domain::input::{Action, Command, WakeUp};
 use crate::domain::outcome::{
@@ -11,38 +11,35 @@ use crate::message::command::Kind;
 use crate::message::envelope::DeadReason;
 use crate::store::save::DecidedCommand;
 
-/// A rendered batch.
 pub(super) struct Rendered<T> {
-    /// Decided commands with their answers, to be stored, in the order in which their rows are
-    /// locked: by terminal and message id.
+    /// In lock order: by terminal and message id.
     pub commands: Vec<DecidedCommand>,
-    /// What is to be done about each input once the batch is committed.
     pub reactions: Vec<(Reaction, T)>,
 }
 
-/// What is to be done about one input once it is committed.
+/// What to do about one input once it is committed.
 #[derive(Debug, Clone)]
 pub enum Reaction {
-    /// Answer it.
+    /// Send an answer.
     Answer(Reply),
-    /// Nobody to answer: it becomes a dead letter.
+    /// Dead-letter it: there is nobody to answer.
     Dead(DeadReason),
-    /// Schedule the rest of the way to an instant.
+    /// Schedule the next hop to the instant.
     Reschedule(WakeUp),
-    /// Send a fresh wake-up to the tail of the partition.
+    /// Send a fresh wake-up to the partition's tail.
     ToTail(WakeUp),
-    /// Tell the operator who asked for a cancellation.
+    /// Return this to the operator.
     Cancelled(Result<Cancelled, Refusal>),
-    /// Nothing: the instant is finished.
+    /// The instant is finished.
     Finished,
 }
 
 /// An answer to send.
 #[derive(Debug, Clone)]
 pub struct Reply {
-    /// To whom.
+    /// Recipient.
     pub terminal: String,
-    /// The command's message id, if it had a usable one.
+    /// The command's message id, if usable.
     pub message_id: Option<String>,
     /// AMQP `type`.
     pub type_name: String,
@@ -50,7 +47,6 @@ pub struct Reply {
     pub body: String,
 }
 
-/// Renders a decided batch.
 pub(super) fn render<T>(snapshot: &Snapshot, outcomes: Vec<(Outcome<'_>, T)>) -> Rendered<T> {
     let mut commands = Vec::new();
     let reactions = outcomes
@@ -98,7 +94,7 @@ fn react(
     }
 }
 
-/// The same decision gets the same answer, byte for byte, within its batch.
+/// Within a batch, equal decisions get equal bytes.
 fn answer(snapshot: &Snapshot, decision: &Decision) -> Answer {
     let url = |reservation: &Reservation| {
         snapshot.servers.get(&reservation.server).map(|server| server.connection_url.as_str())
@@ -115,7 +111,7 @@ fn reply(command: &Command, type_name: &str, body: String) -> Reply {
     }
 }
 
-/// The answer to something that was not decided.
+/// The answer to an undecided message.
 pub fn refused(terminal: &str, message_id: Option<&str>, refusal: &Refusal) -> Reply {
     let answer = Answer::refused(refusal, None);
     Reply {

@@ -13,7 +13,7 @@ use crate::domain::refusal::{Code, Retry};
 use crate::domain::reservation::{CancelReason, Reservation, State};
 use crate::domain::server::Server;
 
-/// How long a terminal should wait before it sends an undecided message again.
+/// Wait before a terminal repeats an undecided message.
 const RETRY_AFTER_MS: u64 = 5_000;
 
 /// An answer to a command; the field `type` is also the AMQP property `type`.
@@ -297,8 +297,7 @@ impl From<&FreeSpan> for FreePlaces {
 }
 
 impl ReservationView {
-    /// The view of a reservation. It contains `connection_url` only once the reservation is
-    /// confirmed.
+    /// Contains `connection_url` only once the reservation is confirmed.
     pub fn new(reservation: &Reservation, connection_url: Option<&str>) -> Self {
         let shown = connection_url.filter(|_| reservation.state == State::Confirmed);
         Self {
@@ -322,7 +321,7 @@ impl ReservationView {
 }
 
 impl Answer {
-    /// The answer to a decision made at `decided_at`. `connection_url` finds a server's URL.
+    /// `connection_url` finds a server's URL.
     pub fn to_decision<'a>(
         decision: &'a Decision,
         decided_at: Timestamp,
@@ -369,7 +368,7 @@ impl Answer {
         }
     }
 
-    /// A refusal; `decided_at` is missing when nothing was decided.
+    /// `decided_at` is missing when nothing was decided.
     pub fn refused(refusal: &Refusal, decided_at: Option<Timestamp>) -> Self {
         let code = refusal.code;
         Answer::Refused {
@@ -384,7 +383,7 @@ impl Answer {
         }
     }
 
-    /// The reservation it is about, if it is about one.
+    /// The reservation, if there is exactly one.
     pub fn reservation(&self) -> Option<&ReservationView> {
         match self {
             Answer::Accepted { reservation, .. }
@@ -408,7 +407,7 @@ impl Answer {
         }
     }
 
-    /// The outcome kept with the stored answer: a refusal's code, or what was done.
+    /// Stored with the answer: a refusal's code, or what was done.
     pub fn outcome(&self) -> &str {
         match self {
             Answer::Refused { code, .. } => code,
@@ -432,7 +431,7 @@ impl Notice {
         }
     }
 
-    /// The reservation it is about.
+    /// Its reservation.
     pub fn reservation(&self) -> &ReservationView {
         match self {
             Notice::Confirmed { reservation, .. }
@@ -441,7 +440,7 @@ impl Notice {
         }
     }
 
-    /// The notice's message id. It is the same each time the notice is published.
+    /// The message id, equal on every publishing.
     pub fn id(&self) -> Uuid {
         deterministic_id(&format!("notice/{}/{}", self.type_name(), self.reservation().id))
     }

@@ -16,17 +16,17 @@ use crate::domain::refusal::Code;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Kind {
-    /// Reserve a server for an interval.
+    /// Reserve a server.
     Request,
     /// Reconfirm a hold.
     Reconfirm,
-    /// Give a reservation back.
+    /// Withdraw a reservation.
     Withdraw,
-    /// Ask for a reservation.
+    /// Query a reservation.
     Show,
-    /// Ask for the user's reservations.
+    /// Query the user's reservations.
     List,
-    /// Ask for a server's free places.
+    /// Query free places.
     Availability,
 }
 
@@ -34,18 +34,18 @@ impl Kind {
     /// Every kind.
     pub const ALL: &[Self] = Self::VARIANTS;
 
-    /// The word in routing keys, in `type` and in the database.
+    /// The word in routing keys, `type` and the database.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// The kind of a routing key's last word.
+    /// The inverse of [`Kind::as_str`].
     pub fn parse(word: &str) -> Option<Self> {
         word.parse().ok()
     }
 
-    /// Whether the header `server` must be set: it picks the partition, and with it the place in
-    /// line behind other commands for that server and before its deadlines.
+    /// Whether the header `server` is required. It selects the partition, and so orders the command
+    /// among those for that server and its deadlines.
     pub fn needs_server_header(self) -> bool {
         matches!(self, Kind::Request | Kind::Reconfirm | Kind::Withdraw)
     }
@@ -72,13 +72,13 @@ pub struct ReservationBody {
     pub reservation: Uuid,
 }
 
-/// Reservations on a page unless a `list` says otherwise.
+/// Default page size.
 const PAGE_DEFAULT: i64 = 20;
 
-/// Most reservations on a page: an answer of some 30 kB.
+/// Maximum page size: an answer of some 30 kB.
 pub(crate) const PAGE_MAX: i64 = 50;
 
-/// The longest window of an `availability` query: 31 days.
+/// Longest `availability` window: 31 days.
 const WINDOW_SECONDS_MAX: i64 = 2_678_400;
 
 /// Body of `<terminal>.list`: asks for the user's reservations, newest first, page by page.
@@ -108,7 +108,7 @@ pub struct AvailabilityBody {
     pub end_at: Timestamp,
 }
 
-/// Reads the body of a command of `kind`; `server` is the header of that name.
+/// `server` is the header of that name.
 pub(super) fn read_body(
     kind: Kind,
     server: Option<&ServerId>,

@@ -1,4 +1,4 @@
-//! From a received message to an input to decide, an answer, or a dead letter.
+//! Decodes a message to an input, a refusal or a dead letter.
 
 use sha2::{Digest as _, Sha256};
 
@@ -10,26 +10,26 @@ use crate::domain::input::{Command, Digest, Input};
 use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
 
-/// What a message turned out to be.
+/// A decoded message.
 #[derive(Debug, Clone)]
 pub enum Decoded {
     /// To be decided.
     Input(Input),
-    /// Wrong in a way that its sender is told.
+    /// Refused without a decision.
     Refused {
         /// The sender.
         terminal: TerminalId,
         /// What is wrong.
         refusal: Refusal,
     },
-    /// Nobody can be told.
+    /// There is no terminal to answer.
     Dead(DeadReason),
 }
 
-/// Decodes one message. `worker_account` is the broker account whose wake-ups are believed.
+/// Wake-ups count only from the broker account `worker_account`.
 pub fn decode(received: &Received, worker_account: &str) -> Decoded {
     if received.user_id.as_deref() == Some(worker_account) {
-        // Nothing but wake-ups comes from a worker; the account is never a terminal's.
+        // Workers send only wake-ups; their account is never a terminal's.
         return match received.kind.as_deref() {
             Some(WAKE_UP_TYPE) => match wake_up::decode(&received.body) {
                 Some(wake_up) => Decoded::Input(Input::WakeUp(wake_up)),
@@ -78,8 +78,7 @@ fn server_header(received: &Received, kind: Kind) -> Result<Option<ServerId>, Re
     }
 }
 
-/// Over all that makes a command what it is. The parts cannot run into each other: a kind and a
-/// server id contain no NUL.
+/// NUL separates the parts: kinds and server ids contain none.
 fn digest(kind: Kind, server: Option<&ServerId>, body: &[u8]) -> Digest {
     let mut hash = Sha256::new();
     hash.update(kind.as_str());

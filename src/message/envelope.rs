@@ -1,4 +1,4 @@
-//! A received message, free of any client library's types, and the checks of its envelope.
+//! A received message, independent of the AMQP library, and its envelope checks.
 
 use strum::IntoStaticStr;
 
@@ -6,24 +6,24 @@ use crate::domain::id::TerminalId;
 use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
 
-/// Bodies are refused above this size; the longest command needs a few hundred bytes.
+/// Maximum body, in bytes; the longest command needs a few hundred.
 pub const BODY_LEN_MAX: usize = 16 * 1024;
 
-/// Message ids are at most this long: AMQP allows 255 bytes, and they are kept in an index.
+/// Maximum message id, in bytes. AMQP allows 255; ids are indexed.
 pub const MESSAGE_ID_LEN_MAX: usize = 128;
 
 /// The `type` of a wake-up.
 pub const WAKE_UP_TYPE: &str = "wake_up";
 
-/// Headers that the broker itself adds on redelivery.
+/// Added by the broker on redelivery.
 pub(crate) const BROKER_HEADERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 
-/// A message as it came out of a partition queue. What was not set is `None`.
+/// A message from a partition queue; `None`: not set.
 #[derive(Debug, Clone, Default)]
 pub struct Received {
-    /// Routing key it was published with.
+    /// Routing key.
     pub routing_key: String,
-    /// The publishing account, validated by the broker.
+    /// Publisher's account, validated by the broker.
     pub user_id: Option<String>,
     /// Property `message_id`.
     pub message_id: Option<String>,
@@ -33,15 +33,15 @@ pub struct Received {
     pub content_type: Option<String>,
     /// Property `content_encoding`.
     pub content_encoding: Option<String>,
-    /// Names of set properties that terminals may not set.
+    /// Forbidden properties that are set.
     pub forbidden_properties: Vec<&'static str>,
     /// Header names.
     pub header_names: Vec<String>,
-    /// Header `server`: `Err` when it is no text.
+    /// Header `server`; `Err`: not text.
     pub server: Option<Result<String, ()>>,
-    /// W3C trace context, passed on with the answer.
+    /// W3C trace context, copied to the answer.
     pub traceparent: Option<String>,
-    /// How often it was delivered before, as counted by the broker.
+    /// Earlier deliveries, counted by the broker.
     pub delivery_count: u64,
     /// Whether it was delivered before.
     pub redelivered: bool,
@@ -49,34 +49,34 @@ pub struct Received {
     pub body: Vec<u8>,
 }
 
-/// Why a message went to the dead-letter queue instead of being answered.
+/// Why a message became a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum DeadReason {
-    /// No `user_id`, or one that cannot be a terminal's: nobody to answer.
+    /// No `user_id`, or one that cannot be a terminal's.
     Unauthenticated,
-    /// The account is no registered terminal.
+    /// Not a registered terminal.
     UnknownTerminal,
-    /// A wake-up that cannot be read.
+    /// An unreadable wake-up.
     InvalidWakeUp,
-    /// It could not be decided, alone and repeatedly.
+    /// Repeatedly failed while processed alone.
     InternalError,
 }
 
 impl DeadReason {
-    /// The word in the dead letter's header `reason`.
+    /// The dead letter's header `reason`.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
 impl Received {
-    /// The terminal behind the broker-validated account, if the account's name can be one.
+    /// The sender, if the account can be a terminal's.
     pub fn sender(&self) -> Option<TerminalId> {
         TerminalId::parse(self.user_id.as_deref()?).ok()
     }
 
-    /// The command word, once the rest of the envelope has been checked in the documented order.
+    /// Checks the envelope in the documented order. Returns the command word and message id.
     pub fn check(&self, sender: &TerminalId) -> Result<(&str, &str), Refusal> {
         let (terminal, word) = self.routing_key.split_once('.').unwrap_or((&self.routing_key, ""));
         if terminal != sender.as_str() {
@@ -119,7 +119,7 @@ impl Received {
         if !json {
             return Err(Refusal::of_field(Code::UnsupportedContent, "content_type"));
         }
-        // Never decompress: a small body could unpack to anything.
+        // Never decompress: a small body could unpack to any size.
         if self.content_encoding.as_deref().is_some_and(|encoding| !encoding.is_empty()) {
             return Err(Refusal::of_field(Code::UnsupportedContent, "content_encoding"));
         }
@@ -129,13 +129,13 @@ impl Received {
         Ok(())
     }
 
-    /// The message id as far as it can be repeated to the sender.
+    /// The message id, if valid.
     pub fn usable_message_id(&self) -> Option<&str> {
         self.message_id.as_deref().filter(|id| is_message_id(id))
     }
 }
 
-/// Whether terminals may not set a header: it would steer the broker, or looks as if it did.
+/// Whether a header steers the broker, or looks as if it did.
 pub(crate) fn is_forbidden_header(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     lower == "cc"
@@ -148,8 +148,8 @@ fn is_message_id(id: &str) -> bool {
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 }
 
-/// Whether a text is a W3C trace context, version 00. Anything else is not passed on: a long one
-/// would make the answer's headers larger than the broker takes.
+/// Whether a text looks like a W3C trace context, version 00. Nothing else is copied: a long one
+/// would make the answer's headers too large for the broker.
 pub(crate) fn is_traceparent(text: &str) -> bool {
     text.len() == 55
         && text.bytes().enumerate().all(|(index, b)| match index {
@@ -158,7 +158,7 @@ pub(crate) fn is_traceparent(text: &str) -> bool {
         })
 }
 
-/// Input that is repeated in an answer or a log: plain ASCII, and short.
+/// For answers and logs: ASCII, at most 64 characters.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().take(64).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }

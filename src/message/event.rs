@@ -11,7 +11,6 @@ use crate::domain::reservation::{CancelReason, Reservation};
 /// The events' content type.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 
-/// The CloudEvents `source` of all of Holdfast's events.
 const SOURCE: &str = "/holdfast";
 
 /// A CloudEvents 1.0 envelope.
@@ -143,17 +142,17 @@ pub const CANCELLED: &str = "reservation.cancelled";
 /// The `type` of a credit.
 pub const CREDITED: &str = "reservation.credited";
 
-/// The id of a reservation's credit, and of its event.
+/// The id of a credit and its event.
 pub fn credit_id(reservation: Uuid) -> Uuid {
     deterministic_id(&format!("credit/{reservation}"))
 }
 
-/// The id of a reservation's charge, and of its event.
+/// The id of a charge and its event.
 pub fn charge_id(reservation: Uuid) -> Uuid {
     deterministic_id(&format!("charge/{reservation}"))
 }
 
-/// The event of a confirmation at `at`.
+/// A confirmation at `at`.
 pub fn confirmed(reservation: &Reservation, at: Timestamp) -> CloudEvent<ConfirmedData> {
     let data = ConfirmedData {
         reservation: reservation.id,
@@ -173,7 +172,7 @@ pub fn confirmed(reservation: &Reservation, at: Timestamp) -> CloudEvent<Confirm
     envelope(charge_id(reservation.id), CONFIRMED, reservation.id, at, data)
 }
 
-/// The event of a credit at `at`.
+/// A credit at `at`.
 pub fn credited(reservation: &Reservation, note: &str, at: Timestamp) -> CloudEvent<CreditedData> {
     let data = CreditedData {
         reservation: reservation.id,
@@ -195,7 +194,7 @@ pub fn credited(reservation: &Reservation, note: &str, at: Timestamp) -> CloudEv
     envelope(credit_id(reservation.id), CREDITED, reservation.id, at, data)
 }
 
-/// The event of a cancellation at `at`.
+/// A cancellation at `at`.
 pub fn cancelled(reservation: &Reservation, at: Timestamp) -> CloudEvent<CancelledData> {
     let reason = reservation.cancel_reason.map_or("", |reason| reason.as_str());
     let data = CancelledData {

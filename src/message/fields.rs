@@ -1,4 +1,4 @@
-//! Reads a command's JSON body field by field, and refuses what is wrong with a code.
+//! Strictly reads a command's JSON body.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -13,18 +13,17 @@ use crate::domain::interval::{Interval, Timestamp};
 use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
 
-/// Most digits of a fraction of a second: nanoseconds. The library silently cuts off further
-/// digits.
+/// Nanoseconds: chrono silently drops further digits.
 const FRACTION_DIGITS_MAX: usize = 9;
 
 /// Years that RFC 3339 can express.
 const YEARS: RangeInclusive<i32> = 0..=9_999;
 
-/// The fields of one JSON object that have not been read yet. Reading a field removes it.
+/// The unread fields of a JSON object.
 pub struct Fields(Vec<(String, Value)>);
 
 impl Fields {
-    /// Parses one JSON object. Refuses anything else, and doubled names.
+    /// Refuses anything but one JSON object without duplicate names.
     pub(super) fn parse(body: &[u8]) -> Result<Self, Refusal> {
         let text = std::str::from_utf8(body).map_err(|_| Refusal::plain(Code::InvalidEncoding))?;
         if text.starts_with('\u{feff}') {
@@ -40,7 +39,7 @@ impl Fields {
         Ok(Self(fields))
     }
 
-    /// Refuses the command if a field was not read.
+    /// Refuses unread fields.
     pub fn finish(self) -> Result<(), Refusal> {
         match self.0.first() {
             Some((name, _)) => Err(Refusal::of_field(Code::UnknownField, printable(name))),
@@ -48,12 +47,11 @@ impl Fields {
         }
     }
 
-    /// Whether the field is present and has not been read.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(field, _)| field == name)
     }
 
-    /// Reads a whole number within `bounds`, if the field is present.
+    /// Reads an optional integer within `bounds`.
     pub fn integer(
         &mut self,
         name: &str,
@@ -74,7 +72,7 @@ impl Fields {
         }
     }
 
-    /// Reads a text. The field is required.
+    /// Reads a required string.
     pub fn text(&mut self, name: &str) -> Result<String, Refusal> {
         let index = self
             .0
@@ -87,7 +85,7 @@ impl Fields {
         }
     }
 
-    /// Reads a UUID in its hyphenated form.
+    /// Reads a required, hyphenated UUID.
     pub fn uuid(&mut self, name: &str) -> Result<Uuid, Refusal> {
         let text = self.text(name)?;
         let hyphenated = text.len() == 36;
@@ -97,27 +95,26 @@ impl Fields {
             .ok_or_else(|| Refusal::of_field(Code::InvalidText, name))
     }
 
-    /// Reads an RFC 3339 timestamp with an offset.
-    ///
-    /// Strictly: PostgreSQL would accept `infinity` and `epoch`, roll over `:60` and silently map
-    /// local times that a change of daylight saving time skips or repeats.
+    /// Reads an RFC 3339 timestamp with an offset. PostgreSQL is laxer: it accepts `infinity` and
+    /// `epoch`, rolls over `:60`, and silently maps local times that daylight saving skips or
+    /// repeats.
     pub fn timestamp(&mut self, name: &str) -> Result<Timestamp, Refusal> {
         let text = self.text(name)?;
         let wrong = || Refusal::of_field(Code::InvalidTimestamp, name);
         let parsed = DateTime::parse_from_rfc3339(&text).map_err(|_| wrong())?;
         let leap_second = parsed.nanosecond() >= 1_000_000_000;
-        // The library also accepts the minus sign U+2212 and any number of digits.
+        // chrono also accepts U+2212 as minus, and any number of digits.
         let digits = text.bytes().skip(20).take_while(u8::is_ascii_digit).count();
         let plain = text.is_ascii() && digits <= FRACTION_DIGITS_MAX;
         if leap_second || !plain || text.as_bytes().get(10) != Some(&b'T') {
             return Err(wrong());
         }
-        // In UTC the year may be out of range although it is not in the text.
+        // The offset can move the year out of range.
         let timestamp = parsed.with_timezone(&Utc);
         if YEARS.contains(&timestamp.year()) { Ok(timestamp) } else { Err(wrong()) }
     }
 
-    /// Reads the fields `start_at` and `end_at` as a non-empty interval.
+    /// Reads `start_at` and `end_at`; refuses an empty interval.
     pub fn interval(&mut self) -> Result<Interval, Refusal> {
         let start = self.timestamp("start_at")?;
         let end = self.timestamp("end_at")?;
@@ -125,7 +122,7 @@ impl Fields {
     }
 }
 
-/// A JSON object with all its fields in order, doubled ones included.
+/// Keeps order and duplicates.
 struct Object(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Object {

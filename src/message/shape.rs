@@ -1,7 +1,6 @@
-//! The dimensions of an installation's broker topology.
+//! The dimensions of a broker topology.
 
-/// What differs between the topologies of installations. The first `topology apply` records it in
-/// the database, and it never changes after that: servers would move between partitions and lose
+/// Fixed by the first `topology apply`: otherwise servers would move between partitions and lose
 /// the order of their commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {

@@ -1,11 +1,11 @@
-//! Wake-ups: messages from workers to partitions, through the delay ladder or straight.
+//! Wake-ups: messages from workers to partitions, delayed or direct.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::input::WakeUp;
 use crate::domain::interval::Timestamp;
 
-/// Body of a wake-up. Internal: not part of the contract with terminals.
+/// Not part of the contract with terminals.
 #[derive(Debug, Serialize, Deserialize)]
 struct WakeUpBody {
     due_at: Timestamp,
@@ -23,7 +23,7 @@ pub fn encode(wake_up: &WakeUp) -> String {
     serde_json::to_string(&body).expect("a wake-up always serializes")
 }
 
-/// Reads a wake-up's body; `None` if it is none.
+/// `None` if the body is no wake-up.
 pub fn decode(body: &[u8]) -> Option<WakeUp> {
     let WakeUpBody { due_at, scheduled_until, trigger } = serde_json::from_slice(body).ok()?;
     Some(WakeUp { due_at, scheduled_until, trigger: trigger.parse().ok()? })

@@ -1,7 +1,7 @@
-//! Attempts at redelivered messages, counted before each attempt, to find the one that crashes workers.
+//! Counts attempts at redelivered messages, each before it is made, to find messages that crash workers.
 //!
-//! The broker's own count does not find it: it counts deliveries of a whole prefetch window, and also those
-//! after an orderly takeover of a partition.
+//! The broker's own count covers a whole prefetch window, and orderly takeovers too. See
+//! `docs/decisions/0015-redelivery-isolation.md`.
 
 use deadpool_postgres::Pool;
 
@@ -10,7 +10,7 @@ use super::pool::{Session, bounded};
 use super::sql;
 use crate::domain::input::Digest;
 
-/// Returns how many attempts at each message ended with the worker.
+/// Attempts at each message that ended with the worker.
 pub async fn attempts(
     pool: &Pool,
     partition: i32,
@@ -27,7 +27,7 @@ pub async fn attempts(
     .await
 }
 
-/// Counts an attempt at each message, before it is made.
+/// To be called before the attempt.
 pub async fn count_attempt(
     pool: &Pool,
     partition: i32,
@@ -37,7 +37,7 @@ pub async fn count_attempt(
     change(pool, "counting delivery attempts", statement, partition, fingerprints).await
 }
 
-/// Uncounts an attempt at each message: it failed, and the worker outlived it.
+/// Uncounts failed attempts that the worker outlived.
 pub async fn take_back(
     pool: &Pool,
     partition: i32,
@@ -47,7 +47,7 @@ pub async fn take_back(
     change(pool, "taking delivery attempts back", statement, partition, fingerprints).await
 }
 
-/// Clears the attempts at messages that were processed or parked.
+/// Clears the attempts at processed or parked messages.
 pub async fn clear(pool: &Pool, partition: i32, fingerprints: &[Digest]) -> Result<(), StoreError> {
     let statement = sql!("delete_attempts");
     change(pool, "deleting delivery attempts", statement, partition, fingerprints).await

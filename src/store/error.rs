@@ -2,19 +2,19 @@
 
 use tokio_postgres::error::SqlState;
 
-/// A failed operation on the store. Whoever logs it names the operation.
+/// A failed operation; the caller that logs it names it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// PostgreSQL refused a statement, or the connection broke.
+    /// A refused statement or a broken connection.
     #[error("{}", describe(.0))]
     Postgres(#[from] tokio_postgres::Error),
-    /// The pool had no connection in time.
+    /// No pooled connection in time.
     #[error("no database connection: {0}")]
     Pool(#[from] deadpool_postgres::PoolError),
-    /// An operation took longer than its bound; its outcome is unknown.
+    /// Over its time bound; the outcome is unknown.
     #[error("{0} timed out")]
     Timeout(&'static str),
-    /// The server is read-only: a standby, or a former primary.
+    /// A standby or a former primary.
     #[error("the database server is read-only")]
     ReadOnly,
     /// A row contradicts the schema, or changed while locked.
@@ -23,7 +23,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// PostgreSQL's error code, if it sent one.
+    /// PostgreSQL's error code, if any.
     pub fn sql_state(&self) -> Option<&SqlState> {
         match self {
             StoreError::Postgres(error)
@@ -32,7 +32,7 @@ impl StoreError {
         }
     }
 
-    /// Whether the operation lost against a concurrent one and was rolled back. It may be retried.
+    /// Whether it lost against a concurrent operation, rolled back, and may be retried.
     pub fn is_contention(&self) -> bool {
         self.sql_state().is_some_and(is_contention)
     }
@@ -43,12 +43,12 @@ impl StoreError {
             || self.sql_state() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
     }
 
-    /// Whether the guard found a user over its quota or with too many holds.
+    /// Whether the guard refused for a user's quota or holds.
     pub fn is_user_limit(&self) -> bool {
         self.sql_state().is_some_and(|state| matches!(state.code(), "ZR002" | "ZR005"))
     }
 
-    /// PostgreSQL's own message and detail, for people.
+    /// PostgreSQL's message and detail, for people.
     pub fn database_message(&self) -> Option<(&str, Option<&str>)> {
         match self {
             StoreError::Postgres(error) => {
@@ -59,7 +59,7 @@ impl StoreError {
     }
 }
 
-/// Whether a code means contention: a deadlock, a serialization failure or a lock timeout.
+/// A deadlock, a serialization failure or a lock timeout.
 pub fn is_contention(state: &SqlState) -> bool {
     let codes = [
         SqlState::T_R_SERIALIZATION_FAILURE,
@@ -69,7 +69,7 @@ pub fn is_contention(state: &SqlState) -> bool {
     codes.contains(state)
 }
 
-/// tokio-postgres prints just "db error"; people need the server's message and code.
+/// tokio-postgres prints only "db error"; people need the server's message and code.
 fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(db) => format!("{} (SQLSTATE {})", db.message(), db.code().code()),

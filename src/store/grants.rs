@@ -1,4 +1,4 @@
-//! What each kind of database account is granted, table by table.
+//! Rights of each kind of database account.
 
 use strum::{EnumString, IntoStaticStr};
 use tokio_postgres::{Client, GenericClient};
@@ -10,14 +10,14 @@ use super::sql;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Kind {
-    /// Deciding and settling.
+    /// Decides and settles.
     Worker,
-    /// Reading what was billed.
+    /// Reads billing entries.
     Billing,
 }
 
 impl Kind {
-    /// Its word in the table.
+    /// Its value in `database_roles.kind`.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
@@ -30,7 +30,7 @@ impl Kind {
     }
 }
 
-/// Grants a role the rights of its kind. The name goes into the statement as it stands.
+/// `name` goes into the SQL unquoted.
 pub(super) async fn grant(
     client: &impl GenericClient,
     name: &str,
@@ -39,7 +39,7 @@ pub(super) async fn grant(
     Ok(client.batch_execute(&kind.grants().replace("{role}", name)).await?)
 }
 
-/// Grants all recorded roles the rights of their kinds on the schema as it is now.
+/// Grants every recorded role its rights on the current schema.
 pub(super) async fn grant_all(client: &Client) -> Result<(), StoreError> {
     for row in client.query(sql!("load_roles"), &[]).await? {
         let kind: &str = row.get("kind");

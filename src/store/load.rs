@@ -1,9 +1,7 @@
-//! Locks and reads everything that a batch is decided against, in one round trip.
+//! Locks and reads what a batch is decided against, in one round trip.
 //!
-//! READ COMMITTED gives each statement its own snapshot, so what is read after the locks sees all
-//! that their earlier holders committed.
-//!
-//! See `docs/decisions/0008-read-committed-with-locks.md`.
+//! READ COMMITTED gives each statement its own snapshot, so reads after the locks see all that earlier
+//! holders committed. See `docs/decisions/0008-read-committed-with-locks.md`.
 
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Row;
@@ -16,22 +14,20 @@ use super::statements;
 use crate::domain::id::UserId;
 use crate::domain::snapshot::Snapshot;
 
-/// Most reservations read for one `availability` query beyond the server's capacity; more than an
-/// answer can hold.
+/// Most reservations read per `availability` query beyond the server's capacity. An answer holds fewer.
 const CALENDAR_MAX: i64 = 1_000;
 
 /// Whether a batch's users are locked before their use is read.
 ///
-/// Users are what batches of different partitions share. Locked early, they are held while the worker
-/// decides, and batches wait for each other's round trips; so that is only done where it matters.
+/// Locked early, they stay locked while the worker decides, and batches of other partitions wait for its
+/// round trips. See `docs/decisions/0006-users-are-not-locked-while-deciding.md`.
 #[derive(Debug, Clone, Copy)]
 pub enum Users<'a> {
-    /// Read as they are. The guard locks them when reservations are written, and refuses what does
-    /// not fit then.
+    /// The guard locks them when reservations are written, and refuses what does not fit.
     Unlocked,
-    /// Locked first: those who request something, so that a refusal for want of quota or holds rests
-    /// on current counts, and those named. These are users whose use the batch changes otherwise;
-    /// locked only when that is written, they could make two batches wait for each other.
+    /// Locks the users who request something, so that refusals for quota or holds rest on current counts.
+    /// Locks the named ones too, whose use the batch changes otherwise: locked only at the write, they
+    /// could deadlock two batches.
     Locked(&'a [UserId]),
 }
 
@@ -51,8 +47,7 @@ statements!(
     load_clock,
 );
 
-/// Begins a transaction, or goes on with one that has begun, locks in the global order, and reads.
-/// `partition` is the one whose due reservations are loaded.
+/// Begins a transaction, locks in the global order, and reads. `partition` selects the due reservations.
 pub async fn load(
     client: &ClientWrapper,
     partition: Option<i32>,
@@ -64,8 +59,7 @@ pub async fn load(
     assemble(&loaded, partition, needs)
 }
 
-/// Sends the statements in this order: locks first, then what is read under them, the clock behind
-/// all that decides.
+/// Sends locks first, then reads under them, and the clock after all that decides.
 async fn send_all(
     client: &ClientWrapper,
     on: &Statements,
@@ -128,7 +122,7 @@ fn span_params<'a>(spans: &'a Spans<'_>) -> [Param<'a>; 3] {
     [&spans.of, &spans.starts, &spans.ends]
 }
 
-/// Use of holds by users, of whom some may have to be locked first.
+/// Holds of users; [`Users::Locked`] locks them first.
 async fn load_users(
     client: &ClientWrapper,
     on: &Statements,

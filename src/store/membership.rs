@@ -6,27 +6,24 @@ use uuid::Uuid;
 use super::error::StoreError;
 use super::{outbox, sql};
 
-/// The channel on which workers notify each other when one joins or leaves.
+/// Announces workers that join or leave.
 pub const CHANNEL: &str = "holdfast_workers";
 
-/// A worker that is silent for this long counts as dead.
+/// A worker silent for this long counts as dead.
 pub const DEAD_AFTER_SECONDS: f64 = 5.0;
 
-/// Rows of workers that are silent for this long are deleted. Until then they help people who look for a
-/// crash.
+/// Rows silent for this long are deleted; until then they help to explain a crash.
 const PRUNE_AFTER_SECONDS: f64 = 3_600.0;
 
-/// This worker, as others see it.
+/// This worker. Host and process id are for people.
 pub struct Member {
-    /// Its id, UUIDv7: workers are ordered by the time they joined.
+    /// UUIDv7: orders workers by the time they joined.
     pub id: Uuid,
-    /// Host name, for people.
     pub host: String,
-    /// Process id, for people.
     pub pid: i32,
 }
 
-/// Subscribes to the notifications of workers and of the outbox, and deletes rows of workers long gone.
+/// Subscribes to workers' and outbox notifications, and prunes old rows.
 pub async fn join(client: &Client) -> Result<(), StoreError> {
     let channels = format!("listen {CHANNEL}; listen {}", outbox::CHANNEL);
     client.batch_execute(&channels).await?;
@@ -34,16 +31,14 @@ pub async fn join(client: &Client) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What a heartbeat returns.
 pub struct Pulse {
-    /// All live workers, in order of id.
+    /// All live workers, by id.
     pub live: Vec<Uuid>,
-    /// Most commands per second and partition from one terminal; `None`: no limit.
+    /// Commands per second, partition and terminal; `None`: no limit.
     pub terminal_rate_max: Option<i32>,
 }
 
-/// Records a heartbeat; returns the live workers and the shared settings. The first one notifies the other
-/// workers.
+/// Records a heartbeat; returns the live workers and shared settings. The first one notifies the others.
 pub async fn beat(
     client: &Client,
     member: &Member,
@@ -64,7 +59,7 @@ pub async fn beat(
     })
 }
 
-/// Deletes this worker and notifies the others, so that they take over its partitions.
+/// Notifies the others, which take over its partitions.
 pub async fn leave(client: &Client, id: Uuid) -> Result<(), StoreError> {
     client.execute(sql!("delete_worker"), &[&id]).await?;
     notify(client).await

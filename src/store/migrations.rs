@@ -1,4 +1,4 @@
-//! Migrations of the schema: forward only, under an advisory lock, while workers run.
+//! Schema migrations: forward only, under an advisory lock, while workers run.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ mod embedded {
     refinery::embed_migrations!("schema/migrations");
 }
 
-/// Any number, the same for everybody who migrates. refinery takes no lock: two of four concurrent runners
-/// failed without one.
+/// Arbitrary, the same for all runners. refinery takes no lock: two of four concurrent runners failed
+/// without one.
 const MIGRATION_LOCK: i64 = 0x686f_6c64_6661_7374;
 
-/// How long a migration waits for a table lock. Later lock requests wait behind it, so this
-/// is shorter than what workers bear (`lock_timeout` in [`pool`]).
+/// Later lock requests queue behind a waiting migration, so this is shorter than the workers'
+/// `lock_timeout` (in [`pool`]).
 const LOCK_TIMEOUT: &str = "set lock_timeout = '2s'";
 
-/// Tries before giving up, some minutes: a dump or a report may hold a lock that long.
+/// Some minutes: a dump or a report may hold a lock that long.
 const TRIES_MAX: u32 = 100;
 
-/// Longest pause between two tries, in which workers catch up.
+/// Longest pause, in which workers catch up.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Connects outside any pool, without the session limits of workers: a migration may take long.
+/// Without the workers' session limits: a migration may take long.
 async fn connect(url: &DatabaseUrl) -> Result<Client> {
     let connected = pool::unlimited(url).connect().await;
     let (client, connection) = connected.context("cannot connect to the database")?;
@@ -45,11 +45,10 @@ fn runner() -> Runner {
 
 /// Applies the missing migrations and returns their names.
 ///
-/// Each migration is a transaction. One that waits too long for a table lock, or ends in a deadlock, rolls
-/// back and is retried.
+/// Each is a transaction. After a lock timeout or a deadlock it rolls back and is retried.
 pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>> {
     let mut client = connect(url).await?;
-    // Before the timeout, to wait for others that migrate. The lock ends with the connection.
+    // Waits for other runners, so no timeout yet. The lock ends with the connection.
     client.execute(sql!("lock_migrations"), &[&MIGRATION_LOCK]).await?;
     client.batch_execute(LOCK_TIMEOUT).await?;
     let applied = apply(&mut client).await?;
@@ -63,7 +62,7 @@ async fn apply(client: &mut Client) -> Result<Vec<String>> {
     loop {
         tries += 1;
         let outcome = runner().run_async(client).await;
-        // A failed run reports the migrations that it committed before.
+        // A failed run still reports what it committed.
         let report = outcome.as_ref().map_or_else(refinery::Error::report, Some);
         let committed = report.into_iter().flat_map(Report::applied_migrations);
         applied.extend(committed.map(ToString::to_string));
@@ -78,14 +77,13 @@ async fn apply(client: &mut Client) -> Result<Vec<String>> {
     }
 }
 
-/// Whether a migration failed for a lock only.
+/// Whether only a lock made it fail.
 fn is_contention(error: &refinery::Error) -> bool {
     let refinery::error::Kind::Connection(_, source) = error.kind() else { return false };
     source.downcast_ref().and_then(tokio_postgres::Error::code).is_some_and(error::is_contention)
 }
 
-/// Returns the names of the migrations that the database lacks. Fails if an applied one differs from this
-/// program's.
+/// Names of the missing migrations. Fails if an applied one differs from this program's.
 pub async fn pending(url: &DatabaseUrl) -> Result<Vec<String>> {
     let mut client = connect(url).await?;
     let runner = runner();

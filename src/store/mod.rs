@@ -2,17 +2,16 @@
 //!
 //! # Statements
 //!
-//! Each statement is a file `sql/<name>.sql`, here or in [`admin`]. A name names one statement, and one
-//! place in the program runs it. Only transaction control, session settings, `listen` and `notify` stand in
-//! the program. A test checks it (`tests/suite/sql.rs`).
+//! Each statement is a file `sql/<name>.sql`, here or in [`admin`], with a unique name and one caller. Only
+//! transaction control, session settings, `listen` and `notify` are inline (`tests/suite/sql.rs`).
 //!
-//! `load_*` reads, `lock_*` locks, `insert_*`, `update_*` and `delete_*` write, `claim_*` takes work so
-//! that no other replica does, `prune_*` deletes what is old.
+//! `load_*` reads, `lock_*` locks, `insert_*`, `update_*` and `delete_*` write, `claim_*` takes work that
+//! no other replica gets, `prune_*` deletes what is old.
 //!
 //! # Lock order
 //!
-//! Locks are always taken in this order, so that no two transactions deadlock: servers, reservations, users
-//! (each by id), timers, then keys of processed commands (sorted, when they are inserted).
+//! All transactions lock in this order, so that none deadlock: servers, reservations, users (each by id),
+//! timers, then keys of processed commands (sorted).
 
 pub mod admin;
 pub(crate) mod delivery_attempts;
@@ -33,7 +32,7 @@ mod snapshot;
 pub(crate) mod timers;
 pub mod url;
 
-/// The text of the statement `sql/<name>.sql`, next to the file that uses it.
+/// The text of `sql/<name>.sql`, next to the calling file.
 macro_rules! sql {
     ($name:literal) => {
         include_str!(concat!("sql/", $name, ".sql"))
@@ -41,10 +40,8 @@ macro_rules! sql {
 }
 pub(crate) use sql;
 
-/// A struct `Statements` with the named statements, prepared on a connection.
-///
-/// They are prepared before a pipeline begins: later statements would overtake one that is prepared on the
-/// way, and reads would come before the locks they rely on.
+/// A struct `Statements`, prepared on a connection before a pipeline begins: later statements would
+/// overtake one prepared on the way, and reads would precede their locks.
 macro_rules! statements {
     ($($name:ident),* $(,)?) => {
         struct Statements {

@@ -1,4 +1,4 @@
-//! What a batch is to be decided against, and how it is asked for.
+//! A batch's needs, and the statements' parameters for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,38 +8,37 @@ use crate::domain::id::{ServerId, TerminalId};
 use crate::domain::input::{Page, Window};
 use crate::domain::interval::{Interval, Timestamp};
 
-/// Most reservations that one batch settles. The rest waits for a fresh wake-up, so that commands in
-/// between wait for little: with four partitions and 100 000 reservations at once, on a machine of
-/// two processors, 0.8 s at the 99th percentile. Slices of 400 settle no more per second.
-/// See `docs/decisions/0011-settlement-in-slices.md`.
+/// Most reservations that one batch settles. A fresh wake-up settles the rest, so that commands in between
+/// wait less: 0.8 s at the 99th percentile, with 100 000 reservations at once. Slices of 400 settle no more
+/// per second. See `docs/decisions/0011-settlement-in-slices.md`.
 pub const SETTLE_MAX: i64 = 150;
 
-/// What a batch is to be decided against.
+/// What a batch is decided against.
 #[derive(Debug, Default)]
 pub struct Needs {
-    /// Terminals that sent something.
+    /// Senders of commands.
     pub terminals: BTreeSet<TerminalId>,
-    /// Those of them that request something.
+    /// Senders of requests.
     pub requesting: BTreeSet<TerminalId>,
-    /// Servers that requests name.
+    /// Servers of requests.
     pub servers: BTreeSet<ServerId>,
-    /// Reservations that commands name.
+    /// Reservations named by commands.
     pub reservations: BTreeSet<Uuid>,
-    /// Message ids that may be decided already, each with its terminal.
+    /// Message ids that may be decided already.
     pub message_ids: Vec<(TerminalId, String)>,
-    /// Requested times, by the terminal whose user's quota they take.
+    /// Requested times by terminal, for its user's quota.
     pub quota: Vec<(TerminalId, Interval)>,
     /// Requested times by server.
     pub windows: BTreeMap<ServerId, Vec<Interval>>,
     /// Pages of lists.
     pub pages: Vec<(TerminalId, Page)>,
-    /// Servers' time that is asked about.
+    /// Windows of `availability` queries.
     pub calendars: Vec<Window>,
-    /// The instant of the latest wake-up that settles.
+    /// Instant of the latest wake-up that settles.
     pub due: Option<Timestamp>,
 }
 
-/// What is needed as the statements take it: a column of each list, side by side.
+/// The needs as parallel arrays, for the statements.
 #[derive(Default)]
 pub(super) struct Columns<'a> {
     pub terminals: Vec<&'a str>,
@@ -50,12 +49,12 @@ pub(super) struct Columns<'a> {
     pub quota: Spans<'a>,
     pub windows: Spans<'a>,
     pub pages: Pages<'a>,
-    /// The index of each query.
+    /// Index of each query.
     pub asked: Vec<i32>,
     pub calendars: Spans<'a>,
 }
 
-/// Spans of time, each of somebody or something.
+/// Times, each of a terminal or server.
 #[derive(Default)]
 pub(super) struct Spans<'a> {
     pub of: Vec<&'a str>,
@@ -71,10 +70,8 @@ impl<'a> Spans<'a> {
     }
 }
 
-/// Pages of lists.
 #[derive(Default)]
 pub(super) struct Pages<'a> {
-    /// The index of each query.
     pub asked: Vec<i32>,
     pub terminals: Vec<&'a str>,
     pub after: Vec<Option<Uuid>>,
@@ -113,8 +110,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Overlapping and touching times as one, so that a popular hour is read once and not once per
-/// request.
+/// Merges overlapping and touching times, so that a popular hour is read once.
 fn merged(windows: &[Interval]) -> Vec<Interval> {
     let mut windows = windows.to_vec();
     windows.sort_unstable();

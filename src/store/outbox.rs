@@ -1,7 +1,7 @@
 //! Events and notices on their way to the broker.
 //!
-//! A batch writes its messages with its decisions, and its worker publishes them. The relay publishes those
-//! that remain: a worker crashed or a publish failed.
+//! A batch writes its messages with its decisions, and its worker publishes them. If it crashes or fails
+//! to, the relay does.
 
 use deadpool_postgres::Pool;
 use tokio_postgres::Row;
@@ -11,52 +11,43 @@ use super::error::StoreError;
 use super::pool::{Session, bounded};
 use super::sql;
 
-/// The channel that notifies workers of messages written by somebody else, such as the command line.
+/// Notifies workers of messages that no worker wrote, such as the command line's.
 pub const CHANNEL: &str = "holdfast_outbox";
 
-/// How long the relay leaves messages to the worker that wrote them.
+/// How long the relay leaves messages to their worker.
 pub const GRACE_SECONDS: f64 = 10.0;
 
-/// Most messages that one relay holds at a time.
+/// Most messages that one relay claims.
 pub const RELAY_BATCH_MAX: i64 = 500;
 
-/// A message to write: to subscribers (event) or to a terminal (notice).
+/// An event for subscribers, or a notice for a terminal.
 pub struct OutboxMessage {
-    /// Message id.
     pub id: Uuid,
     /// `event` or `notice`.
     pub kind: &'static str,
     /// AMQP `type`.
     pub type_name: &'static str,
-    /// Routing key.
     pub routing_key: String,
     /// Whether it is retried while no queue takes it.
     pub must_route: bool,
-    /// Body.
     pub body: String,
 }
 
-/// A written message that waits to be published.
+/// A stored message to publish.
 #[derive(Debug, Clone)]
 pub struct Pending {
     /// Place in the outbox.
     pub seq: i64,
-    /// Message id.
     pub id: Uuid,
-    /// Whether it is an event; otherwise it is a notice.
+    /// Otherwise a notice.
     pub is_event: bool,
-    /// AMQP `type`.
     pub type_name: String,
-    /// Routing key.
     pub routing_key: String,
-    /// Whether it is retried while no queue takes it.
     pub must_route: bool,
-    /// Body, as it was written.
     pub body: String,
 }
 
 impl Pending {
-    /// A message that was just written, at its place in the outbox.
     pub(super) fn new(seq: i64, message: OutboxMessage) -> Self {
         Self {
             seq,
@@ -82,7 +73,6 @@ impl Pending {
     }
 }
 
-/// Notifies the workers that there are messages which none of them has written.
 pub async fn notify(pool: &Pool) -> Result<(), StoreError> {
     bounded("notifying the workers", async {
         let session = Session::take(pool).await?;
@@ -93,7 +83,6 @@ pub async fn notify(pool: &Pool) -> Result<(), StoreError> {
     .await
 }
 
-/// Removes published messages from the outbox.
 pub async fn delete(pool: &Pool, seqs: &[i64]) -> Result<(), StoreError> {
     bounded("emptying the outbox", async {
         let session = Session::take(pool).await?;
@@ -110,14 +99,13 @@ async fn delete_outbox(session: &Session, seqs: &[i64]) -> Result<(), StoreError
     Ok(())
 }
 
-/// Locked messages; other relays skip them until this is finished or dropped.
+/// Locked messages. Other relays skip them until this is finished or dropped.
 pub struct Claim {
     session: Session,
-    /// What to publish.
     pub pending: Vec<Pending>,
 }
 
-/// Claims the messages to publish now; `None` if there are none.
+/// `None` if there is nothing to publish now.
 pub async fn claim(pool: &Pool) -> Result<Option<Claim>, StoreError> {
     bounded("claiming messages of the outbox", claim_unbounded(pool)).await
 }
@@ -138,7 +126,7 @@ async fn claim_unbounded(pool: &Pool) -> Result<Option<Claim>, StoreError> {
 }
 
 impl Claim {
-    /// Deletes the messages that are done and postpones those to retry.
+    /// Deletes `done` and postpones `retry`.
     pub async fn finish(self, done: &[i64], retry: &[i64]) -> Result<(), StoreError> {
         bounded("finishing messages of the outbox", self.finish_unbounded(done, retry)).await
     }

@@ -1,7 +1,7 @@
-//! Pruning: deletes what the policy says has been kept for long enough, a bounded step at a time.
+//! Pruning, in bounded steps: answers, finished reservations and messages by the policy, delivery attempts
+//! after a week.
 //!
-//! That is answers, and finished reservations with their messages. History and billing entries are never
-//! deleted.
+//! History and billing entries are never deleted.
 
 use deadpool_postgres::Pool;
 
@@ -9,13 +9,13 @@ use super::error::StoreError;
 use super::pool::{Session, bounded};
 use super::sql;
 
-/// Most rows of each table that one step deletes: a few milliseconds of work.
+/// Most rows per table and step: a few milliseconds of work.
 const STEP_MAX: i64 = 1_000;
 
-/// A step that waits longer for a lock would delay decisions.
+/// Waiting longer for a lock would delay decisions.
 const SETTINGS: &str = "begin; set local lock_timeout = '100ms'";
 
-/// What a step deletes, in this order: an answer goes before its reservation.
+/// In this order: an answer goes before its reservation.
 const TABLES: [(&str, &str); 4] = [
     ("answers", sql!("prune_processed_commands")),
     ("outbox_messages", sql!("prune_outbox_messages")),
@@ -28,11 +28,11 @@ const TABLES: [(&str, &str); 4] = [
 pub struct Step {
     /// Rows deleted.
     pub deleted: u64,
-    /// Whether more may be left to delete.
+    /// Whether more may be left.
     pub more: bool,
 }
 
-/// Deletes a bounded number of rows, unless another replica is pruning.
+/// Prunes one step, unless another replica is pruning.
 pub async fn step(pool: &Pool) -> Result<Step, StoreError> {
     bounded("pruning", step_unbounded(pool)).await
 }

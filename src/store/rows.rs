@@ -1,4 +1,4 @@
-//! From rows to the domain's types. The schema's CHECKs hold the same forms as the types.
+//! From rows to domain types. The schema's CHECKs match the types.
 
 use std::str::FromStr;
 
@@ -10,25 +10,22 @@ use crate::domain::reservation::Reservation;
 use crate::domain::server::Server;
 use crate::domain::tariff::Tariff;
 
-/// Reads an id.
 pub(super) fn id<T: FromStr>(row: &Row, column: &str) -> Result<T, StoreError> {
     let text: &str = row.try_get(column)?;
     text.parse().map_err(|_| StoreError::Unexpected(format!("{column} {text:?}")))
 }
 
-/// Reads one of a closed list of words.
 fn word<T: FromStr>(column: &str, text: &str) -> Result<T, StoreError> {
     text.parse().map_err(|_| StoreError::Unexpected(format!("{column} {text:?}")))
 }
 
-/// Reads a half-open interval from its two columns.
 pub(super) fn interval(row: &Row, start: &str, end: &str) -> Result<Interval, StoreError> {
     let (start, end) = (row.try_get(start)?, row.try_get(end)?);
     Interval::new(start, end)
         .ok_or_else(|| StoreError::Unexpected(format!("interval from {start} to {end}")))
 }
 
-/// Reads a row of `servers`; closures are kept elsewhere.
+/// Reads a row of `servers`, without closures.
 pub(super) fn read_server(row: &Row) -> Result<Server, StoreError> {
     let seconds = |column| row.try_get::<_, i32>(column).map(i64::from);
     let capacity: i32 = row.try_get("capacity")?;
@@ -56,7 +53,6 @@ pub(super) fn read_server(row: &Row) -> Result<Server, StoreError> {
     })
 }
 
-/// Reads a row of `reservations`.
 pub(super) fn read_reservation(row: &Row) -> Result<Reservation, StoreError> {
     let reason: Option<&str> = row.try_get("cancel_reason")?;
     Ok(Reservation {

@@ -1,4 +1,4 @@
-//! Writes what a batch changes, in bulk, and commits, in one round trip.
+//! Writes a batch's changes in bulk and commits, in one round trip.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -19,40 +19,32 @@ use crate::message::event::{charge_id, credit_id};
 
 /// A decided command with its answer.
 pub struct DecidedCommand {
-    /// Who sent it.
     pub terminal: String,
-    /// The sender's id for it.
     pub message_id: String,
-    /// The command's kind.
     pub kind: &'static str,
     /// Tells a repeat from another command under the same id.
     pub digest: Digest,
-    /// What was decided, in a word.
+    /// The decision, in a word.
     pub outcome: String,
-    /// AMQP `type` of the answer.
     pub answer_type: &'static str,
-    /// Body of the answer.
     pub answer: String,
     /// The server in the header.
     pub server: Option<String>,
-    /// The reservation it made or changed.
+    /// The reservation made or changed.
     pub reservation: Option<Uuid>,
     /// Place in the batch's decision order.
     pub order: u32,
 }
 
-/// Everything to be written for one batch.
 pub struct Save<'a> {
-    /// The partition that decided; `None` for an operator's cancellation, which comes through no
-    /// queue. No worker has its outbox messages at hand, so the relay takes them at once.
+    /// `None` for an operator's cancellation, which has no queue. No worker has its outbox messages at
+    /// hand, so the relay takes them at once.
     pub partition: Option<i32>,
-    /// Reservations as they are now.
+    /// Reservations after the batch.
     pub snapshot: &'a Snapshot,
-    /// What changed.
     pub changes: &'a Changes,
-    /// Decided commands, in order of terminal and message id, in which their rows are locked.
+    /// In lock order: by terminal and message id.
     pub commands: &'a [DecidedCommand],
-    /// Events and notices.
     pub messages: Vec<OutboxMessage>,
 }
 
@@ -71,33 +63,30 @@ statements!(
     insert_processed_commands,
 );
 
-/// What is to be done about what was written.
 pub struct Saved {
-    /// Instants that are new and need a wake-up.
+    /// New instants, which need a wake-up.
     pub unscheduled: Vec<Timestamp>,
     /// Events and notices to publish.
     pub pending: Vec<Pending>,
 }
 
-/// Writes everything and commits.
-///
-/// The commit follows the writes without waiting for them: what the guard locks is held for no round
-/// trip. If one of them fails, the commit rolls back, and the error is that of the write.
+/// The commit is sent without waiting for the writes, so the guard's locks last for no round trip. If a
+/// write fails, the commit rolls back, and the write's error is returned.
 pub async fn save_and_commit(client: &ClientWrapper, save: Save<'_>) -> Result<Saved, StoreError> {
     let on = Statements::prepare(client).await?;
     let Changes { transitions, finished, .. } = save.changes;
     let numbered = !transitions.is_empty() || !save.commands.is_empty();
 
-    // Before the locks on users, whom other batches share.
+    // Before the locks on users, which other batches share.
     let pointers = send(insert_outbox_messages(client, &on, &save)).await?;
     let locked = send(lock_use(client, &on, &save)).await?;
     let servers = send(update_servers(client, &on, &save)).await?;
-    // Before what is new: the guard judges statement by statement, and a batch may give to one what
-    // another gives back.
+    // Before the inserts: the guard judges each statement, and a new reservation may take what another
+    // gives back.
     let updated = send(update_reservations(client, &on, &save)).await?;
     let inserted = send(insert_reservations(client, &on, &save)).await?;
     let reminded = send(update_reminded(client, &on, &save)).await?;
-    // Under the locks of all that is written above.
+    // Under the locks of all writes above.
     let drawn = send(execute(client, numbered, &on.draw_block, [])).await?;
     let history = send(insert_history(client, &on, &save)).await?;
     let billed = send(insert_billing_entries(client, &on, &save)).await?;
@@ -125,8 +114,7 @@ pub async fn save_and_commit(client: &ClientWrapper, save: Save<'_>) -> Result<S
     Ok(Saved { unscheduled, pending: pending(&pointers, save.messages) })
 }
 
-/// What has just been written, each message at its place in the outbox. The relay publishes one that
-/// has none here: after the commit nothing may fail any more.
+/// A message without a place in the outbox is left to the relay: after the commit nothing may fail.
 fn pending(pointers: &HashMap<Uuid, i64>, messages: Vec<OutboxMessage>) -> Vec<Pending> {
     let place = |message: OutboxMessage| {
         let seq = *pointers.get(&message.id)?;
@@ -168,7 +156,7 @@ async fn lock_use(
     execute(client, !users.is_empty(), &statements.lock_use, [&users]).await
 }
 
-/// Remembers the partition of servers that did not have one.
+/// Stores the partition of servers that had none.
 async fn update_servers(
     client: &ClientWrapper,
     statements: &Statements,
@@ -230,14 +218,13 @@ async fn insert_reservations(
     .await
 }
 
-/// Writes the last state of every reservation that existed before the batch.
 async fn update_reservations(
     client: &ClientWrapper,
     statements: &Statements,
     save: &Save<'_>,
 ) -> Result<u64, StoreError> {
-    // From the first state that the batch found it in, whatever it went through since. A
-    // reservation made by this very batch is inserted in its last state and not changed again.
+    // From the first state that the batch found to the last. Reservations made by this batch are inserted
+    // in their last state.
     let mut seen = HashSet::new();
     let mut first: Vec<&Transition> = save
         .changes
@@ -355,7 +342,7 @@ async fn insert_history(
     .await
 }
 
-/// A charge for each confirmation, and a credit for each that an operator takes back.
+/// A charge per confirmation; a credit per cancelled confirmation.
 async fn insert_billing_entries(
     client: &ClientWrapper,
     statements: &Statements,
@@ -389,7 +376,7 @@ async fn insert_billing_entries(
     .await
 }
 
-/// Returns the places in the outbox, by id.
+/// Returns places in the outbox, by message id.
 async fn insert_outbox_messages(
     client: &ClientWrapper,
     statements: &Statements,

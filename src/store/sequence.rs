@@ -1,5 +1,5 @@
-//! Statements that are sent one behind the other, before the first answer is in: one round trip for
-//! all. The order of the calls to [`send`] is the order in which the server executes them.
+//! Statements sent before the first answer is in: one round trip for all. The server executes them in the
+//! order of the calls to [`send`].
 
 use std::pin::Pin;
 
@@ -10,14 +10,14 @@ use tokio_postgres::{Row, Statement};
 
 use super::error::StoreError;
 
-/// A statement that was sent; its answer is still to come.
+/// A sent statement whose answer is pending.
 pub(super) struct Sent<F: Future>(Pin<Box<MaybeDone<F>>>);
 
-/// Sends a statement. tokio-postgres writes it when its future is polled for the first time, which
-/// this does; a statement that still had to be prepared would be overtaken by those behind it.
+/// tokio-postgres writes a statement when its future is first polled. It must be prepared already, or those
+/// behind it overtake it.
 ///
-/// Fails at once with a statement that cannot be sent, for example because a parameter is of the wrong
-/// type. The server never hears of it, so nothing may be sent behind it, least of all the commit.
+/// Fails at once if it cannot be sent, for example for a wrong parameter type. Then nothing may be sent
+/// behind it, least of all the commit.
 pub(super) async fn send<F, T>(statement: F) -> Result<Sent<F>, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -33,17 +33,15 @@ where
 }
 
 impl<F: Future> Sent<F> {
-    /// Waits for the answer.
     pub async fn answer(mut self) -> F::Output {
         self.0.as_mut().await;
         self.0.as_mut().take_output().expect("taken once, when it is there")
     }
 }
 
-/// Parameters of a statement.
 pub(super) type Param<'a> = &'a (dyn ToSql + Sync);
 
-/// The rows of a query, or none where there is nothing to ask.
+/// A query's rows; none unless `wanted`.
 pub(super) async fn rows<const N: usize>(
     client: &ClientWrapper,
     wanted: bool,
@@ -56,7 +54,6 @@ pub(super) async fn rows<const N: usize>(
     Ok(client.query(statement, &params).await?)
 }
 
-/// Executes a statement, unless there is nothing to write.
 pub(super) async fn execute<const N: usize>(
     client: &ClientWrapper,
     wanted: bool,
@@ -69,7 +66,7 @@ pub(super) async fn execute<const N: usize>(
     Ok(client.execute(statement, &params).await?)
 }
 
-/// Executes one of the texts that need no parameters: `begin`, `commit`.
+/// For `begin` and `commit`.
 pub(super) async fn run(client: &ClientWrapper, text: &'static str) -> Result<(), StoreError> {
     Ok(client.batch_execute(text).await?)
 }

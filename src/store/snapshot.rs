@@ -1,4 +1,4 @@
-//! From what was loaded to the snapshot that a batch is decided against.
+//! From loaded rows to the snapshot of a batch.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +14,6 @@ use crate::domain::quota::{PeriodUse, QuotaLedger};
 use crate::domain::server::Server;
 use crate::domain::snapshot::{Booked, Calendar, HoldUse, Known, Snapshot, Terminal};
 
-/// What the statements answered.
 pub(super) struct Loaded {
     pub servers: Vec<Row>,
     pub reservations: Vec<Row>,
@@ -31,7 +30,6 @@ pub(super) struct Loaded {
     pub asked_booked: Vec<Row>,
 }
 
-/// Puts a snapshot together.
 pub(super) fn assemble(
     loaded: &Loaded,
     partition: Option<i32>,
@@ -106,7 +104,7 @@ fn quota(rows: &[Row]) -> Result<QuotaLedger, StoreError> {
     Ok(quota)
 }
 
-/// One reservation may overlap two windows and must count once.
+/// A reservation that overlaps two windows counts once.
 fn booked(rows: &[Row]) -> Result<HashMap<ServerId, Vec<Booked>>, StoreError> {
     let mut booked: HashMap<ServerId, Vec<Booked>> = HashMap::new();
     let mut seen = HashSet::new();
@@ -154,8 +152,8 @@ fn read_reservations(
             if snapshot.servers.contains_key(&reservation.server) {
                 snapshot.due.push(reservation.id);
             } else {
-                // A former owner settled the slice whose servers are locked here. Its successors are
-                // left to the next wake-up, which locks theirs.
+                // A former owner settled the slice whose servers are locked here. The next wake-up locks
+                // the servers of these and settles them.
                 leave_from(reservation.deadline_at);
             }
         }

@@ -1,4 +1,4 @@
-//! Times at which partitions need a wake-up, and the sweep that finds missing wake-ups.
+//! Instants at which partitions need a wake-up, and the sweep that finds missing ones.
 
 use deadpool_postgres::{ClientWrapper, Pool};
 
@@ -7,16 +7,16 @@ use super::pool::{Session, bounded};
 use super::sql;
 use crate::domain::interval::Timestamp;
 
-/// Most unscheduled timers that one sweep returns.
+/// Most unscheduled timers per sweep.
 const UNSCHEDULED_MAX: i64 = 1_000;
 
-/// How long the sweep leaves an unscheduled timer to the worker that made it.
+/// How long a new timer is left to its worker.
 const UNSCHEDULED_AGE_SECONDS: f64 = 3.0;
 
-/// How long after a deadline it counts as overdue: until then its wake-up may be on its way.
+/// Until then a deadline's wake-up may be on its way.
 const OVERDUE_GRACE_SECONDS: f64 = 1.0;
 
-/// Records wake-ups that the broker has confirmed: their instants and the ends of their hops.
+/// Records confirmed wake-ups: their instants and the ends of their hops.
 pub async fn mark_scheduled(
     pool: &Pool,
     partition: i32,
@@ -33,7 +33,6 @@ pub async fn mark_scheduled(
     .await
 }
 
-/// What a sweep finds.
 #[derive(Debug, Default)]
 pub struct Swept {
     /// Partition and its latest overdue instant.
@@ -44,7 +43,7 @@ pub struct Swept {
     pub now: Option<Timestamp>,
 }
 
-/// Claims the partitions whose sweep is due and finds what the delay ladder has missed in them.
+/// Claims the partitions whose sweep is due and finds what the delay ladder missed.
 pub async fn sweep(
     pool: &Pool,
     partitions: i32,

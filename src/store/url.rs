@@ -9,19 +9,18 @@ use tokio_postgres::config::SslMode;
 
 use crate::tls;
 
-/// What is expected. An error of the driver may repeat parts of a password.
+/// Fixed: the driver's errors may repeat parts of a password.
 const EXPECTED: &str = "must look like postgres://user:password@host:5432/database";
 
-/// A URL of PostgreSQL, read by the driver's rules. It has no `Debug`, since it is secret.
+/// A PostgreSQL URL, read by the driver's rules. Secret, so without `Debug`.
 ///
-/// `sslmode` is `disable`, the default, or `require` or `verify-full`, which are the same here:
-/// certificate and host name are checked. libpq's `allow`, `prefer` and `verify-ca` are refused,
-/// because they encrypt without knowing to whom. `sslrootcert` names a PEM file of authorities to
-/// trust instead of the system's.
+/// `sslmode` is `disable` (default), `require` or `verify-full`; the latter two both check certificate and
+/// host name. libpq's `allow`, `prefer` and `verify-ca` are refused, because they do not check whom they
+/// encrypt to. `sslrootcert` names a PEM file of authorities to trust instead of the system's.
 #[derive(Clone)]
 pub struct DatabaseUrl {
     scheme: String,
-    /// Host, database and options, as they were given.
+    /// Host, database and options, as given.
     place: String,
     pub(super) config: Config,
     pub(super) trust: Arc<ClientConfig>,
@@ -30,13 +29,13 @@ pub struct DatabaseUrl {
 impl FromStr for DatabaseUrl {
     type Err = String;
 
-    /// The error repeats nothing of the text.
+    /// Errors repeat nothing of the text.
     fn from_str(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text
             .split_once("://")
             .filter(|(scheme, _)| matches!(*scheme, "postgres" | "postgresql"))
             .ok_or(EXPECTED)?;
-        // The driver takes all up to the first '@' for the account, whatever stands in it.
+        // As in the driver, the account is everything up to the first '@'.
         let (account, place) = match rest.split_once('@') {
             Some((account, place)) => (format!("{account}@"), place),
             None => (String::new(), rest),
@@ -69,15 +68,13 @@ impl FromStr for DatabaseUrl {
 }
 
 impl PartialEq for DatabaseUrl {
-    /// The same place, as the same account.
     fn eq(&self, other: &Self) -> bool {
         (&self.scheme, &self.place, &self.config) == (&other.scheme, &other.place, &other.config)
     }
 }
 
 impl DatabaseUrl {
-    /// The URL of another account on the same database, with the same options. Account and password
-    /// must need no encoding.
+    /// This URL for another account. Account and password must need no encoding.
     pub fn for_account(&self, account: &str, password: &str) -> String {
         let mut place = self.place.clone();
         // An account in the options would win.

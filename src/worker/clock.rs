@@ -1,4 +1,4 @@
-//! The database's clock, as far as a replica knows it without asking.
+//! An estimate of the database's time, without a query.
 
 use std::sync::Mutex;
 use std::time::Instant as Monotonic;
@@ -7,20 +7,16 @@ use chrono::{TimeDelta, Utc};
 
 use crate::domain::interval::Timestamp;
 
-/// Remembers the database's time and adds what passed since, by a monotonic clock. It only dates
-/// messages to terminals (`sent-at`) and decides nothing (P8).
-///
-/// Before the first [`Clock::set`] it falls back to this machine's clock.
+/// The database's last known time plus the monotonic time since. Before the first [`Clock::set`] it
+/// is this machine's time. It is only used for `sent-at`, never for decisions (P8).
 #[derive(Default)]
 pub struct Clock(Mutex<Option<(Timestamp, Monotonic)>>);
 
 impl Clock {
-    /// Sets the database's time.
     pub fn set(&self, now: Timestamp) {
         *self.0.lock().expect("nothing panics while holding it") = Some((now, Monotonic::now()));
     }
 
-    /// The database's time now.
     #[expect(clippy::disallowed_methods, reason = "told to terminals, decides nothing (P8)")]
     pub fn now(&self) -> Timestamp {
         match *self.0.lock().expect("nothing panics while holding it") {

@@ -6,17 +6,14 @@ use super::context::Context;
 use crate::broker::BrokerError;
 use crate::broker::connection::Connection;
 
-/// A blocked connection writes nothing, acknowledgements included: consuming and publishing each
-/// have their own.
+/// A connection that the broker blocks cannot acknowledge either, so publishing has its own.
 pub struct Connections {
-    /// For consuming and acknowledging.
+    /// Consumes and acknowledges.
     pub consume: Connection,
-    /// For publishing.
     pub publish: Connection,
 }
 
 impl Connections {
-    /// Opens both.
     pub async fn open(context: &Context) -> Result<Self, BrokerError> {
         let broker = &context.settings.broker;
         let name = |purpose: &str| format!("holdfast {} {purpose}", context.id);
@@ -25,12 +22,10 @@ impl Connections {
         Ok(Self { consume, publish })
     }
 
-    /// Whether both still live.
     pub fn alive(&self) -> bool {
         self.consume.is_alive() && self.publish.is_alive()
     }
 
-    /// Closes both in order.
     pub async fn close(&self) {
         for connection in [&self.consume, &self.publish] {
             if let Err(error) = connection.close().await {

@@ -1,4 +1,4 @@
-//! What all parts of a worker share.
+//! What a worker's tasks share.
 
 use std::sync::atomic::AtomicU32;
 
@@ -13,31 +13,25 @@ use super::settings::Settings;
 use crate::message::shape::Shape;
 use crate::store::{migrations, pool, registry};
 
-/// Connections beside those of the pipelines: relay, sweep, retention, and marking what is scheduled.
+/// Connections besides one per pipeline: relay, sweep, retention, marking wake-ups as scheduled.
 const SPARE_CONNECTIONS: usize = 4;
 
-/// What all parts of a worker share.
 pub struct Context {
-    /// Settings.
     pub settings: Settings,
-    /// Connections to PostgreSQL.
     pub pool: Pool,
-    /// The topology that was applied.
+    /// The applied topology.
     pub shape: Shape,
-    /// The database's clock.
     pub clock: Clock,
-    /// Most commands per second that a partition takes from one terminal; 0: no limit.
+    /// Commands per second per terminal and partition; 0: unlimited.
     pub terminal_rate_max: AtomicU32,
-    /// Wakes the relay: an operator has written outbox messages.
+    /// Wakes the relay when an operator wrote outbox messages.
     pub outbox_notified: Notify,
-    /// Counted attempts at isolated messages that the worker outlived.
     pub outlived: Outlived,
-    /// This worker's id.
     pub id: Uuid,
 }
 
 impl Context {
-    /// Fails when the database cannot be reached or is not set up.
+    /// Fails if the database is unreachable or not set up.
     pub async fn prepare(settings: Settings) -> Result<Self> {
         let pending = migrations::pending(&settings.database).await?;
         if !pending.is_empty() {
@@ -52,7 +46,7 @@ impl Context {
             .context("no topology is recorded; run `holdfast topology apply`")?;
         let account = settings.broker.account();
         if registry::terminal_exists(&client, account).await? {
-            // Its wake-ups would be believed.
+            // That terminal could forge wake-ups.
             bail!(
                 "the workers' broker account {account} is also a terminal's; use another account"
             );

@@ -1,7 +1,7 @@
 //! Which partitions this worker owns.
 //!
-//! Partition `i` belongs to the `(i mod n)`-th of the `n` live workers in order of id. A stale view
-//! costs balance for a moment, never correctness.
+//! Partition `i` belongs to the `(i mod n)`-th of the `n` live workers by id. A stale view costs
+//! balance for a moment, never correctness.
 //!
 //! See `docs/decisions/0019-workers-share-partitions-by-order-of-id.md`.
 
@@ -23,13 +23,13 @@ use crate::store::error::StoreError;
 use crate::store::membership::{self, DEAD_AFTER_SECONDS, Member};
 use crate::store::{outbox, pool};
 
-/// Time between two heartbeats; three fit into the time after which a silent worker counts as dead.
+/// Three heartbeats fit into `DEAD_AFTER_SECONDS`.
 const BEAT_INTERVAL: Duration = Duration::from_millis(1_500);
 
-/// Bound on one exchange with the database here.
+/// Timeout of each database exchange here.
 const BEAT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The partitions of `me` among `live` workers, which are in order of id.
+/// The partitions of `me`; `live` is ordered by id.
 pub fn owned(partitions: i32, live: &[Uuid], me: Uuid) -> Vec<i32> {
     let Some(place) = live.iter().position(|id| *id == me) else {
         return Vec::new();
@@ -37,8 +37,8 @@ pub fn owned(partitions: i32, live: &[Uuid], me: Uuid) -> Vec<i32> {
     (0..partitions).filter(|p| usize::try_from(*p).is_ok_and(|p| p % live.len() == place)).collect()
 }
 
-/// Sends heartbeats until `stop`, then leaves. Once its last heartbeat is old enough to count as dead,
-/// the worker owns nothing: others may be taking over.
+/// Sends heartbeats until `stop`, then leaves. A worker whose last heartbeat is too old owns
+/// nothing, because others may be taking over.
 pub async fn run(
     context: Arc<Context>,
     member: Member,
@@ -51,7 +51,7 @@ pub async fn run(
         let outcome = connected(&context, &member, &owned, &stop, &mut last_beat).await;
         if let Err(error) = outcome {
             failures += 1;
-            // Of an outage, a line now and then says as much as one per try.
+            // Log an outage ever more rarely.
             if failures.is_power_of_two() {
                 warn!(%error, failures, "no heartbeat");
             }
@@ -68,7 +68,7 @@ pub async fn run(
     }
 }
 
-/// Beats over one connection until it breaks or the worker stops.
+/// One connection's heartbeats.
 async fn connected(
     context: &Arc<Context>,
     member: &Member,
@@ -98,7 +98,7 @@ async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result
     timeout(BEAT_TIMEOUT, work).await.map_err(|_| StoreError::Timeout("a heartbeat"))?
 }
 
-/// A connection of its own: pooled ones do not hand out notifications.
+/// A dedicated connection, because pooled ones do not expose notifications.
 async fn connect(context: &Arc<Context>, notified: Arc<Notify>) -> Result<Client, StoreError> {
     let settings = pool::settings(&context.settings.database).writable();
     let (client, mut connection) = settings.connect().await?;

@@ -10,16 +10,16 @@ use crate::broker::topology::{EVENTS_EXCHANGE, REPLIES_EXCHANGE};
 use crate::message::event;
 use crate::store::outbox::Pending;
 
-/// Places in the outbox of what was published.
+/// Outbox sequence numbers by result.
 #[derive(Default)]
 pub struct Published {
-    /// Done with.
+    /// To be deleted.
     pub done: Vec<i64>,
-    /// To be tried again.
+    /// To be retried.
     pub retry: Vec<i64>,
 }
 
-/// Publishes outbox messages. After an error the outcome of each is unknown.
+/// After an error the outcome of each message is unknown.
 pub async fn publish(
     context: &Context,
     publisher: &mut Publisher,
@@ -38,8 +38,8 @@ pub async fn publish(
     Ok(published)
 }
 
-/// Notices and events that nobody has to see are done even without a queue; a notice's contents can
-/// be asked for. Billing events are retried.
+/// Only billing events require a queue. A refused event is retried; a notice is not, because its
+/// terminal can query the contents.
 fn is_done(pending: &Pending, fate: Fate) -> bool {
     let done = match fate {
         Fate::Routed => true,

@@ -1,12 +1,12 @@
-//! A worker: owns some of the partitions, decides their commands and settles their deadlines.
+//! A worker decides the commands and settles the deadlines of its partitions.
 //!
-//! Reading order: [`membership`] tells which partitions this worker owns, [`session`] keeps a
-//! [`partition`] pipeline for each, [`sweep`] finds what the delay ladder lost, [`relay`] publishes
-//! what stayed in the outbox, [`retention`] deletes what is old.
+//! Reading order: [`membership`] assigns partitions, [`session`] runs a [`partition`] pipeline for
+//! each, [`sweep`] finds what the delay ladder lost, [`relay`] publishes what remains in the
+//! outbox, [`retention`] deletes old rows.
 //!
-//! Absent on purpose: leader election, fencing tokens, and any decision by a replica's clock. The
-//! broker keeps a partition's consumer single, the database arbitrates whatever a former owner
-//! still commits.
+//! There is no leader election, no fencing token and no decision by a replica's clock. The broker
+//! keeps one active consumer per partition; the database arbitrates what a former owner still
+//! commits.
 
 mod clock;
 mod connections;
@@ -37,14 +37,14 @@ use context::Context;
 use session::SessionError;
 use settings::Settings;
 
-/// A session that lasted this long was a good one: its end is a first failure.
+/// A session that lasted longer resets the count of failures.
 const GOOD_SESSION: Duration = Duration::from_secs(60);
 
-/// Runs a worker until `stop` is cancelled, then drains: finishes and acknowledges what is in hand,
-/// lets go of its partitions and leaves.
+/// Runs a worker until `stop`, then drains: finishes and acknowledges its batches, releases its
+/// partitions and leaves.
 ///
-/// Fails at once when the database cannot be reached or is not set up, or when the topology is
-/// missing; what breaks later is retried for as long as it takes.
+/// Fails if, at start, the database is unreachable or not set up, or the topology is missing. Later
+/// failures are retried forever.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
     let context = Arc::new(Context::prepare(settings).await?);
     info!(worker = %context.id, partitions = context.shape.partitions, "worker started");
@@ -62,7 +62,6 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
     outcome
 }
 
-/// One broker session after another, until told to stop.
 async fn keep_sessions(
     context: &Arc<Context>,
     owned: watch::Receiver<Vec<i32>>,

@@ -1,4 +1,4 @@
-//! Attempts at isolated messages that a worker has outlived.
+//! Counted attempts at isolated messages that the worker outlived.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,17 +9,17 @@ use crate::domain::input::Digest;
 use crate::store::delivery_attempts;
 use crate::store::error::StoreError;
 
-/// Attempts that were counted and that the worker outlived, by partition: at most one batch's each.
+/// By partition; at most one batch each.
 #[derive(Default)]
 pub struct Outlived(Mutex<HashMap<i32, Vec<Digest>>>);
 
 impl Outlived {
-    /// Notes that an attempt at these failed without killing the worker.
+    /// Records a failed attempt that did not kill the worker.
     pub fn note(&self, partition: i32, fingerprints: Vec<Digest>) {
         self.lock().insert(partition, fingerprints);
     }
 
-    /// Uncounts what was noted of a partition. It stays noted if the database cannot be reached.
+    /// Uncounts a partition's attempts. They stay noted if the database fails.
     pub async fn uncount(&self, pool: &Pool, partition: i32) -> Result<(), StoreError> {
         let noted = self.lock().get(&partition).cloned().unwrap_or_default();
         if !noted.is_empty() {

@@ -1,9 +1,8 @@
-//! Limits each terminal to N commands per second per partition, with bursts of 2N. What exceeds it is
-//! refused before the database is asked, so that the others are served meanwhile.
+//! Limits each terminal to N commands per second per partition, with bursts of 2N. Excess commands
+//! are refused without the database, so that others are served meanwhile.
 //!
-//! Each partition's worker counts by its own monotonic clock. The limit decides nothing: no answer is
-//! stored, the message id stays free, and a count that starts anew after a takeover only favours the
-//! terminal.
+//! Each worker counts by its own monotonic clock. Refusals are not stored, and the message id stays
+//! free. A takeover resets the count, in the terminal's favour.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -13,18 +12,18 @@ use tracing::warn;
 use crate::domain::id::TerminalId;
 use crate::domain::input::{Action, Command};
 
-/// How many seconds' worth may come at once.
+/// A burst, in seconds of the rate.
 const BURST_SECONDS: f64 = 2.0;
 
-/// How many times the limit reconfirmations and withdrawals have. They have a deadline, are few as long
-/// as holds are, and are counted apart, so that nothing else a terminal sends can cost it a
-/// reservation.
+/// Factor on the limit for reconfirmations and withdrawals. They have a deadline and are counted
+/// separately, so that no other command can cost a terminal a reservation. The limit on holds keeps
+/// them few.
 const URGENT_FACTOR: f64 = 10.0;
 
-/// Terminals that are counted before those that have been quiet are dropped.
+/// Number of terminals from which on quiet ones are dropped.
 const REMEMBERED: usize = 1_024;
 
-/// How many commands still count against the rate.
+/// Commands that still count against the rate.
 struct Bucket {
     ordinary: f64,
     urgent: f64,
@@ -45,7 +44,7 @@ impl Bucket {
     }
 }
 
-/// What the terminals have sent to one partition lately.
+/// Recent commands to one partition, by terminal.
 #[derive(Default)]
 pub struct RateLimit {
     buckets: HashMap<TerminalId, Bucket>,
@@ -53,7 +52,7 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// Whether a command exceeds `rate` per second. If not, it is counted.
+    /// Counts a command unless it exceeds `rate` per second.
     pub fn exceeds(&mut self, command: &Command, rate: u32, now: Instant) -> bool {
         let rate = f64::from(rate);
         if self.buckets.len() >= self.look_again_at.max(REMEMBERED) {
@@ -114,7 +113,7 @@ mod tests {
         }
     }
 
-    /// How many of so many are let through.
+    /// How many of 1 000 pass.
     fn through(limit: &mut RateLimit, command: &Command, rate: u32, now: Instant) -> usize {
         (0..1_000).filter(|_| !limit.exceeds(command, rate, now)).count()
     }

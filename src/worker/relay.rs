@@ -1,8 +1,8 @@
-//! Publishes what stayed in the outbox: because a worker is gone, because a billing event found no
-//! queue, or because an operator wrote it.
+//! Publishes what remains in the outbox: messages of lost workers, billing events without a queue,
+//! and operators' messages.
 //!
-//! Published, then deleted: a relay that dies in between leaves the messages to the next one, which
-//! publishes the same ids and bytes.
+//! It publishes before it deletes: after a crash in between, the next relay publishes the same ids
+//! and bytes.
 
 use std::sync::Arc;
 
@@ -26,8 +26,7 @@ enum RelayError {
     Broker(#[from] BrokerError),
 }
 
-/// Relays whenever an operator has written outbox messages, and at every sweep interval. Makes a
-/// last round when stopped.
+/// Runs at every sweep interval and when an operator wrote messages. Makes a last round at `stop`.
 pub async fn run(context: Arc<Context>, connections: Arc<Connections>, stop: CancellationToken) {
     let mut publisher = None;
     loop {
@@ -46,7 +45,6 @@ pub async fn run(context: Arc<Context>, connections: Arc<Connections>, stop: Can
     }
 }
 
-/// Relays until nothing is ready.
 async fn drain(
     context: &Context,
     connections: &Connections,

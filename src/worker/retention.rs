@@ -1,4 +1,4 @@
-//! Prunes old rows now and then, step by step, and rests as long as it has worked.
+//! Prunes old rows in steps, and rests after each as long as it took.
 //!
 //! See `docs/decisions/0016-retention.md`.
 
@@ -12,10 +12,9 @@ use super::context::Context;
 use crate::backoff;
 use crate::store::retention::{self, Step};
 
-/// Time between two looks, over one replica; others find the work done.
+/// Time between a replica's rounds. Others find the work done.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Prunes at once and then at every interval.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let deleted = prune(&context, &stop).await;
@@ -26,7 +25,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-/// Prunes until nothing is left. A step that fails is left to the next round: nobody waits for it.
+/// A failed step is left to the next round: nothing waits for it.
 async fn prune(context: &Context, stop: &CancellationToken) -> u64 {
     let mut deleted = 0;
     while !stop.is_cancelled() {

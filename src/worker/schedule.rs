@@ -10,22 +10,20 @@ use crate::message::{deterministic_id, wake_up};
 
 use super::context::Context;
 
-/// A wake-up to send and, once the broker has taken it, to mark as scheduled.
+/// A wake-up to publish and then mark as scheduled.
 pub struct ScheduledWakeUp {
-    /// Its instant and the end of its hop.
     pub wake_up: WakeUp,
-    /// The message that carries it.
     pub message: Outgoing,
 }
 
 impl ScheduledWakeUp {
-    /// The instant and the end of its hop, and the message.
+    /// ((instant, end of hop), message)
     pub fn into_parts(self) -> ((Timestamp, Timestamp), Outgoing) {
         ((self.wake_up.due_at, self.wake_up.scheduled_until), self.message)
     }
 }
 
-/// A wake-up on the next hop of its way to `due_at`, as of the database's clock `now`.
+/// The next hop towards `due_at`; `now` is the database's clock.
 pub fn hop(
     context: &Context,
     partition: i32,
@@ -39,7 +37,7 @@ pub fn hop(
     ScheduledWakeUp { wake_up, message: message(context, partition, &wake_up, hop.units) }
 }
 
-/// A wake-up for a passed instant, straight to the tail of its partition.
+/// A wake-up for a passed instant, directly to the partition's tail.
 pub fn to_tail(
     context: &Context,
     partition: i32,
@@ -60,7 +58,7 @@ fn message(context: &Context, partition: i32, wake_up: &WakeUp, units: u32) -> O
         type_name: WAKE_UP_TYPE.to_owned(),
         correlation_id: None,
         content_type: "application/json",
-        // The broker validates it. A wake-up counts only from a worker's account.
+        // Validated by the broker: wake-ups count only from a worker's account.
         user_id: Some(context.settings.broker.account().to_owned()),
         headers: Vec::new(),
         body: body.into_bytes(),

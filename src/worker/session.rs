@@ -1,4 +1,4 @@
-//! One broker session: two connections, a pipeline per owned partition, the sweep, the relay and retention.
+//! One broker session: two connections, a pipeline per owned partition, sweep, relay and retention.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,24 +16,23 @@ use super::{partition, relay, retention, sweep};
 use crate::backoff;
 use crate::broker::{BrokerError, declare, ring};
 
-/// How often a silently lost connection is looked for.
+/// Interval of checks for silently lost connections.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// The broker, or the way to it.
+    /// The broker or its connection.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The topology was not applied, or is gone.
+    /// Not applied, or deleted.
     #[error("the broker lacks {}", .0.join(", "))]
     TopologyMissing(Vec<String>),
-    /// A connection is gone.
     #[error("the connection to the broker is lost")]
     ConnectionLost,
 }
 
-/// Runs until told to stop (then drained, `Ok`) or until the session breaks.
+/// `Ok` when stopped and drained, an error when the session breaks.
 pub async fn run(
     context: Arc<Context>,
     owned: watch::Receiver<Vec<i32>>,
@@ -44,9 +43,9 @@ pub async fn run(
     if !missing.is_empty() {
         return Err(SessionError::TopologyMissing(missing));
     }
-    // On the connection that nothing consumes on: while others work on the ring, this one waits.
+    // Not on the consuming connection: this waits while others work on the ring.
     ring::complete(&connections.publish, context.shape.partitions).await?;
-    // Ends whatever belongs to this session, however it ends.
+    // Stops the session's tasks, however it ends.
     let session = CancellationToken::new();
     let _ends = session.clone().drop_guard();
     let relay_stop = session.child_token();
@@ -63,14 +62,13 @@ pub async fn run(
     }
     relay_stop.cancel();
     if outcome.is_ok() {
-        // The relay makes a last round, so that this worker publishes what it decided.
+        // The relay's last round publishes what this worker decided.
         timeout(grace, relay).await.ok();
         connections.close().await;
     }
     outcome
 }
 
-/// The pipelines of this session.
 struct Partitions {
     context: Arc<Context>,
     connections: Arc<Connections>,
@@ -88,7 +86,7 @@ impl Partitions {
         Self { context, connections, session, running: HashMap::new(), tasks: JoinSet::new() }
     }
 
-    /// Keeps a pipeline for each partition that this worker owns.
+    /// Runs a pipeline per owned partition.
     async fn follow(
         &mut self,
         mut owned: watch::Receiver<Vec<i32>>,
@@ -108,15 +106,14 @@ impl Partitions {
                 },
                 _ = health.tick() => {}
             }
-            // Also when a pipeline has ended: it may be for this reason.
+            // A pipeline may have ended for this reason.
             if !self.connections.alive() {
                 return Err(SessionError::ConnectionLost);
             }
         }
     }
 
-    /// Starts missing pipelines and lets go of partitions that others own. A partition that comes back
-    /// while it is let go of is started once its old pipeline has ended.
+    /// A partition that returns while its pipeline stops starts again once that has ended.
     fn adjust(&mut self, wanted: &HashSet<i32>) {
         for (partition, stop) in &self.running {
             if !wanted.contains(partition) {
@@ -133,7 +130,6 @@ impl Partitions {
         }
     }
 
-    /// Lets go of everything and waits until it is done.
     async fn let_go(&mut self) {
         for stop in self.running.values() {
             stop.cancel();
@@ -142,8 +138,8 @@ impl Partitions {
     }
 }
 
-/// Runs a partition's pipeline, again after a failure, until told to stop or until the connections
-/// are gone. A deleted queue disturbs no other partition.
+/// Restarts a failed pipeline until `stop` or a lost connection. So a deleted queue disturbs no
+/// other partition.
 async fn keep_consuming(
     context: Arc<Context>,
     connections: Arc<Connections>,

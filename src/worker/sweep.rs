@@ -1,7 +1,7 @@
-//! The net under the delay ladder.
+//! Finds what the delay ladder lost.
 //!
-//! It looks at the reservations themselves and only ever *enqueues wake-ups*: settling here would
-//! run ahead of reconfirmations that still wait in the queue.
+//! It reads the reservations themselves and only *enqueues wake-ups*: settling here would overtake
+//! reconfirmations that wait in the queue.
 //!
 //! See `docs/decisions/0004-sweep-only-enqueues.md`.
 
@@ -21,8 +21,8 @@ use crate::domain::interval::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::timers::{self, Swept};
 
-/// A partition may be swept again after this part of the interval: replicas tick at random, and
-/// the one that swept last may be gone.
+/// Fraction of the interval after which a partition may be swept again: replicas tick at random,
+/// and the last sweeper may be gone.
 const CLAIM_FRACTION: f64 = 0.4;
 
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,6 @@ enum SweepError {
     Broker(#[from] BrokerError),
 }
 
-/// Sweeps at once and then at every interval.
 pub async fn run(context: Arc<Context>, connections: Arc<Connections>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         if let Err(error) = sweep(&context, &connections).await {
@@ -57,7 +56,7 @@ async fn sweep(context: &Context, connections: &Connections) -> Result<(), Sweep
         schedule::to_tail(context, *partition, *due_at, now, Trigger::Sweep)
     };
     let messages: Vec<Outgoing> = overdue.iter().map(tail).collect();
-    // Those of the ladder after those that are late already.
+    // Overdue instants first, then unscheduled ones.
     let unscheduled = if context.settings.ladder { unscheduled } else { Vec::new() };
     let (hops, scheduled): (Vec<_>, Vec<Outgoing>) = unscheduled
         .into_iter()

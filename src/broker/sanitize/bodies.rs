@@ -1,34 +1,29 @@
-//! Cuts bodies that are longer than any that workers accept.
+//! Cuts bodies that are longer than workers accept.
 //!
-//! The client library collects a whole body before a worker can refuse it. The broker passes on
-//! bodies of up to its `max_message_size`, 16 or 128 MiB each unless configured, so a prefetch
-//! window of them is more memory than a worker has. A long body is therefore announced as one that
-//! is just too long, and its frames are shortened or dropped to match. The worker refuses it as too
-//! long, which it is, without ever holding the rest.
+//! lapin collects a whole body before a worker can refuse it. Bodies may reach the broker's
+//! `max_message_size` (16 or 128 MiB by default), and a prefetch window of them exceeds a worker's
+//! memory. So a long body is announced as just too long, and its frames are shortened or dropped to
+//! match. The worker then refuses it.
 
 use std::collections::HashMap;
 
 use super::frame::{HEAD_LEN, HEADER, SIZE_AT, TAIL_LEN};
 
-/// How the bytes of a frame are treated, in this order. Counts fall as bytes arrive.
+/// How many bytes of a frame pass, are dropped, then pass. Counts fall as bytes arrive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Cut {
-    /// Bytes that pass first.
     passing: usize,
-    /// Bytes that are dropped then.
     dropping: usize,
-    /// Bytes that pass at the end.
     closing: usize,
 }
 
 impl Cut {
-    /// Lets a whole frame pass.
     pub(super) fn pass(len: usize) -> Self {
         Self { passing: len, ..Self::default() }
     }
 
-    /// Applies itself to `bytes[at..len]`, as far as they go. Returns the end of what passes and
-    /// the new end of the bytes. They differ only once the cut is done.
+    /// Processes `bytes[at..len]`. Returns the end of what passes and the new `len`; they differ
+    /// only once the cut is done.
     pub(super) fn apply(
         &mut self,
         bytes: &mut [u8],
@@ -54,34 +49,31 @@ impl Cut {
     }
 }
 
-/// A body that is being cut.
 struct LongBody {
-    /// Bytes that have not arrived yet.
+    /// Bytes yet to arrive.
     left: u64,
-    /// Bytes of these that still pass.
+    /// Of these, those that pass.
     passing: u64,
 }
 
-/// Bodies that are being cut, by channel. A channel carries one body at a time.
+/// Keyed by channel, which carries one body at a time.
 pub(super) struct Bodies {
     len_max: u64,
     long: HashMap<[u8; 2], LongBody>,
 }
 
 impl Bodies {
-    /// Cuts bodies to `len_max` bytes.
     pub(super) fn cut_to(len_max: usize) -> Self {
         Self { len_max: len_max as u64, long: HashMap::new() }
     }
 
-    /// Rewrites the body size in a complete content header if the body is too long. Other frames
-    /// stay unchanged.
+    /// Rewrites the size in a content header if the body is too long.
     pub(super) fn announce(&mut self, frame: &mut [u8]) {
         let (kind, channel) = (frame[0], [frame[1], frame[2]]);
         let at = HEAD_LEN + SIZE_AT;
         let Some(size) = frame.get_mut(at..at + 8).filter(|_| kind == HEADER) else { return };
         let left = u64::from_be_bytes((&*size).try_into().expect("eight"));
-        // The rest of an earlier body can no longer arrive on this channel.
+        // An earlier body on this channel cannot continue.
         self.long.remove(&channel);
         if left > self.len_max {
             size.copy_from_slice(&self.len_max.to_be_bytes());
@@ -89,7 +81,7 @@ impl Bodies {
         }
     }
 
-    /// Decides on a body's frame by its head, and rewrites the head if the frame is shortened.
+    /// Decides about a body frame; rewrites its head if it is shortened.
     pub(super) fn cut(&mut self, head: &mut [u8]) -> Cut {
         let payload = u32::from_be_bytes(head[3..HEAD_LEN].try_into().expect("four")) as usize;
         let whole = HEAD_LEN + payload + TAIL_LEN;

@@ -1,49 +1,42 @@
-//! Makes single frames readable for the client library.
+//! Repairs single frames before lapin parses them.
 //!
-//! The broker passes on whatever bytes a publisher put into a message's properties and routing key.
-//! The library takes text that is not UTF-8 for a broken connection, and parses nested tables
-//! recursively. So one message could end the connection of every worker that receives it, and the
-//! delivery limit would drop its neighbours too. A frame is therefore repaired before the library
-//! parses it:
+//! lapin takes text that is not UTF-8 for a broken connection, and parses nested tables
+//! recursively. A publisher's message could end every worker's connection, and the delivery limit
+//! would drop its neighbours too. So:
 //!
 //! - Each byte that is not UTF-8 becomes `?`. No valid id, command, media type or known header name
-//!   contains one, so where the text matters, its sender gets the code for a wrong text.
-//! - An array or a table inside the headers becomes opaque bytes: nothing here reads one.
-//! - Properties that cannot be parsed are dropped, the account among them. The message then becomes
-//!   a dead letter.
+//!   contains one, so the sender gets the refusal for a wrong text where it matters.
+//! - An array or table in the headers becomes opaque bytes: nothing reads one.
+//! - Unparsable properties are dropped, including the account. The message becomes a dead letter.
 
 const METHOD: u8 = 1;
-/// Type of a content header's frame.
 pub(super) const HEADER: u8 = 2;
-/// Type of a body's frame.
 pub(super) const BODY: u8 = 3;
-/// Length of a frame's head: type, channel and payload length.
+/// Type, channel and payload length.
 pub(super) const HEAD_LEN: usize = 7;
-/// Length of a frame's end: one octet after the payload.
+/// The octet after the payload.
 pub(super) const TAIL_LEN: usize = 1;
-/// Length of what precedes the property flags: class, weight and the body's size.
+/// Class, weight and body size, before the property flags.
 pub(super) const CONTENT_LEN: usize = 12;
-/// Offset of the body's size in a content header's payload.
+/// Offset of the body size.
 pub(super) const SIZE_AT: usize = 4;
-/// Longer frames pass unchanged, so that a broken stream cannot claim more memory than this. Real
-/// ones are limited by the broker's `frame_max`, 128 KiB unless it is raised.
+/// Longer frames pass unchanged, so that a broken stream cannot claim more memory. `frame_max`
+/// limits real ones, to 128 KiB by default.
 const SANITIZED_LEN_MAX: usize = 16 << 20;
 
-/// The frame at the beginning of some bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Frame {
-    /// It may need sanitizing, and at least so many of its bytes have not arrived.
+    /// May need sanitizing; at least so many bytes are missing.
     Missing(usize),
-    /// It may need sanitizing, is complete and has this length.
+    /// May need sanitizing; complete, of this length.
     Whole(usize),
-    /// It passes unchanged and has this length.
+    /// Passes unchanged; of this length.
     Opaque(usize),
 }
 
-/// Recognizes the frame that begins with the first of `bytes`.
 pub(super) fn look(bytes: &[u8]) -> Frame {
     match bytes {
-        // No frame but a protocol header, with which a broker refuses the connection.
+        // A broker that refuses the connection sends a protocol header.
         [b'A', ..] => Frame::Opaque(usize::MAX),
         [kind, _, _, a, b, c, d, ..] => {
             let payload = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
@@ -59,13 +52,13 @@ pub(super) fn look(bytes: &[u8]) -> Frame {
     }
 }
 
-/// Repairs a complete frame in place and returns its new length, which is never greater.
+/// Repairs a complete frame in place. Returns its new length, never greater.
 pub(super) fn sanitize(frame: &mut [u8]) -> usize {
     let (len, kind) = (frame.len(), frame[0]);
     let payload = &mut frame[HEAD_LEN..len - TAIL_LEN];
     let readable = match kind {
         METHOD => {
-            // Other methods contain no text of a publisher.
+            // Other methods contain no publisher's text.
             delivery(payload);
             true
         }
@@ -94,7 +87,7 @@ fn delivery(payload: &mut [u8]) -> Option<()> {
     cursor.text()
 }
 
-/// Repairs the properties of a content header. `None` if they cannot be parsed.
+/// `None` if unparsable.
 fn properties(payload: &mut [u8]) -> Option<()> {
     let mut cursor = Cursor(payload);
     cursor.take(CONTENT_LEN)?;
@@ -113,7 +106,7 @@ fn properties(payload: &mut [u8]) -> Option<()> {
     cursor.0.is_empty().then_some(())
 }
 
-/// The part of a payload that has not been parsed yet.
+/// The unparsed rest of a payload.
 pub(super) struct Cursor<'a>(pub(super) &'a mut [u8]);
 
 impl<'a> Cursor<'a> {
@@ -123,20 +116,18 @@ impl<'a> Cursor<'a> {
         Some(taken)
     }
 
-    /// Takes a length of four octets and as many octets after it.
+    /// Takes a four-octet length and so many octets.
     fn counted(&mut self) -> Option<&'a mut [u8]> {
         let len = u32::from_be_bytes(self.take(4)?.try_into().ok()?);
         self.take(len as usize)
     }
 
-    /// Takes a short string and makes it UTF-8.
     pub(super) fn text(&mut self) -> Option<()> {
         let len = self.take(1)?[0];
         to_utf8(self.take(usize::from(len))?);
         Some(())
     }
 
-    /// Takes a table and repairs its entries.
     fn table(&mut self) -> Option<()> {
         let mut entries = Cursor(self.counted()?);
         while !entries.0.is_empty() {
@@ -146,7 +137,7 @@ impl<'a> Cursor<'a> {
         Some(())
     }
 
-    /// Takes a header's value, which begins with its type. Nested ones become opaque bytes.
+    /// Takes a typed header value. Nested ones become opaque bytes.
     pub(super) fn value(&mut self) -> Option<()> {
         let kind = self.take(1)?;
         match kind[0] {
@@ -167,7 +158,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Replaces each byte that is not UTF-8 by `?`, which keeps the length.
+/// Replaces each byte that is not UTF-8 by `?`, keeping the length.
 fn to_utf8(text: &mut [u8]) {
     let mut sound = 0;
     while let Err(error) = std::str::from_utf8(&text[sound..]) {

@@ -1,25 +1,23 @@
-//! Drops headers that nothing here reads, where a message has many.
+//! Drops headers that nothing reads from messages with many.
 //!
-//! The client library needs a hundred bytes for a header that takes five on the wire. The broker
-//! passes on as many headers as fit into a frame, so a prefetch window of such messages would take
-//! gigabytes.
+//! A header of five bytes takes a hundred in lapin. A prefetch window of messages with full frames
+//! would take gigabytes.
 
 use std::ops::Range;
 
 use super::frame::{CONTENT_LEN, Cursor, HEAD_LEN, HEADER, TAIL_LEN};
 use crate::message::envelope::{BROKER_HEADERS, is_forbidden_header};
 
-/// Content headers up to this length pass unchanged. With everything that a terminal has reason to
-/// set, one has a few hundred bytes.
+/// Content headers up to this length pass unchanged; legitimate ones have a few hundred bytes.
 const PLAIN_LEN_MAX: usize = 1_024;
 
-/// Longer values are cut. Valid values are shorter, and a cut one is as invalid as before.
+/// Longer values are cut. Valid ones are shorter; a cut one stays invalid.
 const VALUE_LEN_MAX: usize = 256;
 
-/// Headers that workers read, besides those that the broker sets and those that are forbidden.
+/// Headers that workers read, besides the broker's own and forbidden ones.
 const READ: [&str; 2] = ["server", "traceparent"];
 
-/// Reduces the headers of a complete, readable content header in place and returns its new length.
+/// Reduces a complete, readable content header in place. Returns its new length.
 pub(super) fn reduce(frame: &mut [u8]) -> usize {
     if frame[0] != HEADER || frame.len() <= PLAIN_LEN_MAX {
         return frame.len();
@@ -36,7 +34,7 @@ pub(super) fn reduce(frame: &mut [u8]) -> usize {
     len
 }
 
-/// Where the headers are, if there are any: after the content's type and encoding.
+/// The headers' place: after content type and encoding.
 fn table(frame: &[u8]) -> Option<Range<usize>> {
     let mut at = HEAD_LEN + CONTENT_LEN;
     let flags = u16::from_be_bytes(frame.get(at..at + 2)?.try_into().ok()?);
@@ -54,7 +52,7 @@ fn table(frame: &[u8]) -> Option<Range<usize>> {
     (table.end < frame.len()).then_some(table)
 }
 
-/// The entries to keep: those that are read, and one of those that are forbidden.
+/// Entries to keep: those that are read, and one forbidden one.
 fn kept(table: &[u8]) -> Option<Vec<u8>> {
     let mut copy = table.to_vec();
     let mut cursor = Cursor(&mut copy);
@@ -80,7 +78,7 @@ fn kept(table: &[u8]) -> Option<Vec<u8>> {
 fn push_value(kept: &mut Vec<u8>, value: &[u8]) {
     match value {
         [kind @ (b'S' | b'x'), _, _, _, _, bytes @ ..] if bytes.len() > VALUE_LEN_MAX => {
-            // Cut between characters, so that a text stays a text.
+            // Between characters, so that a text stays a text.
             let inside = |at: &usize| bytes[*at] & 0xc0 == 0x80;
             let len = (1..=VALUE_LEN_MAX).rev().find(|at| !inside(at)).unwrap_or(VALUE_LEN_MAX);
             kept.push(*kind);
@@ -103,7 +101,6 @@ mod tests {
         [&[name.len() as u8], name.as_bytes(), b"S", &long(value)[..]].concat()
     }
 
-    /// A content header with content type, headers and a correlation id.
     fn frame(entries: &[Vec<u8>]) -> Vec<u8> {
         let flags = (1u16 << 15 | 1 << 13 | 1 << 10).to_be_bytes();
         let table = long(&entries.concat());

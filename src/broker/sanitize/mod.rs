@@ -1,9 +1,8 @@
-//! Sanitizes what the broker sends before the client library parses it.
+//! Sanitizes the broker's bytes before lapin parses them.
 //!
-//! The broker passes on whatever bytes a publisher set, and some of them break the library's
-//! connection: every worker that receives such a message would fail in turn. `stream` wraps the
-//! connection, `frame` repairs single frames, `headers` and `bodies` bound what a message may
-//! carry.
+//! Some bytes that a publisher may set break lapin's connection: every worker that receives such a
+//! message would fail in turn. `stream` wraps the connection, `frame` repairs single frames,
+//! `headers` and `bodies` bound a message's size.
 //!
 //! See `docs/decisions/0012-sanitize-what-the-broker-sends.md`.
 

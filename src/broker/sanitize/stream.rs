@@ -1,4 +1,4 @@
-//! Sanitizes a connection's bytes while they are read.
+//! Sanitizes a connection while it is read.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
@@ -19,48 +19,45 @@ use super::frame::{self, BODY, Frame};
 use super::headers;
 use crate::broker::silence::Pulse;
 
-/// Most bytes by which the buffer for an incomplete frame grows at a time. The frame's length is
-/// only a claim until its bytes arrive.
+/// Growth of an incomplete frame's buffer, in bytes: a frame's length is only a claim until its
+/// bytes arrive.
 const READ_LEN_MAX: usize = 16 << 10;
 
-/// The stream of a connection without sanitizing.
 pub(in crate::broker) type Plain = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 
-/// A stream that repairs frames that may need it, once they are complete, and passes on all other
-/// bytes as they arrive.
+/// Repairs complete frames where needed; other bytes pass as they arrive.
 pub struct Sanitized<S> {
     stream: S,
-    /// Applies to the next bytes, up to the next frame's head.
+    /// Applies to the bytes before the next frame's head.
     cut: Cut,
-    /// Set if long bodies are cut and headers are reduced.
+    /// Set if bodies are cut and headers reduced.
     bodies: Option<Bodies>,
-    /// A frame that had not arrived completely.
+    /// An incomplete frame.
     held: Vec<u8>,
-    /// How much of the held frame the reader has, once the frame is complete.
+    /// Bytes of the complete held frame that the reader has.
     given: Option<usize>,
-    /// Ends the stream when nothing arrives.
     pulse: Option<Arc<Pulse>>,
 }
 
 impl<S> Sanitized<S> {
-    /// Repairs frames that are read from `stream`.
+    /// Repairs frames read from `stream`.
     pub fn new(stream: S) -> Self {
         let cut = Cut::default();
         Self { stream, cut, bodies: None, held: Vec::new(), given: None, pulse: None }
     }
 
-    /// The same, and cuts bodies to `len_max` bytes and reduces headers to those that are read.
+    /// Also cuts bodies to `len_max` bytes and drops unread headers.
     pub fn cutting(stream: S, len_max: usize) -> Self {
         Self { bodies: Some(Bodies::cut_to(len_max)), ..Self::new(stream) }
     }
 
-    /// The same, and fails once nothing has arrived for `limit`. Needs a runtime.
+    /// Also fails after `limit` of silence. Needs a runtime.
     pub fn ending_when_silent(self, limit: Duration) -> Self {
         Self { pulse: Some(Pulse::watch(limit)), ..self }
     }
 
-    /// Repairs the bytes that have arrived, moves an incomplete frame to `held`, and returns how
-    /// many bytes the reader may have.
+    /// Repairs the arrived bytes, moves an incomplete frame to `held`, and returns how many bytes
+    /// the reader may have.
     fn sanitize(&mut self, arrived: &mut [u8]) -> usize {
         let (mut at, mut len) = (0, arrived.len());
         loop {
@@ -88,7 +85,7 @@ impl<S> Sanitized<S> {
         }
     }
 
-    /// Copies the rest of the held frame to the reader, as far as there is room.
+    /// Copies the held frame's rest to the reader, as far as it fits.
     fn give(&mut self, given: usize, buffer: &mut [u8]) -> usize {
         let rest = &self.held[given..];
         let len = rest.len().min(buffer.len());
@@ -102,7 +99,6 @@ impl<S> Sanitized<S> {
     }
 }
 
-/// Reads from the stream itself.
 fn poll_source<S: AsyncRead + Unpin>(
     stream: &mut S,
     pulse: Option<&Pulse>,
@@ -115,7 +111,6 @@ fn poll_source<S: AsyncRead + Unpin>(
     }
 }
 
-/// Repairs a complete frame and returns its new length.
 fn sanitize(bodies: &mut Option<Bodies>, frame: &mut [u8]) -> usize {
     let kept = frame::sanitize(frame);
     let Some(bodies) = bodies else { return kept };
@@ -123,7 +118,6 @@ fn sanitize(bodies: &mut Option<Bodies>, frame: &mut [u8]) -> usize {
     headers::reduce(&mut frame[..kept])
 }
 
-/// How to treat a frame of length `frame` that begins with `head`.
 fn cut(bodies: &mut Option<Bodies>, head: &mut [u8], frame: usize) -> Cut {
     match bodies {
         Some(bodies) if head[0] == BODY => bodies.cut(head),
@@ -132,8 +126,8 @@ fn cut(bodies: &mut Option<Bodies>, head: &mut [u8], frame: usize) -> Cut {
 }
 
 impl<S: AsyncRead + Unpin> Sanitized<S> {
-    /// Reads the rest of the held frame, and nothing beyond it, until its treatment is decided.
-    /// Ready with `false` at the stream's end.
+    /// Reads only the held frame's rest, until its treatment is decided. `false` at the stream's
+    /// end.
     fn poll_complete(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
             match frame::look(&self.held) {
@@ -217,7 +211,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Sanitized<S> {
     }
 }
 
-/// The Tokio reactor with sanitized streams: the client library takes its stream's type from it.
+/// Tokio's reactor with sanitized streams: lapin takes its stream type from it.
 #[derive(Debug, Clone)]
 pub(in crate::broker) struct SanitizingReactor(pub(in crate::broker) Runtime<Tokio>);
 
@@ -257,7 +251,6 @@ mod tests {
 
     use super::*;
 
-    /// A stream whose bytes arrive in these portions.
     struct Portions(Vec<Vec<u8>>);
 
     impl AsyncRead for Portions {
@@ -282,7 +275,7 @@ mod tests {
         [&[kind, 0, 1], &len[..], payload, &[0xce]].concat()
     }
 
-    /// Frames of all types, some to be repaired or shortened, and what the reader gets of them.
+    /// Frames of all types, some to be changed, and the expected result.
     fn stream() -> (Vec<u8>, Vec<u8>) {
         let deliver = |key: &[u8]| {
             let start = [&[0, 60, 0, 60, 1, b'c'], &[0; 9][..], &[0]].concat();
@@ -350,7 +343,7 @@ mod tests {
         }
     }
 
-    /// A message with a body of `len` bytes in frames of `frame_len`.
+    /// A message with `len` bytes of body in frames of `frame_len`.
     fn message(len: usize, frame_len: usize, channel: u8) -> Vec<u8> {
         let body: Vec<u8> = (0..len).map(|n| n as u8).collect();
         let size = (len as u64).to_be_bytes();

@@ -30,7 +30,7 @@ pub(in crate::cli) struct Ledger {
     user: Option<UserId>,
 }
 
-/// What adds up in one currency, in integer minor units. Sums of `i64`s need more room.
+/// Totals of one currency in minor units. Sums of `i64`s need more room.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 struct Total {
     charges: u64,
@@ -40,7 +40,6 @@ struct Total {
     net_minor: i128,
 }
 
-/// What is printed.
 #[derive(Serialize)]
 struct Report<'a> {
     from: Timestamp,
@@ -64,7 +63,6 @@ pub(super) async fn run(context: &Context, ledger: Ledger) -> Result<()> {
     context.output.print(&report, || text(&report))
 }
 
-/// By currency.
 fn totals(entries: &[Entry]) -> BTreeMap<&str, Total> {
     let mut totals: BTreeMap<&str, Total> = BTreeMap::new();
     for entry in entries {

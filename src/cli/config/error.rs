@@ -1,6 +1,4 @@
-//! Why a configuration is refused.
-
-/// Every error in the configuration, one line each.
+/// All errors in the configuration, one line each.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the configuration is wrong:\n  {}", .0.join("\n  "))]
 pub struct ConfigError(pub Vec<String>);

@@ -1,4 +1,4 @@
-//! The settings as flags of clap, made from the table.
+//! The settings as clap flags.
 
 use std::collections::HashMap;
 
@@ -6,12 +6,11 @@ use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
 use super::{About, settings};
 
-/// Flags of settings that were given: of every command, or those that only a worker has. clap takes
-/// any text; [`super::Config::read`] parses it.
+/// Given flags: global, or only the worker's. clap takes any text; [`super::Config::read`] parses
+/// it.
 pub(in crate::cli) struct Flags<const OF_WORKER: bool>(HashMap<String, String>);
 
 impl<const OF_WORKER: bool> Flags<OF_WORKER> {
-    /// The value of the flag of that name.
     pub(in crate::cli) fn get(&self, flag: &str) -> Option<&String> {
         self.0.get(flag)
     }
@@ -49,7 +48,7 @@ impl<const OF_WORKER: bool> FromArgMatches for Flags<OF_WORKER> {
     }
 }
 
-/// The flag of a setting and, for a secret, the flag that names a file.
+/// A setting's flag and, for a secret, its file flag.
 fn args(about: About) -> Vec<Arg> {
     let About { variable, flag, value_name, help, default, of_worker, .. } = about;
     let default = default.map(|text| format!(" [default: {text}]")).unwrap_or_default();

@@ -1,15 +1,14 @@
 //! The configuration: one table of settings, read once, before anything connects.
 //!
-//! Each setting is an environment variable and a flag. The flag wins. An empty value means unset.
-//! A secret can also be named by a file: `<NAME>_FILE` or `--<flag>-file`; a trailing newline in the
-//! file is dropped. A value must be valid even if the command does not use it. All errors are
-//! reported at once, without the value of a secret.
+//! Each setting is an environment variable and a flag. The flag wins; empty means unset. A secret
+//! can come from a file: `<NAME>_FILE` or `--<flag>-file`, without a trailing newline. Every value
+//! must be valid, even if the command does not use it. All errors are reported at once, without
+//! secrets.
 //!
-//! clap's own `env` and value parsers cannot do this: they stop at the first error, repeat the value
-//! and count an empty variable as set. So clap takes every flag as text ([`flags`]), and
-//! [`Config::read`] parses texts of both origins.
+//! clap's own `env` and value parsers stop at the first error, repeat the value and count an empty
+//! variable as set. So clap takes every flag as text ([`flags`]), and [`Config::read`] parses both.
 //!
-//! What must be the same on all replicas is in the database instead.
+//! What all replicas must share is in the database.
 
 mod error;
 pub(super) mod flags;
@@ -32,19 +31,16 @@ use setting::{Setting, Source};
 pub use values::LogFormat;
 use values::{batch_max, drain_grace, log_filter, log_format, on_off, sweep_interval};
 
-/// PostgreSQL.
 pub(super) const DATABASE_URL: &str = "DATABASE_URL";
-/// RabbitMQ, with the account to act as.
 pub(super) const AMQP_URL: &str = "AMQP_URL";
-/// RabbitMQ's management API.
 pub(super) const MANAGEMENT_URL: &str = "RABBITMQ_MANAGEMENT_URL";
-/// The name of the machine, which shells and containers set. Shown to operators; no setting.
+/// The machine's name, set by shells and containers; shown to operators, no setting.
 const HOSTNAME: &str = "HOSTNAME";
 
-/// Makes the struct that holds the settings and the list of them out of the table below.
+/// Generates the values and the list of settings from the table below.
 macro_rules! settings {
     ($($field:ident: $type:ty = $setting:expr;)*) => {
-        /// What is set. A setting without a value and without a default is `None`.
+        /// `None`: neither set nor defaulted.
         struct Values {
             $($field: Option<$type>,)*
         }
@@ -106,7 +102,7 @@ settings! {
     ).default("on").of_worker();
 }
 
-/// The configuration. Its `Debug` shows nothing, since most of it is secret.
+/// The configuration. `Debug` hides it: most of it is secret.
 pub struct Config {
     values: Values,
     host: String,
@@ -114,7 +110,7 @@ pub struct Config {
     pub log_filter: String,
 }
 
-/// The error for a setting that a command needs and that has no value.
+/// The error for a needed setting without a value.
 fn missing(variable: &str) -> ConfigError {
     let about = settings().into_iter().find(|about| about.variable == variable);
     let named = about.map_or_else(|| variable.to_owned(), |about| about.to_string());
@@ -128,8 +124,8 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
-    /// Reads every setting. `flag` and `environment` return the value of a flag or a variable by its
-    /// name. Each variable in `needed` must have a value. `log_default` is the filter if none is set.
+    /// Reads every setting. `flag` and `environment` look up a value by name. The variables in
+    /// `needed` must be set. `log_default` is the default filter.
     pub(super) fn read(
         flag: impl Fn(&str) -> Option<String>,
         environment: impl Fn(&str) -> Option<String>,
@@ -147,17 +143,14 @@ impl Config {
         })
     }
 
-    /// The database's URL, which contains a password.
     pub(super) fn database(&self) -> Result<&DatabaseUrl, ConfigError> {
         self.values.database.as_ref().ok_or_else(|| missing(DATABASE_URL))
     }
 
-    /// The broker's address.
     pub(super) fn broker(&self) -> Result<&Endpoint, ConfigError> {
         self.values.broker.as_ref().ok_or_else(|| missing(AMQP_URL))
     }
 
-    /// The address of the broker's management API.
     pub(super) fn management(&self) -> Result<&Address, ConfigError> {
         self.values.management.as_ref().ok_or_else(|| missing(MANAGEMENT_URL))
     }
@@ -167,7 +160,6 @@ impl Config {
         or_default(self.values.log_format)
     }
 
-    /// What a worker is started with.
     pub(super) fn worker(&self) -> Result<Settings, ConfigError> {
         Ok(Settings {
             database: self.database()?.clone(),
@@ -182,7 +174,6 @@ impl Config {
     }
 }
 
-/// The value of a setting that has a default.
 fn or_default<T>(value: Option<T>) -> T {
     value.expect("the default applies where nothing is set")
 }

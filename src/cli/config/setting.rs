@@ -1,23 +1,23 @@
-//! One setting, and how its value is found.
+//! One setting and how its value is found.
 
 use std::fmt;
 
 use super::error::ConfigError;
 
-/// What people and the command line have to know about a setting.
+/// Description of a setting.
 #[derive(Debug, Clone, Copy)]
 pub struct About {
-    /// Name in the environment.
+    /// Environment variable.
     pub variable: &'static str,
-    /// Name on the command line, without the dashes.
+    /// Flag, without dashes.
     pub flag: &'static str,
-    /// What stands for the value in the help.
+    /// Placeholder for the value in the help.
     pub value_name: &'static str,
     /// What the setting does.
     pub help: &'static str,
-    /// The value if none is set.
+    /// Default value.
     pub default: Option<&'static str>,
-    /// Whether the value is never shown, and may come from a file.
+    /// Whether it is never shown and may come from a file.
     pub secret: bool,
     /// Whether only `holdfast worker` has the flag.
     pub of_worker: bool,
@@ -30,18 +30,18 @@ impl fmt::Display for About {
 }
 
 impl About {
-    /// The variable that names a file with the value. Only secrets have one.
+    /// Variable that names a file with the value; secrets only.
     pub fn file_variable(&self) -> Option<String> {
         self.secret.then(|| format!("{}_FILE", self.variable))
     }
 
-    /// The flag that names a file with the value. Only secrets have one.
+    /// Flag that names a file with the value; secrets only.
     pub fn file_flag(&self) -> Option<String> {
         self.secret.then(|| format!("{}-file", self.flag))
     }
 }
 
-/// A setting with the parser of its value. The parser's error says what was expected.
+/// A setting and its parser, whose error says what was expected.
 pub(super) struct Setting<T> {
     pub(super) about: About,
     parse: fn(&str) -> Result<T, String>,
@@ -78,7 +78,7 @@ impl<T> Setting<T> {
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Where values come from. Collects the errors.
+/// Reads values and collects errors.
 pub(super) struct Source<'a> {
     flag: Lookup<'a>,
     environment: Lookup<'a>,
@@ -91,12 +91,11 @@ impl<'a> Source<'a> {
         Self { flag, environment, needed, wrong: Vec::new() }
     }
 
-    /// Fails with everything that was wrong.
     pub(super) fn finish(self) -> Result<(), ConfigError> {
         if self.wrong.is_empty() { Ok(()) } else { Err(ConfigError(self.wrong)) }
     }
 
-    /// The value of a setting; `None` if it has none or if an error was collected.
+    /// `None` if unset or wrong.
     pub(super) fn read<T>(&mut self, setting: &Setting<T>) -> Option<T> {
         let about = &setting.about;
         match self.parsed(setting) {
@@ -123,7 +122,7 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// The text of the flag, else that of the variable; of either, as such or from a file.
+    /// A flag's text, else the variable's; either directly or from a file.
     fn text(&self, about: &About) -> Result<Option<String>, String> {
         let set = |value: Option<String>| value.filter(|text| !text.is_empty());
         let flag = |name: &str| set((self.flag)(name));
@@ -141,9 +140,9 @@ impl<'a> Source<'a> {
     }
 }
 
-/// A file's text without its last newline; `None` if nothing is left.
+/// A file's text without its last newline; `None` if empty.
 fn contents(path: &str) -> Result<Option<String>, String> {
-    // Without the path, which may be the secret itself, set under the wrong name.
+    // Leaves out the path, which may be a misplaced secret.
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("cannot read the file that is named: {error}"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);

@@ -1,4 +1,4 @@
-//! Parsers of values. An error says what was expected.
+//! Value parsers. An error says what was expected.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::worker::settings::BATCH_MAX;
 
 /// No supervisor waits longer than an hour, and no missed deadline may.
 const SECONDS_MAX: f64 = 3_600.0;
-/// Sweeping more often costs queries and finds nothing.
+/// More frequent sweeps only cost queries.
 const SWEEP_SECONDS_MIN: f64 = 0.1;
 
-/// The client library logs returned messages with their whole body at `warn`. This stands before
-/// the filter that is set, so only a filter that names the target shows bodies.
+/// lapin logs returned messages with their body at `warn`. This precedes the configured filter, so
+/// only a filter that names the target shows bodies.
 const NO_BODIES: &str = "lapin::returned_messages=error";
 
 /// How log lines are written.
@@ -26,7 +26,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// A filter that hides bodies unless `filter` asks for them.
+/// Hides bodies unless `filter` asks for them.
 pub(super) fn with_defaults(filter: &str) -> String {
     format!("{NO_BODIES},{filter}")
 }

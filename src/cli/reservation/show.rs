@@ -14,7 +14,7 @@ use crate::message::answer::ReservationView;
 use crate::store::admin::ledger::{Entry, load_entries};
 use crate::store::admin::reservations::{ReservationDetails, load_reservation};
 
-/// A reservation as operators see it: what terminals see, and whose it is.
+/// What terminals see, and what only operators see.
 #[derive(Serialize)]
 pub(super) struct Described {
     #[serde(flatten)]

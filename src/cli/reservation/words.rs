@@ -1,4 +1,4 @@
-//! What several commands say about a reservation.
+//! Texts that several commands share.
 
 use anyhow::Result;
 use uuid::Uuid;
@@ -6,12 +6,10 @@ use uuid::Uuid;
 use crate::cli::exit::refuse;
 use crate::domain::reservation::{CancelReason, Reservation, State};
 
-/// The refusal of a reservation that does not exist.
 pub(super) fn unknown<T>(id: Uuid) -> Result<T> {
     refuse(format!("reservation {id}: unknown; list them with `holdfast reservation list`"))
 }
 
-/// The state in words.
 pub(super) fn why(reservation: &Reservation) -> &'static str {
     match (reservation.state, reservation.cancel_reason) {
         (State::Held, _) => "waits for its reconfirmation",

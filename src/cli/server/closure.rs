@@ -1,4 +1,4 @@
-//! `holdfast server closure`: maintenance windows.
+//! `holdfast server closure`.
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
@@ -57,7 +57,6 @@ pub(in crate::cli) struct Add {
     reason: String,
 }
 
-/// What is printed of a new closure.
 #[derive(Serialize)]
 struct Added {
     closure: Closure,
@@ -129,7 +128,6 @@ async fn remove(context: &Context, id: i64) -> Result<()> {
     })
 }
 
-/// Closures as a table.
 pub(super) fn list_text(closures: &[Closure]) -> String {
     let row = |closure: &Closure| {
         let (start, end) = (time(closure.start_at), time(closure.end_at));

@@ -13,7 +13,7 @@ use crate::domain::server::LateBooking;
 use crate::store::admin::servers::{ServerChange, update_server};
 use crate::store::error::StoreError;
 
-/// The database's code for what would overbook; its detail lists the reservations in the way.
+/// SQLSTATE of the capacity guard; its detail lists the reservations in the way.
 const CAPACITY_GUARD: &str = "ZR001";
 
 #[derive(Args)]
@@ -86,7 +86,7 @@ impl Changes {
         }
     }
 
-    /// What was asked for, by the flags' names with `_`.
+    /// The requested changes, by flag name with `_`.
     fn told(&self) -> Map<String, Value> {
         let all = [
             ("capacity", json!(self.capacity)),
@@ -140,7 +140,7 @@ fn not_changed(context: &Context, error: StoreError) -> Result<()> {
         let ids: Vec<&str> = in_the_way.split(", ").collect();
         context.output.line(&json!({ "in_the_way": ids }).to_string())?;
     }
-    // Each value is checked when it is typed; what is left is how they go together.
+    // clap has checked each value alone, so their combination is wrong.
     if error.sql_state() == Some(&SqlState::CHECK_VIOLATION) {
         return refuse(
             "the longest reservation would be shorter than the shortest; set --min-seconds and \

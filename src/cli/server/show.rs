@@ -59,7 +59,7 @@ pub(super) async fn set_open(context: &Context, id: &ServerId, open: bool) -> Re
     if !servers::update_open(&client, id, open).await.map_err(refusal)? {
         return unknown(id);
     }
-    // Counted afterwards: nothing is added to a closed server any more.
+    // Count after closing, when nothing can be added any more.
     let Some(server) = servers::load_server(&client, id).await? else {
         return unknown(id);
     };

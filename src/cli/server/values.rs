@@ -1,4 +1,4 @@
-//! Values of flags that several commands about servers take.
+//! Flag values that several server commands share.
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -42,12 +42,11 @@ pub(super) fn currency(text: &str) -> Result<String, String> {
     }
 }
 
-/// The text is kept as typed: printing a parsed URL can change it.
+/// Keeps the text: printing a parsed URL can change it.
 pub(super) fn connection_url(text: &str) -> Result<String, String> {
     url::Url::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
-/// The refusal of a server that does not exist.
 pub(super) fn unknown<T>(id: &ServerId) -> Result<T> {
     refuse(format!("server {id}: unknown; list servers with `holdfast server list`"))
 }

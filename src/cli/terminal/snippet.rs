@@ -1,12 +1,12 @@
-//! A first terminal in another language.
+//! An example terminal in Python.
 
 use crate::domain::id::TerminalId;
 
-/// What stands for a server while there is none.
+/// Placeholder while there is no server.
 const NO_SERVER: &str = "gpu-1";
 
-/// A Python program that requests a server for an hour in two days as `terminal`, and prints the
-/// answer. It takes the URL from the environment, so that it can be kept and shown around.
+/// A Python program that requests a server for an hour in two days and prints the answer. It reads
+/// the URL from the environment, so it contains no secret.
 pub(super) fn python(terminal: &TerminalId, server: Option<&str>) -> String {
     let server = server.unwrap_or(NO_SERVER);
     format!(

@@ -9,33 +9,26 @@ use crate::domain::interval::{Interval, Timestamp};
 use crate::store::error::StoreError;
 use crate::store::sql;
 
-/// A closure.
 #[derive(Debug, Serialize)]
 pub struct Closure {
-    /// Its number, unique across all servers.
+    /// Unique across all servers.
     pub id: i64,
-    /// The server's id.
     pub server: String,
     /// First instant inside.
     pub start_at: Timestamp,
     /// First instant after.
     pub end_at: Timestamp,
-    /// The operator's reason, for people.
     pub reason: String,
 }
 
 /// A live reservation that a closure touches.
 #[derive(Debug, Serialize)]
 pub struct Touched {
-    /// Its id.
     pub id: Uuid,
-    /// The user's id.
     pub user: String,
     /// `held`, `reconfirmed` or `confirmed`.
     pub state: String,
-    /// First instant of the reserved time.
     pub start_at: Timestamp,
-    /// First instant after it.
     pub end_at: Timestamp,
 }
 
@@ -49,8 +42,8 @@ fn read(row: &Row) -> Closure {
     }
 }
 
-/// Adds a closure and returns it with the live reservations that it touches, by start. They remain.
-/// `None` if there is no such server.
+/// Returns the closure and the live reservations that it touches, by start; they remain. `None`: unknown
+/// server.
 pub async fn insert_closure(
     client: &mut Client,
     server: &ServerId,
@@ -58,7 +51,7 @@ pub async fn insert_closure(
     reason: &str,
 ) -> Result<Option<(Closure, Vec<Touched>)>, StoreError> {
     let transaction = client.transaction().await?;
-    // Waits for decisions that have begun, so that the list below includes their reservations.
+    // Waits for decisions that have begun, so that the list includes their reservations.
     let locked = transaction.query_opt(sql!("lock_server"), &[&server.as_str()]).await?;
     if locked.is_none() {
         return Ok(None);
@@ -86,7 +79,7 @@ pub async fn insert_closure(
     Ok(Some((read(&closure), touched.collect())))
 }
 
-/// Returns closures by start, of one server or of all; past ones only if `past`.
+/// By start, of one server or all; past ones only if `past`.
 pub async fn list_closures(
     client: &Client,
     server: Option<&ServerId>,
@@ -96,7 +89,7 @@ pub async fn list_closures(
     Ok(rows.iter().map(read).collect())
 }
 
-/// Deletes a closure and returns it; `None` if there is no such closure.
+/// `None`: unknown id.
 pub async fn delete_closure(client: &Client, id: i64) -> Result<Option<Closure>, StoreError> {
     let row = client.query_opt(sql!("delete_closure"), &[&id]).await?;
     Ok(row.as_ref().map(read))

@@ -12,26 +12,22 @@ use crate::store::sql;
 /// A charge or a credit.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry {
-    /// Its id, which is also the id of its event.
+    /// Also the id of its event.
     pub id: Uuid,
-    /// `charge` or `credit`.
     pub kind: String,
-    /// The reservation's id.
     pub reservation: Uuid,
-    /// Of a credit: the charge that it reverses.
+    /// The charge that a credit reverses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub charge: Option<Uuid>,
-    /// The billed user's id.
     pub user: String,
-    /// The server's id.
     pub server: String,
-    /// Reserved time in seconds.
+    /// Reserved seconds.
     pub seconds: i64,
-    /// Amount in integer minor units, never negative.
+    /// Integer minor units, never negative.
     pub amount_minor: i64,
-    /// ISO 4217 code.
+    /// ISO 4217.
     pub currency: String,
-    /// Time of decision, by the database's clock.
+    /// By the database's clock.
     pub created_at: Timestamp,
 }
 
@@ -50,7 +46,7 @@ fn read(row: &Row) -> Entry {
     }
 }
 
-/// Returns the entries of `[from, to)` in order of time, of one user or of all.
+/// Entries of `[from, to)` by time, of one user or all.
 pub async fn list_entries(
     client: &Client,
     from: Timestamp,
@@ -61,7 +57,7 @@ pub async fn list_entries(
     Ok(rows.iter().map(read).collect())
 }
 
-/// Returns the charge and the credit of a reservation, as far as there are any.
+/// A reservation's charge and credit, if any.
 pub async fn load_entries(client: &Client, reservation: Uuid) -> Result<Vec<Entry>, StoreError> {
     Ok(client.query(sql!("load_entries"), &[&reservation]).await?.iter().map(read).collect())
 }

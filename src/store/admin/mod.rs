@@ -1,6 +1,6 @@
-//! What operators ask and change: only the command line uses it.
+//! Operators' queries and changes, for the command line only.
 //!
-//! `list_*` reads many rows for people; the rest is named as in [`store`](crate::store).
+//! `list_*` reads many rows for people; other names follow [`store`](crate::store).
 
 pub(crate) mod closures;
 pub(crate) mod ledger;

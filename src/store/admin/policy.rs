@@ -1,4 +1,4 @@
-//! The settings that all replicas share.
+//! Settings that all replicas share.
 
 use serde::Serialize;
 use tokio_postgres::{Client, Row};
@@ -6,41 +6,34 @@ use tokio_postgres::{Client, Row};
 use crate::store::error::StoreError;
 use crate::store::sql;
 
-/// The policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Policy {
-    /// Calendar period of the quota: `day`, `week` or `month`.
+    /// `day`, `week` or `month`.
     pub quota_period: String,
     /// IANA zone in which periods begin.
     pub quota_zone: String,
-    /// Seconds per period for users without a limit of their own.
+    /// Default per user and period.
     pub quota_default_seconds: i64,
-    /// Most held reservations for users without a limit of their own.
+    /// Default per user.
     pub holds_default_max: i32,
     /// Seconds for which a repeated message id gets its stored answer.
     pub answers_kept_seconds: i64,
-    /// Seconds after its end for which a reservation and its messages are kept.
+    /// Seconds that reservations are kept after their end, and messages after their creation.
     pub reservations_kept_seconds: i64,
-    /// Most commands per second and partition from one terminal; `None`: no limit.
+    /// Commands per second, partition and terminal; `None`: no limit.
     pub terminal_rate_max: Option<i32>,
 }
 
-/// What to change in the policy; `None` leaves it as it is.
+/// Changes to [`Policy`]; `None` leaves a setting as is.
 #[derive(Debug, Clone, Default)]
 pub struct PolicyChange {
-    /// See [`Policy::quota_period`].
     pub quota_period: Option<String>,
-    /// See [`Policy::quota_zone`].
     pub quota_zone: Option<String>,
-    /// See [`Policy::quota_default_seconds`].
     pub quota_default_seconds: Option<i64>,
-    /// See [`Policy::holds_default_max`].
     pub holds_default_max: Option<i32>,
-    /// See [`Policy::answers_kept_seconds`].
     pub answers_kept_seconds: Option<i64>,
-    /// See [`Policy::reservations_kept_seconds`].
     pub reservations_kept_seconds: Option<i64>,
-    /// See [`Policy::terminal_rate_max`]; 0 removes the limit.
+    /// 0 removes the limit.
     pub terminal_rate_max: Option<i32>,
 }
 
@@ -56,13 +49,11 @@ fn read(row: &Row) -> Policy {
     }
 }
 
-/// Reads the policy.
 pub async fn load_policy(client: &Client) -> Result<Policy, StoreError> {
     Ok(read(&client.query_one(sql!("load_policy"), &[]).await?))
 }
 
-/// Changes the policy and returns the new one. The database refuses a zone that it does not know
-/// (`22023`).
+/// The database refuses an unknown zone (`22023`).
 pub async fn update_policy(client: &Client, change: &PolicyChange) -> Result<Policy, StoreError> {
     let row = client
         .query_one(

@@ -11,14 +11,11 @@ use crate::store::error::StoreError;
 use crate::store::rows::read_reservation;
 use crate::store::sql;
 
-/// Which reservations to list; `None` and an empty list match all.
+/// `None` and an empty list match all.
 #[derive(Debug, Default)]
 pub struct Filter {
-    /// Of this user.
     pub user: Option<UserId>,
-    /// Of this server.
     pub server: Option<ServerId>,
-    /// In one of these states.
     pub states: Vec<State>,
     /// Ending after this instant.
     pub from: Option<Timestamp>,
@@ -26,7 +23,6 @@ pub struct Filter {
     pub to: Option<Timestamp>,
 }
 
-/// A page of reservations.
 #[derive(Debug)]
 pub struct Page {
     /// By start, then by id.
@@ -35,14 +31,12 @@ pub struct Page {
     pub more: bool,
 }
 
-/// A change in a reservation's history.
 #[derive(Debug, Clone, Serialize)]
 pub struct HistoryLine {
-    /// Time of the change, by the database's clock.
+    /// By the database's clock.
     pub at: Timestamp,
-    /// The state before; `None` for a new reservation.
+    /// `None` for a new reservation.
     pub from_state: Option<String>,
-    /// The state after.
     pub to_state: String,
     /// Why it was cancelled.
     pub reason: Option<String>,
@@ -52,27 +46,23 @@ pub struct HistoryLine {
     pub actor_id: Option<String>,
     /// `command`, `message`, `sweep` or `operator`.
     pub trigger: String,
-    /// The operator's reason, for people.
+    /// The operator's reason.
     pub note: Option<String>,
-    /// Message id of the command.
     pub message_id: Option<String>,
-    /// Milliseconds from the deadline to the settlement.
+    /// From the deadline to the settlement.
     pub lateness_ms: Option<i64>,
     /// Place in the decision order.
     pub seq: i64,
 }
 
-/// A reservation with what its row and its server's say beyond it.
+/// With its deciding partition and its server's connection URL.
 pub struct ReservationDetails {
-    /// The reservation.
     pub reservation: Reservation,
-    /// The partition that decides about it.
     pub partition: i32,
-    /// Its server's connection URL.
     pub connection_url: String,
 }
 
-/// Returns a reservation; `None` if there is none of that id.
+/// `None`: unknown id.
 pub async fn load_reservation(
     client: &Client,
     id: Uuid,
@@ -87,8 +77,7 @@ pub async fn load_reservation(
     }))
 }
 
-/// Returns at most `limit` reservations that follow the reservation `after`. `None` if there is no
-/// reservation of that id.
+/// At most `limit` reservations that follow `after`. `None`: `after` is unknown.
 pub async fn list_reservations(
     client: &Client,
     filter: &Filter,
@@ -124,7 +113,7 @@ pub async fn list_reservations(
     Ok(Some(Page { reservations, more }))
 }
 
-/// Returns a reservation and its history, oldest change first; `None` if there is none of that id.
+/// With its history, oldest change first; `None`: unknown id.
 pub async fn load_history(
     client: &Client,
     id: Uuid,

@@ -1,7 +1,7 @@
-//! Database accounts, each with the least rights that its work takes.
+//! Database accounts with the least rights for their work.
 //!
-//! The account that migrates owns the tables and makes the other accounts. They are recorded, so that
-//! later migrations grant them what they add.
+//! The migrating account owns the tables. It creates and records the others, so that later migrations grant
+//! them rights on what they add.
 
 use postgres_protocol::password::scram_sha_256;
 use rand::Rng;
@@ -14,24 +14,24 @@ use crate::store::sql;
 
 pub use crate::store::grants::Kind;
 
-/// Length of generated passwords; 32 alphanumerics are 190 bits.
+/// 32 alphanumerics are 190 bits.
 const PASSWORD_LEN: usize = 32;
 
-/// Longest name that PostgreSQL does not truncate, in bytes.
+/// In bytes; PostgreSQL truncates longer names.
 const NAME_LEN_MAX: usize = 63;
 
-/// Whether a text can be an account's name and needs no quotes in SQL.
+/// Whether a text is an account name that needs no quotes in SQL.
 pub fn is_name(text: &str) -> bool {
     text.len() <= NAME_LEN_MAX
         && text.starts_with(|c: char| c.is_ascii_lowercase())
         && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// Creates an account in one transaction and returns its password; `None` if the name is taken.
+/// Returns the new account's password; `None` if the name is taken.
 ///
 /// # Panics
 ///
-/// If `name` is not a name in the sense of [`is_name`].
+/// If [`is_name`] refuses `name`.
 pub async fn create(
     client: &mut Client,
     name: &str,
@@ -44,7 +44,7 @@ pub async fn create(
     }
     let password: String =
         rand::rng().sample_iter(Alphanumeric).take(PASSWORD_LEN).map(char::from).collect();
-    // Hashed here, so that no log of statements contains the password.
+    // Hashed here, to keep the password out of statement logs.
     let hash = scram_sha_256(password.as_bytes());
     let role = sql!("create_role").replace("{role}", name).replace("{hash}", &hash);
     transaction.batch_execute(&role).await?;

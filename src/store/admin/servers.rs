@@ -9,62 +9,62 @@ use crate::domain::server::LateBooking;
 use crate::store::error::StoreError;
 use crate::store::sql;
 
-/// A server as an operator describes it.
+/// A server to add.
 #[derive(Debug, Clone)]
 pub struct NewServer {
-    /// Its id.
+    /// Id.
     pub id: ServerId,
     /// Simultaneous reservations.
     pub capacity: i32,
-    /// Minor units per hour.
+    /// See [`ServerDetails::rate_minor`].
     pub rate_minor: i64,
-    /// ISO 4217 code.
+    /// ISO 4217.
     pub currency: String,
-    /// Starts and ends are multiples of this many seconds.
+    /// See [`ServerDetails::slot_seconds`].
     pub slot_seconds: i32,
-    /// Shortest reservation in seconds.
+    /// See [`ServerDetails::min_seconds`].
     pub min_seconds: i32,
-    /// Longest reservation in seconds.
+    /// See [`ServerDetails::max_seconds`].
     pub max_seconds: i32,
-    /// Seconds that the server stays busy after each reservation.
+    /// See [`ServerDetails::gap_seconds`].
     pub gap_seconds: i32,
-    /// Seconds from the deadline to the start.
+    /// See [`ServerDetails::lead_seconds`].
     pub lead_seconds: i32,
-    /// Seconds from the reminder to the deadline; 0: no reminder.
+    /// See [`ServerDetails::reminder_seconds`].
     pub reminder_seconds: i32,
-    /// How many seconds ahead a reservation may start.
+    /// See [`ServerDetails::horizon_seconds`].
     pub horizon_seconds: i32,
-    /// Requests between deadline and start.
+    /// See [`ServerDetails::late_booking`].
     pub late_booking: LateBooking,
-    /// Connection data for confirmed reservations.
+    /// See [`ServerDetails::connection_url`].
     pub connection_url: String,
 }
 
 /// A line of `server list`.
 #[derive(Debug, Serialize)]
 pub struct ServerLine {
-    /// Its id.
+    /// Id.
     pub id: String,
     /// Whether it takes requests.
     pub open: bool,
     /// Simultaneous reservations.
     pub capacity: i32,
-    /// Minor units per hour.
+    /// See [`ServerDetails::rate_minor`].
     pub rate_minor: i64,
-    /// ISO 4217 code.
+    /// ISO 4217.
     pub currency: String,
-    /// Seconds from the deadline to the start.
+    /// See [`ServerDetails::lead_seconds`].
     pub lead_seconds: i32,
-    /// Number of live reservations that are not over.
+    /// See [`ServerDetails::live_reservations`].
     pub live_reservations: i64,
-    /// Connection data for confirmed reservations.
+    /// See [`ServerDetails::connection_url`].
     pub connection_url: String,
 }
 
 /// A server with all its settings.
 #[derive(Debug, Serialize)]
 pub struct ServerDetails {
-    /// Its id.
+    /// Id.
     pub id: String,
     /// Whether it takes requests.
     pub open: bool,
@@ -72,37 +72,37 @@ pub struct ServerDetails {
     pub capacity: i32,
     /// Minor units per hour.
     pub rate_minor: i64,
-    /// ISO 4217 code.
+    /// ISO 4217.
     pub currency: String,
     /// Counts changes of rate or currency.
     pub tariff_version: i32,
-    /// Starts and ends are multiples of this many seconds.
+    /// Starts and ends are multiples of this.
     pub slot_seconds: i32,
-    /// Shortest reservation in seconds.
+    /// Shortest reservation.
     pub min_seconds: i32,
-    /// Longest reservation in seconds.
+    /// Longest reservation.
     pub max_seconds: i32,
-    /// Seconds that the server stays busy after each reservation.
+    /// Busy time after each reservation.
     pub gap_seconds: i32,
-    /// Seconds from the deadline to the start.
+    /// From deadline to start.
     pub lead_seconds: i32,
-    /// Seconds from the reminder to the deadline; 0: no reminder.
+    /// From reminder to deadline; 0: no reminder.
     pub reminder_seconds: i32,
-    /// How many seconds ahead a reservation may start.
+    /// How far ahead a reservation may start.
     pub horizon_seconds: i32,
     /// Requests between deadline and start: `reject` or `confirm`.
     pub late_booking: String,
     /// Connection data for confirmed reservations.
     pub connection_url: String,
-    /// The partition of its commands; `None` before its first accepted request.
+    /// `None` before its first accepted request.
     pub partition: Option<i32>,
-    /// Number of live reservations that are not over.
+    /// Live reservations that are not over.
     pub live_reservations: i64,
     /// Current and future closures, by start.
     pub closures: Vec<Closure>,
 }
 
-/// What to change in a server; `None` leaves it as it is.
+/// Changes to a server; `None` leaves a setting as is.
 #[derive(Debug, Clone, Default)]
 pub struct ServerChange {
     /// See [`ServerDetails::capacity`].
@@ -131,7 +131,7 @@ pub struct ServerChange {
     pub connection_url: Option<String>,
 }
 
-/// Adds a server. `false` if there is one of that id.
+/// Adds a server; `false`: the id exists.
 pub async fn insert_server(client: &Client, server: &NewServer) -> Result<bool, StoreError> {
     let inserted = client
         .execute(
@@ -156,7 +156,7 @@ pub async fn insert_server(client: &Client, server: &NewServer) -> Result<bool, 
     Ok(inserted == 1)
 }
 
-/// Returns all servers, by id.
+/// All servers, by id.
 pub async fn list_servers(client: &Client) -> Result<Vec<ServerLine>, StoreError> {
     let rows = client.query(sql!("list_servers"), &[]).await?;
     Ok(rows
@@ -174,7 +174,7 @@ pub async fn list_servers(client: &Client) -> Result<Vec<ServerLine>, StoreError
         .collect())
 }
 
-/// Returns a server and its current and future closures; `None` if there is no such server.
+/// With current and future closures; `None`: unknown server.
 pub async fn load_server(
     client: &Client,
     server: &ServerId,
@@ -207,10 +207,10 @@ fn read(row: &Row, closures: Vec<Closure>) -> ServerDetails {
     }
 }
 
-/// Changes a server and returns its new tariff version; `None` if there is no such server.
+/// Returns the tariff version; `None`: unknown server.
 ///
-/// The database refuses a capacity below what is booked (`ZR001`, detail: reservation ids), and a
-/// shortest reservation that is longer than the longest (a violated CHECK).
+/// The database refuses a capacity below what is booked (`ZR001`, detail: reservation ids), and
+/// `min_seconds` above `max_seconds` (a CHECK).
 pub async fn update_server(
     client: &Client,
     server: &ServerId,
@@ -239,8 +239,7 @@ pub async fn update_server(
     Ok(row.map(|row| row.get(0)))
 }
 
-/// Closes or opens a server. Waits for decisions that have begun; later ones see the change. `false` if
-/// there is no such server.
+/// Waits for decisions that have begun; later ones see the change. `false`: unknown server.
 pub async fn update_open(
     client: &Client,
     server: &ServerId,

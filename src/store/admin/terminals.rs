@@ -11,26 +11,26 @@ use crate::store::sql;
 /// A registered terminal.
 #[derive(Debug, Serialize)]
 pub struct TerminalLine {
-    /// Its id, also its broker account's name.
+    /// Id, also its broker account's name.
     pub id: String,
-    /// The user that it belongs to.
+    /// Its user's id.
     pub user: String,
     /// Whether its commands are decided.
     pub enabled: bool,
-    /// Time of its registration.
+    /// Time of registration.
     pub created_at: Timestamp,
 }
 
 /// The outcome of [`insert_terminal`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TerminalAdded {
-    /// It is new.
+    /// Added.
     New,
-    /// The same user has it already.
+    /// This user has it already.
     Exists,
     /// Another user has it.
     Taken,
-    /// There is no such user.
+    /// Unknown user.
     UnknownUser,
 }
 
@@ -54,7 +54,7 @@ pub async fn insert_terminal(
     })
 }
 
-/// Returns terminals by id, of one user or of all.
+/// Terminals by id, of one user or all.
 pub async fn list_terminals(
     client: &Client,
     user: Option<&UserId>,
@@ -69,8 +69,7 @@ pub async fn list_terminals(
     Ok(rows.iter().map(line).collect())
 }
 
-/// Disables or enables a terminal, from the next batch of commands on. `false` if there is no such
-/// terminal.
+/// Takes effect with the next batch. `false`: unknown terminal.
 pub async fn update_enabled(
     client: &Client,
     terminal: &TerminalId,

@@ -11,30 +11,29 @@ use crate::store::sql;
 /// A user and its current use.
 #[derive(Debug, Serialize)]
 pub struct UserLine {
-    /// Its id.
+    /// Id.
     pub id: String,
-    /// Its own limit of reserved time per period; `None`: the policy's default.
+    /// Own limit per period; `None`: the policy's.
     pub quota_seconds: Option<i64>,
-    /// Its own limit of held reservations; `None`: the policy's default.
+    /// Own limit; `None`: the policy's.
     pub holds_max: Option<i32>,
-    /// First instant of the current quota period.
+    /// Start of the current quota period.
     pub period_start: Timestamp,
-    /// First instant after that period.
+    /// First instant after it.
     pub period_end: Timestamp,
-    /// Most reserved seconds in a period.
+    /// Effective limit per period.
     pub limit_seconds: i64,
-    /// Reserved seconds in the current period.
+    /// Reserved in the current period.
     pub used_seconds: i64,
-    /// Most held reservations.
+    /// Effective limit.
     pub holds_limit: i32,
     /// Held reservations.
     pub holds: i64,
-    /// Number of its terminals.
+    /// Registered terminals.
     pub terminals: i64,
 }
 
-/// What to change in a user; the outer `None` leaves a limit as it is, the inner one means the policy's
-/// default.
+/// Outer `None`: unchanged; inner `None`: the policy's default.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UserChange {
     /// See [`UserLine::quota_seconds`].
@@ -43,7 +42,7 @@ pub struct UserChange {
     pub holds_max: Option<Option<i32>>,
 }
 
-/// Adds a user; `None` means the policy's default. `false` if there is one of that id.
+/// `None`: the policy's default. `false`: the id exists.
 pub async fn insert_user(
     client: &Client,
     user: &UserId,
@@ -55,7 +54,7 @@ pub async fn insert_user(
     Ok(inserted == 1)
 }
 
-/// Returns one user or all, by id.
+/// One user or all, by id.
 pub async fn list_users(
     client: &Client,
     user: Option<&UserId>,
@@ -76,8 +75,7 @@ pub async fn list_users(
     Ok(rows.iter().map(line).collect())
 }
 
-/// Changes a user's limits. Existing reservations remain, even beyond them. `false` if there is no such
-/// user.
+/// Existing reservations remain, even beyond the new limits. `false`: unknown user.
 pub async fn update_user(
     client: &Client,
     user: &UserId,

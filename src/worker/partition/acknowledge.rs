@@ -1,6 +1,4 @@
-//! From a published batch to acknowledged deliveries.
-//!
-//! See `docs/decisions/0002-unacknowledged-delivery-is-the-outbox.md`.
+//! The last stage. See `docs/decisions/0002-unacknowledged-delivery-is-the-outbox.md`.
 
 use std::sync::Arc;
 
@@ -11,7 +9,6 @@ use crate::crash_point;
 use crate::store::delivery_attempts;
 use crate::worker::context::Context;
 
-/// Acknowledges one partition's deliveries.
 pub(super) struct Acknowledgements {
     pub context: Arc<Context>,
     pub partition: i32,
@@ -19,8 +16,8 @@ pub(super) struct Acknowledgements {
 }
 
 impl Acknowledgements {
-    /// Acknowledges everything up to the batch's last delivery. Its isolated messages are cleared
-    /// before: they have not crashed the worker.
+    /// Acknowledges everything up to the batch's last delivery. The attempts at isolated messages
+    /// are cleared first: they did not crash the worker.
     pub async fn acknowledge(&self, published: Published) -> Result<Acknowledged, PartitionError> {
         let Published { isolated, deferred, last_tag } = published;
         if !isolated.is_empty() {

@@ -1,4 +1,4 @@
-//! From decoded messages to a committed batch, by retries, halves and, last, parking.
+//! From decoded messages to a committed batch.
 
 use std::sync::Arc;
 
@@ -22,10 +22,8 @@ use crate::store::error::StoreError;
 use crate::worker::context::Context;
 use crate::worker::schedule::{self, ScheduledWakeUp};
 
-/// An input and the message that it came in.
 type Item<'a> = (&'a Input, &'a Received);
 
-/// Decides the batches of one partition.
 pub(super) struct Decider {
     pub context: Arc<Context>,
     pub partition: i32,
@@ -33,13 +31,12 @@ pub(super) struct Decider {
 }
 
 impl Decider {
-    /// Decides everything, in parts where the database refuses the whole: a part that fails is tried
-    /// again, or halved, until a message that cannot be decided stands alone and is parked.
+    /// A failed part is retried or halved until an undecidable message is alone and parked.
     pub async fn decide(&self, decoded: Decoded) -> Result<CommittedBatch, PartitionError> {
         let Decoded { inputs, answers, last_tag } = decoded;
         let mut batch = CommittedBatch { answers, last_tag, ..CommittedBatch::default() };
         let items: Vec<Item> = inputs.iter().map(|(input, message)| (input, message)).collect();
-        // In reverse, so that the next part is the last.
+        // A stack: the next part is the last.
         let mut parts: Vec<&[Item]> = vec![&items];
         let mut tries = 0;
         while let Some(part) = parts.pop() {
@@ -80,7 +77,7 @@ impl Decider {
         action
     }
 
-    /// Waits before another try; fails if the partition is let go of meanwhile.
+    /// Fails if the partition is released meanwhile.
     async fn pause(&self, tries: u32) -> Result<(), PartitionError> {
         tokio::select! {
             () = self.stop.cancelled() => Err(PartitionError::Abandoned),
@@ -88,7 +85,6 @@ impl Decider {
         }
     }
 
-    /// Adds what is to be done about a committed part.
     fn add(&self, committed: Committed<&Received>, batch: &mut CommittedBatch) {
         let Committed { now, reactions, unscheduled, pending } = committed;
         let (context, partition) = (&self.context, self.partition);
@@ -117,13 +113,13 @@ impl Decider {
         batch.deferred.pending.extend(pending);
     }
 
-    /// The next hop of a wake-up, unless the ladder is switched off.
+    /// `None` if the ladder is off.
     fn scheduled(&self, due_at: Timestamp, now: Timestamp) -> Option<ScheduledWakeUp> {
         let hop = || schedule::hop(&self.context, self.partition, due_at, now);
         self.context.settings.ladder.then(hop)
     }
 
-    /// A batch of one message that crashed workers too often.
+    /// The batch of one poison message.
     pub fn parked(&self, delivery: &Delivery, fingerprint: Digest) -> CommittedBatch {
         let mut batch = CommittedBatch {
             isolated: vec![fingerprint],
@@ -134,8 +130,7 @@ impl Decider {
         batch
     }
 
-    /// The last resort for a message that cannot be decided: it is kept for operators as a dead
-    /// letter, and its sender is told, if it has one.
+    /// Dead-letters an undecidable message for operators and answers its sender, if it has one.
     fn park(&self, message: &Received, batch: &mut CommittedBatch) {
         error!(partition = self.partition, routing_key = message.routing_key, "message parked");
         batch.answers.push(dead_letter(message, DeadReason::InternalError, self.partition));

@@ -1,4 +1,5 @@
-//! From deliveries to inputs. What is wrong with a message, or too much, is answered here.
+//! From deliveries to inputs. Malformed and rate-limited messages are answered without the
+//! database.
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -15,10 +16,8 @@ use crate::message::envelope::Received;
 use crate::worker::context::Context;
 use crate::worker::rate_limit::RateLimit;
 
-/// Decodes one partition's deliveries.
 pub(super) struct Decoder {
     pub partition: i32,
-    /// What terminals sent lately.
     pub rate_limit: Mutex<RateLimit>,
 }
 
@@ -58,8 +57,7 @@ impl Decoder {
         }
     }
 
-    /// Whether a command's sender exceeds its rate. A redelivered command may have been decided
-    /// already, so it is never refused.
+    /// A redelivered command is never rate-limited: it may already be decided.
     fn exceeds(&self, context: &Context, command: &Command, message: &Received) -> bool {
         let rate = context.terminal_rate_max.load(Ordering::Relaxed);
         rate > 0 && !message.redelivered && {

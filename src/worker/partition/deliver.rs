@@ -1,4 +1,4 @@
-//! From the queue: what is ready, up to a batch.
+//! Takes ready messages from the queue, up to a batch.
 
 use std::time::{Duration, Instant};
 
@@ -8,17 +8,15 @@ use super::stages::{Delivered, Delivery};
 use crate::broker::BrokerError;
 use crate::broker::consumer::{QueueConsumer, received};
 
-/// Least time from the start of one batch to that of the next. A batch costs the broker and the
-/// database much the same whatever is in it. Without a pace, a worker that is done at once (with
-/// refusals, say) wears both out with batches of a handful, at everybody's expense.
-/// See `docs/decisions/0010-pace-of-small-batches.md`.
+/// Minimum time between the starts of two batches. A batch's cost hardly depends on its size, so a
+/// worker that is done quickly (refusing a flood, say) would overload broker and database with tiny
+/// batches. See `docs/decisions/0010-pace-of-small-batches.md`.
 const PACE: Duration = Duration::from_millis(20);
 
-/// Batches of fewer messages are not paced: a terminal that sends one command after the other would
-/// be held up, and little gained.
+/// Smaller batches are not paced: that would delay a terminal which sends one command at a time,
+/// and gain little.
 const PACED_MIN: usize = 4;
 
-/// A partition's queue as it is read.
 pub(super) struct Inbox {
     consumer: QueueConsumer,
     batch_max: usize,
@@ -30,7 +28,7 @@ impl Inbox {
         Self { consumer, batch_max, not_before: Instant::now() }
     }
 
-    /// Waits for the next batch, and at least as long as the last one's pace.
+    /// Waits for the next batch, no sooner than the pace allows.
     pub async fn next(&mut self) -> Result<Delivered, BrokerError> {
         sleep_until(self.not_before.into()).await;
         let deliveries = self.consumer.collect(self.batch_max).await?;
@@ -42,14 +40,13 @@ impl Inbox {
         Ok(Delivered(deliveries.into_iter().map(delivery).collect()))
     }
 
-    /// Lets go of the queue; what is not acknowledged goes back in order.
+    /// Releases the queue; unacknowledged messages return in order.
     pub async fn close(self) -> Result<(), BrokerError> {
         self.consumer.close().await
     }
 }
 
-/// How long after the start of a batch the next one may begin. A full one leaves more to fetch, so
-/// there is no wait after it.
+/// A full batch is not paced: it leaves more to fetch.
 fn pace(messages: usize, batch_max: usize) -> Duration {
     if (PACED_MIN..batch_max).contains(&messages) { PACE } else { Duration::ZERO }
 }

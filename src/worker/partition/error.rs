@@ -1,4 +1,4 @@
-//! Why a partition's pipeline ends early.
+//! A pipeline's errors.
 
 use crate::broker::BrokerError;
 use crate::store::error::StoreError;
@@ -6,16 +6,16 @@ use crate::store::error::StoreError;
 /// Why a pipeline ended before `stop`.
 #[derive(Debug, thiserror::Error)]
 pub enum PartitionError {
-    /// The broker, or the way to it.
+    /// The broker or its connection.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The database, outside of a batch's transaction (there it is waited for).
+    /// The database, outside a batch's transaction (which is retried).
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Told to stop while waiting for the database: what is in hand goes back to the queue.
+    /// Stopped while waiting for the database; the batch returns to the queue.
     #[error("stopped with a batch in hand")]
     Abandoned,
-    /// The publishing half is gone; its own error says why.
+    /// The publishing half ended with its own error.
     #[error("publishing ended")]
     PublishingEnded,
 }

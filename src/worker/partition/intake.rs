@@ -1,4 +1,4 @@
-//! The first half of a pipeline: batch after batch from the queue to its commit.
+//! The first half of a pipeline: from the queue to the commit.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,13 +19,12 @@ use crate::domain::input::Digest;
 use crate::store::delivery_attempts;
 use crate::worker::context::Context;
 
-/// For uncounting attempts when a pipeline ends: letting go must not wait for a database that is away.
+/// Releasing a partition must not wait longer for an unreachable database.
 const UNCOUNT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A committed batch on its way to be published, and who waits for its acknowledgement.
+/// A batch to publish, and a channel that signals its acknowledgement.
 pub(super) type HandedOver = (CommittedBatch, Option<oneshot::Sender<()>>);
 
-/// Takes batches in and hands them over committed.
 pub(super) struct Intake {
     context: Arc<Context>,
     partition: i32,
@@ -47,7 +46,7 @@ impl Intake {
         Self { context, partition, stop, decoder, decider, committed }
     }
 
-    /// Runs until `stop`. The publishing half then finishes what it was handed.
+    /// Runs until `stop`; the publishing half then finishes its batches.
     pub async fn run(self, inbox: &mut Inbox) -> Result<(), PartitionError> {
         let outcome = self.take_in(inbox).await;
         self.uncount_attempts().await;
@@ -89,15 +88,14 @@ impl Intake {
         sent.map_err(|_| PartitionError::PublishingEnded)
     }
 
-    /// Hands over and waits until the batch is acknowledged: a crash over the next isolated group
-    /// must not count for this one.
+    /// Waits for the acknowledgement: a crash in the next isolated group must not count for this
+    /// one.
     async fn hand_over_and_wait(&self, batch: CommittedBatch) -> Result<(), PartitionError> {
         let (done, acknowledged) = oneshot::channel();
         self.hand_over(batch, Some(done)).await?;
         acknowledged.await.map_err(|_| PartitionError::PublishingEnded)
     }
 
-    /// Processes redelivered messages group by group; a message that is poison is parked.
     async fn isolate(&self, delivered: Delivered) -> Result<(), PartitionError> {
         let (pool, partition) = (&self.context.pool, self.partition);
         self.context.outlived.uncount(pool, partition).await?;
@@ -114,7 +112,7 @@ impl Intake {
         Ok(())
     }
 
-    /// One attempt at a group, counted first, so that a crash leaves a trace.
+    /// Counts the attempt before making it, so that a crash leaves a trace.
     async fn attempt(&self, group: Vec<Attempted>) -> Result<(), PartitionError> {
         let (pool, partition) = (&self.context.pool, self.partition);
         let isolated: Vec<Digest> = group.iter().map(|message| message.fingerprint).collect();
@@ -129,8 +127,8 @@ impl Intake {
         attempt.await.inspect_err(|_| self.context.outlived.note(partition, uncounted))
     }
 
-    /// Uncounts attempts that the worker outlived, before others get the messages. If the database
-    /// does not answer, that is done when this worker next isolates messages.
+    /// Uncounts outlived attempts before others get the messages. If the database does not answer,
+    /// this worker's next isolation does it.
     async fn uncount_attempts(&self) {
         let uncounted = self.context.outlived.uncount(&self.context.pool, self.partition);
         match timeout(UNCOUNT_TIMEOUT, uncounted).await {

@@ -1,9 +1,9 @@
-//! Redelivery isolation: finds the message that crashes workers among those that are redelivered.
+//! Redelivery isolation finds the message that crashes workers.
 //!
-//! Most redelivered messages only were in the hands of workers that came and went, hundreds at a
-//! time. So they are tried together first, and in ever smaller groups each time a worker dies. A
-//! message that repeatedly crashes the worker while processed alone is poison. An attempt that the
-//! worker outlived, because it was told to stop or lost a connection, does not count.
+//! Most redelivered messages are innocent: stopped workers held them, hundreds at a time. So they
+//! are retried together first, and in smaller groups after each crash. A message that repeatedly
+//! crashes the worker while processed alone is poison. An attempt that the worker outlived (told to
+//! stop, connection lost) does not count.
 //!
 //! See `docs/decisions/0015-redelivery-isolation.md`.
 
@@ -15,26 +15,26 @@ use crate::domain::input::Digest;
 use crate::message::envelope::Received;
 use crate::store::{delivery_attempts, error::StoreError};
 
-/// Delivered this often before, a message is isolated.
+/// From this many earlier deliveries on, a message is isolated.
 const DELIVERIES: u64 = 2;
 
-/// How many messages are tried together, by how often they were tried before. Alone more than once or
-/// twice: where everything breaks all the time, chance also hits one message twice.
+/// Group size by earlier attempts. Several attempts are lone: in a storm of crashes, chance also
+/// hits an innocent message twice.
 const TOGETHER: [usize; 6] = [usize::MAX, 16, 1, 1, 1, 1];
 
-/// Delivered this often before, a message's attempts count even if the worker outlived them: it may be
-/// what breaks the connections.
+/// From this many earlier deliveries on, outlived attempts count, too: the message may be what
+/// breaks the connections.
 const UNCOUNTED_DELIVERIES_MAX: u64 = 100;
 
-/// Neighbours in the queue that are processed alike.
+/// Adjacent messages that are processed alike.
 pub(super) enum Group {
-    /// As they come.
+    /// Processed normally.
     Ordinary(Delivered),
-    /// With their attempts counted.
+    /// With counted attempts.
     Isolated(Delivered),
 }
 
-/// Splits deliveries into groups, in queue order.
+/// Keeps queue order.
 pub(super) fn groups(delivered: Delivered) -> Vec<Group> {
     let isolated = |delivery: &Delivery| delivery.message.delivery_count >= DELIVERIES;
     let runs = runs(delivered.0, |delivery| (isolated(delivery), usize::MAX));
@@ -45,7 +45,6 @@ pub(super) fn groups(delivered: Delivered) -> Vec<Group> {
     runs.into_iter().map(group).collect()
 }
 
-/// A redelivered message and how often it was tried.
 pub(super) struct Attempted {
     pub delivery: Delivery,
     pub fingerprint: Digest,
@@ -54,18 +53,17 @@ pub(super) struct Attempted {
 }
 
 impl Attempted {
-    /// Whether a message was tried as often as any is.
+    /// Whether all attempts are used up.
     pub fn is_poison(&self) -> bool {
         self.attempts >= TOGETHER.len()
     }
 
-    /// Whether an attempt that the worker outlives is uncounted.
+    /// Whether outlived attempts are uncounted.
     pub fn may_be_uncounted(&self) -> bool {
         self.delivery.message.delivery_count < UNCOUNTED_DELIVERIES_MAX
     }
 }
 
-/// Looks up how often messages were tried.
 pub(super) async fn attempted(
     pool: &Pool,
     partition: i32,
@@ -82,13 +80,13 @@ pub(super) async fn attempted(
     Ok(counted.map(attempted).collect())
 }
 
-/// Neighbours that are tried together.
+/// Groups to try together.
 pub(super) fn tries(attempted: Vec<Attempted>) -> Vec<Vec<Attempted>> {
     let together = |attempts: usize| TOGETHER.get(attempts).copied().unwrap_or(1);
     runs(attempted, |message| (message.attempts, together(message.attempts)))
 }
 
-/// Neighbours of the same kind, at most so many together.
+/// Splits into runs of one kind, each within the size that `kind` gives.
 fn runs<T, K: PartialEq>(items: Vec<T>, kind: impl Fn(&T) -> (K, usize)) -> Vec<Vec<T>> {
     let mut runs: Vec<Vec<T>> = Vec::new();
     for item in items {
@@ -101,7 +99,7 @@ fn runs<T, K: PartialEq>(items: Vec<T>, kind: impl Fn(&T) -> (K, usize)) -> Vec<
     runs
 }
 
-/// Tells a message from others.
+/// Identifies a message across deliveries.
 fn fingerprint(message: &Received) -> Digest {
     let mut hash = Sha256::new();
     for part in [&message.user_id, &message.message_id] {

@@ -1,13 +1,12 @@
-//! One partition: from its queue to answers.
+//! One partition's pipeline.
 //!
 //! ```text
 //! Delivered -> Decoded -> CommittedBatch -> Published -> Acknowledged
 //! ```
 //!
-//! Each stage consumes the value of the one before: [`deliver`], [`decode`], [`decide`], [`publish`],
-//! [`acknowledge`]. [`intake`] runs the first three and [`isolate`]s redelivered messages. While one
-//! batch is published, the next one is decided; a partition's batches are committed, published and
-//! acknowledged in queue order.
+//! The stages are [`deliver`], [`decode`], [`decide`], [`publish`] and [`acknowledge`]. [`intake`]
+//! runs the first three and [`isolate`]s redelivered messages. One batch is published while the
+//! next is decided; batches are committed, published and acknowledged in queue order.
 
 mod acknowledge;
 mod decide;
@@ -37,7 +36,7 @@ use error::PartitionError;
 use intake::Intake;
 use publish::Outbound;
 
-/// Consumes a partition until `stop`, then finishes the batch in hand and closes the channel.
+/// Consumes a partition until `stop`, then finishes its batches and closes the channel.
 pub async fn run(
     context: Arc<Context>,
     connections: Arc<Connections>,
@@ -54,7 +53,7 @@ pub async fn run(
         acknowledger: consumer.acknowledger(),
     };
     let mut inbox = Inbox::new(consumer, context.settings.batch_max);
-    // One batch is published while the next is decided; more would only be more to lose.
+    // More batches ahead would only be more to lose.
     let (committed_tx, committed_rx) = mpsc::channel(1);
     let outbound = Outbound { context: context.clone(), partition };
     let publishing = tokio::spawn(outbound.run(answers, deferred, acknowledgements, committed_rx));

@@ -11,12 +11,11 @@ use crate::engine::render::{Reply, refused};
 use crate::message::deterministic_id;
 use crate::message::envelope::{BODY_LEN_MAX, DeadReason, Received, printable};
 
-/// The content type of answers.
 const JSON: &str = "application/json";
 
-/// The answer to `received`. Its id is the same whenever it is sent, its `sent-at` is not.
+/// Repeats of an answer have the same id and a new `sent-at`.
 pub(super) fn answer(reply: Reply, received: &Received, now: Timestamp) -> Outgoing {
-    // Over the body too: an answer that was not a decision may be followed by one that is.
+    // The body counts, too: a refusal without a decision may be followed by a decision.
     let id = reply.message_id.as_deref().unwrap_or_default();
     let name = format!("answer/{}/{id}/{}", reply.terminal, reply.body);
     let mut headers = vec![("sent-at", now.to_rfc3339_opts(SecondsFormat::Millis, true))];
@@ -35,10 +34,9 @@ pub(super) fn answer(reply: Reply, received: &Received, now: Timestamp) -> Outgo
     }
 }
 
-/// The answer to a message for which the database is not asked. It is not persistent: sending the
-/// message again brings it again, and the broker confirms it without waiting for its disk. So a flood
-/// of such messages does not hold up what is behind it.
-/// See `docs/decisions/0014-refusals-without-a-decision-are-not-persistent.md`.
+/// A refusal without a decision. It is transient, so the broker confirms it without a disk write,
+/// and a flood does not delay others. Sending the message again reproduces it. See
+/// `docs/decisions/0014-refusals-without-a-decision-are-not-persistent.md`.
 pub(super) fn refusal(
     terminal: &str,
     message_id: Option<&str>,
@@ -50,7 +48,7 @@ pub(super) fn refusal(
     Outgoing { persistent: false, ..answer(reply, received, now) }
 }
 
-/// A message as a dead letter. Received headers are never copied: some steer the broker.
+/// Received headers are never copied: some steer the broker.
 pub fn dead_letter(received: &Received, reason: DeadReason, partition: i32) -> Outgoing {
     warn!(partition, reason = reason.as_str(), "dead letter");
     let mut headers = vec![

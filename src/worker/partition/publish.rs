@@ -1,5 +1,5 @@
-//! The second half of a pipeline: answers go out, then deliveries are acknowledged. Wake-ups of new
-//! instants, events and notices go out beside them.
+//! The second half of a pipeline: publishes answers, then acknowledges. Deferred messages are
+//! published concurrently.
 
 use std::sync::Arc;
 
@@ -19,19 +19,18 @@ use crate::worker::context::Context;
 use crate::worker::messages;
 use crate::worker::schedule::ScheduledWakeUp;
 
-/// Tries of a message that the broker refuses, for example because a terminal's queue is full. The
-/// decision is stored: sending the same id again brings the answer.
+/// Tries of a message that the broker refuses (a full queue, say). The decision is stored: sending
+/// the same id again returns the answer.
 const REFUSED_TRIES_MAX: usize = 3;
 
-/// Publishes and acknowledges one partition's committed batches.
 pub(super) struct Outbound {
     pub context: Arc<Context>,
     pub partition: i32,
 }
 
 impl Outbound {
-    /// In order, until the first half ends. What is deferred goes out on the second publisher, so
-    /// that answers do not wait behind a large settlement or many new deadlines.
+    /// Runs until the first half ends. Deferred messages have their own publisher, so that answers
+    /// do not wait behind a large settlement or many new deadlines.
     pub async fn run(
         self,
         answers: Publisher,
@@ -39,7 +38,7 @@ impl Outbound {
         acknowledgements: Acknowledgements,
         committed: mpsc::Receiver<HandedOver>,
     ) -> Result<(), PartitionError> {
-        // One batch's at a time; the next waits, and then so does deciding.
+        // Holds one batch's messages; when full it blocks publishing, and then deciding.
         let (defer, deferred) = mpsc::channel(1);
         tokio::try_join!(
             self.publish_batches(answers, acknowledgements, committed, defer),
@@ -94,7 +93,6 @@ impl Outbound {
         Ok(())
     }
 
-    /// Publishes wake-ups and marks those that the broker has taken.
     async fn schedule(
         &self,
         publisher: &mut Publisher,
@@ -112,15 +110,14 @@ impl Outbound {
             && let Err(error) =
                 timers::mark_scheduled(&self.context.pool, self.partition, &taken).await
         {
-            // The sweep schedules them once more, which does no harm.
+            // The sweep schedules them again, which is harmless.
             warn!(%error, partition = self.partition, "wake-ups are scheduled but not marked so");
         }
         Ok(())
     }
 
-    /// Publishes events and notices, and deletes them from the outbox. Those that cannot be
-    /// published, or published and not deleted, stay for the relay, which may publish them once
-    /// more under the same id.
+    /// Publishes events and notices and deletes them from the outbox. The relay publishes what
+    /// remains there, perhaps again, under the same ids.
     async fn publish_pending(
         &self,
         publisher: &mut Publisher,
@@ -140,8 +137,8 @@ impl Outbound {
     }
 }
 
-/// Publishes, and retries what the broker refuses. A message that stays refused or has no queue is
-/// given up: its answer is stored, and the sweep finds its instant.
+/// Retries refused messages. What stays refused or is unroutable is dropped: answers are stored,
+/// and the sweep finds instants.
 async fn publish(
     publisher: &mut Publisher,
     messages: Vec<Outgoing>,

@@ -1,35 +1,34 @@
-//! What to do when a batch's transaction fails, decided as data.
+//! What to do when a batch's transaction fails.
 
 use tokio_postgres::error::SqlState;
 
 use crate::store::error::{StoreError, is_contention};
 
-/// Tries of one batch under contention, before it is halved.
+/// Tries under contention before a batch is halved.
 const CONTENTION_TRIES_MAX: u32 = 5;
 
-/// Tries of a lone message that the database refuses for what looks like a reason of its own.
+/// Tries of a lone message that the database refuses, before it is parked.
 const REFUSAL_TRIES_MAX: u32 = 3;
 
-/// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Try the same inputs again after a jittered wait.
+    /// Retry the same inputs after a jittered wait.
     Retry,
-    /// The database is away: wait and try again, until the partition is let go of. If the batch
-    /// was committed, the next try finds its message ids decided.
+    /// The database is unavailable: retry until the partition is released. If the batch was
+    /// committed, the next try finds its message ids decided.
     Wait,
-    /// Halve the batch, so that one bad message ends up alone.
+    /// Halve the batch to find the bad message.
     Halve,
-    /// This one message cannot be decided: park it.
+    /// Park the undecidable message.
     Park,
 }
 
-/// Judges a failure. `tries` counts this one; `inputs` is how many there were in the batch.
+/// `tries` includes this one; `inputs` is the batch's size.
 pub(super) fn judge(error: &StoreError, tries: u32, inputs: usize) -> Action {
     let halve_or = |alone: Action| if inputs > 1 { Action::Halve } else { alone };
     match classify(error) {
         Class::Contention if tries < CONTENTION_TRIES_MAX => Action::Retry,
-        // A lone message under contention is not bad: it is tried until it wins.
+        // A lone message under contention is not bad: retry until it succeeds.
         Class::Contention => halve_or(Action::Wait),
         Class::Away => Action::Wait,
         Class::Refused if inputs > 1 => Action::Halve,
@@ -40,11 +39,11 @@ pub(super) fn judge(error: &StoreError, tries: u32, inputs: usize) -> Action {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Class {
-    /// A concurrent transaction was in the way.
+    /// A concurrent transaction interfered.
     Contention,
-    /// Not about this batch: connection, resources, schema, time.
+    /// Not this batch's fault: connection, resources, schema, time.
     Away,
-    /// About this batch's data, or a rule that the database guards.
+    /// This batch's data, or a rule that the database guards.
     Refused,
 }
 
@@ -55,11 +54,11 @@ fn classify(error: &StoreError) -> Class {
             _ => Class::Away,
         };
     };
-    // Of a message id: the same command was decided meanwhile, and the next try finds its answer.
+    // A message id that was decided meanwhile: the next try finds its answer.
     if is_contention(state) || *state == SqlState::UNIQUE_VIOLATION {
         return Class::Contention;
     }
-    // 22 data, 23 integrity, ZR the database's own guard.
+    // 22: data, 23: integrity, ZR: the guard.
     match state.code().get(..2) {
         Some("22" | "23" | "ZR") => Class::Refused,
         _ => Class::Away,

@@ -1,4 +1,4 @@
-//! The values that a partition's pipeline passes on, from stage to stage.
+//! Values between a pipeline's stages.
 
 use crate::broker::publisher::Outgoing;
 use crate::domain::input::{Digest, Input};
@@ -6,14 +6,12 @@ use crate::message::envelope::Received;
 use crate::store::outbox::Pending;
 use crate::worker::schedule::ScheduledWakeUp;
 
-/// One delivery.
 pub(super) struct Delivery {
-    /// The broker's number for it on this channel.
     pub tag: u64,
     pub message: Received,
 }
 
-/// Deliveries in queue order; at least one.
+/// In queue order; at least one.
 pub(super) struct Delivered(pub Vec<Delivery>);
 
 impl Delivered {
@@ -23,36 +21,31 @@ impl Delivered {
     }
 }
 
-/// Decoded deliveries.
 pub(super) struct Decoded {
-    /// What is to be decided, each with the message that it came in.
+    /// To be decided, each with its message.
     pub inputs: Vec<(Input, Received)>,
-    /// Answers and dead letters for the other messages, for which the database is not asked.
+    /// For messages that need no database.
     pub answers: Vec<Outgoing>,
-    /// The last delivery.
     pub last_tag: u64,
 }
 
-/// A batch that is committed.
 #[derive(Default)]
 pub(super) struct CommittedBatch {
     /// Answers, dead letters and wake-ups to the tail.
     pub answers: Vec<Outgoing>,
-    /// Wake-ups that take the place of those that were delivered.
+    /// Wake-ups that replace delivered ones.
     pub rescheduled: Vec<ScheduledWakeUp>,
-    /// What no acknowledgement has to wait for.
+    /// No acknowledgement waits for these.
     pub deferred: Deferred,
-    /// Isolated messages in it, to be cleared once they have not crashed the worker.
+    /// Isolated messages, to be cleared if they do not crash the worker.
     pub isolated: Vec<Digest>,
-    /// The last delivery that is done with it.
     pub last_tag: u64,
 }
 
-/// What is kept in the database and found there if it is not published: by the sweep and by the
-/// relay.
+/// Also in the database, where sweep and relay find what was not published.
 #[derive(Default)]
 pub(super) struct Deferred {
-    /// The first wake-ups of new instants.
+    /// First wake-ups of new instants.
     pub scheduled: Vec<ScheduledWakeUp>,
     /// Events and notices.
     pub pending: Vec<Pending>,
@@ -64,18 +57,13 @@ impl Deferred {
     }
 }
 
-/// A batch whose answers the broker has confirmed.
+/// A batch whose answers are confirmed.
 pub(super) struct Published {
-    /// Isolated messages in it.
     pub isolated: Vec<Digest>,
-    /// What is published beside the answers.
     pub deferred: Deferred,
-    /// The last delivery that is done with it.
     pub last_tag: u64,
 }
 
-/// A batch that is done with, but for what is deferred.
 pub(super) struct Acknowledged {
-    /// What is published beside the answers.
     pub deferred: Deferred,
 }
