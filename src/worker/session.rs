@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -30,6 +30,9 @@ pub enum SessionError {
     TopologyMissing(Vec<String>),
     #[error("the connection to the broker is lost")]
     ConnectionLost,
+    /// A task of the session panicked, so nobody does its work.
+    #[error("a task of the session failed: {0}")]
+    TaskFailed(#[from] JoinError),
 }
 
 /// `Ok` when stopped and drained, an error when the session breaks.
@@ -49,21 +52,26 @@ pub async fn run(
     let session = CancellationToken::new();
     let _ends = session.clone().drop_guard();
     let relay_stop = session.child_token();
-    let relay = tokio::spawn(relay::run(context.clone(), connections.clone(), relay_stop.clone()));
+    let mut services = JoinSet::new();
+    services.spawn(relay::run(context.clone(), connections.clone(), relay_stop.clone()));
     if context.settings.sweep {
-        tokio::spawn(sweep::run(context.clone(), connections.clone(), session.child_token()));
+        services.spawn(sweep::run(context.clone(), connections.clone(), session.child_token()));
     }
-    tokio::spawn(retention::run(context.clone(), session.child_token()));
+    services.spawn(retention::run(context.clone(), session.child_token()));
     let mut partitions = Partitions::new(context.clone(), connections.clone(), session.clone());
-    let outcome = partitions.follow(owned, &stop).await;
+    let outcome = tokio::select! {
+        outcome = partitions.follow(owned, &stop) => outcome,
+        Some(Err(error)) = services.join_next() => Err(error.into()),
+    };
     let grace = context.settings.drain_grace;
     if timeout(grace, partitions.let_go()).await.is_err() {
         warn!("drain took too long; what is in hand is left to others");
     }
-    relay_stop.cancel();
     if outcome.is_ok() {
         // The relay's last round publishes what this worker decided.
-        timeout(grace, relay).await.ok();
+        relay_stop.cancel();
+        session.cancel();
+        timeout(grace, async { while services.join_next().await.is_some() {} }).await.ok();
         connections.close().await;
     }
     outcome
@@ -101,9 +109,7 @@ impl Partitions {
                 changed = owned.changed() => if changed.is_err() {
                     return Ok(()); // the membership task has ended: the worker is stopping
                 },
-                Some(ended) = self.tasks.join_next() => if let Ok(partition) = ended {
-                    self.running.remove(&partition);
-                },
+                Some(ended) = self.tasks.join_next() => { self.running.remove(&ended?); }
                 _ = health.tick() => {}
             }
             // A pipeline may have ended for this reason.

@@ -81,7 +81,7 @@ async fn settlement_survives(point: &str) {
     stack.until_state(left.id, "cancelled").await;
     terminal.notice_about(kept.id).await;
     terminal.notice_about(left.id).await;
-    stack.announced().await;
+    stack.outbox_empty().await;
 
     let charges: i64 = stack.ask("select count(*) from billing_entries", &[]).await;
     assert_eq!(charges, 1);
@@ -127,16 +127,41 @@ killed!(settlement_survives:
     when_committed "committed",
     before_publishing "publishing",
     when_confirmed "confirmed",
-    when_told "told",
+    when_the_outbox_is_published "outbox-published",
     when_acknowledged "acknowledged",
 );
 
 // The relay publishes events that the worker which decided them did not.
 killed!(settlement_survives in relay_survives:
-    when_the_relay_has_claimed "untold=return;relay-claimed",
-    when_the_relay_has_published "untold=return;relay-confirmed",
-    when_the_relay_has_deleted "untold=return;relay-deleted",
+    when_the_relay_has_claimed "outbox-left=return;relay-claimed",
+    when_the_relay_has_published "outbox-left=return;relay-confirmed",
+    when_the_relay_has_deleted "outbox-left=return;relay-deleted",
 );
+
+/// A task that panics takes its session with it. The worker begins another and decides the message.
+async fn a_panic_costs_one_session(point: &str) {
+    let mut stack = Stack::new().await;
+    let mut terminal = stack.terminal("ann").await;
+    let server = stack.server("cam", &[]).await;
+    let failpoints = format!("{point}=1*panic");
+    let mut worker = stack.worker_with(&[("FAILPOINTS", failpoints.as_str())]);
+    let held = terminal.accepted(&server, window(62, 600)).await;
+    stack.until_state(held.id, "cancelled").await;
+    terminal.notice_about(held.id).await;
+    assert!(worker.log().contains("broker session ended"), "it reached {point}");
+    assert!(worker.stop().await.success());
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_goes_on_after_a_panic() {
+    a_panic_costs_one_session("loaded").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_relay_goes_on_after_a_panic() {
+    a_panic_costs_one_session("outbox-left=return;relay-claimed").await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_crashes_its_worker_is_parked_alone() {

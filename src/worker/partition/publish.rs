@@ -123,12 +123,12 @@ impl Outbound {
         publisher: &mut Publisher,
         pending: &[Pending],
     ) -> Result<(), PartitionError> {
-        if left_undone!("untold") {
+        if left_undone!("outbox-left") {
             return Ok(());
         }
         for part in pending.chunks(RELAY_BATCH_MAX as usize) {
             let published = messages::publish(&self.context, publisher, part).await?;
-            crash_point!("told");
+            crash_point!("outbox-published");
             if let Err(error) = outbox::delete(&self.context.pool, &published.done).await {
                 warn!(%error, "published, and left in the outbox");
             }
