@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_rs::util::RuntimeParts;
 use async_rs::{Runtime, Tokio};
 use lapin::tcp::{AsyncTcpStream, RustlsConnector};
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Channel, ConnectionProperties, ConnectionStatus};
 use rustls::ClientConfig;
 use tokio::time::{sleep, timeout};
@@ -61,23 +61,19 @@ impl FromStr for Endpoint {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut text = text.to_owned();
         let authorities = tls::take_option(&mut text, "cacertfile");
-        let url = Url::parse(&text).map_err(|error| format!("not a URL: {error}"))?;
-        if !matches!(url.scheme(), "amqp" | "amqps") {
-            return Err("the scheme must be amqp or amqps".to_owned());
-        }
-        // lapin would silently take these for localhost and for the vhost "".
-        if matches!(url.host(), Some(url::Host::Ipv6(_))) {
-            return Err("IPv6 literals are not supported; use a host name".to_owned());
-        }
-        if url.path() == "/" {
-            return Err("name the vhost; the default one is /%2f".to_owned());
-        }
         // lapin's message can quote the URL and its password.
         let mut uri = AMQPUri::from_str(&text)
             .map_err(|_| "must look like amqp://account:password@host:5672/vhost".to_owned())?;
+        // lapin would silently take these for localhost and for the vhost "".
+        if Url::parse(&text).is_ok_and(|url| matches!(url.host(), Some(url::Host::Ipv6(_)))) {
+            return Err("IPv6 literals are not supported; use a host name".to_owned());
+        }
+        if uri.vhost.is_empty() {
+            return Err("name the vhost; the default one is /%2f".to_owned());
+        }
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        let tls = match (url.scheme(), authorities) {
-            ("amqps", authorities) => {
+        let tls = match (&uri.scheme, authorities) {
+            (AMQPScheme::AMQPS, authorities) => {
                 let trusted = tls::client_config(authorities.as_deref());
                 Some(trusted.map_err(|error| error.to_string())?)
             }
@@ -86,7 +82,7 @@ impl FromStr for Endpoint {
         };
         let shown = format!(
             "{}://{}@{}:{}/{}",
-            url.scheme(),
+            uri.scheme,
             uri.authority.userinfo.username,
             uri.authority.host,
             uri.authority.port,
@@ -114,8 +110,7 @@ impl Endpoint {
 
     /// The AMQP URL of another account on this vhost.
     pub fn url_for(&self, account: &str, password: &str) -> String {
-        let scheme = self.shown.split("://").next().unwrap_or("amqp");
-        let mut url = Url::parse(&format!("{scheme}://host")).expect("a constant form");
+        let mut url = Url::parse(&format!("{}://host", self.uri.scheme)).expect("a constant form");
         // The setters percent-encode; host and port come from a parsed URL.
         url.set_host(Some(&self.uri.authority.host)).ok();
         url.set_port(Some(self.uri.authority.port)).ok();
