@@ -57,13 +57,24 @@ impl Siege {
 
     async fn strike(&mut self) -> Result<()> {
         self.workers.check_alive()?;
-        let blow = self.pick.weighted(&[
+        let blow = self.next_blow();
+        self.blow(blow).await.map(drop)
+    }
+
+    /// A random one, after one of each that every run needs, however short it is.
+    fn next_blow(&mut self) -> Blow {
+        if self.tally.kills.get() == 0 {
+            return Blow::Kill;
+        }
+        if self.tally.stops.get() == 0 {
+            return Blow::Stop;
+        }
+        self.pick.weighted(&[
             (50, Blow::Kill),
             (12, Blow::KillAll),
             (25, Blow::Stop),
             (13, Blow::KillWhileStopping),
-        ]);
-        self.blow(blow).await.map(drop)
+        ])
     }
 
     /// Strikes once and then starts all missing workers. Returns which were struck.
