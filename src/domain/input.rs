@@ -123,3 +123,21 @@ impl Trigger {
         self.into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeDelta;
+
+    #[test]
+    fn the_last_hop_is_the_one_that_reaches_the_instant() {
+        let due_at = Timestamp::UNIX_EPOCH;
+        for (micros, is_last) in [(-1, false), (0, true), (1, true)] {
+            let scheduled_until = due_at + TimeDelta::microseconds(micros);
+            for trigger in [Trigger::Message, Trigger::Sweep] {
+                let wake_up = WakeUp { due_at, scheduled_until, trigger };
+                assert_eq!(wake_up.is_last_hop(), is_last, "{micros} {trigger:?}");
+            }
+        }
+    }
+}

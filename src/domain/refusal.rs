@@ -47,10 +47,10 @@ macro_rules! codes {
                 match self { $(Code::$variant => Retry::$retry,)* }
             }
 
-            /// Whether such a refusal by the rules is stored; others leave the message id free
-            /// (P2). Not for `idempotency_mismatch`, which precedes the rules and is never stored.
+            /// Whether such a refusal is a decision that is stored under the message id. Others
+            /// leave the id free (P2), or find another decision under it.
             pub fn is_stored(self) -> bool {
-                self.retry() == Retry::NewId
+                self.retry() == Retry::NewId && self != Code::IdempotencyMismatch
             }
 
             /// What it means, one sentence.
@@ -199,5 +199,16 @@ mod tests {
         for word in words {
             assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{word}");
         }
+    }
+    #[test]
+    fn what_the_rules_decide_is_stored() {
+        let stored: Vec<&str> =
+            Code::ALL.iter().filter(|code| code.is_stored()).map(|code| code.as_str()).collect();
+        assert_eq!(
+            stored.join(" "),
+            "unknown_server server_closed off_grid too_short too_long start_in_past beyond_horizon \
+             closure too_late_to_reconfirm too_many_holds quota_exceeded capacity_exceeded \
+             unknown_reservation already_confirmed already_cancelled"
+        );
     }
 }
