@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use deadpool_postgres::{ClientWrapper, Pool};
 
-use super::announce::outbox_messages;
 use super::needs;
+use super::outbox::outbox_messages;
 use super::render::{Reaction, Rendered, render};
 use crate::crash_point;
 use crate::domain::decide::{Decided, decide};

@@ -3,10 +3,10 @@
 //! [`batch::decide_batch`] runs one transaction: [`needs`] of the inputs, load, decide, [`render`], save
 //! and commit. A worker's partitions and [`cancel`] call it.
 
-mod announce;
 pub mod batch;
 pub mod cancel;
 mod needs;
+mod outbox;
 pub mod render;
 
 pub use batch::{Committed, decide_batch};

@@ -38,7 +38,7 @@ pub async fn count_attempt(
 }
 
 /// Uncounts failed attempts that the worker outlived.
-pub async fn take_back(
+pub async fn uncount(
     pool: &Pool,
     partition: i32,
     fingerprints: &[Digest],

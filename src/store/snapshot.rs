@@ -178,7 +178,7 @@ fn read_reservations(
 
 /// The query that a row answers.
 fn asked<'a, T>(queries: &'a [T], row: &Row) -> Result<&'a T, StoreError> {
-    let index: i32 = row.try_get("step")?;
+    let index: i32 = row.try_get("query")?;
     let query = usize::try_from(index).ok().and_then(|index| queries.get(index));
     query.ok_or_else(|| StoreError::Unexpected(format!("query {index}")))
 }

@@ -47,7 +47,7 @@ fn is_done(pending: &Pending, fate: Fate) -> bool {
         Fate::Refused => !pending.is_event,
     };
     if !done {
-        warn!(id = %pending.id, ?fate, "a billing event found no queue; it is retried");
+        warn!(id = %pending.id, ?fate, "the broker did not take an outbox message; it is retried");
     }
     done
 }

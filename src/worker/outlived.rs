@@ -23,7 +23,7 @@ impl Outlived {
     pub async fn uncount(&self, pool: &Pool, partition: i32) -> Result<(), StoreError> {
         let noted = self.lock().get(&partition).cloned().unwrap_or_default();
         if !noted.is_empty() {
-            delivery_attempts::take_back(pool, partition, &noted).await?;
+            delivery_attempts::uncount(pool, partition, &noted).await?;
             self.lock().remove(&partition);
         }
         Ok(())

@@ -506,7 +506,7 @@ async fn history_tells_why_and_the_tail_takes_nothing() {
     let done = for_programs.wait_with_output().await.expect("it ends");
     let event: CloudEvent<ConfirmedData> = serde_json::from_slice(&done.stdout).expect("an event");
     assert_eq!((event.subject, event.data.amount_minor), (confirmed, 1_800));
-    stack.announced().await;
+    stack.outbox_empty().await;
     let billed = stack.drain(BILLING_QUEUE).await;
     assert_eq!(billed.len(), 1, "the billing system gets it all the same");
     assert_eq!(billed[0].data.trim_ascii(), done.stdout.trim_ascii());

@@ -38,7 +38,7 @@ async fn billed(stack: &Stack) -> Vec<String> {
 async fn billed_at_once(stack: &Stack, terminal: &mut Terminal) -> Uuid {
     let server = "late".parse().expect("an id");
     let confirmed = terminal.accepted(&server, window(30, 60)).await;
-    stack.announced().await;
+    stack.outbox_empty().await;
     confirmed.id
 }
 
@@ -177,7 +177,7 @@ async fn a_biller_stores_each_event_once(language: Language) {
     let words = ["reservation", "cancel", &id, "--reason", "broken", "--operator", "olga"];
     let run = program::holdfast(&[("DATABASE_URL", &stack.database_url)], &words).await;
     assert_eq!(run.code, 0, "{run:?}");
-    stack.announced().await;
+    stack.outbox_empty().await;
     facts::until("the credit is there", async || stack.depth(BILLING_QUEUE).await.0 == 4).await;
     let ledger = Ledger::new();
     let run = language

@@ -56,7 +56,7 @@ async fn settles(environment: &[(&str, &str)], trigger: &str) {
         .collect();
     assert_eq!(triggers.len(), 2, "each settled once");
     assert!(trigger.is_empty() || triggers.iter().all(|t| t == trigger), "{triggers:?}");
-    stack.announced().await;
+    stack.outbox_empty().await;
     assert_eq!(stack.drain(BILLING_QUEUE).await.len(), 1);
     stack.finish().await;
 }
@@ -159,7 +159,7 @@ async fn repeated_and_idle_wake_ups_do_no_harm() {
     assert_eq!(stack.state(kept.id).await, "confirmed");
     let rows: i64 = stack.ask("select count(*) from timers", &[]).await;
     assert_eq!(rows, 0, "the instant is finished");
-    stack.announced().await;
+    stack.outbox_empty().await;
     assert_eq!(stack.drain(BILLING_QUEUE).await.len(), 1);
     assert!(stack.drain(DEAD).await.is_empty());
     stack.finish().await;

@@ -27,7 +27,7 @@ async fn reconfirmed_in_time_is_confirmed_and_billed_once() {
         panic!("not confirmed");
     };
     assert_eq!(reservation.connection.expect("connection data").url, "rtmp://cam.example/live");
-    stack.announced().await;
+    stack.outbox_empty().await;
     let events = stack.drain(BILLING_QUEUE).await;
     assert_eq!(events.len(), 1);
     let event: CloudEvent<ConfirmedData> =
@@ -64,7 +64,7 @@ async fn not_reconfirmed_is_cancelled_and_its_time_is_free() {
     assert_eq!(terminal.refused(&server, wanted).await, "too_late_to_reconfirm");
     terminal.accepted(&server, (wanted.0 + chrono::TimeDelta::seconds(60), wanted.1)).await;
 
-    stack.announced().await;
+    stack.outbox_empty().await;
     assert!(stack.drain(BILLING_QUEUE).await.is_empty(), "nothing to bill");
     assert!(worker.stop().await.success());
     stack.finish().await;

@@ -46,7 +46,7 @@ async fn unsettled_ones_are_cancelled_free_of_charge() {
         assert_eq!(cancel(&stack, held.id).await, Err("already_cancelled"));
     }
     assert_eq!(cancel(&stack, Uuid::nil()).await, Err("unknown_reservation"));
-    stack.announced().await;
+    stack.outbox_empty().await;
     assert!(stack.drain(BILLING_QUEUE).await.is_empty());
     stack.finish().await;
 }
@@ -68,7 +68,7 @@ async fn a_confirmed_one_is_credited_once_and_in_full() {
     let notice = terminal.notice_about(confirmed.id).await;
     let Notice::Cancelled { credit, .. } = notice else { panic!("{notice:?}") };
     assert_eq!(credit, Some(event::credit_id(confirmed.id)));
-    stack.announced().await;
+    stack.outbox_empty().await;
     let events = stack.drain(BILLING_QUEUE).await;
     assert_eq!(events.len(), 2, "the charge and the credit");
     let credited: CloudEvent<CreditedData> =

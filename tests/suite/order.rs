@@ -321,7 +321,7 @@ async fn compare(scene: &Scene, expected: &Expected) {
             assert_eq!(code(&answer).unwrap_or(answer.outcome()), *expected, "{id}");
         }
     }
-    scene.stack.announced().await;
+    scene.stack.outbox_empty().await;
     let events = scene.stack.drain(BILLING_QUEUE).await;
     let id = |event: &Delivery| event.properties.message_id().as_ref().expect("an id").to_string();
     let ids: HashSet<String> = events.iter().map(id).collect();

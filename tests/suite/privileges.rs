@@ -137,7 +137,7 @@ async fn a_workers_broker_account_serves_and_does_nothing_else() {
     let held = terminal.accepted(&server, window(63, 60)).await;
     terminal.reconfirm(&server, held.id).await;
     assert!(matches!(terminal.notice_about(held.id).await, Notice::Confirmed { .. }));
-    stack.announced().await;
+    stack.outbox_empty().await;
     assert_eq!(stack.drain(BILLING_QUEUE).await.len(), 1);
     let endpoint: Endpoint = url.parse().expect("a URL");
     let connection = endpoint.connect("least").await.expect("the broker");

@@ -1,9 +1,9 @@
 -- Reservations of servers in windows, by start. At most capacity reservations overlap the start of a
 -- window, so the limit cuts off only later ones.
 -- $1 indexes of queries, $2 servers, $3 starts, $4 ends, side by side, $5 most rows beyond the capacity
-select asked.step, r.id, r.start_at, r.busy_until, s.capacity + $5::bigint as most
+select asked.query, r.id, r.start_at, r.busy_until, s.capacity + $5::bigint as most
 from unnest($1::integer[], $2::text[], $3::timestamptz[], $4::timestamptz[])
-    as asked (step, server_id, start_at, end_at)
+    as asked (query, server_id, start_at, end_at)
 join servers s on s.id = asked.server_id
 cross join lateral (
     select id, start_at, busy_until from reservations
@@ -11,4 +11,4 @@ cross join lateral (
       and start_at > asked.start_at - make_interval(secs => s.busy_max_seconds)
       and busy_until > asked.start_at
     order by start_at limit s.capacity + $5::bigint) r
-order by asked.step, r.start_at
+order by asked.query, r.start_at

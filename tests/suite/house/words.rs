@@ -18,7 +18,7 @@ const TYPES: [(&str, &[&str], &str); 13] = [
     ("Flight", &["src"], "DelayProbe"),
     ("Walk", &["src/broker"], "what it reads, such as FrameReader"),
     ("Plan", &["src/broker"], "what it does, such as BodyCut"),
-    ("Survived", &["src"], "what it counts, such as InterruptedAttempts"),
+    ("Survived", &["src"], "what it counts, such as Outlived"),
     ("Shedding", &["src", "lab/src"], "RateLimit"),
     ("Wish", &["src", "lab/src"], "Request, or what is requested"),
 ];

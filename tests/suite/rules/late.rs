@@ -26,7 +26,7 @@ async fn a_late_booking_is_confirmed_and_billed_at_once() {
     let instants: i64 = stack.ask("select count(*) from timers", &[]).await;
     assert_eq!(instants, 1, "the hold's deadline, and none that has passed");
 
-    stack.announced().await;
+    stack.outbox_empty().await;
     let events = stack.drain(BILLING_QUEUE).await;
     assert_eq!(events.len(), 1);
     let event: CloudEvent<ConfirmedData> =

@@ -59,7 +59,7 @@ async fn an_accepted_price_outlives_a_change_of_tariff() {
         panic!("not confirmed");
     };
     assert_eq!(reservation.price, old.price);
-    stack.announced().await;
+    stack.outbox_empty().await;
     let events = stack.drain(BILLING_QUEUE).await;
     let event: CloudEvent<ConfirmedData> =
         serde_json::from_slice(&events[0].data).expect("an event");

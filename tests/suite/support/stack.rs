@@ -204,8 +204,8 @@ impl Stack {
         self.ask("select state from reservations where id = $1", &[&id]).await
     }
 
-    /// Waits until every announcement is out.
-    pub async fn announced(&self) {
+    /// Waits until the outbox is empty.
+    pub async fn outbox_empty(&self) {
         facts::until("the outbox is empty", async || {
             self.ask::<i64>("select count(*) from outbox", &[]).await == 0
         })
