@@ -71,6 +71,21 @@ CREATE TABLE history (
     CONSTRAINT history_trigger_check CHECK (trigger = ANY (ARRAY['command'::text, 'message'::text, 'sweep'::text, 'operator'::text]))
 );
 
+CREATE TABLE moves (
+    server_id text NOT NULL,
+    from_partition integer NOT NULL,
+    to_partition integer NOT NULL,
+    fence uuid NOT NULL,
+    phase text DEFAULT 'binding'::text NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    phase_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    fenced_at timestamp with time zone,
+    CONSTRAINT moves_pkey PRIMARY KEY (server_id),
+    CONSTRAINT moves_fence_key UNIQUE (fence),
+    CONSTRAINT moves_check CHECK (from_partition <> to_partition),
+    CONSTRAINT moves_phase_check CHECK (phase = ANY (ARRAY['binding'::text, 'unbinding'::text, 'fencing'::text]))
+);
+
 CREATE TABLE outbox (
     seq bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
     outbox_message_id uuid NOT NULL,
@@ -102,11 +117,13 @@ CREATE TABLE policy (
     answers_kept_seconds bigint DEFAULT 2592000 NOT NULL,
     reservations_kept_seconds bigint DEFAULT 34560000 NOT NULL,
     terminal_rate_max integer,
+    query_rate_max integer,
     CONSTRAINT policy_pkey PRIMARY KEY (only_row),
     CONSTRAINT policy_answers_kept_seconds_check CHECK (answers_kept_seconds >= 86400),
     CONSTRAINT policy_check CHECK (reservations_kept_seconds >= 3456000 AND reservations_kept_seconds >= answers_kept_seconds),
     CONSTRAINT policy_holds_default_max_check CHECK (holds_default_max > 0),
     CONSTRAINT policy_only_row_check CHECK (only_row),
+    CONSTRAINT policy_query_rate_max_check CHECK (query_rate_max > 0),
     CONSTRAINT policy_quota_default_seconds_check CHECK (quota_default_seconds >= 0),
     CONSTRAINT policy_quota_period_check CHECK (quota_period = ANY (ARRAY['day'::text, 'week'::text, 'month'::text])),
     CONSTRAINT policy_terminal_rate_max_check CHECK (terminal_rate_max > 0)
@@ -182,7 +199,7 @@ CREATE TABLE servers (
     late_booking text DEFAULT 'reject'::text NOT NULL,
     connection_url text NOT NULL,
     busy_max_seconds integer DEFAULT 0 NOT NULL,
-    partition integer,
+    partition integer NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT servers_pkey PRIMARY KEY (id),
     CONSTRAINT servers_capacity_check CHECK (capacity >= 1 AND capacity <= 10000),
@@ -194,6 +211,7 @@ CREATE TABLE servers (
     CONSTRAINT servers_late_booking_check CHECK (late_booking = ANY (ARRAY['reject'::text, 'confirm'::text])),
     CONSTRAINT servers_lead_seconds_check CHECK (lead_seconds >= 0 AND lead_seconds <= 31536000),
     CONSTRAINT servers_min_seconds_check CHECK (min_seconds > 0),
+    CONSTRAINT servers_partition_check CHECK (partition >= 0 AND partition <= 255),
     CONSTRAINT servers_rate_minor_check CHECK (rate_minor >= 0 AND rate_minor <= '100000000000'::bigint),
     CONSTRAINT servers_reminder_seconds_check CHECK (reminder_seconds >= 0 AND reminder_seconds <= 31536000),
     CONSTRAINT servers_slot_seconds_check CHECK (slot_seconds >= 1 AND slot_seconds <= 86400)
@@ -226,9 +244,11 @@ CREATE INDEX timers_unscheduled ON timers USING btree (created_at) WHERE schedul
 CREATE TABLE topology (
     only_row boolean DEFAULT true NOT NULL,
     partitions integer NOT NULL,
+    open_partitions integer NOT NULL,
     delay_levels integer NOT NULL,
     applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT topology_pkey PRIMARY KEY (only_row),
+    CONSTRAINT topology_check CHECK (open_partitions >= 1 AND open_partitions <= partitions),
     CONSTRAINT topology_delay_levels_check CHECK (delay_levels >= 1 AND delay_levels <= 24),
     CONSTRAINT topology_only_row_check CHECK (only_row),
     CONSTRAINT topology_partitions_check CHECK (partitions >= 1 AND partitions <= 256)
@@ -266,6 +286,7 @@ CREATE TABLE workers (
 
 ALTER TABLE billing_entries ADD CONSTRAINT billing_entries_charge_id_fkey FOREIGN KEY (charge_id) REFERENCES billing_entries(id);
 ALTER TABLE closures ADD CONSTRAINT closures_server_id_fkey FOREIGN KEY (server_id) REFERENCES servers(id);
+ALTER TABLE moves ADD CONSTRAINT moves_server_id_fkey FOREIGN KEY (server_id) REFERENCES servers(id);
 ALTER TABLE terminals ADD CONSTRAINT terminals_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id);
 
 CREATE OR REPLACE FUNCTION public.check_capacity(ids uuid[])

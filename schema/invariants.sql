@@ -145,3 +145,10 @@ select 'I18 idle in transaction', pid::text
 from pg_stat_activity
 where datname = current_database() and state like 'idle in transaction%'
   and state_change < clock_timestamp() - interval '60 s';
+
+-- I19 an unsettled reservation is where its server's commands and wake-ups go, and moves end
+select 'I19 in another partition than its server', r.id::text
+from reservations r join servers s on s.id = r.server_id
+where r.state in ('held', 'reconfirmed') and r.partition <> s.partition;
+select 'I19 move that does not end', server_id from moves
+where started_at < clock_timestamp() - interval '60 s';

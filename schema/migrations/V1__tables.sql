@@ -18,7 +18,9 @@ create table policy (
     reservations_kept_seconds bigint  not null default 34560000
         check (reservations_kept_seconds >= 3456000 and reservations_kept_seconds >= answers_kept_seconds),
     -- Most commands per second and partition from one terminal; null: no limit.
-    terminal_rate_max         integer check (terminal_rate_max > 0)
+    terminal_rate_max         integer check (terminal_rate_max > 0),
+    -- Most queries per second and worker from one terminal; null: no limit.
+    query_rate_max            integer check (query_rate_max > 0)
 );
 insert into policy default values;
 
@@ -26,6 +28,9 @@ insert into policy default values;
 create table topology (
     only_row     boolean primary key default true check (only_row),
     partitions   integer not null check (partitions between 1 and 256),
+    -- New servers go to the partitions below this number. It is lower than `partitions` while the last
+    -- ones are emptied, so that they can be removed.
+    open_partitions integer not null check (open_partitions between 1 and partitions),
     delay_levels integer not null check (delay_levels between 1 and 24),
     applied_at   timestamptz not null default clock_timestamp()
 );
@@ -50,10 +55,28 @@ create table servers (
     -- The longest time, gap included, that any reservation has kept this server busy. It bounds the
     -- index scan for overlaps. The guard raises it and never lowers it.
     busy_max_seconds integer not null default 0,
-    -- The partition of this server's commands, set by its first accepted request. Commands that arrive
-    -- through another partition have bypassed the queue that orders decisions, and are refused.
-    partition        integer,
+    -- The partition of this server's commands. Commands that arrive through another one have bypassed the
+    -- queue that orders decisions, and are refused.
+    partition        integer not null check (partition between 0 and 255),
     created_at       timestamptz not null default clock_timestamp()
+);
+
+-- Servers on their way to another partition. Workers read the phase:
+--   binding    the broker may send a server's commands to both queues; the old partition decides them
+--   unbinding  the broker stops sending them to the old queue; the old partition settles nothing of the
+--              server any more, and the new one waits for the fence
+--   fencing    all commands go to the new queue; workers publish the fence to the tail of the old one
+-- The transaction that reads the fence moves the server and deletes the row.
+create table moves (
+    server_id      text primary key references servers,
+    from_partition integer not null,
+    to_partition   integer not null,
+    fence          uuid not null unique,
+    phase          text not null default 'binding' check (phase in ('binding', 'unbinding', 'fencing')),
+    started_at     timestamptz not null default clock_timestamp(),
+    phase_at       timestamptz not null default clock_timestamp(),
+    fenced_at      timestamptz,                 -- when a worker last published the fence
+    check (from_partition <> to_partition)
 );
 
 create table closures (

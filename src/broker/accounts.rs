@@ -25,16 +25,11 @@ pub const TERMINAL_CHANNELS_MAX: u32 = 4 * TERMINAL_CONNECTIONS_MAX;
 
 const NOTHING: &str = "^$";
 
-/// Workers declare the transient ring and its lock.
-const WORKER_CONFIGURE: &str = r"^reservation\.partitions\.v2(\.lock)?$";
-/// Workers publish replies, events, dead letters and wake-ups. Binding also needs write access to
-/// the target: partitions and ring (internal, so it accepts no messages).
-const WORKER_WRITE: &str = concat!(
-    r"^reservation\.(replies|events|dead|due)\.v1$|^reservation\.delay\.v1\.[0-9]+$",
-    r"|^reservation\.commands\.v1\.[0-9]+$|^reservation\.partitions\.v2$"
-);
-/// Binding also needs read access to the source: ring and commands' exchange.
-const WORKER_READ: &str = r"^reservation\.commands\.v1(\.[0-9]+)?$|^reservation\.partitions\.v2$";
+/// Workers publish replies, events, dead letters and wake-ups.
+const WORKER_WRITE: &str =
+    r"^reservation\.(replies|events|dead|due)\.v1$|^reservation\.delay\.v1\.[0-9]+$";
+/// Workers consume the partitions and the queries.
+const WORKER_READ: &str = r"^reservation\.commands\.v2\.[0-9]+$|^reservation\.queries\.v2$";
 
 /// The billing system's account. It cannot be a terminal's: terminal ids have no underscore.
 pub fn biller_account(name: &str) -> String {
@@ -103,14 +98,14 @@ impl Accounts {
         Ok(password)
     }
 
-    /// Creates a workers' account; returns the password. It may declare and delete only the ring
-    /// and its lock, and neither send commands nor read replies.
+    /// Creates a workers' account; returns the password. It may declare and delete nothing, and neither
+    /// send commands nor read replies.
     pub async fn create_worker(&self, account: &str) -> Result<String> {
         if self.find(account).await? == Found::Complete {
             bail!("the broker already has an account named {account}");
         }
         let password = self.create_account(account).await?;
-        self.grant(account, [WORKER_CONFIGURE, WORKER_WRITE, WORKER_READ]).await?;
+        self.grant(account, [NOTHING, WORKER_WRITE, WORKER_READ]).await?;
         Ok(password)
     }
 

@@ -149,7 +149,6 @@ pub fn received(delivery: Delivery) -> Received {
         content_encoding: text(properties.content_encoding()),
         forbidden_properties,
         header_names: headers.inner().keys().map(|name| name.as_str().to_owned()).collect(),
-        server: headers.inner().get("server").map(|value| header_text(value).ok_or(())),
         traceparent: headers
             .inner()
             .get("traceparent")

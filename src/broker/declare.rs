@@ -9,11 +9,11 @@ use lapin::types::FieldTable;
 use super::connection::Connection;
 use super::lookup::Lookup;
 use super::topology::{self, Binding, Exchange, Queue, Target, Topology};
-use super::{BrokerError, bounded, ring};
+use super::{BrokerError, bounded};
 use crate::message::shape::Shape;
 
-/// Declares everything and rebuilds the ring. Repeatable, but commands are unroutable for some
-/// milliseconds. Fails, naming it, if something exists with other arguments.
+/// Declares everything but the servers' bindings. It may be repeated. Fails and names the thing if one
+/// exists with other arguments.
 pub async fn apply(connection: &Connection, shape: Shape) -> Result<(), BrokerError> {
     let topology = Topology::of(shape);
     let channel = connection.create_channel().await?;
@@ -26,9 +26,7 @@ pub async fn apply(connection: &Connection, shape: Shape) -> Result<(), BrokerEr
     for binding in &topology.bindings {
         bind(&channel, binding).await?;
     }
-    bounded("closing the channel", channel.close(200, "done".into())).await?;
-    // Even if the ring looks complete: deleting a partition moves the others on it.
-    ring::rebuild(connection, shape.partitions).await
+    bounded("closing the channel", channel.close(200, "done".into())).await
 }
 
 /// Names missing durable things. AMQP cannot read arguments; [`apply`] compares them.

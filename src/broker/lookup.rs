@@ -20,18 +20,18 @@ pub struct FoundQueue {
     pub consumers: u32,
 }
 
-pub(super) struct Lookup<'a> {
+pub(crate) struct Lookup<'a> {
     connection: &'a Connection,
     channel: Channel,
 }
 
 impl<'a> Lookup<'a> {
-    pub(super) async fn open(connection: &'a Connection) -> Result<Self, BrokerError> {
+    pub(crate) async fn open(connection: &'a Connection) -> Result<Self, BrokerError> {
         let channel = connection.create_channel().await?;
         Ok(Self { connection, channel })
     }
 
-    pub(super) async fn has_exchange(&mut self, name: &str) -> Result<bool, BrokerError> {
+    pub(crate) async fn has_exchange(&mut self, name: &str) -> Result<bool, BrokerError> {
         let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
         // The broker compares only the name.
         let (kind, none) = (ExchangeKind::Topic, FieldTable::default());
@@ -40,7 +40,7 @@ impl<'a> Lookup<'a> {
         Ok(self.found(answer).await?.is_some())
     }
 
-    pub(super) async fn queue(&mut self, name: &str) -> Result<Option<FoundQueue>, BrokerError> {
+    pub(crate) async fn queue(&mut self, name: &str) -> Result<Option<FoundQueue>, BrokerError> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let declared = self.channel.queue_declare(name.into(), options, FieldTable::default());
         let answer = bounded(format!("looking for queue {name}"), declared).await;
@@ -51,7 +51,7 @@ impl<'a> Lookup<'a> {
         }))
     }
 
-    pub(super) async fn close(self) -> Result<(), BrokerError> {
+    pub(crate) async fn close(self) -> Result<(), BrokerError> {
         bounded("closing the channel", self.channel.close(200, "done".into())).await
     }
 

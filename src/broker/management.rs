@@ -87,7 +87,7 @@ impl User {
     }
 }
 
-pub(super) struct Management {
+pub(crate) struct Management {
     client: Client,
     url: Url,
     account: (String, String),
@@ -132,7 +132,10 @@ impl Management {
         self.send(Method::POST, path, Some(body)).await.map(drop)
     }
 
-    async fn read<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, ManagementError> {
+    pub(super) async fn read<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+    ) -> Result<T, ManagementError> {
         let response = self.send(Method::GET, path, None).await?;
         response.json().await.map_err(away)
     }

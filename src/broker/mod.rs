@@ -6,17 +6,19 @@
 //! See `docs/decisions/0013-own-reconnect-and-two-connections.md`.
 
 pub mod accounts;
+pub(crate) mod bindings;
 pub mod connection;
 pub mod consumer;
 pub mod declare;
 pub mod delay;
 pub(crate) mod delay_probe;
-mod lookup;
+pub(crate) mod lookup;
 pub mod management;
 pub mod publisher;
 pub(crate) mod removal;
 pub mod reply_queues;
-pub mod ring;
+pub mod retired;
+pub mod routes;
 pub mod sanitize;
 mod silence;
 pub mod temporary;

@@ -76,6 +76,12 @@ impl Publisher {
             .map_err(|_| BrokerError::Timeout("waiting for publisher confirms".to_owned()))?
     }
 
+    /// Closes the channel. Dropped instead, it is closed later, which a connection that is closed at the
+    /// same time reports as an error.
+    pub async fn close(self) -> Result<(), BrokerError> {
+        bounded("closing the channel", self.channel.close(200, "done".into())).await
+    }
+
     async fn publish_unbounded(&mut self, batch: &[Outgoing]) -> Result<Vec<Fate>, BrokerError> {
         let failed = |source| BrokerError::Amqp { operation: "publishing".to_owned(), source };
         let mut confirms = Vec::with_capacity(batch.len());

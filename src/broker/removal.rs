@@ -1,12 +1,13 @@
 //! Deletes an installation's exchanges and queues.
 
+use std::ops::Range;
+
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 
 use super::connection::Connection;
 pub use super::lookup::FoundQueue;
 use super::lookup::Lookup;
-use super::ring::PARTITIONS_EXCHANGE;
-use super::topology::{self, reply_queue};
+use super::topology::{self, partition_queue, reply_queue};
 use super::{BrokerError, bounded};
 use crate::message::shape::Shape;
 
@@ -25,8 +26,7 @@ pub async fn find(
     shape: Shape,
     terminals: &[String],
 ) -> Result<Found, BrokerError> {
-    let (mut exchanges, mut queues) = topology::names(shape);
-    exchanges.push(PARTITIONS_EXCHANGE.to_owned());
+    let (exchanges, mut queues) = topology::names(shape);
     queues.extend(terminals.iter().map(|terminal| reply_queue(terminal)));
     let mut lookup = Lookup::open(connection).await?;
     let mut found = Found::default();
@@ -52,6 +52,35 @@ pub async fn remove(connection: &Connection, found: &Found) -> Result<(), Broker
     }
     for FoundQueue { name, .. } in &found.queues {
         // Quorum queues do not support "if empty".
+        let deleted = channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default());
+        bounded(format!("deleting queue {name}"), deleted).await?;
+    }
+    bounded("closing the channel", channel.close(200, "done".into())).await
+}
+
+/// The first of these partitions' queues in which messages wait or are in hand.
+pub async fn check_partitions_empty(
+    connection: &Connection,
+    partitions: Range<i32>,
+) -> Result<Option<String>, BrokerError> {
+    let mut lookup = Lookup::open(connection).await?;
+    let mut used = None;
+    for partition in partitions {
+        let queue = lookup.queue(&partition_queue(partition)).await?;
+        used = used.or(queue.filter(|queue| queue.messages > 0).map(|queue| queue.name));
+    }
+    lookup.close().await?;
+    Ok(used)
+}
+
+/// Deletes the queues of partitions that are empty for good.
+pub async fn remove_partitions(
+    connection: &Connection,
+    partitions: Range<i32>,
+) -> Result<(), BrokerError> {
+    let channel = connection.create_channel().await?;
+    for partition in partitions {
+        let name = partition_queue(partition);
         let deleted = channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default());
         bounded(format!("deleting queue {name}"), deleted).await?;
     }

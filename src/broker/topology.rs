@@ -1,8 +1,7 @@
-//! The durable topology as data: names, arguments and bindings.
-//! [`declare`](super::declare) applies it.
+//! The broker's durable objects as data. [`declare`](super::declare) makes them.
 //!
-//! The broker cannot change arguments, so names carry a version. The transient part is in
-//! [`ring`](super::ring).
+//! The broker cannot change arguments of queues and exchanges, so names carry a version. How commands
+//! reach the partitions stands in [`routes`](super::routes).
 
 use lapin::ExchangeKind;
 use lapin::types::{AMQPValue, FieldTable};
@@ -11,18 +10,32 @@ use super::delay::{self, DUE_EXCHANGE};
 use crate::message::shape::Shape;
 
 /// Terminals' commands. A topic exchange: the broker checks each account's routing keys.
-pub const COMMANDS_EXCHANGE: &str = "reservation.commands.v1";
+pub const COMMANDS_EXCHANGE: &str = "reservation.commands.v2";
 /// Answers and notices. The routing key is the terminal id.
 pub const REPLIES_EXCHANGE: &str = "reservation.replies.v1";
 /// Events for any consumer.
 pub const EVENTS_EXCHANGE: &str = "reservation.events.v1";
 /// Queue of the billing system.
 pub const BILLING_QUEUE: &str = "billing.entries.v1";
+/// Queries, which every worker answers.
+pub const QUERIES_QUEUE: &str = "reservation.queries.v2";
 /// Dead letters: exchange and queue.
 pub const DEAD: &str = "reservation.dead.v1";
 
 pub(crate) const BILLING_PATTERNS: [&str; 2] =
     ["reservation.confirmed.#", "reservation.credited.#"];
+
+/// Routing keys of queries.
+const QUERY_PATTERNS: [&str; 3] = ["*.show", "*.list", "*.availability"];
+
+/// How long a query waits for an answer, in milliseconds. Its sender has given up by then.
+pub const QUERY_TTL_MS: i64 = 30_000;
+/// Most waiting queries; further ones are refused by the broker.
+const QUERIES_LEN_MAX: i64 = 50_000;
+/// Most bytes of waiting queries.
+const QUERIES_BYTES_MAX: i64 = 256 << 20;
+/// A query that crashes its workers is dropped: it asked for nothing that must not be lost.
+const QUERY_DELIVERY_LIMIT: i64 = 5;
 
 /// Messages per partition: workers could not catch up with more.
 const PARTITION_LEN_MAX: i64 = 1_000_000;
@@ -53,7 +66,12 @@ pub(crate) const REPLY_LEN_MAX: i64 = 10_000;
 
 /// Name of a partition's queue.
 pub fn partition_queue(partition: i32) -> String {
-    format!("reservation.commands.v1.{partition}")
+    format!("reservation.commands.v2.{partition}")
+}
+
+/// The partition of a queue; `None` if it is not a partition's.
+pub(super) fn partition_of(queue: &str) -> Option<i32> {
+    queue.strip_prefix("reservation.commands.v2.")?.parse().ok()
 }
 
 /// Name of a terminal's reply queue.
@@ -126,6 +144,7 @@ impl Topology {
     pub(super) fn of(shape: Shape) -> Self {
         let mut topology = Self { exchanges: vec![], queues: vec![], bindings: vec![] };
         topology.commands(shape.partitions);
+        topology.queries();
         topology.answers_and_events();
         topology.ladder(shape);
         topology
@@ -157,6 +176,9 @@ impl Topology {
         });
     }
 
+    /// The servers' bindings are not part of it. The commands' exchange has no alternate exchange: a
+    /// publisher confirm of a routed message means that it stands in its server's queue (R9), and what
+    /// names no known server is returned.
     fn commands(&mut self, partitions: i32) {
         self.exchange(COMMANDS_EXCHANGE, ExchangeKind::Topic, FieldTable::default());
         for partition in 0..partitions {
@@ -164,18 +186,34 @@ impl Topology {
             let arguments = add(
                 quorum(PARTITION_LEN_MAX, "reject-publish"),
                 table([
-                    // One consumer at a time: queue order is decision order.
+                    // With one consumer at a time, queue order is decision order.
                     ("x-single-active-consumer", AMQPValue::Boolean(true)),
                     ("x-max-length-bytes", number(PARTITION_BYTES_MAX)),
                     ("x-delivery-limit", number(DELIVERY_LIMIT)),
                     ("x-dead-letter-exchange", text(DEAD)),
-                    // Otherwise the key is the one that a terminal chose.
+                    // Explicit: the default is the sender's key.
                     ("x-dead-letter-routing-key", text("delivery_limit")),
                     ("x-dead-letter-strategy", text("at-least-once")),
                 ]),
             );
             self.queue(&name, arguments);
             self.bind_queue(DUE_EXCHANGE, &name, &delay::partition_pattern(partition));
+        }
+    }
+
+    /// Without a dead-letter exchange: what is too old or harmful is dropped, and asked again.
+    fn queries(&mut self) {
+        let arguments = add(
+            quorum(QUERIES_LEN_MAX, "reject-publish"),
+            table([
+                ("x-max-length-bytes", number(QUERIES_BYTES_MAX)),
+                ("x-message-ttl", number(QUERY_TTL_MS)),
+                ("x-delivery-limit", number(QUERY_DELIVERY_LIMIT)),
+            ]),
+        );
+        self.queue(QUERIES_QUEUE, arguments);
+        for pattern in QUERY_PATTERNS {
+            self.bind_queue(COMMANDS_EXCHANGE, QUERIES_QUEUE, pattern);
         }
     }
 

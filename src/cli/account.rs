@@ -48,9 +48,8 @@ pub(super) enum Kind {
     },
     /// RabbitMQ account for workers: consumes partitions, publishes results; prints an AMQP_URL
     ///
-    /// It publishes answers, notices, events, wake-ups and dead letters. It declares only the
-    /// exchange in front of the partitions, which a restart of the broker removes. All workers use
-    /// the same account.
+    /// It consumes commands and queries, and publishes answers, notices, events, wake-ups and dead
+    /// letters. It declares nothing.
     BrokerWorker {
         /// Name: 1 to 63 characters of a-z, 0-9 and '_', a letter first, with an underscore, which
         /// no terminal's id can have

@@ -16,8 +16,8 @@ use crate::client::{Command as Sent, Reply, TerminalClient};
 use crate::domain::id::ServerId;
 use crate::domain::interval::Timestamp;
 use crate::message::answer::Answer;
-use crate::message::command::PAGE_MAX;
 use crate::message::envelope::MESSAGE_ID_LEN_MAX;
+use crate::message::query::PAGE_MAX;
 
 const AFTER_HELP: &str = "\
 The AMQP URL is the terminal's own, as `holdfast terminal add` printed it.

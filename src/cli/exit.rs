@@ -56,6 +56,9 @@ fn code_of(cause: &(dyn Error + 'static)) -> Option<u8> {
             CliError::OutputClosed => 0,
         });
     }
+    if let Some(ClientError::Unroutable(_)) = cause.downcast_ref() {
+        return Some(REFUSED);
+    }
     if cause.is::<ConfigError>() {
         return Some(CONFIGURATION);
     }
@@ -73,7 +76,8 @@ fn is_away(cause: &(dyn Error + 'static)) -> bool {
     if let Some(error) = cause.downcast_ref::<ClientError>() {
         return match error {
             ClientError::Broker(error) => broker_away(error),
-            ClientError::Refused(_) | ClientError::Unroutable(_) => true,
+            ClientError::Refused(_) => true,
+            ClientError::Unroutable(_) => false,
         };
     }
     if let Some(error) = cause.downcast_ref::<BrokerError>() {
@@ -173,7 +177,7 @@ mod tests {
             (StoreError::Unexpected(String::new()).into(), 1),
             (BrokerError::Timeout(String::new()).into(), 75),
             (amqp(ErrorKind::IOError(io())).into(), 75),
-            (ClientError::Unroutable(String::new()).into(), 75),
+            (ClientError::Unroutable(String::new()).into(), 4),
         ];
         for (error, code) in errors {
             assert_eq!(exit_code(&error), code, "{error:?}");

@@ -12,6 +12,7 @@ mod context;
 pub mod exit;
 mod man;
 mod migrate;
+mod moves;
 mod output;
 mod policy;
 mod reservation;
@@ -148,7 +149,11 @@ impl Command {
     fn needs(&self) -> &'static [&'static str] {
         match self {
             Command::Account(account::Command::Add(kind)) => kind.needs(),
-            Command::Worker(_) | Command::Topology(_) => &[DATABASE_URL, AMQP_URL],
+            Command::Worker(_)
+            | Command::Topology(_)
+            | Command::Server(server::Command::Add(_) | server::Command::Move(_)) => {
+                &[DATABASE_URL, AMQP_URL]
+            }
             Command::Terminal(terminal::Command::Add { .. }) => {
                 &[DATABASE_URL, AMQP_URL, MANAGEMENT_URL]
             }
@@ -164,8 +169,7 @@ impl Command {
         }
     }
 
-    /// A worker has only its log; a command has its output. lapin repeats our own errors, and logs
-    /// as an error the lock that starting workers compete for.
+    /// A worker has only its log; a command has its output. lapin repeats our own errors.
     fn log_default(&self) -> &'static str {
         match self {
             Command::Worker(_) => "info,lapin=off",

@@ -41,6 +41,9 @@ pub(super) struct Set {
     /// Commands per second that one terminal may send to one partition; 0: no limit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     terminal_rate_max: Option<i32>,
+    /// Queries per second that one terminal may send to each worker; 0: no limit
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    query_rate_max: Option<i32>,
 }
 
 const DAY_SECONDS: i64 = 86_400;
@@ -71,6 +74,7 @@ fn change(set: Set) -> PolicyChange {
         answers_kept_seconds: set.answers_kept_days.map(|days| days * DAY_SECONDS),
         reservations_kept_seconds: set.reservations_kept_days.map(|days| days * DAY_SECONDS),
         terminal_rate_max: set.terminal_rate_max,
+        query_rate_max: set.query_rate_max,
     }
 }
 
@@ -88,13 +92,13 @@ fn text(policy: &Policy) -> String {
             "reservations kept",
             format!("{} after their end", days(policy.reservations_kept_seconds)),
         ),
-        (
-            "terminal rate",
-            policy.terminal_rate_max.map_or("no limit".to_owned(), |rate| {
-                format!("{rate} commands per second and partition")
-            }),
-        ),
+        ("terminal rate", rate(policy.terminal_rate_max, "commands per second and partition")),
+        ("query rate", rate(policy.query_rate_max, "queries per second and worker")),
     ])
+}
+
+fn rate(limit: Option<i32>, unit: &str) -> String {
+    limit.map_or("no limit".to_owned(), |limit| format!("{limit} {unit}"))
 }
 
 fn days(seconds: i64) -> String {

@@ -6,14 +6,15 @@ use uuid::Uuid;
 use crate::broker::publisher::Outgoing;
 use crate::broker::topology::COMMANDS_EXCHANGE;
 use crate::domain::interval::Timestamp;
-use crate::message::command::{AvailabilityBody, Kind, ListBody, RequestBody, ReservationBody};
+use crate::message::command::{Kind, RequestBody, ReservationBody};
+use crate::message::query::{AvailabilityBody, ListBody};
 
 /// A command. Public fields let tests send wrong ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// Last word of the routing key, and `type`.
+    /// Second word of the routing key, and the property `type`.
     pub kind: Kind,
-    /// Selects the partition.
+    /// Last word of the routing key; `None` for queries.
     pub server: Option<String>,
     /// A repeated id is decided once and gets the same answer.
     pub message_id: String,
@@ -29,7 +30,7 @@ impl Command {
         start_at: Timestamp,
         end_at: Timestamp,
     ) -> Self {
-        let body = RequestBody { server: server.to_owned(), start_at, end_at };
+        let body = RequestBody { start_at, end_at };
         Self::new(Kind::Request, Some(server), message_id, &body)
     }
 
@@ -79,17 +80,26 @@ impl Command {
         }
     }
 
+    /// `<terminal>.<command>.<server>`, or `<terminal>.<query>`.
+    fn routing_key(&self, account: &str) -> String {
+        let kind = self.kind.as_str();
+        match &self.server {
+            Some(server) => format!("{account}.{kind}.{server}"),
+            None => format!("{account}.{kind}"),
+        }
+    }
+
     /// The message to publish as `account`.
     pub(super) fn outgoing(&self, account: &str) -> Outgoing {
         Outgoing {
             exchange: COMMANDS_EXCHANGE.to_owned(),
-            routing_key: format!("{account}.{}", self.kind.as_str()),
+            routing_key: self.routing_key(account),
             message_id: self.message_id.clone(),
             type_name: self.kind.as_str().to_owned(),
             correlation_id: None,
             content_type: "application/json",
             user_id: Some(account.to_owned()),
-            headers: self.server.iter().map(|server| ("server", server.clone())).collect(),
+            headers: Vec::new(),
             body: self.body.clone(),
             persistent: true,
         }
@@ -105,17 +115,16 @@ mod tests {
     fn a_command_is_published_under_the_terminals_name() {
         let at = |second| DateTime::from_timestamp(second, 0).unwrap();
         let outgoing = Command::request("m-1", "gpu-1", at(0), at(60)).outgoing("t-1");
-        assert_eq!(outgoing.routing_key, "t-1.request");
+        assert_eq!(outgoing.routing_key, "t-1.request.gpu-1");
         assert_eq!(outgoing.user_id.as_deref(), Some("t-1"));
-        assert_eq!(outgoing.headers, [("server", "gpu-1".to_owned())]);
         assert_eq!(
             String::from_utf8(outgoing.body).unwrap(),
-            r#"{"server":"gpu-1","start_at":"1970-01-01T00:00:00Z","end_at":"1970-01-01T00:01:00Z"}"#
+            r#"{"start_at":"1970-01-01T00:00:00Z","end_at":"1970-01-01T00:01:00Z"}"#
         );
     }
 
     #[test]
-    fn exactly_the_kinds_that_need_the_server_header_have_it() {
+    fn commands_name_their_server_and_queries_do_not() {
         let id = Uuid::nil();
         for command in [
             Command::reconfirm("m", "s", id),
@@ -124,7 +133,7 @@ mod tests {
             Command::list("m", None, None),
             Command::availability("m", "s", DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH),
         ] {
-            assert_eq!(command.server.is_some(), command.kind.needs_server_header());
+            assert_eq!(command.server.is_none(), command.kind.is_query());
         }
     }
 }

@@ -9,11 +9,8 @@ pub enum ClientError {
     /// is safe.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// No queue took the command: normal after a broker restart, until a worker is back.
-    #[error(
-        "the broker has no queue for command {0}; if it has just been started, send it again under \
-         the same message id once a worker is back; else, was the topology applied?"
-    )]
+    /// The broker returned the command: its server is unknown. Nothing is stored.
+    #[error("no queue takes command {0}: there is no such server, or the topology is not applied")]
     Unroutable(String),
     /// The broker refused the command.
     #[error("the broker refused command {0}; send it again later, under the same message id")]

@@ -2,11 +2,9 @@
 
 use uuid::Uuid;
 
-use super::input::Command;
-use super::outcome::{Cause, Changes, Refusal, Transition};
-use super::refusal::Code;
+use super::input::{Command, Fence};
+use super::outcome::{Cause, Changes, Transition};
 use super::reservation::State;
-use super::server::Server;
 use super::snapshot::{Snapshot, Terminal};
 
 pub(super) struct Batch {
@@ -27,14 +25,19 @@ pub(super) struct Sent<'a> {
 }
 
 impl Batch {
-    /// The broker routes by the header `server`. It may read a duplicated header differently, and
-    /// it can misroute while a partition's queue is gone. A server's commands need one queue, so
-    /// the sender must resend this one.
-    pub fn check_partition(&self, server: &Server) -> Result<(), Refusal> {
-        if server.partition.is_some_and(|partition| Some(partition) != self.snapshot.partition) {
-            return Err(Refusal::of_field(Code::Misrouted, "headers.server"));
+    /// Moves the fence's server. Commands behind the fence stand in the wrong queue from here on.
+    /// Returns whether the fence ends an open move.
+    pub fn pass(&mut self, fence: &Fence) -> bool {
+        let Snapshot { servers, moves, partition, .. } = &mut self.snapshot;
+        let Some(server) = servers.get_mut(&fence.server) else { return false };
+        let open = moves.get(&fence.server).is_some_and(|moving| moving.fence == fence.id);
+        if !open || Some(server.partition) != *partition {
+            return false;
         }
-        Ok(())
+        let moved = moves.remove(&fence.server).expect("it is open");
+        server.partition = moved.to;
+        self.changes.fences.insert(moved.fence);
+        true
     }
 
     /// Drops reminders of reservations that are no longer held, and marks the others as reminded.

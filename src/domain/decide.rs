@@ -9,8 +9,8 @@ use super::input::{Action, Command, Input};
 use super::outcome::{Changes, CommandOutcome, Decision, Outcome, Refusal};
 use super::refusal::Code;
 use super::reservation::{CancelReason, State};
-use super::snapshot::{Known, Snapshot};
-use super::{cancel, query, request, settle};
+use super::snapshot::{Known, Place, Snapshot};
+use super::{cancel, request, settle};
 
 /// A decided batch, with the caller's `T` for each input.
 #[derive(Debug)]
@@ -43,21 +43,21 @@ impl Batch {
         match input {
             Input::Command(command) => Outcome::Command(command, self.command(index, command)),
             Input::WakeUp(wake_up) => Outcome::WakeUp(wake_up, settle::wake_up(self, wake_up)),
+            Input::Fence(fence) => Outcome::Fence(self.pass(fence)),
             Input::Cancel(request) => Outcome::Cancel(cancel::by_operator(self, request)),
         }
     }
 
     fn command(&mut self, index: usize, command: &Command) -> CommandOutcome {
+        let place = self.snapshot.place(command);
+        if place == Place::Copy {
+            return CommandOutcome::Copy;
+        }
         let Some(terminal) = self.snapshot.terminals.get(&command.terminal).cloned() else {
             return CommandOutcome::UnknownTerminal;
         };
         if !terminal.enabled {
             return CommandOutcome::Undecided(Refusal::plain(Code::TerminalDisabled));
-        }
-        if command.action.is_query() {
-            // Takes no place in the decision order.
-            let answer = query::answer(self, &terminal, command);
-            return CommandOutcome::Answered(answer.unwrap_or_else(Decision::Refused));
         }
         let key = (command.terminal.clone(), command.message_id.clone());
         match self.snapshot.known.get(&key) {
@@ -69,6 +69,11 @@ impl Batch {
                 return CommandOutcome::Repeated(decision.clone());
             }
             None => {}
+        }
+        if place != Place::Here {
+            // Its server's commands need one queue, so the sender must send it again.
+            let refusal = Refusal::of_field(Code::WrongPartition, "routing_key");
+            return CommandOutcome::Undecided(refusal);
         }
         let order = self.changes.next_order();
         let decision = self.act(&Sent { command, terminal: &terminal, index, order });
@@ -88,9 +93,6 @@ impl Batch {
             Action::Request(interval) => request::request(self, sent, interval),
             Action::Reconfirm(id) => self.reconfirm(sent, *id),
             Action::Withdraw(id) => self.withdraw(sent, *id),
-            Action::Show(_) | Action::List(_) | Action::Availability(_) => {
-                unreachable!("queries are answered elsewhere")
-            }
         };
         result.unwrap_or_else(Decision::Refused)
     }
@@ -122,11 +124,8 @@ impl Batch {
     /// the deadline, so others are refused.
     fn find_to_change(&self, sent: &Sent<'_>, id: Uuid) -> Result<State, Refusal> {
         let reservation = self.snapshot.find(&sent.terminal.user, id)?;
-        if sent.command.server.as_ref() != Some(&reservation.server) {
-            return Err(Refusal::of_field(Code::InconsistentMessage, "headers.server"));
-        }
-        if let Some(server) = self.snapshot.servers.get(&reservation.server) {
-            self.check_partition(server)?;
+        if sent.command.server != reservation.server {
+            return Err(Refusal::of_field(Code::InconsistentMessage, "routing_key"));
         }
         match reservation.state {
             State::Confirmed => Err(Refusal::plain(Code::AlreadyConfirmed)),

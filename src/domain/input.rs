@@ -16,76 +16,58 @@ pub enum Input {
     Command(Command),
     /// The end of a hop towards an instant.
     WakeUp(WakeUp),
+    /// The end of a server's commands in the partition that it leaves.
+    Fence(Fence),
     /// An operator's cancellation.
     Cancel(Cancellation),
 }
 
-/// A decoded command of an authenticated terminal.
+/// A decoded command from an authenticated terminal.
 #[derive(Debug, Clone)]
 pub struct Command {
     /// The sender.
     pub terminal: TerminalId,
     /// Decided once per terminal (P2).
     pub message_id: String,
-    /// Distinguishes a repeat from a reused id.
+    /// Tells a repeat from a reused message id.
     pub digest: Digest,
-    /// The routing header's; queries need none.
-    pub server: Option<ServerId>,
-    /// The action.
+    /// Named by the routing key.
+    pub server: ServerId,
+    /// What it asks for.
     pub action: Action,
 }
 
 /// What a command asks for.
 #[derive(Debug, Clone)]
 pub enum Action {
-    /// Reserve the header's server (R1).
+    /// Reserve the server for an interval (R1).
     Request(Interval),
     /// Reconfirm a hold (R8).
     Reconfirm(Uuid),
-    /// Withdraw before settlement (R11).
+    /// Give a reservation back before it is settled (R11).
     Withdraw(Uuid),
-    /// Show a reservation (R13).
-    Show(Uuid),
-    /// List reservations, newest first (R13).
-    List(Page),
-    /// Show free places over time (R13).
-    Availability(Window),
 }
 
-impl Action {
-    /// Queries change nothing; their answers are not stored.
-    pub fn is_query(&self) -> bool {
-        matches!(self, Action::Show(_) | Action::List(_) | Action::Availability(_))
-    }
-}
-
-/// One page of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Page {
-    /// Last id of the previous page, if any.
-    pub after: Option<Uuid>,
-    /// Most reservations on the page.
-    pub limit: usize,
-}
-
-/// A span of one server's time.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Window {
-    /// The server.
-    pub server: ServerId,
-    /// The span.
-    pub interval: Interval,
-}
-
-/// An operator's cancellation (R14).
+/// An operator's cancellation of a live reservation (R14).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cancellation {
     /// The reservation.
     pub reservation: Uuid,
-    /// Who asks.
+    /// Who.
     pub operator: String,
-    /// The reason.
+    /// Why.
     pub note: String,
+}
+
+/// A worker's message to the tail of the partition that a server leaves. The broker sends the
+/// server's commands to another queue by then, so all that this partition has to decide stands
+/// before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    /// Which server moves.
+    pub server: ServerId,
+    /// Names the move. A fence of a move that is over changes nothing.
+    pub id: Uuid,
 }
 
 /// Names one instant of a partition.

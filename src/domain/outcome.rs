@@ -5,25 +5,12 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::capacity::FreeSpan;
 use super::id::TerminalId;
 use super::input::{Command, Digest, Trigger, WakeUp};
-use super::interval::{Interval, Timestamp};
+use super::interval::Timestamp;
 use super::quota::Receipt;
 use super::refusal::Code;
 use super::reservation::{CancelReason, Reservation, State};
-use super::server::Server;
-
-/// Free places over time (R13).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Availability {
-    /// The server.
-    pub server: Server,
-    /// May end before the requested window.
-    pub window: Interval,
-    /// In order of time.
-    pub free: Vec<FreeSpan>,
-}
 
 /// Decided in an earlier batch.
 #[derive(Debug, Clone)]
@@ -36,15 +23,6 @@ pub struct Stored {
     pub answer: String,
 }
 
-/// A reservation on a page.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// The reservation.
-    pub reservation: Reservation,
-    /// Its server's connection URL, shown if it is confirmed.
-    pub connection_url: String,
-}
-
 /// Outcome of one input.
 #[derive(Debug, Clone)]
 pub enum Outcome<'a> {
@@ -52,6 +30,8 @@ pub enum Outcome<'a> {
     Command(&'a Command, CommandOutcome),
     /// Of a wake-up.
     WakeUp(&'a WakeUp, WakeUpOutcome),
+    /// Of a fence: whether its server moved.
+    Fence(bool),
     /// Of an operator's cancellation.
     Cancel(Result<Cancelled, Refusal>),
 }
@@ -70,8 +50,8 @@ pub enum CommandOutcome {
     Repeated(Arc<Decision>),
     /// Decided before: gets the stored answer.
     Replayed(Stored),
-    /// A query's answer, not stored.
-    Answered(Decision),
+    /// A copy of a command that stands in its server's partition and is answered from there.
+    Copy,
     /// Refused without a decision; the message id stays free.
     Undecided(Refusal),
     /// Nobody to answer.
@@ -113,17 +93,6 @@ pub enum Decision {
     Reconfirmed(Reservation),
     /// A reservation is withdrawn.
     Withdrawn(Reservation),
-    /// A reservation.
-    Shown(Reservation),
-    /// The user's reservations.
-    Listed {
-        /// Newest first.
-        page: Vec<Listed>,
-        /// Cursor of the next page, if any.
-        next: Option<Uuid>,
-    },
-    /// A server's free places.
-    Availability(Availability),
     /// Nothing changed.
     Refused(Refusal),
 }
@@ -218,6 +187,8 @@ pub struct Changes {
     pub timers: BTreeSet<Timestamp>,
     /// Holds to remind of.
     pub reminders: BTreeSet<Uuid>,
+    /// Fences of servers that leave the partition.
+    pub fences: BTreeSet<Uuid>,
     /// Everything up to here is settled and reminded of.
     pub finished: Option<Timestamp>,
     /// Places taken in decision order.

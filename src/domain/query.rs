@@ -1,87 +1,178 @@
-//! Queries (R13). Pages and calendars are loaded before the batch is decided; the batch's own
-//! changes are applied to them here.
+//! Queries (R13). They change nothing and have no place in the decision order: each is answered from
+//! what is committed when it is read.
 
-use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::batch::Batch;
-use super::capacity::free_spans;
-use super::input::{Action, Command, Page, Window};
-use super::interval::Interval;
-use super::outcome::{Availability, Decision, Listed, Refusal};
+use super::capacity::{FreeSpan, free_spans};
+use super::id::{ServerId, TerminalId};
+use super::interval::{Interval, Timestamp};
+use super::outcome::Refusal;
 use super::refusal::Code;
 use super::reservation::Reservation;
-use super::snapshot::{Booked, Terminal};
+use super::server::Server;
+use super::snapshot::Terminal;
 
 /// Some 40 kB. A longer answer is cut; the terminal continues from its end.
 pub const SPANS_MAX: usize = 500;
 
-pub(super) fn answer(
-    batch: &Batch,
-    terminal: &Terminal,
-    command: &Command,
-) -> Result<Decision, Refusal> {
-    match &command.action {
-        Action::List(page) => Ok(list(batch, terminal, command, *page)),
-        Action::Availability(window) => availability(batch, window).map(Decision::Availability),
-        Action::Show(id) => {
-            batch.snapshot.find(&terminal.user, *id).map(|found| Decision::Shown(found.clone()))
-        }
-        Action::Request(_) | Action::Reconfirm(_) | Action::Withdraw(_) => {
-            unreachable!("not a query")
-        }
-    }
+/// A decoded query from an authenticated terminal.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// The sender.
+    pub terminal: TerminalId,
+    /// Repeated in the answer.
+    pub message_id: String,
+    /// What it asks for.
+    pub asked: Asked,
 }
 
-/// Reservations that this batch made.
-fn made(batch: &Batch) -> impl Iterator<Item = &Reservation> {
-    let new = batch.changes.transitions.iter().filter(|transition| transition.from.is_none());
-    new.map(|transition| &batch.snapshot.reservations[&transition.reservation])
+/// What a query asks for.
+#[derive(Debug, Clone)]
+pub enum Asked {
+    /// A reservation.
+    Reservation(Uuid),
+    /// The user's reservations, newest first.
+    Page(Page),
+    /// A server's free places over time.
+    Availability(Window),
 }
 
-fn list(batch: &Batch, terminal: &Terminal, command: &Command, page: Page) -> Decision {
-    let snapshot = &batch.snapshot;
-    let key = (command.terminal.clone(), page);
-    let mut listed: Vec<Listed> =
-        snapshot.pages.get(&key).expect("every page that is asked for is loaded").clone();
-    for listed in &mut listed {
-        if let Some(current) = snapshot.reservations.get(&listed.reservation.id) {
-            listed.reservation = current.clone();
-        }
+/// One page of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Page {
+    /// Last id of the previous page.
+    pub after: Option<Uuid>,
+    /// Most reservations.
+    pub limit: usize,
+}
+
+/// A span of one server's time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// The server.
+    pub server: ServerId,
+    /// The span.
+    pub interval: Interval,
+}
+
+/// What queries are answered from.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The clock of the database that was asked.
+    pub now: Timestamp,
+    /// Everything committed before this instant is in the view. Earlier than `now` on a standby.
+    pub as_of: Timestamp,
+    /// Terminals that sent something.
+    pub terminals: HashMap<TerminalId, Terminal>,
+    /// Named reservations.
+    pub reservations: HashMap<Uuid, Listed>,
+    /// Each with one reservation more than it may have, if there are more.
+    pub pages: HashMap<(TerminalId, Page), Vec<Listed>>,
+    /// None if the server is unknown.
+    pub calendars: HashMap<Window, Calendar>,
+}
+
+/// A reservation and what its answer needs of its server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The reservation.
+    pub reservation: Reservation,
+    /// Its server's connection URL, shown if it is confirmed.
+    pub connection_url: String,
+}
+
+/// Bookings in a window.
+#[derive(Debug, Clone)]
+pub struct Calendar {
+    /// With the closures that touch the window.
+    pub server: Server,
+    /// When live reservations keep the server busy.
+    pub busy: Vec<Interval>,
+    /// If more is booked than loaded: only earlier time is known.
+    pub complete_until: Option<Timestamp>,
+}
+
+/// Outcome of a query.
+#[derive(Debug, Clone)]
+pub enum QueryOutcome {
+    /// What was asked for.
+    Found(Box<Found>),
+    /// Why there is nothing to tell.
+    Refused(Refusal),
+    /// Nobody to answer.
+    UnknownTerminal,
+}
+
+/// What a query finds.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// A reservation.
+    Reservation(Listed),
+    /// The user's reservations.
+    Page {
+        /// Newest first.
+        page: Vec<Listed>,
+        /// Cursor of the next page, if any.
+        next: Option<Uuid>,
+    },
+    /// A server's free places.
+    Availability(Availability),
+}
+
+/// Free places over time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Availability {
+    /// The server.
+    pub server: Server,
+    /// May end before the requested window.
+    pub window: Interval,
+    /// In order of time.
+    pub free: Vec<FreeSpan>,
+}
+
+/// Answers a query.
+pub fn answer(view: &View, query: &Query) -> QueryOutcome {
+    let Some(terminal) = view.terminals.get(&query.terminal) else {
+        return QueryOutcome::UnknownTerminal;
+    };
+    if !terminal.enabled {
+        return QueryOutcome::Refused(Refusal::plain(Code::TerminalDisabled));
     }
-    let own = made(batch).filter(|reservation| {
-        reservation.user == terminal.user && page.after.is_none_or(|after| reservation.id < after)
-    });
-    listed.extend(own.map(|reservation| Listed {
-        reservation: reservation.clone(),
-        connection_url: snapshot.servers[&reservation.server].connection_url.clone(),
-    }));
-    listed.sort_unstable_by_key(|listed| Reverse(listed.reservation.id));
+    let found = match &query.asked {
+        Asked::Reservation(id) => show(view, terminal, *id),
+        Asked::Page(page) => Ok(list(view, query, *page)),
+        Asked::Availability(window) => availability(view, window).map(Found::Availability),
+    };
+    found.map_or_else(QueryOutcome::Refused, |found| QueryOutcome::Found(Box::new(found)))
+}
+
+/// Unknown and foreign reservations get the same answer, so that nobody can probe for ids (R8).
+fn show(view: &View, terminal: &Terminal, id: Uuid) -> Result<Found, Refusal> {
+    view.reservations
+        .get(&id)
+        .filter(|listed| listed.reservation.user == terminal.user)
+        .map(|listed| Found::Reservation(listed.clone()))
+        .ok_or_else(|| Refusal::plain(Code::UnknownReservation))
+}
+
+fn list(view: &View, query: &Query, page: Page) -> Found {
+    let key = (query.terminal.clone(), page);
+    let mut listed = view.pages.get(&key).cloned().unwrap_or_default();
     let more = listed.len() > page.limit;
     listed.truncate(page.limit);
     let next = listed.last().filter(|_| more).map(|last| last.reservation.id);
-    Decision::Listed { page: listed, next }
+    Found::Page { page: listed, next }
 }
 
-fn availability(batch: &Batch, asked: &Window) -> Result<Availability, Refusal> {
+fn availability(view: &View, asked: &Window) -> Result<Availability, Refusal> {
     let unknown = || Refusal::plain(Code::UnknownServer);
-    let calendar = batch.snapshot.calendars.get(asked).ok_or_else(unknown)?;
-    let transitions = batch.changes.transitions.iter();
-    let ended: HashSet<Uuid> = transitions
-        .filter(|transition| !transition.to.is_live())
-        .map(|transition| transition.reservation)
-        .collect();
-    let new = made(batch)
-        .filter(|reservation| reservation.server == asked.server)
-        .map(|reservation| Booked { id: reservation.id, busy: reservation.busy() });
-    let booked = calendar.booked.iter().copied().chain(new);
-    let busy = booked.filter(|booked| !ended.contains(&booked.id)).map(|booked| booked.busy);
-    let closed = calendar.server.closures.iter().copied();
+    let calendar = view.calendars.get(asked).ok_or_else(unknown)?;
     let Interval { start, end } = asked.interval;
     let known_until = calendar.complete_until.map_or(end, |complete| complete.min(end));
     let known = Interval::new(start, known_until).unwrap_or(asked.interval);
+    let (busy, closed) = (calendar.busy.iter().copied(), calendar.server.closures.iter().copied());
     let mut free = free_spans(&known, calendar.server.capacity, busy, closed);
     free.truncate(SPANS_MAX);
     let told_until = free.last().map_or(known.end, |last| last.interval.end);

@@ -70,7 +70,7 @@ codes! {
     // Envelope, in order.
     ForbiddenTerminal, Never,
         "The routing key names another terminal than the account that published.",
-        "Publish with the routing key `<your account>.<command>`.";
+        "Publish with a routing key that begins with your account's name and a dot.";
     ForbiddenHeader, Never,
         "A header or property that terminals may not set: `priority`, `expiration`, `CC`, `BCC` or `x-*`.",
         "Leave the named one out.";
@@ -87,7 +87,7 @@ codes! {
         "The body is larger than any command can be.",
         "Send the command alone.";
     UnknownCommand, Never,
-        "The routing key's last word is no command.",
+        "The routing key's second word is no command that goes to a server, or no query.",
         "Use one of the commands listed in the contract.";
     // Decoding, field by field, in no order.
     InvalidEncoding, Never,
@@ -103,8 +103,8 @@ codes! {
         "The command has no such field.",
         "Leave the named field out.";
     MissingField, Never,
-        "A field or header that the command needs is missing.",
-        "Add the named field or header.";
+        "A field, or a word of the routing key, that the command needs is missing.",
+        "Add the named one.";
     InvalidType, Never,
         "A field has the wrong JSON type.",
         "Send the type that the command's schema names.";
@@ -121,7 +121,7 @@ codes! {
         "The interval is empty or inverted.",
         "Send an end after the start.";
     InconsistentMessage, Never,
-        "Two parts of the message disagree, such as the header `server` and the body, or `type` and the routing key.",
+        "Two parts of the message disagree: `type` and the routing key, or the routing key's server and the reservation's.",
         "Send the same value in both places.";
     RateLimited, SameId,
         "The terminal sends more than its share.",
@@ -136,9 +136,9 @@ codes! {
     UnknownServer, NewId,
         "There is no such server.",
         "Check the server's id.";
-    Misrouted, SameId,
-        "The command came through another partition than the server's: the header `server` stands in it more than once, or the broker's ring is wrong.",
-        "Send the header `server` once, and the same message again after `retry_after_ms`.";
+    WrongPartition, SameId,
+        "The command came through another queue than its server's: the server was moved at this moment, or the command was sent with `BCC`.",
+        "Send the same message again after `retry_after_ms`.";
     ServerClosed, NewId,
         "The server takes no new reservations.",
         "Choose another server, or ask again later under a new id.";

@@ -18,9 +18,8 @@ pub(super) fn request(
     interval: &Interval,
 ) -> Result<Decision, Refusal> {
     let snapshot = &batch.snapshot;
-    let named = sent.command.server.as_ref().and_then(|id| snapshot.servers.get(id));
+    let named = snapshot.servers.get(&sent.command.server);
     let server = named.ok_or_else(|| Refusal::plain(Code::UnknownServer))?;
-    batch.check_partition(server)?;
     check_policy(snapshot, server, interval)?;
     let late = deadline_at(server, interval) <= snapshot.now;
     if late && server.late_booking == LateBooking::Reject {

@@ -52,8 +52,8 @@ pub struct Server {
     pub late_booking: LateBooking,
     /// Sent with a confirmation.
     pub connection_url: String,
-    /// Its commands' partition, once known.
-    pub partition: Option<i32>,
+    /// The partition of its commands.
+    pub partition: i32,
     /// Maintenance windows that touch requested intervals.
     pub closures: Vec<Interval>,
 }

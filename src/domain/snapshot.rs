@@ -6,9 +6,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::id::{ServerId, TerminalId, UserId};
-use super::input::{Digest, Page, Window};
+use super::input::{Command, Digest, Input};
 use super::interval::{Interval, Timestamp};
-use super::outcome::{Decision, Listed, Refusal, Stored};
+use super::outcome::{Decision, Refusal, Stored};
 use super::quota::QuotaLedger;
 use super::refusal::Code;
 use super::reservation::{CancelReason, Reservation, State};
@@ -74,7 +74,7 @@ pub struct Snapshot {
     pub partition: Option<i32>,
     /// Terminals that sent something.
     pub terminals: HashMap<TerminalId, Terminal>,
-    /// Servers named by requests.
+    /// Servers named by commands, by fences and by due reservations.
     pub servers: HashMap<ServerId, Server>,
     /// Periods that requests touch.
     pub quota: QuotaLedger,
@@ -90,26 +90,62 @@ pub struct Snapshot {
     pub due_complete_before: Option<Timestamp>,
     /// Holds to remind of by that wake-up; at most a slice.
     pub to_remind: Vec<Uuid>,
-    /// For `list` queries.
-    pub pages: HashMap<(TerminalId, Page), Vec<Listed>>,
-    /// For `availability` queries; none if the server is unknown.
-    pub calendars: HashMap<Window, Calendar>,
+    /// Moves that are not over, of the servers above.
+    pub moves: HashMap<ServerId, Move>,
     /// Decided message ids.
     pub known: HashMap<(TerminalId, String), Known>,
 }
 
-/// Bookings in a window.
-#[derive(Debug, Clone)]
-pub struct Calendar {
-    /// With the closures that touch the window.
-    pub server: Server,
-    /// Live reservations that overlap the window.
-    pub booked: Vec<Booked>,
-    /// If more is booked than loaded: only earlier time is known.
-    pub complete_until: Option<Timestamp>,
+/// A server on its way to another partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// Names the fence that ends it.
+    pub fence: Uuid,
+    /// The partition that it goes to.
+    pub to: i32,
+    /// Whether the broker still sends all its commands to the old partition, too.
+    pub both: bool,
+}
+
+/// Where a command stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In its server's partition, or its server is unknown.
+    Here,
+    /// A copy. The command itself stands in its server's partition.
+    Copy,
+    /// Its server is on its way to this partition.
+    Early,
+    /// In a queue that its server has nothing to do with.
+    Elsewhere,
 }
 
 impl Snapshot {
+    /// Where a command that came through this partition's queue stands.
+    ///
+    /// A move that is read as `both` had not taken the server's commands from the old queue when it
+    /// was read, and this command was routed before that.
+    pub fn place(&self, command: &Command) -> Place {
+        let Some(server) = self.servers.get(&command.server) else { return Place::Here };
+        if Some(server.partition) == self.partition {
+            return Place::Here;
+        }
+        match self.moves.get(&command.server) {
+            Some(moving) if Some(moving.to) != self.partition => Place::Elsewhere,
+            Some(moving) if moving.both => Place::Copy,
+            Some(_) => Place::Early,
+            None => Place::Elsewhere,
+        }
+    }
+
+    /// The first command that must wait for its server's fence, and everything behind it. Decided
+    /// earlier, it would overtake what the server's old partition has still to decide.
+    pub fn first_early<'a>(&self, inputs: impl IntoIterator<Item = &'a Input>) -> Option<usize> {
+        inputs.into_iter().position(
+            |input| matches!(input, Input::Command(command) if self.place(command) == Place::Early),
+        )
+    }
+
     /// Unknown and foreign reservations get the same answer, so that nobody can probe for ids (R8).
     pub fn find(&self, user: &UserId, id: Uuid) -> Result<&Reservation, Refusal> {
         self.reservations

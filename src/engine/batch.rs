@@ -32,10 +32,22 @@ pub struct Committed<T> {
     pub now: Timestamp,
     /// One per input.
     pub reactions: Vec<(Reaction, T)>,
-    /// Instants whose wake-up is not scheduled yet.
-    pub unscheduled: Vec<Timestamp>,
+    /// Instants whose wake-up is not scheduled yet, each with its partition.
+    pub unscheduled: Vec<(i32, Timestamp)>,
     /// Events and notices to publish. The relay publishes what remains.
     pub pending: Vec<Pending>,
+}
+
+/// Why a batch is not decided. Nothing has changed, unless the connection broke during the commit.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    /// The input at this place names a server that is on its way to this partition. It is decided, with
+    /// all that is behind it, once the server has arrived.
+    #[error("input {0} is early: its server is still in another partition")]
+    Early(usize),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Decides a batch in one transaction. `partition` is the batch's, `None` for an operator.
@@ -48,12 +60,12 @@ pub async fn decide_batch<T: Copy>(
     pool: &Pool,
     partition: Option<i32>,
     inputs: &[(&Input, T)],
-) -> Result<Committed<T>, StoreError> {
+) -> Result<Committed<T>, BatchError> {
     let transaction = Transaction { pool, partition, inputs };
     let outcome = tokio::time::timeout(BATCH_TIMEOUT, transaction.run())
         .await
         .map_err(|_| StoreError::Timeout("a batch's transaction"))?;
-    if outcome.as_ref().is_err_and(StoreError::is_read_only) {
+    if matches!(&outcome, Err(BatchError::Store(error)) if error.is_read_only()) {
         // The pooled connections lead to this server; new ones find one that takes writes.
         pool.retain(|_, _| false);
     }
@@ -67,14 +79,22 @@ struct Transaction<'a, T> {
 }
 
 impl<T: Copy> Transaction<'_, T> {
-    async fn run(&self) -> Result<Committed<T>, StoreError> {
+    async fn run(&self) -> Result<Committed<T>, BatchError> {
         let session = Session::take(self.pool).await?;
-        let client = session.client();
+        let outcome = self.run_on(session.client()).await;
+        if !matches!(outcome, Err(BatchError::Store(_))) {
+            // Committed, or rolled back because something is early.
+            session.finish();
+        }
+        outcome
+    }
+
+    async fn run_on(&self, client: &ClientWrapper) -> Result<Committed<T>, BatchError> {
         let needs = needs::of(self.inputs.iter().map(|(input, _)| *input));
         let decided = self.decide(client, &needs, Users::Unlocked).await?;
         let users = users_of(&decided);
         let committed = if limits_decide(&decided) {
-            client.batch_execute("rollback").await?;
+            client.batch_execute("rollback").await.map_err(StoreError::from)?;
             None
         } else {
             match self.write(client, decided).await {
@@ -90,7 +110,6 @@ impl<T: Copy> Transaction<'_, T> {
             }
         };
         crash_point!("committed");
-        session.finish();
         Ok(committed)
     }
 
@@ -99,9 +118,13 @@ impl<T: Copy> Transaction<'_, T> {
         client: &ClientWrapper,
         needs: &Needs,
         users: Users<'_>,
-    ) -> Result<Decided<'_, T>, StoreError> {
+    ) -> Result<Decided<'_, T>, BatchError> {
         let snapshot = load(client, self.partition, needs, users).await?;
         crash_point!("loaded");
+        if let Some(place) = snapshot.first_early(self.inputs.iter().map(|(input, _)| *input)) {
+            client.batch_execute("rollback").await.map_err(StoreError::from)?;
+            return Err(BatchError::Early(place));
+        }
         Ok(decide(snapshot, self.inputs.iter().copied()))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use tokio::time::sleep;
 
-use super::batch::decide_batch;
+use super::batch::{BatchError, decide_batch};
 use super::render::Reaction;
 use crate::backoff;
 use crate::domain::input::{Cancellation, Input};
@@ -30,10 +30,12 @@ pub async fn cancel(
     let committed = loop {
         tries += 1;
         match decide_batch(pool, None, &[(&input, ())]).await {
-            Err(error) if tries < TRIES_MAX && error.is_contention() => {
+            Err(BatchError::Store(error)) if tries < TRIES_MAX && error.is_contention() => {
                 sleep(backoff::up_to(PAUSE_MAX)).await;
             }
-            outcome => break outcome?,
+            Err(BatchError::Store(error)) => return Err(error),
+            Err(BatchError::Early(_)) => unreachable!("a cancellation came through no queue"),
+            Ok(committed) => break committed,
         }
     };
     let Some((Reaction::Cancelled(cancelled), ())) = committed.reactions.into_iter().next() else {

@@ -1,13 +1,16 @@
-//! The application: one batch at a time.
+//! The application: one batch of commands or of queries at a time.
 //!
 //! [`batch::decide_batch`] runs one transaction: [`needs`] of the inputs, load, decide, [`render`], save
-//! and commit. A worker's partitions and [`cancel`] call it.
+//! and commit. A worker's partitions and [`cancel`] call it. [`query::answer_queries`] reads only.
 
 pub mod batch;
 pub mod cancel;
+pub mod moves;
 mod needs;
 mod outbox;
+pub mod query;
 pub mod render;
 
-pub use batch::{Committed, decide_batch};
+pub use batch::{BatchError, Committed, decide_batch};
 pub use cancel::cancel;
+pub use query::answer_queries;

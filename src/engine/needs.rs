@@ -15,6 +15,9 @@ pub(super) fn of<'a>(inputs: impl Iterator<Item = &'a Input>) -> Needs {
             }
             Input::WakeUp(_) => {}
             Input::Command(command) => add(&mut needs, command),
+            Input::Fence(fence) => {
+                needs.servers.insert(fence.server.clone());
+            }
             Input::Cancel(request) => {
                 needs.reservations.insert(request.reservation);
             }
@@ -24,33 +27,20 @@ pub(super) fn of<'a>(inputs: impl Iterator<Item = &'a Input>) -> Needs {
 }
 
 fn add(needs: &mut Needs, command: &Command) {
-    let terminal = &command.terminal;
+    let (terminal, server) = (&command.terminal, &command.server);
     needs.terminals.insert(terminal.clone());
-    if !command.action.is_query() {
-        needs.message_ids.push((terminal.clone(), command.message_id.clone()));
-    }
+    needs.servers.insert(server.clone());
+    needs.message_ids.push((terminal.clone(), command.message_id.clone()));
     match &command.action {
         Action::Request(interval) => {
             needs.requesting.insert(terminal.clone());
-            needs.servers.extend(command.server.clone());
             if interval.seconds() <= RESERVATION_SECONDS_MAX {
                 needs.quota.push((terminal.clone(), *interval));
-                if let Some(server) = &command.server {
-                    needs.windows.entry(server.clone()).or_default().push(*interval);
-                }
+                needs.windows.entry(server.clone()).or_default().push(*interval);
             }
         }
-        Action::Reconfirm(id) | Action::Withdraw(id) | Action::Show(id) => {
+        Action::Reconfirm(id) | Action::Withdraw(id) => {
             needs.reservations.insert(*id);
         }
-        Action::List(page) => push_once(&mut needs.pages, (terminal.clone(), *page)),
-        Action::Availability(window) => push_once(&mut needs.calendars, window.clone()),
-    }
-}
-
-/// Equal queries share their rows.
-fn push_once<T: PartialEq>(asked: &mut Vec<T>, query: T) {
-    if !asked.contains(&query) {
-        asked.push(query);
     }
 }

@@ -30,8 +30,8 @@ pub enum Reaction {
     ToTail(WakeUp),
     /// Return this to the operator.
     Cancelled(Result<Cancelled, Refusal>),
-    /// The instant is finished.
-    Finished,
+    /// Nothing.
+    Nothing,
 }
 
 /// An answer to send.
@@ -63,9 +63,10 @@ fn react(
     commands: &mut Vec<DecidedCommand>,
 ) -> Reaction {
     match outcome {
-        Outcome::WakeUp(_, WakeUpOutcome::Finished) => Reaction::Finished,
+        Outcome::WakeUp(_, WakeUpOutcome::Finished) => Reaction::Nothing,
         Outcome::WakeUp(wake_up, WakeUpOutcome::Reschedule) => Reaction::Reschedule(*wake_up),
         Outcome::WakeUp(wake_up, WakeUpOutcome::ToTail) => Reaction::ToTail(*wake_up),
+        Outcome::Fence(_) => Reaction::Nothing,
         Outcome::Cancel(result) => Reaction::Cancelled(result),
         Outcome::Command(command, outcome) => match outcome {
             CommandOutcome::Decided { decision, order } => {
@@ -78,10 +79,7 @@ fn react(
                 let answer = answer(snapshot, &decision);
                 Reaction::Answer(reply(command, answer.type_name(), answer.to_json()))
             }
-            CommandOutcome::Answered(decision) => {
-                let answer = answer(snapshot, &decision);
-                Reaction::Answer(reply(command, answer.type_name(), answer.to_json()))
-            }
+            CommandOutcome::Copy => Reaction::Nothing,
             CommandOutcome::Replayed(stored) => {
                 Reaction::Answer(reply(command, &stored.answer_type, stored.answer))
             }
@@ -133,16 +131,12 @@ fn stored(
         Action::Request(_) => Kind::Request,
         Action::Reconfirm(_) => Kind::Reconfirm,
         Action::Withdraw(_) => Kind::Withdraw,
-        Action::Show(_) => Kind::Show,
-        Action::List(_) => Kind::List,
-        Action::Availability(_) => Kind::Availability,
     };
     let reservation = match decision {
         Decision::Accepted { reservation, .. }
         | Decision::Reconfirmed(reservation)
-        | Decision::Withdrawn(reservation)
-        | Decision::Shown(reservation) => Some(reservation.id),
-        Decision::Listed { .. } | Decision::Availability(_) | Decision::Refused(_) => None,
+        | Decision::Withdrawn(reservation) => Some(reservation.id),
+        Decision::Refused(_) => None,
     };
     DecidedCommand {
         terminal: command.terminal.to_string(),
@@ -152,7 +146,7 @@ fn stored(
         outcome: answer.outcome().to_owned(),
         answer_type: answer.type_name(),
         answer: body.to_owned(),
-        server: command.server.as_ref().map(ToString::to_string),
+        server: command.server.to_string(),
         reservation,
         order,
     }

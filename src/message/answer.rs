@@ -7,7 +7,8 @@ use uuid::Uuid;
 use super::{deterministic_id, words};
 use crate::domain::capacity::FreeSpan;
 use crate::domain::interval::{Interval, Timestamp};
-use crate::domain::outcome::{Availability, Decision, Refusal};
+use crate::domain::outcome::{Decision, Refusal};
+use crate::domain::query::{Found, Listed};
 use crate::domain::quota::Receipt;
 use crate::domain::refusal::{Code, Retry};
 use crate::domain::reservation::{CancelReason, Reservation, State};
@@ -51,8 +52,11 @@ pub enum Answer {
     Shown {
         /// The reservation.
         reservation: ReservationView,
-        /// When it was read, by the database's clock.
+        /// When it was read, by the clock of the database that was asked.
         decided_at: Timestamp,
+        /// What was committed before this instant is in the answer. Earlier than `decided_at` where
+        /// queries are answered from a standby.
+        as_of: Timestamp,
     },
     /// To `list`: a page of the user's reservations, newest first.
     #[serde(rename = "reservation.listed")]
@@ -63,8 +67,11 @@ pub enum Answer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schemars(with = "Uuid")]
         next: Option<Uuid>,
-        /// When it was read, by the database's clock.
+        /// When it was read, by the clock of the database that was asked.
         decided_at: Timestamp,
+        /// What was committed before this instant is in the answer. Earlier than `decided_at` where
+        /// queries are answered from a standby.
+        as_of: Timestamp,
     },
     /// To `availability`: a server's free places over time, and what its time costs. What is free
     /// can be taken by others before a request for it arrives.
@@ -79,8 +86,11 @@ pub enum Answer {
         end_at: Timestamp,
         /// Free places, without gaps and in order of time.
         free: Vec<FreePlaces>,
-        /// When it was read, by the database's clock.
+        /// When it was read, by the clock of the database that was asked.
         decided_at: Timestamp,
+        /// What was committed before this instant is in the answer. Earlier than `decided_at` where
+        /// queries are answered from a standby.
+        as_of: Timestamp,
     },
     /// To any command: nothing changed.
     #[serde(rename = "reservation.refused")]
@@ -342,33 +352,35 @@ impl Answer {
             Decision::Withdrawn(reservation) => {
                 Answer::Withdrawn { reservation: view(reservation), decided_at }
             }
-            Decision::Shown(reservation) => {
-                Answer::Shown { reservation: view(reservation), decided_at }
-            }
-            Decision::Listed { page, next } => Answer::Listed {
-                reservations: page
-                    .iter()
-                    .map(|row| ReservationView::new(&row.reservation, Some(&row.connection_url)))
-                    .collect(),
-                next: *next,
-                decided_at,
-            },
-            Decision::Availability(availability) => Answer::available(availability, decided_at),
             Decision::Refused(refusal) => Answer::refused(refusal, Some(decided_at)),
         }
     }
 
-    fn available(availability: &Availability, decided_at: Timestamp) -> Self {
-        Answer::Availability {
-            server: ServerView::from(&availability.server),
-            start_at: availability.window.start,
-            end_at: availability.window.end,
-            free: availability.free.iter().map(FreePlaces::from).collect(),
-            decided_at,
+    /// To what a query found.
+    pub fn to_query(found: &Found, decided_at: Timestamp, as_of: Timestamp) -> Self {
+        let view = |row: &Listed| ReservationView::new(&row.reservation, Some(&row.connection_url));
+        match found {
+            Found::Reservation(listed) => {
+                Answer::Shown { reservation: view(listed), decided_at, as_of }
+            }
+            Found::Page { page, next } => Answer::Listed {
+                reservations: page.iter().map(view).collect(),
+                next: *next,
+                decided_at,
+                as_of,
+            },
+            Found::Availability(availability) => Answer::Availability {
+                server: ServerView::from(&availability.server),
+                start_at: availability.window.start,
+                end_at: availability.window.end,
+                free: availability.free.iter().map(FreePlaces::from).collect(),
+                decided_at,
+                as_of,
+            },
         }
     }
 
-    /// `decided_at` is missing when nothing was decided.
+    /// A refusal; `decided_at` is missing when nothing was decided.
     pub fn refused(refusal: &Refusal, decided_at: Option<Timestamp>) -> Self {
         let code = refusal.code;
         Answer::Refused {

@@ -15,6 +15,12 @@ pub const MESSAGE_ID_LEN_MAX: usize = 128;
 /// The `type` of a wake-up.
 pub const WAKE_UP_TYPE: &str = "wake_up";
 
+/// `type` of a fence.
+pub const FENCE_TYPE: &str = "fence";
+
+/// `type` of a message that only has to arrive. It names no account: nobody vouches for it.
+pub const PROBE_TYPE: &str = "probe";
+
 /// Added by the broker on redelivery.
 pub(crate) const BROKER_HEADERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 
@@ -37,8 +43,6 @@ pub struct Received {
     pub forbidden_properties: Vec<&'static str>,
     /// Header names.
     pub header_names: Vec<String>,
-    /// Header `server`; `Err`: not text.
-    pub server: Option<Result<String, ()>>,
     /// W3C trace context, copied to the answer.
     pub traceparent: Option<String>,
     /// Earlier deliveries, counted by the broker.
@@ -59,6 +63,8 @@ pub enum DeadReason {
     UnknownTerminal,
     /// An unreadable wake-up.
     InvalidWakeUp,
+    /// An unreadable fence.
+    InvalidFence,
     /// Repeatedly failed while processed alone.
     InternalError,
 }
@@ -76,16 +82,18 @@ impl Received {
         TerminalId::parse(self.user_id.as_deref()?).ok()
     }
 
-    /// Checks the envelope in the documented order. Returns the command word and message id.
-    pub fn check(&self, sender: &TerminalId) -> Result<(&str, &str), Refusal> {
-        let (terminal, word) = self.routing_key.split_once('.').unwrap_or((&self.routing_key, ""));
+    /// Checks the envelope in the documented order. Returns the routing key's command word, its
+    /// server, if it has one, and the message id.
+    pub fn check(&self, sender: &TerminalId) -> Result<(&str, Option<&str>, &str), Refusal> {
+        let (terminal, rest) = self.routing_key.split_once('.').unwrap_or((&self.routing_key, ""));
         if terminal != sender.as_str() {
             return Err(Refusal::of_field(Code::ForbiddenTerminal, "routing_key"));
         }
         self.check_headers()?;
         let message_id = self.check_message_id()?;
         self.check_content()?;
-        Ok((word, message_id))
+        let (word, server) = rest.split_once('.').map_or((rest, None), |(w, s)| (w, Some(s)));
+        Ok((word, server, message_id))
     }
 
     fn check_headers(&self) -> Result<(), Refusal> {

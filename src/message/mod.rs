@@ -13,7 +13,9 @@ pub mod command;
 pub mod decode;
 pub mod envelope;
 pub mod event;
+pub mod fence;
 mod fields;
+pub mod query;
 pub mod shape;
 pub mod wake_up;
 

@@ -14,9 +14,6 @@ use super::statements;
 use crate::domain::id::UserId;
 use crate::domain::snapshot::Snapshot;
 
-/// Most reservations read per `availability` query beyond the server's capacity. An answer holds fewer.
-const CALENDAR_MAX: i64 = 1_000;
-
 /// Whether a batch's users are locked before their use is read.
 ///
 /// Locked early, they stay locked while the worker decides, and batches of other partitions wait for its
@@ -41,9 +38,6 @@ statements!(
     load_closures,
     load_quota,
     load_booked,
-    load_pages,
-    load_servers,
-    load_calendars,
     load_clock,
 );
 
@@ -69,15 +63,13 @@ async fn send_all(
 ) -> Result<Loaded, StoreError> {
     let columns = Columns::of(needs);
     let Columns { terminals, requesting, servers, reservations, ids, .. } = &columns;
-    let Columns { quota, windows, pages, asked, calendars, .. } = &columns;
+    let Columns { quota, windows, .. } = &columns;
     let due = needs.due;
     let requests = !requesting.is_empty();
     let changes = !reservations.is_empty() || due.is_some();
     let locks = changes || !servers.is_empty();
-    let asks = !asked.is_empty();
     let [p, d, most]: [Param<'_>; 3] = [&partition, &due, &SETTLE_MAX];
     let [of, from, until] = span_params(windows);
-    let [about, first, last] = span_params(calendars);
 
     let begun = send(run(client, "begin")).await?;
     let servers = [servers as Param<'_>, reservations, p, d, most];
@@ -92,13 +84,6 @@ async fn send_all(
     let quota = send(rows(client, requests, &on.load_quota, span_params(quota))).await?;
     let booked = send(rows(client, requests, &on.load_booked, [of, from, until])).await?;
     let clock = send(rows(client, true, &on.load_clock, [])).await?;
-    let lists = !pages.asked.is_empty();
-    let pages = [&pages.asked as Param<'_>, &pages.terminals, &pages.after, &pages.limits];
-    let pages = send(rows(client, lists, &on.load_pages, pages)).await?;
-    let asked_servers = send(rows(client, asks, &on.load_servers, [about])).await?;
-    let asked_closures = send(rows(client, asks, &on.load_closures, [about, first, last])).await?;
-    let asked_booked = [asked as Param<'_>, about, first, last, &CALENDAR_MAX];
-    let asked_booked = send(rows(client, asks, &on.load_calendars, asked_booked)).await?;
 
     begun.answer().await?;
     Ok(Loaded {
@@ -111,14 +96,10 @@ async fn send_all(
         quota: quota.answer().await?,
         booked: booked.answer().await?,
         clock: clock.answer().await?,
-        pages: pages.answer().await?,
-        asked_servers: asked_servers.answer().await?,
-        asked_closures: asked_closures.answer().await?,
-        asked_booked: asked_booked.answer().await?,
     })
 }
 
-fn span_params<'a>(spans: &'a Spans<'_>) -> [Param<'a>; 3] {
+pub(super) fn span_params<'a>(spans: &'a Spans<'_>) -> [Param<'a>; 3] {
     [&spans.of, &spans.starts, &spans.ends]
 }
 

@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::error::StoreError;
-use super::{outbox, sql};
+use super::{moves, outbox, sql};
 
 /// Announces workers that join or leave.
 pub const CHANNEL: &str = "holdfast_workers";
@@ -25,7 +25,8 @@ pub struct Member {
 
 /// Subscribes to workers' and outbox notifications, and prunes old rows.
 pub async fn join(client: &Client) -> Result<(), StoreError> {
-    let channels = format!("listen {CHANNEL}; listen {}", outbox::CHANNEL);
+    let channels =
+        format!("listen {CHANNEL}; listen {}; listen {}", outbox::CHANNEL, moves::CHANNEL);
     client.batch_execute(&channels).await?;
     client.execute(sql!("prune_workers"), &[&PRUNE_AFTER_SECONDS]).await?;
     Ok(())
@@ -36,6 +37,10 @@ pub struct Pulse {
     pub live: Vec<Uuid>,
     /// Commands per second, partition and terminal; `None`: no limit.
     pub terminal_rate_max: Option<i32>,
+    /// Queries per second per terminal and worker; `None`: unlimited.
+    pub query_rate_max: Option<i32>,
+    /// The number of partitions.
+    pub partitions: i32,
 }
 
 /// Records a heartbeat; returns the live workers and shared settings. The first one notifies the others.
@@ -53,9 +58,12 @@ pub async fn beat(
     if rows.iter().any(|row| row.get("joined")) {
         notify(client).await?;
     }
+    let own = rows.first().ok_or_else(|| StoreError::Unexpected("no topology".into()))?;
     Ok(Pulse {
         live: rows.iter().map(|row| row.get("id")).collect(),
-        terminal_rate_max: rows.first().and_then(|row| row.get("terminal_rate_max")),
+        terminal_rate_max: own.get("terminal_rate_max"),
+        query_rate_max: own.get("query_rate_max"),
+        partitions: own.get("partitions"),
     })
 }
 

@@ -2,8 +2,9 @@
 //!
 //! # Statements
 //!
-//! Each statement is a file `sql/<name>.sql`, here or in [`admin`], with a unique name and one caller. Only
-//! transaction control, session settings, `listen` and `notify` are inline (`tests/suite/sql.rs`).
+//! Each statement is a file `sql/<name>.sql`, here or in [`admin`], with a unique name and, unless it only
+//! reads (`load_*`), one caller. Only transaction control, session settings, `listen` and `notify` are
+//! inline (`tests/suite/sql.rs`).
 //!
 //! `load_*` reads, `lock_*` locks, `insert_*`, `update_*` and `delete_*` write, `claim_*` takes work that
 //! no other replica gets, `prune_*` deletes what is old.
@@ -20,6 +21,7 @@ pub(crate) mod grants;
 pub(crate) mod load;
 pub(crate) mod membership;
 pub mod migrations;
+pub(crate) mod moves;
 pub mod needs;
 pub(crate) mod outbox;
 pub mod pool;
@@ -31,6 +33,7 @@ mod sequence;
 mod snapshot;
 pub(crate) mod timers;
 pub mod url;
+pub mod view;
 
 /// The text of `sql/<name>.sql`, next to the calling file.
 macro_rules! sql {

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use crate::domain::id::{ServerId, TerminalId};
-use crate::domain::input::{Page, Window};
 use crate::domain::interval::{Interval, Timestamp};
 
 /// Most reservations that one batch settles. A fresh wake-up settles the rest, so that commands in between
@@ -20,7 +19,7 @@ pub struct Needs {
     pub terminals: BTreeSet<TerminalId>,
     /// Senders of requests.
     pub requesting: BTreeSet<TerminalId>,
-    /// Servers of requests.
+    /// Servers of commands and fences.
     pub servers: BTreeSet<ServerId>,
     /// Reservations named by commands.
     pub reservations: BTreeSet<Uuid>,
@@ -30,10 +29,6 @@ pub struct Needs {
     pub quota: Vec<(TerminalId, Interval)>,
     /// Requested times by server.
     pub windows: BTreeMap<ServerId, Vec<Interval>>,
-    /// Pages of lists.
-    pub pages: Vec<(TerminalId, Page)>,
-    /// Windows of `availability` queries.
-    pub calendars: Vec<Window>,
     /// Instant of the latest wake-up that settles.
     pub due: Option<Timestamp>,
 }
@@ -48,10 +43,6 @@ pub(super) struct Columns<'a> {
     pub ids: (Vec<&'a str>, Vec<&'a str>),
     pub quota: Spans<'a>,
     pub windows: Spans<'a>,
-    pub pages: Pages<'a>,
-    /// Index of each query.
-    pub asked: Vec<i32>,
-    pub calendars: Spans<'a>,
 }
 
 /// Times, each of a terminal or server.
@@ -63,19 +54,11 @@ pub(super) struct Spans<'a> {
 }
 
 impl<'a> Spans<'a> {
-    fn push(&mut self, of: &'a str, span: Interval) {
+    pub fn push(&mut self, of: &'a str, span: Interval) {
         self.of.push(of);
         self.starts.push(span.start);
         self.ends.push(span.end);
     }
-}
-
-#[derive(Default)]
-pub(super) struct Pages<'a> {
-    pub asked: Vec<i32>,
-    pub terminals: Vec<&'a str>,
-    pub after: Vec<Option<Uuid>>,
-    pub limits: Vec<i64>,
 }
 
 impl<'a> Columns<'a> {
@@ -95,16 +78,6 @@ impl<'a> Columns<'a> {
             for window in merged(windows) {
                 columns.windows.push(server.as_str(), window);
             }
-        }
-        for (index, (terminal, page)) in (0..).zip(&needs.pages) {
-            columns.pages.asked.push(index);
-            columns.pages.terminals.push(terminal.as_str());
-            columns.pages.after.push(page.after);
-            columns.pages.limits.push(i64::try_from(page.limit).unwrap_or(i64::MAX));
-        }
-        for (index, window) in (0..).zip(&needs.calendars) {
-            columns.asked.push(index);
-            columns.calendars.push(window.server.as_str(), window.interval);
         }
         columns
     }

@@ -85,7 +85,11 @@ pub fn unlimited(url: &DatabaseUrl) -> Settings {
 
 /// Connects to a writable server, for batches, sweeps, relays and pruning.
 pub fn open(settings: Settings, size: usize) -> Pool {
-    let mut settings = settings.writable();
+    open_to_read(settings.writable(), size)
+}
+
+/// Connects to any server, for queries.
+pub fn open_to_read(mut settings: Settings, size: usize) -> Pool {
     let given = settings.config.get_options().unwrap_or_default();
     let options = format!("{PLANNER_OPTIONS} {given}");
     settings.config.options(options);

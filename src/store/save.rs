@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::error::StoreError;
 use super::outbox::{GRACE_SECONDS, OutboxMessage, Pending};
-use super::sequence::{Param, execute, run, send};
+use super::sequence::{Param, execute, rows, run, send};
 use super::statements;
 use crate::crash_point;
 use crate::domain::input::Digest;
@@ -28,8 +28,8 @@ pub struct DecidedCommand {
     pub outcome: String,
     pub answer_type: &'static str,
     pub answer: String,
-    /// The server in the header.
-    pub server: Option<String>,
+    /// The server in the routing key.
+    pub server: String,
     /// The reservation made or changed.
     pub reservation: Option<Uuid>,
     /// Place in the batch's decision order.
@@ -50,7 +50,6 @@ pub struct Save<'a> {
 
 statements!(
     lock_use,
-    update_servers,
     insert_reservations,
     update_reservations,
     update_reminded,
@@ -59,13 +58,14 @@ statements!(
     insert_billing_entries,
     insert_outbox_messages,
     insert_timers,
+    move_servers,
     delete_timers,
     insert_processed_commands,
 );
 
 pub struct Saved {
-    /// New instants, which need a wake-up.
-    pub unscheduled: Vec<Timestamp>,
+    /// Instants that need a wake-up, each with its partition.
+    pub unscheduled: Vec<(i32, Timestamp)>,
     /// Events and notices to publish.
     pub pending: Vec<Pending>,
 }
@@ -80,7 +80,6 @@ pub async fn save_and_commit(client: &ClientWrapper, save: Save<'_>) -> Result<S
     // Before the locks on users, which other batches share.
     let pointers = send(insert_outbox_messages(client, &on, &save)).await?;
     let locked = send(lock_use(client, &on, &save)).await?;
-    let servers = send(update_servers(client, &on, &save)).await?;
     // Before the inserts: the guard judges each statement, and a new reservation may take what another
     // gives back.
     let updated = send(update_reservations(client, &on, &save)).await?;
@@ -91,6 +90,8 @@ pub async fn save_and_commit(client: &ClientWrapper, save: Save<'_>) -> Result<S
     let history = send(insert_history(client, &on, &save)).await?;
     let billed = send(insert_billing_entries(client, &on, &save)).await?;
     let unscheduled = send(insert_timers(client, &on, &save)).await?;
+    // Behind all changes of reservations, which move along.
+    let moved = send(move_servers(client, &on, &save)).await?;
     let finished: [Param<'_>; 2] = [&save.partition, finished];
     let ends = save.changes.finished.is_some();
     let deleted = send(execute(client, ends, &on.delete_timers, finished)).await?;
@@ -100,14 +101,14 @@ pub async fn save_and_commit(client: &ClientWrapper, save: Save<'_>) -> Result<S
 
     let pointers = pointers.answer().await?;
     locked.answer().await?;
-    servers.answer().await?;
     updated.answer().await?;
     inserted.answer().await?;
     reminded.answer().await?;
     drawn.answer().await?;
     history.answer().await?;
     billed.answer().await?;
-    let unscheduled = unscheduled.answer().await?;
+    let mut unscheduled = unscheduled.answer().await?;
+    unscheduled.extend(moved.answer().await?);
     deleted.answer().await?;
     commands.answer().await?;
     committed.answer().await?;
@@ -127,13 +128,24 @@ async fn insert_timers(
     client: &ClientWrapper,
     statements: &Statements,
     save: &Save<'_>,
-) -> Result<Vec<Timestamp>, StoreError> {
+) -> Result<Vec<(i32, Timestamp)>, StoreError> {
     let instants: Vec<Timestamp> = save.changes.timers.iter().copied().collect();
     if instants.is_empty() {
         return Ok(Vec::new());
     }
     let rows = client.query(&statements.insert_timers, &[&save.partition, &instants]).await?;
-    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+async fn move_servers(
+    client: &ClientWrapper,
+    statements: &Statements,
+    save: &Save<'_>,
+) -> Result<Vec<(i32, Timestamp)>, StoreError> {
+    let fences: Vec<Uuid> = save.changes.fences.iter().copied().collect();
+    let wanted = !fences.is_empty();
+    let moved = rows(client, wanted, &statements.move_servers, [&fences]).await?;
+    moved.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
 async fn lock_use(
@@ -154,25 +166,6 @@ async fn lock_use(
         .collect();
     let users: Vec<&str> = users.into_iter().collect();
     execute(client, !users.is_empty(), &statements.lock_use, [&users]).await
-}
-
-/// Stores the partition of servers that had none.
-async fn update_servers(
-    client: &ClientWrapper,
-    statements: &Statements,
-    save: &Save<'_>,
-) -> Result<u64, StoreError> {
-    let accepted = save.changes.transitions.iter().filter(|transition| transition.from.is_none());
-    let servers: BTreeSet<&str> = accepted
-        .filter_map(|t| {
-            save.snapshot.servers.get(&save.snapshot.reservations[&t.reservation].server)
-        })
-        .filter(|server| server.partition.is_none())
-        .map(|server| server.id.as_str())
-        .collect();
-    let servers: Vec<&str> = servers.into_iter().collect();
-    let statement = &statements.update_servers;
-    execute(client, !servers.is_empty(), statement, [&save.partition, &servers]).await
 }
 
 async fn insert_reservations(
@@ -280,7 +273,7 @@ async fn insert_processed_commands(
             &rows.iter().map(|row| row.outcome.as_str()).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.answer_type).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.answer.as_str()).collect::<Vec<_>>(),
-            &rows.iter().map(|row| row.server.as_deref()).collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.server.as_str()).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.reservation).collect::<Vec<_>>(),
             &places,
             &save.snapshot.now,

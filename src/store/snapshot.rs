@@ -9,10 +9,10 @@ use super::needs::{Needs, SETTLE_MAX};
 use super::rows::{id, interval, read_reservation, read_server};
 use crate::domain::id::{ServerId, TerminalId, UserId};
 use crate::domain::interval::Timestamp;
-use crate::domain::outcome::{Listed, Stored};
+use crate::domain::outcome::Stored;
 use crate::domain::quota::{PeriodUse, QuotaLedger};
 use crate::domain::server::Server;
-use crate::domain::snapshot::{Booked, Calendar, HoldUse, Known, Snapshot, Terminal};
+use crate::domain::snapshot::{Booked, HoldUse, Known, Move, Snapshot, Terminal};
 
 pub(super) struct Loaded {
     pub servers: Vec<Row>,
@@ -24,10 +24,6 @@ pub(super) struct Loaded {
     pub quota: Vec<Row>,
     pub booked: Vec<Row>,
     pub clock: Vec<Row>,
-    pub pages: Vec<Row>,
-    pub asked_servers: Vec<Row>,
-    pub asked_closures: Vec<Row>,
-    pub asked_booked: Vec<Row>,
 }
 
 pub(super) fn assemble(
@@ -51,17 +47,17 @@ pub(super) fn assemble(
         due: Vec::new(),
         due_complete_before: None,
         to_remind: Vec::new(),
-        pages: HashMap::new(),
-        calendars: HashMap::new(),
+        moves: moves(&loaded.servers)?,
         known: known(&loaded.known)?,
     };
     read_reservations(&mut snapshot, &loaded.reservations, needs.due)?;
-    read_pages(&mut snapshot, needs, &loaded.pages)?;
-    read_calendars(&mut snapshot, needs, loaded)?;
     Ok(snapshot)
 }
 
-fn servers(rows: &[Row], closures: &[Row]) -> Result<HashMap<ServerId, Server>, StoreError> {
+pub(super) fn servers(
+    rows: &[Row],
+    closures: &[Row],
+) -> Result<HashMap<ServerId, Server>, StoreError> {
     let mut servers = HashMap::new();
     for row in rows {
         let server = read_server(row)?;
@@ -75,12 +71,25 @@ fn servers(rows: &[Row], closures: &[Row]) -> Result<HashMap<ServerId, Server>, 
     Ok(servers)
 }
 
-fn terminals(rows: &[Row]) -> Result<HashMap<TerminalId, Terminal>, StoreError> {
+pub(super) fn terminals(rows: &[Row]) -> Result<HashMap<TerminalId, Terminal>, StoreError> {
     let terminal = |row: &Row| {
         let terminal = Terminal { user: id(row, "user_id")?, enabled: row.try_get("enabled")? };
         Ok((id(row, "id")?, terminal))
     };
     rows.iter().map(terminal).collect()
+}
+
+/// Of the locked servers. A row of a move that is over by then is harmless: its server is elsewhere.
+fn moves(rows: &[Row]) -> Result<HashMap<ServerId, Move>, StoreError> {
+    let mut moves = HashMap::new();
+    for row in rows {
+        if let Some(fence) = row.try_get("fence")? {
+            let to = row.try_get("to_partition")?;
+            let both = row.try_get::<_, &str>("phase")? == "binding";
+            moves.insert(id(row, "id")?, Move { fence, to, both });
+        }
+    }
+    Ok(moves)
 }
 
 fn holds(rows: &[Row]) -> Result<HashMap<UserId, HoldUse>, StoreError> {
@@ -173,52 +182,5 @@ fn read_reservations(
     snapshot.due_complete_before = incomplete;
     let reservations = &snapshot.reservations;
     snapshot.due.sort_unstable_by_key(|id| (reservations[id].deadline_at, *id));
-    Ok(())
-}
-
-/// The query that a row answers.
-fn asked<'a, T>(queries: &'a [T], row: &Row) -> Result<&'a T, StoreError> {
-    let index: i32 = row.try_get("query")?;
-    let query = usize::try_from(index).ok().and_then(|index| queries.get(index));
-    query.ok_or_else(|| StoreError::Unexpected(format!("query {index}")))
-}
-
-fn read_pages(snapshot: &mut Snapshot, needs: &Needs, rows: &[Row]) -> Result<(), StoreError> {
-    let mut pages: HashMap<(TerminalId, _), Vec<Listed>> =
-        needs.pages.iter().map(|asked| (asked.clone(), Vec::new())).collect();
-    for row in rows {
-        let listed = Listed {
-            reservation: read_reservation(row)?,
-            connection_url: row.try_get("connection_url")?,
-        };
-        pages.entry(asked(&needs.pages, row)?.clone()).or_default().push(listed);
-    }
-    snapshot.pages = pages;
-    Ok(())
-}
-
-fn read_calendars(
-    snapshot: &mut Snapshot,
-    needs: &Needs,
-    loaded: &Loaded,
-) -> Result<(), StoreError> {
-    let known = servers(&loaded.asked_servers, &loaded.asked_closures)?;
-    for window in &needs.calendars {
-        if let Some(server) = known.get(&window.server) {
-            let calendar =
-                Calendar { server: server.clone(), booked: Vec::new(), complete_until: None };
-            snapshot.calendars.insert(window.clone(), calendar);
-        }
-    }
-    for row in &loaded.asked_booked {
-        let window = asked(&needs.calendars, row)?;
-        let Some(calendar) = snapshot.calendars.get_mut(window) else { continue };
-        let busy = interval(row, "start_at", "busy_until")?;
-        calendar.booked.push(Booked { id: row.try_get("id")?, busy });
-        let most: i64 = row.try_get("most")?;
-        if calendar.booked.len() as i64 >= most {
-            calendar.complete_until = Some(busy.start);
-        }
-    }
     Ok(())
 }

@@ -17,20 +17,28 @@ const UNSCHEDULED_AGE_SECONDS: f64 = 3.0;
 const OVERDUE_GRACE_SECONDS: f64 = 1.0;
 
 /// Records confirmed wake-ups: their instants and the ends of their hops.
-pub async fn mark_scheduled(
-    pool: &Pool,
-    partition: i32,
-    hops: &[(Timestamp, Timestamp)],
-) -> Result<(), StoreError> {
+pub async fn mark_scheduled(pool: &Pool, hops: &[Hop]) -> Result<(), StoreError> {
     bounded("marking timers as scheduled", async {
         let session = Session::take(pool).await?;
         let statement = session.client().prepare_cached(sql!("mark_scheduled")).await?;
-        let (due, until): (Vec<Timestamp>, Vec<Timestamp>) = hops.iter().copied().unzip();
-        session.client().execute(&statement, &[&partition, &due, &until]).await?;
+        let partitions: Vec<i32> = hops.iter().map(|hop| hop.partition).collect();
+        let due: Vec<Timestamp> = hops.iter().map(|hop| hop.due_at).collect();
+        let until: Vec<Timestamp> = hops.iter().map(|hop| hop.scheduled_until).collect();
+        session.client().execute(&statement, &[&partitions, &due, &until]).await?;
         session.finish();
         Ok(())
     })
     .await
+}
+
+/// A confirmed wake-up.
+#[derive(Debug, Clone, Copy)]
+pub struct Hop {
+    pub partition: i32,
+    /// The instant that it leads to.
+    pub due_at: Timestamp,
+    /// When it ends.
+    pub scheduled_until: Timestamp,
 }
 
 #[derive(Debug, Default)]
@@ -44,32 +52,20 @@ pub struct Swept {
 }
 
 /// Claims the partitions whose sweep is due and finds what the delay ladder missed.
-pub async fn sweep(
-    pool: &Pool,
-    partitions: i32,
-    interval_seconds: f64,
-) -> Result<Swept, StoreError> {
+pub async fn sweep(pool: &Pool, interval_seconds: f64) -> Result<Swept, StoreError> {
     bounded("a sweep", async {
         let session = Session::take(pool).await?;
-        let swept = sweep_on(session.client(), partitions, interval_seconds).await?;
+        let swept = sweep_on(session.client(), interval_seconds).await?;
         session.finish();
         Ok(swept)
     })
     .await
 }
 
-async fn sweep_on(
-    client: &ClientWrapper,
-    partitions: i32,
-    interval_seconds: f64,
-) -> Result<Swept, StoreError> {
+async fn sweep_on(client: &ClientWrapper, interval_seconds: f64) -> Result<Swept, StoreError> {
     let claim = client.prepare_cached(sql!("claim_sweep")).await?;
-    let claimed: Vec<i32> = client
-        .query(&claim, &[&partitions, &interval_seconds])
-        .await?
-        .iter()
-        .map(|row| row.get(0))
-        .collect();
+    let claimed: Vec<i32> =
+        client.query(&claim, &[&interval_seconds]).await?.iter().map(|row| row.get(0)).collect();
     if claimed.is_empty() {
         return Ok(Swept::default());
     }

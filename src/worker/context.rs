@@ -1,31 +1,41 @@
 //! What a worker's tasks share.
 
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result, bail};
 use deadpool_postgres::Pool;
 use tokio::sync::Notify;
+use tracing::info;
 use uuid::Uuid;
 
 use super::clock::Clock;
 use super::outlived::Outlived;
 use super::settings::Settings;
 use crate::message::shape::Shape;
+use crate::store::view::ReadPool;
 use crate::store::{migrations, pool, registry};
 
 /// Connections besides one per pipeline: relay, sweep, retention, marking wake-ups as scheduled.
 const SPARE_CONNECTIONS: usize = 4;
 
+/// Queries are answered one batch at a time; the second connection is for when the first breaks.
+const QUERY_CONNECTIONS: usize = 2;
+
 pub struct Context {
     pub settings: Settings,
     pub pool: Pool,
-    /// The applied topology.
-    pub shape: Shape,
+    /// For queries; perhaps to a standby.
+    pub queries: ReadPool,
+    /// Levels of the delay ladder.
+    pub delay_levels: u32,
+    /// Partitions; more may be added while the worker runs.
+    partitions: AtomicI32,
     pub clock: Clock,
-    /// Commands per second per terminal and partition; 0: unlimited.
-    pub terminal_rate_max: AtomicU32,
+    pub rates: Rates,
     /// Wakes the relay when an operator wrote outbox messages.
     pub outbox_notified: Notify,
+    /// Wakes whoever publishes fences when an operator moves a server.
+    pub moves_notified: Notify,
     pub outlived: Outlived,
     pub id: Uuid,
 }
@@ -53,16 +63,70 @@ impl Context {
         }
         drop(client);
         driver.abort();
-        let connections = usize::try_from(shape.partitions).unwrap_or(1) + SPARE_CONNECTIONS;
+        let queries = match &settings.database_read {
+            Some(read) => ReadPool {
+                pool: pool::open_to_read(pool::settings(read), QUERY_CONNECTIONS),
+                standby: true,
+            },
+            None => {
+                ReadPool { pool: pool::open(config.clone(), QUERY_CONNECTIONS), standby: false }
+            }
+        };
         Ok(Self {
-            pool: pool::open(config, connections),
+            pool: pool::open(config, connections(shape.partitions)),
+            queries,
             settings,
-            shape,
+            delay_levels: shape.delay_levels,
+            partitions: AtomicI32::new(shape.partitions),
             clock: Clock::default(),
-            terminal_rate_max: AtomicU32::new(0),
+            rates: Rates::default(),
             outbox_notified: Notify::new(),
+            moves_notified: Notify::new(),
             outlived: Outlived::default(),
             id: Uuid::new_v4(),
         })
+    }
+
+    /// The topology as far as this worker knows.
+    pub fn shape(&self) -> Shape {
+        let partitions = self.partitions.load(Ordering::Relaxed);
+        Shape { partitions, delay_levels: self.delay_levels }
+    }
+
+    /// Takes note of the number of partitions. Each needs a connection to the database.
+    pub fn set_partitions(&self, partitions: i32) {
+        if self.partitions.swap(partitions, Ordering::Relaxed) != partitions {
+            info!(partitions, "the number of partitions has changed");
+            self.pool.resize(connections(partitions));
+        }
+    }
+}
+
+fn connections(partitions: i32) -> usize {
+    usize::try_from(partitions).unwrap_or(1) + SPARE_CONNECTIONS
+}
+
+/// Most messages per second from one terminal; 0: unlimited.
+#[derive(Default)]
+pub struct Rates {
+    /// Commands to one partition.
+    commands: AtomicU32,
+    /// Queries to this worker.
+    queries: AtomicU32,
+}
+
+impl Rates {
+    pub fn commands(&self) -> u32 {
+        self.commands.load(Ordering::Relaxed)
+    }
+
+    pub fn queries(&self) -> u32 {
+        self.queries.load(Ordering::Relaxed)
+    }
+
+    /// `None`: unlimited.
+    pub fn set(&self, commands: Option<i32>, queries: Option<i32>) {
+        self.commands.store(commands.map_or(0, i32::unsigned_abs), Ordering::Relaxed);
+        self.queries.store(queries.map_or(0, i32::unsigned_abs), Ordering::Relaxed);
     }
 }

@@ -6,7 +6,6 @@
 //! See `docs/decisions/0019-workers-share-partitions-by-order-of-id.md`.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -21,7 +20,7 @@ use super::context::Context;
 use crate::backoff;
 use crate::store::error::StoreError;
 use crate::store::membership::{self, DEAD_AFTER_SECONDS, Member};
-use crate::store::{outbox, pool};
+use crate::store::{moves, outbox, pool};
 
 /// Three heartbeats fit into `DEAD_AFTER_SECONDS`.
 const BEAT_INTERVAL: Duration = Duration::from_millis(1_500);
@@ -83,9 +82,9 @@ async fn connected(
         let ours = owned.borrow().clone();
         let pulse = bounded(membership::beat(&client, member, &ours)).await?;
         *last_beat = Instant::now();
-        let rate = pulse.terminal_rate_max.map_or(0, i32::unsigned_abs);
-        context.terminal_rate_max.store(rate, Ordering::Relaxed);
-        publish(owned, self::owned(context.shape.partitions, &pulse.live, member.id));
+        context.rates.set(pulse.terminal_rate_max, pulse.query_rate_max);
+        context.set_partitions(pulse.partitions);
+        publish(owned, self::owned(pulse.partitions, &pulse.live, member.id));
         tokio::select! {
             () = stop.cancelled() => return bounded(membership::leave(&client, member.id)).await,
             () = notified.notified() => {}
@@ -109,6 +108,9 @@ async fn connect(context: &Arc<Context>, notified: Arc<Notify>) -> Result<Client
             match message {
                 AsyncMessage::Notification(about) if about.channel() == outbox::CHANNEL => {
                     context.outbox_notified.notify_one();
+                }
+                AsyncMessage::Notification(about) if about.channel() == moves::CHANNEL => {
+                    context.moves_notified.notify_one();
                 }
                 AsyncMessage::Notification(_) => notified.notify_one(),
                 _ => {}

@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`membership`] assigns partitions, [`session`] runs a [`partition`] pipeline for
 //! each, [`sweep`] finds what the delay ladder lost, [`relay`] publishes what remains in the
-//! outbox, [`retention`] deletes old rows.
+//! outbox, [`retention`] deletes old rows, [`queries`] answers queries, [`moves`] publishes the fences of
+//! servers that move.
 //!
 //! There is no leader election, no fencing token and no decision by a replica's clock. The broker
 //! keeps one active consumer per partition; the database arbitrates what a former owner still
@@ -13,8 +14,11 @@ mod connections;
 mod context;
 pub mod membership;
 mod messages;
+mod moves;
+pub mod outgoing;
 mod outlived;
 pub mod partition;
+mod queries;
 mod rate_limit;
 mod relay;
 mod retention;
@@ -47,7 +51,7 @@ const GOOD_SESSION: Duration = Duration::from_secs(60);
 /// failures are retried forever.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
     let context = Arc::new(Context::prepare(settings).await?);
-    info!(worker = %context.id, partitions = context.shape.partitions, "worker started");
+    info!(worker = %context.id, partitions = context.shape().partitions, "worker started");
     let (owned_tx, owned_rx) = watch::channel(Vec::new());
     let member = Member {
         id: context.id,

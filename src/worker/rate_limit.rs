@@ -1,5 +1,6 @@
-//! Limits each terminal to N commands per second per partition, with bursts of 2N. Excess commands
-//! are refused without the database, so that others are served meanwhile.
+//! Limits each terminal to N commands per second per partition, and to N queries per second per
+//! worker, with bursts of 2N. Excess is refused without the database, so that others are served
+//! meanwhile.
 //!
 //! Each worker counts by its own monotonic clock. Refusals are not stored, and the message id stays
 //! free. A takeover resets the count, in the terminal's favour.
@@ -10,7 +11,6 @@ use std::time::Instant;
 use tracing::warn;
 
 use crate::domain::id::TerminalId;
-use crate::domain::input::{Action, Command};
 
 /// A burst, in seconds of the rate.
 const BURST_SECONDS: f64 = 2.0;
@@ -44,7 +44,16 @@ impl Bucket {
     }
 }
 
-/// Recent commands to one partition, by terminal.
+/// Whether a message is counted with those that have a deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// Requests and queries.
+    Ordinary,
+    /// Reconfirmations and withdrawals.
+    Deadline,
+}
+
+/// Recent messages to one partition, or of the query queue, by terminal.
 #[derive(Default)]
 pub struct RateLimit {
     buckets: HashMap<TerminalId, Bucket>,
@@ -52,13 +61,19 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// Counts a command unless it exceeds `rate` per second.
-    pub fn exceeds(&mut self, command: &Command, rate: u32, now: Instant) -> bool {
+    /// Counts a message unless it exceeds `rate` per second.
+    pub fn exceeds(
+        &mut self,
+        terminal: &TerminalId,
+        urgency: Urgency,
+        rate: u32,
+        now: Instant,
+    ) -> bool {
         let rate = f64::from(rate);
         if self.buckets.len() >= self.look_again_at.max(REMEMBERED) {
             self.forget(rate, now);
         }
-        let bucket = self.buckets.entry(command.terminal.clone()).or_insert(Bucket {
+        let bucket = self.buckets.entry(terminal.clone()).or_insert(Bucket {
             ordinary: 0.0,
             urgent: 0.0,
             at: now,
@@ -68,9 +83,9 @@ impl RateLimit {
         if bucket.is_empty() {
             bucket.limited = false;
         }
-        let (level, factor) = match command.action {
-            Action::Reconfirm(_) | Action::Withdraw(_) => (&mut bucket.urgent, URGENT_FACTOR),
-            _ => (&mut bucket.ordinary, 1.0),
+        let (level, factor) = match urgency {
+            Urgency::Deadline => (&mut bucket.urgent, URGENT_FACTOR),
+            Urgency::Ordinary => (&mut bucket.ordinary, 1.0),
         };
         if *level + 1.0 <= rate * BURST_SECONDS * factor {
             *level += 1.0;
@@ -78,10 +93,7 @@ impl RateLimit {
         }
         if !bucket.limited {
             bucket.limited = true;
-            warn!(
-                terminal = command.terminal.as_str(),
-                "rate limit exceeded; some commands are refused"
-            );
+            warn!(terminal = terminal.as_str(), "rate limit exceeded; some messages are refused");
         }
         true
     }
@@ -99,53 +111,50 @@ impl RateLimit {
 mod tests {
     use std::time::Duration;
 
-    use uuid::Uuid;
-
     use super::*;
 
-    fn command(terminal: &str, action: Action) -> Command {
-        Command {
-            terminal: TerminalId::parse(terminal).unwrap(),
-            message_id: "m".to_owned(),
-            digest: [0; 32],
-            server: None,
-            action,
-        }
+    fn terminal(id: &str) -> TerminalId {
+        TerminalId::parse(id).unwrap()
     }
 
     /// How many of 1 000 pass.
-    fn through(limit: &mut RateLimit, command: &Command, rate: u32, now: Instant) -> usize {
-        (0..1_000).filter(|_| !limit.exceeds(command, rate, now)).count()
+    fn through(
+        limit: &mut RateLimit,
+        terminal: &TerminalId,
+        urgency: Urgency,
+        rate: u32,
+        now: Instant,
+    ) -> usize {
+        (0..1_000).filter(|_| !limit.exceeds(terminal, urgency, rate, now)).count()
     }
 
     #[test]
     fn each_terminal_has_its_share_and_gets_it_again() {
         let (mut limit, start) = (RateLimit::default(), Instant::now());
-        let [show, other] = ["t-1", "t-2"].map(|id| command(id, Action::Show(Uuid::nil())));
-        assert_eq!(through(&mut limit, &show, 10, start), 20);
-        assert_eq!(through(&mut limit, &other, 10, start), 20);
+        let [one, other] = ["t-1", "t-2"].map(terminal);
+        let ordinary = Urgency::Ordinary;
+        assert_eq!(through(&mut limit, &one, ordinary, 10, start), 20);
+        assert_eq!(through(&mut limit, &other, ordinary, 10, start), 20);
         let later = start + Duration::from_millis(500);
-        assert_eq!(through(&mut limit, &show, 10, later), 5);
+        assert_eq!(through(&mut limit, &one, ordinary, 10, later), 5);
         let much_later = start + Duration::from_secs(60);
-        assert_eq!(through(&mut limit, &show, 10, much_later), 20);
+        assert_eq!(through(&mut limit, &one, ordinary, 10, much_later), 20);
     }
 
     #[test]
     fn what_has_a_deadline_is_counted_apart() {
-        let (mut limit, now) = (RateLimit::default(), Instant::now());
-        let reconfirm = command("t-1", Action::Reconfirm(Uuid::nil()));
-        let withdraw = command("t-1", Action::Withdraw(Uuid::nil()));
-        assert_eq!(through(&mut limit, &command("t-1", Action::Show(Uuid::nil())), 1, now), 2);
-        assert_eq!(through(&mut limit, &reconfirm, 1, now), 20);
-        assert_eq!(through(&mut limit, &withdraw, 1, now), 0);
+        let (mut limit, now, one) = (RateLimit::default(), Instant::now(), terminal("t-1"));
+        assert_eq!(through(&mut limit, &one, Urgency::Ordinary, 1, now), 2);
+        assert_eq!(through(&mut limit, &one, Urgency::Deadline, 1, now), 20);
+        assert_eq!(through(&mut limit, &one, Urgency::Deadline, 1, now), 0);
     }
 
     #[test]
     fn who_has_been_quiet_is_forgotten() {
         let (mut limit, start) = (RateLimit::default(), Instant::now());
         for n in 0..10_000_u64 {
-            let show = command(&format!("t-{n}"), Action::Show(Uuid::nil()));
-            assert!(!limit.exceeds(&show, 10, start + Duration::from_millis(n)));
+            let at = start + Duration::from_millis(n);
+            assert!(!limit.exceeds(&terminal(&format!("t-{n}")), Urgency::Ordinary, 10, at));
             assert!(limit.buckets.len() <= REMEMBERED);
         }
     }

@@ -12,9 +12,9 @@ use tracing::{info, warn};
 
 use super::connections::Connections;
 use super::context::Context;
-use super::{partition, relay, retention, sweep};
+use super::{moves, partition, queries, relay, retention, sweep};
 use crate::backoff;
-use crate::broker::{BrokerError, declare, ring};
+use crate::broker::{BrokerError, declare};
 
 /// Interval of checks for silently lost connections.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
@@ -42,12 +42,10 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), SessionError> {
     let connections = Arc::new(Connections::open(&context).await?);
-    let missing = declare::missing(&connections.publish, context.shape).await?;
+    let missing = declare::missing(&connections.publish, context.shape()).await?;
     if !missing.is_empty() {
         return Err(SessionError::TopologyMissing(missing));
     }
-    // Not on the consuming connection: this waits while others work on the ring.
-    ring::complete(&connections.publish, context.shape.partitions).await?;
     // Stops the session's tasks, however it ends.
     let session = CancellationToken::new();
     let _ends = session.clone().drop_guard();
@@ -57,6 +55,8 @@ pub async fn run(
     if context.settings.sweep {
         services.spawn(sweep::run(context.clone(), connections.clone(), session.child_token()));
     }
+    services.spawn(moves::run(context.clone(), connections.clone(), session.child_token()));
+    services.spawn(queries::run(context.clone(), connections.clone(), session.child_token()));
     services.spawn(retention::run(context.clone(), session.child_token()));
     let mut partitions = Partitions::new(context.clone(), connections.clone(), session.clone());
     let outcome = tokio::select! {

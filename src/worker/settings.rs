@@ -15,6 +15,8 @@ pub const BATCH_MAX: usize = PREFETCH as usize / 2;
 pub struct Settings {
     /// PostgreSQL.
     pub database: DatabaseUrl,
+    /// Where queries are answered from, if not there: a standby.
+    pub database_read: Option<DatabaseUrl>,
     /// Broker, with the workers' account.
     pub broker: Endpoint,
     /// Machine name shown to operators; may be empty.

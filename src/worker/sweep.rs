@@ -47,8 +47,7 @@ pub async fn run(context: Arc<Context>, connections: Arc<Connections>, stop: Can
 
 async fn sweep(context: &Context, connections: &Connections) -> Result<(), SweepError> {
     let interval = context.settings.sweep_interval.as_secs_f64() * CLAIM_FRACTION;
-    let Swept { overdue, unscheduled, now } =
-        timers::sweep(&context.pool, context.shape.partitions, interval).await?;
+    let Swept { overdue, unscheduled, now } = timers::sweep(&context.pool, interval).await?;
     let Some(now) = now else {
         return Ok(());
     };
@@ -60,11 +59,7 @@ async fn sweep(context: &Context, connections: &Connections) -> Result<(), Sweep
     let unscheduled = if context.settings.ladder { unscheduled } else { Vec::new() };
     let (hops, scheduled): (Vec<_>, Vec<Outgoing>) = unscheduled
         .into_iter()
-        .map(|(partition, due_at)| {
-            let hop = schedule::hop(context, partition, due_at, now);
-            let (hop, message) = hop.into_parts();
-            ((partition, hop), message)
-        })
+        .map(|(partition, due_at)| schedule::hop(context, partition, due_at, now).into_parts())
         .unzip();
     if messages.is_empty() && scheduled.is_empty() {
         return Ok(());
@@ -73,10 +68,10 @@ async fn sweep(context: &Context, connections: &Connections) -> Result<(), Sweep
     let mut publisher = Publisher::open(&connections.publish).await?;
     publisher.publish(&messages).await?;
     let fates = publisher.publish(&scheduled).await?;
-    for ((partition, hop), fate) in hops.into_iter().zip(fates) {
-        if fate == Fate::Routed {
-            timers::mark_scheduled(&context.pool, partition, &[hop]).await?;
-        }
+    let taken = hops.into_iter().zip(fates).filter(|(_, fate)| *fate == Fate::Routed);
+    let taken: Vec<_> = taken.map(|(hop, _)| hop).collect();
+    if !taken.is_empty() {
+        timers::mark_scheduled(&context.pool, &taken).await?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ const PLAIN_LEN_MAX: usize = 1_024;
 const VALUE_LEN_MAX: usize = 256;
 
 /// Headers that workers read, besides the broker's own and forbidden ones.
-const READ: [&str; 2] = ["server", "traceparent"];
+const READ: [&str; 1] = ["traceparent"];
 
 /// Reduces a complete, readable content header in place. Returns its new length.
 pub(super) fn reduce(frame: &mut [u8]) -> usize {
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn few_headers_stay_unchanged() {
-        let few = frame(&[entry("server", b"cam"), entry("note", &[b'n'; 900])]);
+        let few = frame(&[entry("traceparent", b"00"), entry("note", &[b'n'; 900])]);
         assert_eq!(reduced(few.clone()), few);
     }
 
@@ -125,15 +125,11 @@ mod tests {
     fn of_many_headers_only_those_that_matter_stay() {
         let many = (0..1_000).map(|n| entry(&format!("h{n}"), b"v"));
         let forbidden = (0..1_000).map(|n| entry(&format!("X-{n}"), b"v"));
-        let matter = [
-            entry("server", b"cam"),
-            entry("traceparent", b"00"),
-            entry("x-delivery-count", b"1"),
-            entry("X-0", b"v"),
-        ];
-        let sent: Vec<Vec<u8>> = many.chain(matter[..3].to_vec()).chain(forbidden).collect();
+        let matter =
+            [entry("traceparent", b"00"), entry("x-delivery-count", b"1"), entry("X-0", b"v")];
+        let sent: Vec<Vec<u8>> = many.chain(matter[..2].to_vec()).chain(forbidden).collect();
         assert_eq!(reduced(frame(&sent)), frame(&matter));
-        let doubled = vec![entry("server", b"cam"); 200];
+        let doubled = vec![entry("traceparent", b"00"); 200];
         assert_eq!(reduced(frame(&doubled)), frame(&doubled));
     }
 
@@ -143,10 +139,10 @@ mod tests {
             ("c".repeat(100_000), "c".repeat(256)),
             (format!("c{}", "é".repeat(50_000)), format!("c{}", "é".repeat(127))),
         ] {
-            let sent = frame(&[entry("server", sent.as_bytes())]);
-            assert_eq!(reduced(sent), frame(&[entry("server", kept.as_bytes())]));
+            let sent = frame(&[entry("traceparent", sent.as_bytes())]);
+            assert_eq!(reduced(sent), frame(&[entry("traceparent", kept.as_bytes())]));
         }
-        let note = [entry("note", &[b'n'; 100_000]), entry("server", b"cam")];
+        let note = [entry("note", &[b'n'; 100_000]), entry("traceparent", b"00")];
         assert_eq!(reduced(frame(&note)), frame(&note[1..]));
     }
 

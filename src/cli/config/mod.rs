@@ -72,6 +72,11 @@ settings! {
         "RabbitMQ's management API: http://host:15672. Without an account in it, the account of the \
          AMQP URL is used", str::parse,
     ).secret();
+    database_read: DatabaseUrl = Setting::new(
+        "DATABASE_READ_URL", "database-read-url", "URL",
+        "PostgreSQL to answer queries from, such as a standby, if it is not the one above",
+        str::parse,
+    ).secret().of_worker();
     log_filter: String = Setting::new(
         "RUST_LOG", "log-filter", "FILTER",
         "What to log, such as debug or info,holdfast=debug. The default is info,lapin=off for a \
@@ -163,6 +168,7 @@ impl Config {
     pub(super) fn worker(&self) -> Result<Settings, ConfigError> {
         Ok(Settings {
             database: self.database()?.clone(),
+            database_read: self.values.database_read.clone(),
             broker: self.broker()?.clone(),
             host: self.host.clone(),
             batch_max: or_default(self.values.batch_max),

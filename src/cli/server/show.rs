@@ -30,7 +30,10 @@ fn text(server: &ServerDetails) -> String {
         0 => "never".to_owned(),
         early => format!("{early} s before the deadline"),
     };
-    let partition = server.partition.map(|partition| partition.to_string());
+    let partition = match server.moving_to {
+        Some(to) => format!("{}, on its way to {to}", server.partition),
+        None => server.partition.to_string(),
+    };
     let head = fields(&[
         ("server", server.id.clone()),
         ("open", yes_or_no(server.open)),
@@ -46,7 +49,7 @@ fn text(server: &ServerDetails) -> String {
         ("horizon", seconds(server.horizon_seconds)),
         ("late booking", server.late_booking.clone()),
         ("connection", server.connection_url.clone()),
-        ("partition", partition.unwrap_or_else(|| "known with the first reservation".to_owned())),
+        ("partition", partition),
     ]);
     match server.closures.as_slice() {
         [] => head,

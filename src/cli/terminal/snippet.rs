@@ -21,17 +21,16 @@ TERMINAL, SERVER = "{terminal}", "{server}"
 now = datetime.datetime.now(datetime.timezone.utc)
 start = now.replace(minute=0, second=0, microsecond=0) + datetime.timedelta(days=2)
 end = start + datetime.timedelta(hours=1)
-request = {{"server": SERVER, "start_at": start.isoformat(), "end_at": end.isoformat()}}
+request = {{"start_at": start.isoformat(), "end_at": end.isoformat()}}
 
 connection = pika.BlockingConnection(pika.URLParameters(os.environ["AMQP_URL"]))
 channel = connection.channel()
-channel.confirm_delivery()  # publishing now waits for the broker, and fails if it goes nowhere
+channel.confirm_delivery()  # publishing waits for the broker, and fails if there is no such server
 message_id = str(uuid.uuid4())  # without an answer, send the same again under the same id
 properties = pika.BasicProperties(
-    user_id=TERMINAL, message_id=message_id, content_type="application/json",
-    headers={{"server": SERVER}})
+    user_id=TERMINAL, message_id=message_id, content_type="application/json")
 channel.basic_publish(
-    "reservation.commands.v1", TERMINAL + ".request", json.dumps(request), properties,
+    "reservation.commands.v2", TERMINAL + ".request." + SERVER, json.dumps(request), properties,
     mandatory=True)
 
 for method, properties, body in channel.consume("reservation.replies.v1." + TERMINAL):

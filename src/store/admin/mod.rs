@@ -4,9 +4,11 @@
 
 pub(crate) mod closures;
 pub(crate) mod ledger;
+pub mod moves;
 pub(crate) mod policy;
 pub(crate) mod reservations;
 pub mod roles;
 pub mod servers;
 pub mod terminals;
+pub mod topology;
 pub mod users;

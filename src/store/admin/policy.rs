@@ -22,6 +22,8 @@ pub struct Policy {
     pub reservations_kept_seconds: i64,
     /// Commands per second, partition and terminal; `None`: no limit.
     pub terminal_rate_max: Option<i32>,
+    /// Queries per second, worker and terminal; `None`: no limit.
+    pub query_rate_max: Option<i32>,
 }
 
 /// Changes to [`Policy`]; `None` leaves a setting as is.
@@ -35,6 +37,8 @@ pub struct PolicyChange {
     pub reservations_kept_seconds: Option<i64>,
     /// 0 removes the limit.
     pub terminal_rate_max: Option<i32>,
+    /// 0 removes the limit.
+    pub query_rate_max: Option<i32>,
 }
 
 fn read(row: &Row) -> Policy {
@@ -46,6 +50,7 @@ fn read(row: &Row) -> Policy {
         answers_kept_seconds: row.get("answers_kept_seconds"),
         reservations_kept_seconds: row.get("reservations_kept_seconds"),
         terminal_rate_max: row.get("terminal_rate_max"),
+        query_rate_max: row.get("query_rate_max"),
     }
 }
 
@@ -66,6 +71,7 @@ pub async fn update_policy(client: &Client, change: &PolicyChange) -> Result<Pol
                 &change.answers_kept_seconds,
                 &change.reservations_kept_seconds,
                 &change.terminal_rate_max,
+                &change.query_rate_max,
             ],
         )
         .await?;

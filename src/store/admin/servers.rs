@@ -1,7 +1,7 @@
 //! Servers.
 
 use serde::Serialize;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, GenericClient, Row};
 
 use super::closures::{self, Closure};
 use crate::domain::id::ServerId;
@@ -38,6 +38,8 @@ pub struct NewServer {
     pub late_booking: LateBooking,
     /// See [`ServerDetails::connection_url`].
     pub connection_url: String,
+    /// `None`: the one with the fewest servers.
+    pub partition: Option<i32>,
 }
 
 /// A line of `server list`.
@@ -57,6 +59,8 @@ pub struct ServerLine {
     pub lead_seconds: i32,
     /// See [`ServerDetails::live_reservations`].
     pub live_reservations: i64,
+    /// See [`ServerDetails::partition`].
+    pub partition: i32,
     /// See [`ServerDetails::connection_url`].
     pub connection_url: String,
 }
@@ -94,8 +98,11 @@ pub struct ServerDetails {
     pub late_booking: String,
     /// Connection data for confirmed reservations.
     pub connection_url: String,
-    /// `None` before its first accepted request.
-    pub partition: Option<i32>,
+    /// The partition of its commands.
+    pub partition: i32,
+    /// The partition that it is on its way to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moving_to: Option<i32>,
     /// Live reservations that are not over.
     pub live_reservations: i64,
     /// Current and future closures, by start.
@@ -131,10 +138,13 @@ pub struct ServerChange {
     pub connection_url: Option<String>,
 }
 
-/// Adds a server; `false`: the id exists.
-pub async fn insert_server(client: &Client, server: &NewServer) -> Result<bool, StoreError> {
+/// Adds a server and returns its partition; `None` if there is one of that id.
+pub async fn insert_server(
+    client: &impl GenericClient,
+    server: &NewServer,
+) -> Result<Option<i32>, StoreError> {
     let inserted = client
-        .execute(
+        .query_opt(
             sql!("insert_server"),
             &[
                 &server.id.as_str(),
@@ -150,10 +160,11 @@ pub async fn insert_server(client: &Client, server: &NewServer) -> Result<bool, 
                 &server.late_booking.as_str(),
                 &server.connection_url,
                 &server.reminder_seconds,
+                &server.partition,
             ],
         )
         .await?;
-    Ok(inserted == 1)
+    Ok(inserted.map(|row| row.get(0)))
 }
 
 /// All servers, by id.
@@ -169,6 +180,7 @@ pub async fn list_servers(client: &Client) -> Result<Vec<ServerLine>, StoreError
             currency: row.get("currency"),
             lead_seconds: row.get("lead_seconds"),
             live_reservations: row.get("live_reservations"),
+            partition: row.get("partition"),
             connection_url: row.get("connection_url"),
         })
         .collect())
@@ -202,6 +214,7 @@ fn read(row: &Row, closures: Vec<Closure>) -> ServerDetails {
         late_booking: row.get("late_booking"),
         connection_url: row.get("connection_url"),
         partition: row.get("partition"),
+        moving_to: row.get("moving_to"),
         live_reservations: row.get("live_reservations"),
         closures,
     }
@@ -246,4 +259,9 @@ pub async fn update_open(
     open: bool,
 ) -> Result<bool, StoreError> {
     Ok(client.execute(sql!("update_open"), &[&server.as_str(), &open]).await? == 1)
+}
+
+/// Counts a server's reservations that are not settled.
+pub async fn count_unsettled(client: &Client, server: &ServerId) -> Result<i64, StoreError> {
+    Ok(client.query_one(sql!("count_unsettled"), &[&server.as_str()]).await?.get(0))
 }

@@ -4,11 +4,12 @@ grant usage on schema public to {role};
 grant select on policy, topology, schema_migrations, closures, servers, users, user_periods, terminals to {role};
 -- Locking a row takes the right to update one of its columns: here one that nothing depends on.
 grant update (created_at) on users to {role};
--- Set by a server's first request. The guard writes its counts with its owner's rights.
+-- A fence moves a server. The guard writes its counts with its owner's rights.
 grant update (partition) on servers to {role};
+grant select, update (fenced_at), delete on moves to {role};
 -- The guard refuses to delete what is not over.
 grant select, insert, delete on reservations to {role};
-grant update (state, cancel_reason, reconfirmed_at, settled_at, remind_at, reminded_at)
+grant update (state, cancel_reason, reconfirmed_at, settled_at, remind_at, reminded_at, partition)
     on reservations to {role};
 -- Pruning locks rows as well.
 grant select, insert, delete on processed_commands, outbox_messages to {role};

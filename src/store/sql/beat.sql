@@ -1,4 +1,4 @@
--- Records a heartbeat; returns this worker, the live others and the shared rate limit.
+-- Records a heartbeat; returns this worker, the live others and the shared settings.
 -- $1 id, $2 host, $3 pid, $4 partitions it consumes, $5 seconds of silence after which a worker is dead.
 -- A heartbeat that far in the future is also dead: this clock was set back.
 with beat as (
@@ -7,9 +7,12 @@ with beat as (
         set heartbeat_at = clock_timestamp(), partitions = excluded.partitions
     returning id, (xmax = 0) as joined
 )
-select id, joined, (select terminal_rate_max from policy) as terminal_rate_max from beat
-union
-select id, false, (select terminal_rate_max from policy) from workers
-where abs(extract(epoch from clock_timestamp() - heartbeat_at)) < $5::double precision
-  and id <> $1
-order by id
+select live.id, live.joined, policy.terminal_rate_max, policy.query_rate_max, topology.partitions
+from (
+    select id, joined from beat
+    union
+    select id, false from workers
+    where abs(extract(epoch from clock_timestamp() - heartbeat_at)) < $5::double precision
+      and id <> $1) live
+cross join policy cross join topology
+order by live.id

@@ -4,4 +4,4 @@
 insert into timers (partition, due_at)
 select $1::integer, due_at from unnest($2::timestamptz[]) as due_at order by due_at
 on conflict (partition, due_at) do nothing
-returning due_at
+returning partition, due_at

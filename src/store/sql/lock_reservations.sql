@@ -1,11 +1,13 @@
 -- Locks and reads the reservations that commands name and those that a wake-up settles or reminds of.
 -- Due reservations are picked unlocked. The returned rows are as they are once locked, so the caller
--- checks their state again.
+-- checks their state again. While a server leaves the partition, its reservations are not due here: their
+-- reconfirmations may stand in the new partition's queue.
 -- $1 named reservations, $2 partition, $3 instant of the latest due wake-up or null,
 -- $4 most reservations that one batch settles, and most that it reminds of
 with picked as materialized (
     select id, deadline_at from reservations
     where partition = $2 and state in ('held', 'reconfirmed') and deadline_at <= $3::timestamptz
+      and server_id not in (select server_id from moves where phase <> 'binding')
     order by deadline_at, id limit $4::bigint
 ), reminded as materialized (
     -- Past its deadline a reservation is settled; no reminder is due.

@@ -9,12 +9,15 @@ with wanted as (
     select server_id from (
         select server_id from reservations
         where partition = $3 and state in ('held', 'reconfirmed') and deadline_at <= $4::timestamptz
+          and server_id not in (select server_id from moves where phase <> 'binding')
         order by deadline_at, id limit $5::bigint) due
 )
 select s.id, s.capacity, s.open, s.rate_minor, s.currency, s.tariff_version, s.slot_seconds,
        s.min_seconds, s.max_seconds, s.gap_seconds, s.lead_seconds, s.horizon_seconds,
-       s.reminder_seconds, s.late_booking, s.connection_url, s.partition
+       s.reminder_seconds, s.late_booking, s.connection_url, s.partition,
+       m.fence, m.to_partition, m.phase
 from servers s
+left join moves m on m.server_id = s.id
 -- An array keeps this a look-up by id, whatever the planner estimates.
 where s.id = any (array(select id from wanted))
 order by s.id

@@ -1,28 +1,61 @@
 //! From decoded messages to a committed batch.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::error::PartitionError;
-use super::outgoing::{answer, dead_letter};
 use super::recover::{Action, judge};
 use super::stages::{CommittedBatch, Decoded, Delivery};
 use crate::backoff;
+use crate::domain::id::ServerId;
 use crate::domain::input::{Digest, Input};
 use crate::domain::interval::Timestamp;
 use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
 use crate::engine::render::{Reaction, refused};
-use crate::engine::{Committed, decide_batch};
+use crate::engine::{BatchError, Committed, decide_batch};
 use crate::message::envelope::{DeadReason, Received};
 use crate::store::error::StoreError;
 use crate::worker::context::Context;
+use crate::worker::outgoing::{answer, dead_letter};
 use crate::worker::schedule::{self, ScheduledWakeUp};
 
 type Item<'a> = (&'a Input, &'a Received);
+
+/// Time between two looks for a server that is on its way. A move takes some tens of milliseconds, and
+/// as long as its old partition takes to decide its backlog.
+const FENCE_PAUSE: Duration = Duration::from_millis(20);
+
+/// How often a wait for a server is logged.
+const WAITING_LOG_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A wait for a server that is on its way.
+#[derive(Default)]
+struct Waiting {
+    since: Option<Instant>,
+    logged: Option<Instant>,
+}
+
+impl Waiting {
+    fn log(&mut self, partition: i32, server: &ServerId) {
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        if self.logged.is_none_or(|logged| now - logged >= WAITING_LOG_INTERVAL) {
+            self.logged = Some(now);
+            let seconds = (now - since).as_secs();
+            info!(
+                partition,
+                server = server.as_str(),
+                seconds,
+                "waiting for a server that moves here"
+            );
+        }
+    }
+}
 
 pub(super) struct Decider {
     pub context: Arc<Context>,
@@ -39,6 +72,7 @@ impl Decider {
         // A stack: the next part is the last.
         let mut parts: Vec<&[Item]> = vec![&items];
         let mut tries = 0;
+        let mut waiting = Waiting::default();
         while let Some(part) = parts.pop() {
             if part.is_empty() {
                 continue;
@@ -49,7 +83,15 @@ impl Decider {
                     tries = 0;
                     continue;
                 }
-                Err(error) => error,
+                Err(BatchError::Early(place)) => {
+                    let (ready, early) = part.split_at(place);
+                    if ready.is_empty() {
+                        self.wait_for_fence(early, &mut waiting).await?;
+                    }
+                    parts.extend([early, ready]);
+                    continue;
+                }
+                Err(BatchError::Store(error)) => error,
             };
             tries += 1;
             match self.action_on(&failed, tries, part.len()) {
@@ -69,6 +111,24 @@ impl Decider {
             }
         }
         Ok(batch)
+    }
+
+    /// Waits a moment before the server of the first input is looked for again.
+    ///
+    /// There is no other bound than the stop: what stands before the fence in the server's old
+    /// partition is decided first, or the order is lost. Moves never wait for each other in a circle.
+    async fn wait_for_fence(
+        &self,
+        early: &[Item<'_>],
+        waiting: &mut Waiting,
+    ) -> Result<(), PartitionError> {
+        if let Some((Input::Command(command), _)) = early.first() {
+            waiting.log(self.partition, &command.server);
+        }
+        tokio::select! {
+            () = self.stop.cancelled() => Err(PartitionError::Abandoned),
+            () = sleep(FENCE_PAUSE) => Ok(()),
+        }
     }
 
     fn action_on(&self, error: &StoreError, tries: u32, inputs: usize) -> Action {
@@ -95,27 +155,34 @@ impl Decider {
                     batch.answers.push(answer(reply, message, context.clock.now()));
                 }
                 Reaction::Dead(reason) => {
-                    batch.answers.push(dead_letter(message, reason, partition));
+                    batch.answers.push(dead_letter(message, reason, Some(partition)));
                 }
                 Reaction::Reschedule(wake_up) => {
-                    batch.rescheduled.extend(self.scheduled(wake_up.due_at, now));
+                    batch.rescheduled.extend(self.scheduled(partition, wake_up.due_at, now));
                 }
                 Reaction::ToTail(wake_up) => {
                     let (due_at, trigger) = (wake_up.due_at, wake_up.trigger);
                     batch.answers.push(schedule::to_tail(context, partition, due_at, now, trigger));
                 }
-                Reaction::Finished => {}
+                Reaction::Nothing => {}
                 Reaction::Cancelled(_) => unreachable!("no queue carries an operator's request"),
             }
         }
-        let scheduled = unscheduled.into_iter().filter_map(|due_at| self.scheduled(due_at, now));
+        let scheduled = unscheduled
+            .into_iter()
+            .filter_map(|(partition, due_at)| self.scheduled(partition, due_at, now));
         batch.deferred.scheduled.extend(scheduled);
         batch.deferred.pending.extend(pending);
     }
 
     /// `None` if the ladder is off.
-    fn scheduled(&self, due_at: Timestamp, now: Timestamp) -> Option<ScheduledWakeUp> {
-        let hop = || schedule::hop(&self.context, self.partition, due_at, now);
+    fn scheduled(
+        &self,
+        partition: i32,
+        due_at: Timestamp,
+        now: Timestamp,
+    ) -> Option<ScheduledWakeUp> {
+        let hop = || schedule::hop(&self.context, partition, due_at, now);
         self.context.settings.ladder.then(hop)
     }
 
@@ -133,7 +200,7 @@ impl Decider {
     /// Dead-letters an undecidable message for operators and answers its sender, if it has one.
     fn park(&self, message: &Received, batch: &mut CommittedBatch) {
         error!(partition = self.partition, routing_key = message.routing_key, "message parked");
-        batch.answers.push(dead_letter(message, DeadReason::InternalError, self.partition));
+        batch.answers.push(dead_letter(message, DeadReason::InternalError, Some(self.partition)));
         if let Some(terminal) = message.sender() {
             let (id, now) = (message.usable_message_id(), self.context.clock.now());
             let refusal = Refusal::plain(Code::InternalError);

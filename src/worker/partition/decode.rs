@@ -2,19 +2,18 @@
 //! database.
 
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::outgoing::{dead_letter, refusal};
 use super::stages::{Decoded, Delivered};
 use crate::crash_point;
-use crate::domain::input::{Command, Input};
+use crate::domain::input::{Action, Command, Input};
 use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
 use crate::message::decode::{Decoded as Message, decode};
 use crate::message::envelope::Received;
 use crate::worker::context::Context;
-use crate::worker::rate_limit::RateLimit;
+use crate::worker::outgoing::{dead_letter, refusal};
+use crate::worker::rate_limit::{RateLimit, Urgency};
 
 pub(super) struct Decoder {
     pub partition: i32,
@@ -52,17 +51,22 @@ impl Decoder {
                 decoded.answers.push(refusal(terminal.as_str(), id, &why, &message, now));
             }
             Message::Dead(reason) => {
-                decoded.answers.push(dead_letter(&message, reason, self.partition));
+                decoded.answers.push(dead_letter(&message, reason, Some(self.partition)));
             }
+            Message::Probe => {}
         }
     }
 
     /// A redelivered command is never rate-limited: it may already be decided.
     fn exceeds(&self, context: &Context, command: &Command, message: &Received) -> bool {
-        let rate = context.terminal_rate_max.load(Ordering::Relaxed);
+        let rate = context.rates.commands();
         rate > 0 && !message.redelivered && {
+            let urgency = match command.action {
+                Action::Reconfirm(_) | Action::Withdraw(_) => Urgency::Deadline,
+                Action::Request(_) => Urgency::Ordinary,
+            };
             let mut limit = self.rate_limit.lock().expect("nothing panics with it");
-            limit.exceeds(command, rate, Instant::now())
+            limit.exceeds(&command.terminal, urgency, rate, Instant::now())
         }
     }
 }

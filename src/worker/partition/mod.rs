@@ -15,7 +15,6 @@ mod deliver;
 mod error;
 mod intake;
 mod isolate;
-pub mod outgoing;
 mod publish;
 mod recover;
 mod stages;

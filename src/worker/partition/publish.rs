@@ -107,8 +107,7 @@ impl Outbound {
         let taken = hops.into_iter().zip(fates).filter(|(_, fate)| *fate == Fate::Routed);
         let taken: Vec<_> = taken.map(|(hop, _)| hop).collect();
         if !taken.is_empty()
-            && let Err(error) =
-                timers::mark_scheduled(&self.context.pool, self.partition, &taken).await
+            && let Err(error) = timers::mark_scheduled(&self.context.pool, &taken).await
         {
             // The sweep schedules them again, which is harmless.
             warn!(%error, partition = self.partition, "wake-ups are scheduled but not marked so");

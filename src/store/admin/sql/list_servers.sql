@@ -1,5 +1,5 @@
 -- All servers with their live reservations that are not over
-select s.id, s.open, s.capacity, s.rate_minor, s.currency, s.lead_seconds, s.connection_url,
+select s.id, s.open, s.capacity, s.rate_minor, s.currency, s.lead_seconds, s.connection_url, s.partition,
     (select count(*) from reservations r where r.server_id = s.id
          and r.state <> 'cancelled' and r.end_at > clock_timestamp()) as live_reservations
 from servers s order by s.id

@@ -14,7 +14,7 @@ use crate::message::envelope::{BODY_LEN_MAX, DeadReason, Received, printable};
 const JSON: &str = "application/json";
 
 /// Repeats of an answer have the same id and a new `sent-at`.
-pub(super) fn answer(reply: Reply, received: &Received, now: Timestamp) -> Outgoing {
+pub fn answer(reply: Reply, received: &Received, now: Timestamp) -> Outgoing {
     // The body counts, too: a refusal without a decision may be followed by a decision.
     let id = reply.message_id.as_deref().unwrap_or_default();
     let name = format!("answer/{}/{id}/{}", reply.terminal, reply.body);
@@ -37,7 +37,7 @@ pub(super) fn answer(reply: Reply, received: &Received, now: Timestamp) -> Outgo
 /// A refusal without a decision. It is transient, so the broker confirms it without a disk write,
 /// and a flood does not delay others. Sending the message again reproduces it. See
 /// `docs/decisions/0014-refusals-without-a-decision-are-not-persistent.md`.
-pub(super) fn refusal(
+pub fn refusal(
     terminal: &str,
     message_id: Option<&str>,
     refusal: &Refusal,
@@ -48,14 +48,20 @@ pub(super) fn refusal(
     Outgoing { persistent: false, ..answer(reply, received, now) }
 }
 
-/// Received headers are never copied: some steer the broker.
-pub fn dead_letter(received: &Received, reason: DeadReason, partition: i32) -> Outgoing {
+/// The answer to a query. It is transient: asked again, the query brings a newer one.
+pub fn answer_to_query(reply: Reply, received: &Received, now: Timestamp) -> Outgoing {
+    Outgoing { persistent: false, ..answer(reply, received, now) }
+}
+
+/// `partition` is the one whose queue it came from, `None` for the queries' queue. Received headers
+/// are never copied: some steer the broker.
+pub fn dead_letter(received: &Received, reason: DeadReason, partition: Option<i32>) -> Outgoing {
     warn!(partition, reason = reason.as_str(), "dead letter");
     let mut headers = vec![
         ("reason", reason.as_str().to_owned()),
-        ("partition", partition.to_string()),
         ("routing-key", printable(&received.routing_key)),
     ];
+    headers.extend(partition.map(|partition| ("partition", partition.to_string())));
     headers.extend(received.user_id.as_deref().map(|account| ("account", printable(account))));
     headers.extend(received.message_id.as_deref().map(|id| ("original-id", printable(id))));
     let mut body = received.body.clone();

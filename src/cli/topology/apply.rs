@@ -1,0 +1,165 @@
+//! `holdfast topology apply`.
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+use tokio_postgres::Client;
+
+use super::routes::{found_routes, wanted_routes};
+use crate::broker::connection::Connection;
+use crate::broker::routes::{self, Difference};
+use crate::broker::{declare, removal, reply_queues, retired};
+use crate::cli::context::Context;
+use crate::cli::exit::refuse;
+use crate::cli::moves;
+use crate::cli::output::time;
+use crate::engine::moves::advance;
+use crate::message::shape::Shape;
+use crate::store::admin::moves::list_moves;
+use crate::store::admin::terminals::list_terminals;
+use crate::store::admin::topology::{PartitionLine, list_partitions, update_partitions};
+use crate::store::registry;
+
+const PARTITIONS_DEFAULT: i32 = 4;
+const DELAY_LEVELS_DEFAULT: u32 = 24;
+
+#[derive(Args)]
+pub(in crate::cli) struct Apply {
+    /// Number of command queues, over which servers are spread; default 4 the first time
+    ///
+    /// May grow while everything runs; `topology rebalance` then fills the new ones. It may shrink once
+    /// the last ones are empty: `topology rebalance --partitions N` empties them.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=256))]
+    partitions: Option<i32>,
+    /// Levels of the delay ladder; default 24 the first time, up to 19 days per hop
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=24))]
+    delay_levels: Option<u32>,
+}
+
+/// What was done, for programs.
+#[derive(Serialize)]
+struct Applied {
+    partitions: i32,
+    delay_levels: u32,
+    servers: usize,
+    bound: usize,
+    unbound: usize,
+    removed: Vec<String>,
+    kept: Vec<String>,
+}
+
+pub(super) async fn run(context: &Context, apply: &Apply) -> Result<()> {
+    let database = context.database().await?;
+    // Connect before recording, to fail early.
+    let connection = context.broker("topology").await?;
+    moves::lock(&database).await?;
+    let before = registry::load_topology(&database)
+        .await?
+        .unwrap_or(Shape { partitions: PARTITIONS_DEFAULT, delay_levels: DELAY_LEVELS_DEFAULT });
+    let wanted = Shape {
+        partitions: apply.partitions.unwrap_or(before.partitions),
+        delay_levels: apply.delay_levels.unwrap_or(before.delay_levels),
+    };
+    let recorded = registry::insert_topology(&database, wanted).await?;
+    if recorded.delay_levels != wanted.delay_levels {
+        return refuse(format!(
+            "--delay-levels {}: this installation has {} levels, which cannot change: wake-ups are on \
+             their way through them",
+            wanted.delay_levels, recorded.delay_levels
+        ));
+    }
+    // What an earlier command left. Workers end it, now or when they start.
+    advance(&database, &connection).await?;
+    if wanted.partitions < recorded.partitions {
+        shrink(&database, &connection, recorded, wanted).await?;
+    }
+    declare::apply(&connection, wanted).await?;
+    if wanted.partitions > recorded.partitions {
+        // Workers look for the queues of all recorded partitions.
+        update_partitions(&database, wanted.partitions).await?;
+    }
+    let difference = bind(context, &database, &connection).await?;
+    let retired = retired::remove(&connection, wanted.partitions).await?;
+    restore_reply_queues(&database, &connection).await?;
+    let applied = Applied {
+        partitions: wanted.partitions,
+        delay_levels: wanted.delay_levels,
+        servers: wanted_routes(&database).await?.len(),
+        bound: difference.missing.len(),
+        unbound: difference.surplus.len(),
+        removed: retired.removed,
+        kept: retired.kept,
+    };
+    context.output.print(&applied, || text(&applied))
+}
+
+/// Binds what is missing first: for a moment commands go to two queues, and the wrong one refuses them.
+async fn bind(context: &Context, database: &Client, connection: &Connection) -> Result<Difference> {
+    let wanted = wanted_routes(database).await?;
+    let difference = match found_routes(context).await? {
+        Some(found) => Difference::between(&wanted, &found),
+        None => Difference { missing: wanted, surplus: Vec::new() },
+    };
+    routes::bind(connection, &difference.missing).await?;
+    routes::unbind(connection, &difference.surplus).await?;
+    Ok(difference)
+}
+
+async fn restore_reply_queues(database: &Client, connection: &Connection) -> Result<()> {
+    let terminals = list_terminals(database, None).await?;
+    let terminals: Vec<String> = terminals.into_iter().map(|terminal| terminal.id).collect();
+    Ok(reply_queues::restore(connection, &terminals).await?)
+}
+
+/// Removes the last partitions, if nothing depends on them any more.
+async fn shrink(
+    database: &Client,
+    connection: &Connection,
+    before: Shape,
+    after: Shape,
+) -> Result<()> {
+    if let Some(open) = list_moves(database).await?.first() {
+        return refuse(format!(
+            "server {}: is on its way to partition {}; apply again when it has arrived",
+            open.server, open.to
+        ));
+    }
+    let partitions = list_partitions(database).await?;
+    let gone = || partitions.iter().filter(|line| line.partition >= after.partitions);
+    if let Some(used) = gone().find(|line| line.servers > 0) {
+        return refuse(format!(
+            "partition {}: has {} servers; move them with `holdfast topology rebalance --partitions {}`",
+            used.partition, used.servers, after.partitions
+        ));
+    }
+    let last = gone().filter_map(|line: &PartitionLine| line.last_wake_up_at).max();
+    if let Some(at) = last {
+        return refuse(format!(
+            "partitions from {} on: wake-ups are on their way to them, the last until {}; apply again then",
+            after.partitions,
+            time(at)
+        ));
+    }
+    // Workers leave them with their next heartbeat; messages that wait are still theirs.
+    removal::check_partitions_empty(connection, after.partitions..before.partitions)
+        .await?
+        .map_or(Ok(()), |queue| {
+            refuse(format!("queue {queue}: messages wait; apply again later"))
+        })?;
+    update_partitions(database, after.partitions).await?;
+    removal::remove_partitions(connection, after.partitions..before.partitions).await?;
+    Ok(())
+}
+
+fn text(applied: &Applied) -> String {
+    let Applied { partitions, delay_levels, servers, bound, unbound, removed, kept } = applied;
+    let mut lines = vec![format!("applied: {partitions} partitions, {delay_levels} delay levels")];
+    if *servers > 0 || *unbound > 0 {
+        lines.push(format!("servers: {servers}, bound {bound}, unbound {unbound}"));
+    }
+    lines.extend(removed.iter().map(|name| format!("removed, of a former version: {name}")));
+    lines.extend(
+        kept.iter().map(|name| format!("kept, of a former version, because it is in use: {name}")),
+    );
+    lines.join("\n")
+}

@@ -1,0 +1,50 @@
+//! Queries: one read-only transaction for many.
+
+use super::render::Reply;
+use super::render::refused;
+use crate::domain::interval::Timestamp;
+use crate::domain::query::{Query, QueryOutcome, answer};
+use crate::message::answer::Answer;
+use crate::message::envelope::DeadReason;
+use crate::store::error::StoreError;
+use crate::store::view::{ReadPool, load_view};
+
+/// Answered queries. `T` is the caller's value beside each.
+pub struct Answered<T> {
+    /// The clock of the database that was asked.
+    pub now: Timestamp,
+    /// An answer for each query, or why nobody is answered.
+    pub replies: Vec<(Result<Reply, DeadReason>, T)>,
+}
+
+/// Answers queries from what is committed now, or from a standby as of a moment ago.
+pub async fn answer_queries<T: Copy>(
+    from: &ReadPool,
+    queries: &[(&Query, T)],
+) -> Result<Answered<T>, StoreError> {
+    let asked: Vec<&Query> = queries.iter().map(|(query, _)| *query).collect();
+    let view = load_view(from, &asked).await?;
+    let reply = |(query, beside): &(&Query, T)| {
+        let reply = match answer(&view, query) {
+            QueryOutcome::Found(found) => {
+                let answer = Answer::to_query(&found, view.now, view.as_of);
+                Ok(reply(query, answer.type_name(), answer.to_json()))
+            }
+            QueryOutcome::Refused(refusal) => {
+                Ok(refused(query.terminal.as_str(), Some(&query.message_id), &refusal))
+            }
+            QueryOutcome::UnknownTerminal => Err(DeadReason::UnknownTerminal),
+        };
+        (reply, *beside)
+    };
+    Ok(Answered { now: view.now, replies: queries.iter().map(reply).collect() })
+}
+
+fn reply(query: &Query, type_name: &str, body: String) -> Reply {
+    Reply {
+        terminal: query.terminal.to_string(),
+        message_id: Some(query.message_id.clone()),
+        type_name: type_name.to_owned(),
+        body,
+    }
+}

@@ -1,0 +1,7 @@
+-- Servers, the partitions that the broker has to send their commands to, and their live reservations that
+-- are not over
+select s.id, coalesce(m.to_partition, s.partition) as partition,
+    (select count(*) from reservations r where r.server_id = s.id
+         and r.state <> 'cancelled' and r.end_at > clock_timestamp()) as live
+from servers s left join moves m on m.server_id = s.id and m.phase <> 'binding'
+order by s.id
