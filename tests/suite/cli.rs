@@ -34,16 +34,17 @@ use crate::support::terminal::{Terminal, window};
 // --- without any engine
 
 /// Commands, and what the help of each says.
-const HELP: [(&str, &[&str]); 50] = [
+const HELP: [(&str, &[&str]); 53] = [
     ("", &["worker", "migrate", "topology", "server", "user", "policy"]),
     ("", &["terminal", "client", "reservation", "billing", "DATABASE_URL", "Exit codes"]),
     ("worker", &["HOLDFAST_BATCH_MAX", "HOLDFAST_SWEEP", "SIGTERM", "--database-url"]),
     ("migrate", &["--check", "exit with 3"]),
     ("", &["account", "completions", "man"]),
-    ("topology", &["apply", "verify", "remove"]),
+    ("topology", &["apply", "verify", "rebalance", "remove"]),
+    ("topology rebalance", &["--dry-run", "--partitions", "the order of each server's commands"]),
     ("topology remove", &["--yes", "--force", "messages", "broker accounts"]),
     ("topology apply", &["--partitions", "--delay-levels", "default 4", "default 24"]),
-    ("topology verify", &["Exits with 3"]),
+    ("topology verify", &["Exits with 3", "probe to each server"]),
     (
         "account add",
         &[
@@ -58,10 +59,12 @@ const HELP: [(&str, &[&str]); 50] = [
     ),
     ("account add database-worker", &["CREATEROLE", "history and bills", "DATABASE_URL"]),
     ("account add database-billing", &["CREATEROLE", "reads bills and nothing else"]),
-    ("account add broker-worker", &["declares only", "underscore", "AMQP_URL"]),
+    ("account add broker-worker", &["declares nothing", "underscore", "AMQP_URL"]),
     ("account add broker-billing", &["biller_NAME", "billing.entries.v1", "nothing else"]),
     ("server", &["add", "list", "set"]),
     ("server add", &["--capacity", "--lead-seconds", "21600", "--late-booking", "Example"]),
+    ("server add", &["--partition", "fewest servers"]),
+    ("server move", &["--partition", "nothing is refused"]),
     ("server list", &["--json"]),
     ("server", &["show", "close", "open", "closure"]),
     ("server show", &["partition", "closures ahead"]),
@@ -241,7 +244,8 @@ async fn an_installation_is_set_up_from_nothing() {
     operator.run("worker --log-filter off", 1).await;
     operator.run("topology apply --partitions 2 --delay-levels 5", 0).await;
     operator.run("topology apply", 0).await;
-    operator.run("topology apply --partitions 3", 4).await;
+    operator.run("topology apply --partitions 3", 0).await;
+    operator.run("topology apply --partitions 2", 0).await;
     operator.run("topology apply --delay-levels 6 --json", 4).await;
     operator.run("topology verify", 0).await;
     let amqp = broker.connect("test").await.expect("the broker");
@@ -282,19 +286,9 @@ async fn an_installation_is_set_up_from_nothing() {
 }
 
 /// What an operator of `stack` has in the environment.
-fn operator_environment(stack: &Stack) -> [(String, String); 3] {
-    let broker = &stack.broker;
-    let amqp_url = engines::amqp_url(broker.account(), broker.password(), &stack.vhost);
-    [
-        ("DATABASE_URL".to_owned(), stack.database_url.clone()),
-        ("AMQP_URL".to_owned(), amqp_url),
-        ("RABBITMQ_MANAGEMENT_URL".to_owned(), engines::MANAGEMENT_URL.to_string()),
-    ]
-}
-
 /// A transcript of an operator of `stack`.
 fn operator(stack: &Stack) -> Transcript {
-    let environment = operator_environment(stack);
+    let environment = stack.operator_environment();
     let environment = environment.each_ref().map(|(name, value)| (name.as_str(), value.as_str()));
     let mut transcript = Transcript::new(&environment);
     transcript.mask(stack.suffix(), "<x>");
@@ -475,7 +469,7 @@ async fn history_tells_why_and_the_tail_takes_nothing() {
     let mut terminal = stack.terminal("ann").await;
     // Without the sweep it is always the message that settles.
     let mut worker = stack.worker_with(&[("HOLDFAST_SWEEP", "off")]);
-    let environment = operator_environment(&stack);
+    let environment = stack.operator_environment();
     let environment = environment.each_ref().map(|(name, value)| (name.as_str(), value.as_str()));
 
     let tail = ["billing", "tail", "--count", "1", "--timeout", "90"];

@@ -135,11 +135,20 @@ async fn rust_goes_on_after_losing_its_connection() {
 
 async fn a_refused_terminal_says_why(language: Language) {
     let mut stack = Stack::new().await;
+    stack.server("closed", &[("open", &false)]).await;
     let terminal = stack.terminal_account("ann").await;
     let _worker = stack.worker();
-    let run = language.start("terminal", &terminal, &half_an_hour_on("nowhere")).ended().await;
-    assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{run:?}");
-    assert!(run.stderr.contains("request refused, unknown_server: There is no"), "{run:?}");
+    let refusals = [
+        ("closed", "refused, server_closed: The server takes no new reservations."),
+        // Returned by the broker.
+        ("nowhere", "there is no such server"),
+    ];
+    for (server, why) in refusals {
+        let run = language.start("terminal", &terminal, &half_an_hour_on(server)).ended().await;
+        assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{run:?}");
+        assert!(run.stderr.contains(why), "{run:?}");
+        assert!(!run.stderr.contains("starting over"), "{run:?}");
+    }
     stack.finish().await;
 }
 

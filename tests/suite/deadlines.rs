@@ -342,7 +342,7 @@ async fn limit_partition(stack: &Stack, len: Option<u32>) {
     let policy = PolicyParams {
         vhost: &stack.vhost,
         name: "small",
-        pattern: "^reservation\\.commands\\.v1\\.",
+        pattern: "^reservation\\.commands\\.v2\\.",
         apply_to: PolicyTarget::Queues,
         priority: 1,
         definition: definition.as_object().expect("an object").clone(),
@@ -365,7 +365,8 @@ async fn a_full_command_queue_recovers_once_there_is_room() {
     let mut refused = None;
     let mut routed = Vec::new();
     facts::until("the queue is full", async || {
-        let command = Command::show(crate::support::terminal::new_id(), held.id);
+        let id = crate::support::terminal::new_id();
+        let command = Command::reconfirm(id, "cam", uuid::Uuid::nil());
         match terminal.client.send_all(std::slice::from_ref(&command)).await.expect("sent")[0] {
             Fate::Routed => routed.push(command),
             _ => refused = Some(command),

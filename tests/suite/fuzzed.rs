@@ -64,7 +64,9 @@ fn the_corpus_reaches_every_outcome_of_the_decoder() {
     let of_decoding = Code::ALL.iter().take_while(|code| **code != Code::RateLimited);
     // No input is as long as a body that is too large.
     let codes = of_decoding.filter(|code| **code != Code::BodyTooLarge).map(|code| code.as_str());
-    for outcome in codes.chain(["a step", "unauthenticated", "invalid_wake_up"]) {
+    for outcome in
+        codes.chain(["a step", "unauthenticated", "invalid_wake_up", "invalid_fence", "probe"])
+    {
         assert!(reached.contains(outcome), "{outcome} is not reached");
     }
 }

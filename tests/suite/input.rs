@@ -17,7 +17,6 @@ use holdfast::broker::connection::Connection;
 use holdfast::broker::topology::DEAD;
 use holdfast::client::Reply;
 use holdfast::message::answer::Answer;
-use lapin::types::FieldTable;
 
 use self::message::Message;
 use crate::support::facts;
@@ -122,7 +121,13 @@ async fn whatever_is_wrong_is_named_and_harms_nobody() {
     stack.finish().await;
 }
 
-/// A table without the header `server`.
-fn no_headers() -> FieldTable {
-    FieldTable::default()
+/// The longest routing key, in bytes.
+const KEY_LEN_MAX: usize = 255;
+
+/// Publishes a message under a key that no queue is bound for, into the queue of `cam` all the same: the
+/// broker sends it there too, and takes the header off.
+fn under_key(message: Message, mut key: String) -> Message {
+    key.truncate(key.floor_char_boundary(KEY_LEN_MAX));
+    let bound = message.routing_key.clone();
+    message.copied("BCC", &[&bound]).with(|m| m.routing_key = key)
 }

@@ -146,6 +146,15 @@ const SEEDS: &[(&[&str], &str)] = &[
         "update processed_commands set outcome = 'capacity_exceeded' where message_id = 'm3';
          update reservations set held_at = now() - interval '31 days' where id = name(1, 3)",
     ),
+    (
+        &["I19 in another partition than its server"],
+        "update servers set partition = 1 where id = 'cam'",
+    ),
+    (
+        &["I19 move that does not end"],
+        "insert into moves (server_id, from_partition, to_partition, fence, started_at)
+         values ('cam', 0, 1, gen_random_uuid(), clock_timestamp() - interval '61 s')",
+    ),
     (&["I15 reservation that nobody asked for"], "delete from processed_commands where message_id = 'm3'"),
 ];
 
@@ -197,7 +206,7 @@ fn every_query_is_shown_what_it_looks_for() {
     let shown: BTreeSet<&str> =
         SEEDS.iter().map(|(names, _)| names[0]).chain(OF_SESSIONS).collect();
     let queries = names();
-    assert_eq!(queries.len(), 20, "{queries:#?}");
+    assert_eq!(queries.len(), 22, "{queries:#?}");
     for query in &queries {
         assert!(!query.is_empty(), "a query without a name: {queries:#?}");
     }

@@ -3,9 +3,11 @@
 //! The sessions run the product's own transaction, `engine::decide_batch`, unchanged; gates in front
 //! of PostgreSQL let its statements through in one order after the other (`support::schedule`).
 //! In a healthy installation a partition has one owner. What races here is a former owner that
-//! still commits what it has in hand, other partitions of the same user, and operators.
+//! still commits what it has in hand, other partitions of the same user, the two partitions of a
+//! server that moves, and operators.
 
 mod ids;
+mod moves;
 mod order;
 mod places;
 mod settlements;
@@ -15,19 +17,19 @@ use deadpool_postgres::Pool;
 use holdfast::domain::id::{ServerId, TerminalId};
 use holdfast::domain::input::{Action, Command, Input, Trigger, WakeUp};
 use holdfast::domain::interval::Interval;
-use holdfast::engine::decide_batch;
 use holdfast::engine::render::{Reaction, Reply};
+use holdfast::engine::{BatchError, decide_batch};
 use holdfast::message::answer::Answer;
 use holdfast::message::deterministic_id;
-use holdfast::store::error::StoreError;
 use holdfast::store::pool;
+use tokio_postgres::error::SqlState;
 
 use crate::support::database::Database;
 use crate::support::schedule::{Job, Race};
 use crate::support::terminal::code;
 
 /// What became of a batch.
-type Decided = Result<Vec<Reaction>, StoreError>;
+type Decided = Result<Vec<Reaction>, BatchError>;
 
 /// Sessions that race in a database of their own.
 struct Arena {
@@ -49,6 +51,14 @@ impl Arena {
         let pools = race.gates.iter().map(|gate| open(gate.url())).collect();
         let direct = open(&database.url);
         Self { database, race, pools, direct }
+    }
+
+    /// A server whose commands are decided in a partition.
+    async fn server(&self, partition: i32, id: &str, capacity: i32) -> ServerId {
+        let server = self.database.server(id, capacity, 0).await;
+        let place = format!("update servers set partition = {partition} where id = '{id}'");
+        self.database.accepts(&place).await;
+        server
     }
 
     /// Decides one batch per session, in the present order. Nothing may be violated afterwards.
@@ -101,6 +111,14 @@ async fn decide(pool: &Pool, partition: i32, steps: &[Input]) -> Decided {
     Ok(committed.reactions.into_iter().map(|(reaction, ())| reaction).collect())
 }
 
+/// PostgreSQL's code for why a batch was not decided.
+fn sql_state(error: &BatchError) -> Option<&SqlState> {
+    match error {
+        BatchError::Store(error) => error.sql_state(),
+        BatchError::Early(_) => None,
+    }
+}
+
 /// The replies of a batch that must have been decided.
 fn replies(outcome: &Decided) -> Vec<&Reply> {
     let reactions = outcome.as_ref().unwrap_or_else(|error| panic!("not decided: {error}"));
@@ -133,15 +151,10 @@ fn assert_one_wins(outcomes: &[Decided], refusal: &str, order: &str) {
 }
 
 /// A command under a message id.
-fn command(
-    terminal: &TerminalId,
-    message_id: &str,
-    server: Option<&ServerId>,
-    action: Action,
-) -> Input {
+fn command(terminal: &TerminalId, message_id: &str, server: &ServerId, action: Action) -> Input {
     let mut digest = [0; 32];
     digest[..16].copy_from_slice(deterministic_id(message_id).as_bytes());
-    let (terminal, server) = (terminal.clone(), server.cloned());
+    let (terminal, server) = (terminal.clone(), server.clone());
     Input::Command(Command { terminal, message_id: message_id.to_owned(), digest, server, action })
 }
 
@@ -149,7 +162,7 @@ fn command(
 fn request(terminal: &TerminalId, message_id: &str, server: &ServerId, hour: i64) -> Input {
     let start = day() + TimeDelta::hours(hour);
     let interval = Interval::new(start, start + TimeDelta::hours(1)).expect("an hour");
-    command(terminal, message_id, Some(server), Action::Request(interval))
+    command(terminal, message_id, server, Action::Request(interval))
 }
 
 /// The wake-up of an instant.

@@ -25,7 +25,11 @@ const LAYERS: [(&str, &[&str], &[&str]); 8] = [
         &["tls", "message", "domain"],
         &["tokio_postgres", "std::env", "Utc::now", "SystemTime"],
     ),
-    ("engine", &["backoff", "store", "message", "domain"], &["lapin", "std::env", "Utc::now"]),
+    (
+        "engine",
+        &["backoff", "broker", "store", "message", "domain"],
+        &["lapin", "std::env", "Utc::now"],
+    ),
     (
         "client",
         &["broker", "message", "domain"],

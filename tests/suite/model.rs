@@ -4,11 +4,13 @@
 //! each tick of time, and knows nothing of what a batch has loaded. It lives through many batches;
 //! for each one the snapshot that `decide` needs is loaded from it, only as far as the batch touches
 //! it. Outcomes, answers, rows, transitions and changes must then be the same, and the promises
-//! about overbooking, quota and billing must hold.
+//! about overbooking, quota and billing must hold. Servers leave for other partitions and come back.
+//! Between batches a query is answered by both.
 //!
 //! `HOLDFAST_MODEL_SEED` and `HOLDFAST_MODEL_BATCHES` choose another run. A failure names the seed
 //! that repeats its scenario as the first one.
 
+mod asked;
 mod audit;
 mod calendar;
 mod drift;
@@ -123,10 +125,17 @@ fn one_batch(
     rng: &mut StdRng,
     truth: &mut Truth,
     auditor: &mut Auditor,
-    steps: &[Input],
+    mut steps: &[Input],
     tally: &mut Tally,
 ) -> Result<(), String> {
-    let (snapshot, left) = load::load(truth, steps, rng);
+    let (mut snapshot, mut left) = load::load(truth, steps, rng);
+    let early = truth.first_early(steps);
+    heard::same("first command that comes early", &early, &snapshot.first_early(steps))?;
+    if let Some(place) = early {
+        tally.note("edge: a batch ends before a command that comes early");
+        steps = &steps[..place];
+        (snapshot, left) = load::load(truth, steps, rng);
+    }
     truth.ids = ids(truth, steps);
     let expected = truth.judge(steps, &left, tally);
     tally.count(&expected);
@@ -141,14 +150,15 @@ fn one_batch(
     let most = decisions.count() + expected.moves.len();
     let places = decided.changes.decisions as usize;
     heard::same("too many places", &false, &(places > most))?;
-    auditor.check(truth, &decided.changes)
+    auditor.check(truth, &decided.changes)?;
+    asked::ask(rng, truth, tally)
 }
 
 /// The ids of a batch's requests, should they be accepted.
 fn ids(truth: &Truth, steps: &[Input]) -> HashMap<usize, Uuid> {
     let request = |(index, step): (usize, &Input)| match step {
         Input::Command(command) => Some((index, target::drawn(truth, index, command))),
-        Input::WakeUp(_) | Input::Cancel(_) => None,
+        Input::WakeUp(_) | Input::Fence(_) | Input::Cancel(_) => None,
     };
     steps.iter().enumerate().filter_map(request).collect()
 }
@@ -168,7 +178,7 @@ fn dump(truth: &Truth, steps: &[Input]) -> String {
     lines.extend(truth.people.iter().map(|person| format!("{person:?}")));
     lines.extend(truth.houses.iter().map(|house| format!("{house:?}")));
     lines.extend(steps.iter().enumerate().map(|(index, step)| match step {
-        Input::WakeUp(_) | Input::Cancel(_) => format!("{index}: {step:?}"),
+        Input::WakeUp(_) | Input::Fence(_) | Input::Cancel(_) => format!("{index}: {step:?}"),
         Input::Command(c) => {
             let line = format!("{index}: {} {} to {:?}", c.terminal, c.message_id, c.server);
             let digest = u64::from_le_bytes(c.digest[..8].try_into().expect("eight bytes"));
@@ -177,7 +187,7 @@ fn dump(truth: &Truth, steps: &[Input]) -> String {
     }));
     for step in steps {
         if let Input::Command(c) = step
-            && let Action::Reconfirm(id) | Action::Withdraw(id) | Action::Show(id) = c.action
+            && let Action::Reconfirm(id) | Action::Withdraw(id) = c.action
             && let Some(row) = truth.row(id)
         {
             lines.push(format!("{row:?}"));

@@ -88,6 +88,26 @@ async fn a_confirmed_one_is_credited_once_and_in_full() {
     stack.finish().await;
 }
 
+/// A cancellation came through no queue, so it waits for no fence.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_whose_server_moves_is_cancelled_at_once() {
+    let mut stack = Stack::with_partitions(2).await;
+    let server = stack.server("cam", &[]).await;
+    let mut terminal = stack.terminal("ann").await;
+    let _worker = stack.worker();
+    for phase in ["binding", "unbinding"] {
+        let held = terminal.accepted(&server, window(7_200, 600)).await;
+        let begin = "insert into moves (server_id, from_partition, to_partition, fence, phase)
+            values ('cam', 0, 1, gen_random_uuid(), $1)";
+        stack.execute(begin, &[&phase]).await;
+        assert_eq!(cancel(&stack, held.id).await, Ok(false), "{phase}");
+        let notice = terminal.notice_about(held.id).await;
+        assert!(matches!(notice, Notice::Cancelled { .. }), "{notice:?}");
+        stack.execute("delete from moves", &[]).await;
+    }
+    stack.finish().await;
+}
+
 /// The wake-up of a cancelled reservation's deadline finds nothing, and the history says who did it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_deadline_finds_it_cancelled() {

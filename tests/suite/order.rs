@@ -230,7 +230,7 @@ impl Expected {
         if let Some(id) = body["reservation"].as_str() {
             return Some(self.reconfirm(id.parse().expect("an id"), user));
         }
-        let server = body["server"].as_str().expect("a server");
+        let server = command.server.as_deref().expect("a server");
         if !server.starts_with("race") {
             return None;
         }

@@ -11,8 +11,10 @@ use crate::support::database::Database;
 /// Two thousand servers, users and terminals, a hundred thousand reservations, a tenth of them live.
 const FILL: &str = "
 set session_replication_role = replica;
-insert into servers (id, capacity, rate_minor, currency, connection_url, busy_max_seconds)
-    select 's-' || n, 4, 1, 'EUR', 'x', 86400 from generate_series(0, 1999) n;
+insert into servers (id, capacity, rate_minor, currency, connection_url, busy_max_seconds, partition)
+    select 's-' || n, 4, 1, 'EUR', 'x', 86400, n % 4 from generate_series(0, 1999) n;
+insert into moves (server_id, from_partition, to_partition, fence, phase)
+    values ('s-1', 1, 0, '00000000-0000-7000-8000-000000000001', 'fencing');
 insert into users (id) select 'u-' || n from generate_series(0, 1999) n;
 insert into terminals (id, user_id) select 't-' || n, 'u-' || n from generate_series(0, 1999) n;
 insert into closures (server_id, start_at, end_at)
@@ -110,9 +112,11 @@ fn cases() -> Vec<Case> {
             "ID, array['held'], array['reconfirmed'], array[null], array[now()], array[null]::timestamptz[]",
             ["reservations_pkey"]
         ),
+        case!("load_listed", "ID", ["reservations_pkey"]),
+        case!("move_servers", "ID", ["reservations_live_by_server"]),
         case!("update_reminded", "ID, now()", ["reservations_pkey"]),
         case!("delete_timers", "1, now()", ["timers_pkey"]),
-        case!("mark_scheduled", "1, array[now()], array[now()]", ["timers_pkey"]),
+        case!("mark_scheduled", "array[1], array[now()], array[now()]", ["timers_pkey"]),
         case!(
             "find_overdue",
             "array[0, 1, 2, 3], 1.0",
@@ -212,6 +216,8 @@ fn every_statement_is_looked_at() {
         "terminal_exists",
         "claim_sweep",
         "load_clock",
+        "load_view_clock",
+        "claim_fences",
         "draw_block",
         "load_closures",
         "load_servers",
@@ -220,7 +226,6 @@ fn every_statement_is_looked_at() {
         "lock_retention",
         "lock_use",
         "lock_users",
-        "update_servers",
         "prune_attempts",
         "load_attempts",
         "count_attempt",

@@ -3,13 +3,12 @@
 
 use holdfast::broker::connection::Endpoint;
 use holdfast::broker::delay::DUE_EXCHANGE;
-use holdfast::broker::ring::PARTITIONS_EXCHANGE;
 use holdfast::broker::topology::{
     BILLING_QUEUE, COMMANDS_EXCHANGE, DEAD, partition_queue, reply_queue,
 };
-use holdfast::client::Command;
 use holdfast::message::answer::Notice;
 use holdfast::store::{pool, retention};
+use lapin::types::FieldTable;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use url::Url;
@@ -18,7 +17,7 @@ use uuid::Uuid;
 use crate::input::message::{Message, code_of};
 use crate::support::program::{command, holdfast};
 use crate::support::stack::Stack;
-use crate::support::terminal::{new_id, window};
+use crate::support::terminal::{code, window};
 use crate::support::{engines, facts};
 
 /// Creates an account with the product's command and connects with it.
@@ -83,6 +82,8 @@ async fn a_workers_account_decides_and_does_nothing_else() {
             "update reservations set price_minor = 0",
             "update reservations set user_id = 'bob'",
             "update servers set capacity = 1000",
+            "insert into moves (server_id) values ('cam')",
+            "update moves set to_partition = 1",
             "update servers set rate_minor = 0",
             "insert into servers (id) values ('mine')",
             "delete from servers",
@@ -115,10 +116,6 @@ async fn a_workers_broker_account_serves_and_does_nothing_else() {
     let mut stack = Stack::new().await;
     let server = stack.server("cam", &[]).await;
     let (mut terminal, victim) = (stack.terminal("ann").await, stack.terminal("bob").await);
-    // As after a restart of the broker: the worker declares the exchange with its own rights.
-    let ring = PARTITIONS_EXCHANGE.into();
-    let channel = stack.amqp.create_channel().await.expect("a channel");
-    channel.exchange_delete(ring, Default::default()).await.expect("deleted");
     let name = format!("least_{}", stack.suffix());
     let admin = engines::amqp_url(stack.broker.account(), stack.broker.password(), &stack.vhost);
     let environment = [
@@ -131,9 +128,9 @@ async fn a_workers_broker_account_serves_and_does_nothing_else() {
     assert_eq!(again.code, 4, "{again:?}");
     let url = made.stdout.trim();
     let mut worker = stack.worker_with(&[("AMQP_URL", url)]);
-    let probe = Command::show(new_id(), Uuid::nil());
-    facts::until("the ring", async || terminal.client.send(&probe).await.is_ok()).await;
-    // The delay ladder, a notice, an event and a dead letter.
+    // A query, the delay ladder, a notice, an event and a dead letter.
+    let shown = terminal.show(Uuid::nil()).await;
+    assert_eq!(code(&shown), Some("unknown_reservation"));
     let held = terminal.accepted(&server, window(63, 60)).await;
     terminal.reconfirm(&server, held.id).await;
     assert!(matches!(terminal.notice_about(held.id).await, Notice::Confirmed { .. }));
@@ -148,7 +145,7 @@ async fn a_workers_broker_account_serves_and_does_nothing_else() {
     });
     assert_eq!(nobody.publish(&connection).await, Ok(()));
     facts::until("a dead letter", async || stack.depth(DEAD).await.0 == 1).await;
-    for exchange in [COMMANDS_EXCHANGE, PARTITIONS_EXCHANGE, "", "amq.topic"] {
+    for exchange in [COMMANDS_EXCHANGE, "", "amq.topic"] {
         let message = nobody.clone().with(|m| exchange.clone_into(&mut m.exchange));
         assert_eq!(message.publish(&connection).await, Err(403), "{exchange:?}");
     }
@@ -160,8 +157,21 @@ async fn a_workers_broker_account_serves_and_does_nothing_else() {
         assert_eq!(got.as_ref().map(drop).map_err(code_of), Err(403), "{queue}");
     }
     let channel = connection.create_channel().await.expect("a channel");
-    let gone = channel.queue_delete(partition_queue(0).as_str().into(), Default::default()).await;
+    let partition = partition_queue(0);
+    let gone = channel.queue_delete(partition.as_str().into(), Default::default()).await;
     assert_eq!(gone.as_ref().map_err(code_of), Err(403));
+    let channel = connection.create_channel().await.expect("a channel");
+    let none = FieldTable::default();
+    let diverted = channel
+        .queue_bind(
+            partition.into(),
+            COMMANDS_EXCHANGE.into(),
+            "#".into(),
+            Default::default(),
+            none,
+        )
+        .await;
+    assert_eq!(diverted.as_ref().map_err(code_of), Err(403));
     assert!(worker.stop().await.success());
     assert!(!worker.log().contains("ended"), "{}", worker.log());
     engines::drop_account(&name).await;

@@ -1,13 +1,14 @@
 //! Queries (R13): a user's reservations page by page, and a server's free places.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use holdfast::broker::topology::QUERIES_QUEUE;
 use holdfast::client::Command;
 use holdfast::message::answer::{Answer, FreePlaces, ReservationView};
 use uuid::Uuid;
 
-use crate::support::facts;
 use crate::support::stack::Stack;
 use crate::support::terminal::{Terminal, code, in_seconds, new_id, window};
+use crate::support::{engines, facts};
 
 async fn page(
     terminal: &mut Terminal,
@@ -52,44 +53,127 @@ async fn a_users_reservations_come_page_by_page() {
     stack.finish().await;
 }
 
+/// A list that must be told, with its time of reading and the instant up to which it is complete.
+async fn listed(terminal: &mut Terminal) -> (Vec<ReservationView>, DateTime<Utc>, DateTime<Utc>) {
+    match terminal.ask(&Command::list(new_id(), None, None)).await {
+        Answer::Listed { reservations, next: None, decided_at, as_of } => {
+            (reservations, decided_at, as_of)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn states(page: &[ReservationView]) -> Vec<&str> {
+    page.iter().map(|view| view.state.as_str()).collect()
+}
+
+/// Queries have no place in the order of commands, but see each one that is answered.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_sees_what_was_sent_before_it() {
+async fn a_list_sees_what_was_answered_before_it() {
     let mut stack = Stack::new().await;
     let server = stack.server("cam", &[("capacity", &100), ("late_booking", &"confirm")]).await;
     let mut terminal = stack.terminal("ann").await;
-    let old = {
-        let _worker = stack.worker();
-        terminal.accepted(&server, window(7_200, 600)).await
-    };
-    // All in one queue and, with no worker there, in one batch.
-    let (start, end) = window(8_000, 600);
-    let (soon, later) = window(30, 600);
-    let list = Command::list(new_id(), None, None);
-    let behind = Command::list(new_id(), None, None);
-    let sent = [
-        Command::request("new", server.as_str(), start, end),
-        Command::request("late", server.as_str(), soon, later),
-        Command::withdraw("old", server.as_str(), old.id),
-        list.clone(),
-        Command::request("newer", server.as_str(), start, end),
-        behind.clone(),
-    ];
-    terminal.client.send_all(&sent).await.expect("sent");
     let _worker = stack.worker();
-    let listed = async |id: &str| match terminal.reply_to(id).await.answer().expect("an answer") {
-        Answer::Listed { reservations, .. } => reservations,
-        other => panic!("{other:?}"),
-    };
-    let states = |page: &[ReservationView]| -> Vec<String> {
-        page.iter().map(|view| view.state.clone()).collect()
-    };
-    let page = listed(&list.message_id).await;
+    let old = terminal.accepted(&server, window(7_200, 600)).await;
+    terminal.accepted(&server, window(8_000, 600)).await;
+    terminal.accepted(&server, window(30, 600)).await;
+    let answer = terminal.withdraw(&server, old.id).await;
+    let Answer::Withdrawn { decided_at: withdrawn_at, .. } = answer else { panic!("{answer:?}") };
+
+    let (page, read_at, as_of) = listed(&mut terminal).await;
     assert_eq!(states(&page), ["confirmed", "held", "cancelled"]);
     assert_eq!(page[0].connection.as_ref().expect("told").url, "rtmp://cam.example/live");
-    assert_eq!(
-        states(&listed(&behind.message_id).await),
-        ["held", "confirmed", "held", "cancelled"]
-    );
+    assert!(withdrawn_at < read_at && withdrawn_at < as_of);
+    assert!((as_of - read_at).abs() < TimeDelta::seconds(1), "the primary is up to date");
+    terminal.accepted(&server, window(8_000, 600)).await;
+    let (page, ..) = listed(&mut terminal).await;
+    assert_eq!(states(&page), ["held", "confirmed", "held", "cancelled"]);
+    stack.finish().await;
+}
+
+/// While a partition cannot decide, queries are answered as things stand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_does_not_wait_for_the_commands_ahead_of_it() {
+    let mut stack = Stack::new().await;
+    let server = stack.server("cam", &[("capacity", &100)]).await;
+    let mut terminal = stack.terminal("ann").await;
+    let _worker = stack.worker();
+    let held = terminal.accepted(&server, window(7_200, 600)).await;
+    let holder = engines::connect(&stack.database_url).await;
+    holder.batch_execute("begin; select from servers for no key update").await.expect("locked");
+    let (start, end) = window(8_000, 600);
+    let stuck = [
+        Command::request(new_id(), "cam", start, end),
+        Command::reconfirm(new_id(), "cam", held.id),
+    ];
+    terminal.client.send_all(&stuck).await.expect("sent");
+    let answer = terminal.show(held.id).await;
+    let Answer::Shown { reservation, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!(reservation, held);
+    assert_eq!(listed(&mut terminal).await.0, [held]);
+    let (told, ..) = free(&mut terminal, "cam", start, end).await;
+    assert_eq!(told.iter().map(|span| span.places).collect::<Vec<_>>(), [100]);
+    assert!(stuck.iter().all(|command| terminal.answers_to(&command.message_id).is_empty()));
+    holder.batch_execute("rollback").await.expect("let go");
+    for command in &stuck {
+        let answer = terminal.reply_to(&command.message_id).await.answer().expect("an answer");
+        assert_eq!(code(&answer), None, "{answer:?}");
+    }
+    let (page, ..) = listed(&mut terminal).await;
+    assert_eq!(states(&page), ["held", "reconfirmed"]);
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_is_not_stored_and_its_id_stays_free() {
+    let mut stack = Stack::new().await;
+    let server = stack.server("cam", &[("capacity", &2)]).await;
+    let mut terminal = stack.terminal("ann").await;
+    let _worker = stack.worker();
+    let held = terminal.accepted(&server, window(7_200, 600)).await;
+    let show = Command::show("same", held.id);
+    let answer = terminal.ask(&show).await;
+    assert_eq!(answer.reservation().expect("shown").state, "held");
+    terminal.reconfirm(&server, held.id).await;
+    // Asked again, it is answered anew, and never held against another message of the same id.
+    terminal.client.send(&show).await.expect("sent");
+    let answer = terminal.nth_reply_to("same", 2).await.answer().expect("an answer");
+    assert_eq!(answer.reservation().expect("shown").state, "reconfirmed");
+    terminal.client.send(&Command::list("same", None, None)).await.expect("sent");
+    assert_eq!(terminal.nth_reply_to("same", 3).await.type_name, "reservation.listed");
+    let (start, end) = window(7_200, 600);
+    let request = Command::request("same", "cam", start, end);
+    terminal.client.send(&request).await.expect("sent");
+    assert_eq!(terminal.nth_reply_to("same", 4).await.type_name, "reservation.accepted");
+    terminal.client.send(&show).await.expect("sent");
+    assert_eq!(terminal.nth_reply_to("same", 5).await.type_name, "reservation.shown");
+    let kinds = "select array_agg(kind order by kind) from processed_commands";
+    assert_eq!(stack.ask::<Vec<String>>(kinds, &[]).await, ["reconfirm", "request", "request"]);
+    stack.finish().await;
+}
+
+/// Queries are not tied to a partition: whoever is there answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_worker_answers_queries() {
+    let mut stack = Stack::new().await;
+    let mut terminal = stack.terminal("ann").await;
+    let mut workers = [stack.worker(), stack.worker()];
+    let consumers = async |count| {
+        facts::until("workers wait for queries", async || {
+            stack.depth(QUERIES_QUEUE).await.1 == count
+        })
+        .await;
+    };
+    consumers(2).await;
+    for _ in 0..4 {
+        assert_eq!(page(&mut terminal, None, None).await, (vec![], None));
+    }
+    workers[0].kill();
+    consumers(1).await;
+    for _ in 0..4 {
+        assert_eq!(page(&mut terminal, None, None).await, (vec![], None));
+    }
+    assert!(workers[1].stop().await.success());
     stack.finish().await;
 }
 
@@ -201,9 +285,17 @@ async fn what_is_wrong_with_a_query_is_told() {
         (Command::availability(new_id(), "none", start, end), ("unknown_server".to_owned(), None)),
         (window(end, start), field("invalid_interval", "end_at")),
         (window(start, start + TimeDelta::days(32)), field("out_of_range", "end_at")),
+        // Among the commands to a server it is no command.
         (
-            Command { server: Some("other".into()), ..window(start, end) },
-            field("inconsistent_message", "server"),
+            Command { server: Some("cam".into()), ..window(start, end) },
+            field("unknown_command", "routing_key"),
+        ),
+        (Command { server: Some("cam".into()), ..list() }, field("unknown_command", "routing_key")),
+        (Command::availability(new_id(), "Cam", start, end), field("invalid_text", "server")),
+        (Command::show(new_id(), Uuid::nil()), ("unknown_reservation".to_owned(), None)),
+        (
+            with_body(Command::show(new_id(), Uuid::nil()), "{}"),
+            field("missing_field", "reservation"),
         ),
         (Command::list(new_id(), Some(0), None), field("out_of_range", "limit")),
         (Command::list(new_id(), Some(51), None), field("out_of_range", "limit")),
@@ -216,8 +308,8 @@ async fn what_is_wrong_with_a_query_is_told() {
         let shown = format!("{command:?}");
         assert_eq!(refused(&mut terminal, command).await, expected, "{shown}");
     }
-    // The header agrees, or is left out.
-    let agreeing = Command { server: Some("cam".into()), ..window(start, end) };
-    assert_eq!(code(&terminal.ask(&agreeing).await), None);
+    assert_eq!(code(&terminal.ask(&window(start, end)).await), None);
+    let stored: i64 = stack.ask("select count(*) from processed_commands", &[]).await;
+    assert_eq!(stored, 0, "not even a refusal of the rules");
     stack.finish().await;
 }

@@ -6,8 +6,9 @@ use holdfast::cli::config::{About, settings};
 use holdfast::domain::refusal::Code;
 use holdfast::domain::reservation::State;
 use holdfast::message::answer::{Answer, Notice};
-use holdfast::message::command::{AvailabilityBody, ListBody, RequestBody, ReservationBody};
+use holdfast::message::command::{RequestBody, ReservationBody};
 use holdfast::message::event::{CloudEvent, ConfirmedData};
+use holdfast::message::query::{AvailabilityBody, ListBody};
 use serde::de::DeserializeOwned;
 
 use crate::support::golden;

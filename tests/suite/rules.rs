@@ -11,6 +11,7 @@ mod repeats;
 mod reservation;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use holdfast::broker::routes::{self, Route};
 use holdfast::client::Reply;
 use holdfast::domain::id::ServerId;
 use holdfast::message::answer::{Answer, QuotaReceipt};
@@ -64,6 +65,12 @@ impl Refused {
             other => panic!("not refused: {other:?}"),
         }
     }
+}
+
+/// Binds a server that there is not, as an interrupted `server add` does.
+async fn bind_nowhere(stack: &Stack) {
+    let nowhere = Route { server: "nowhere".to_owned(), partition: 0 };
+    routes::bind(&stack.amqp, &[nowhere]).await.expect("bound");
 }
 
 /// Requests what must be refused for its quota; returns the receipts.

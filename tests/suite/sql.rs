@@ -84,7 +84,11 @@ fn a_name_names_one_statement() {
 
 #[test]
 fn one_place_runs_a_statement() {
-    let wrong: Vec<_> = named().into_iter().filter(|(_, count)| *count != 1).collect();
+    let is_wrong = |(name, count): &(String, usize)| match name.starts_with("load_") {
+        true => *count == 0,
+        false => *count != 1,
+    };
+    let wrong: Vec<_> = named().into_iter().filter(is_wrong).collect();
     assert!(wrong.is_empty(), "not named once: {wrong:?}");
 }
 

@@ -11,11 +11,13 @@ use crate::support::terminal::window;
 const ADD: &str =
     "--capacity 4 --rate-minor 1250 --currency EUR --connection-url https://a.example/";
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_shown_and_everything_about_it_can_be_set() {
-    let database = Database::new().await;
-    let mut operator = Transcript::new(&[("DATABASE_URL", database.url.as_str())]);
-    operator.run(&format!("server add cam {ADD}"), 0).await;
+    let stack = Stack::with_partitions(2).await;
+    let mut operator = operator(&stack);
+    operator.run(&format!("server add cam {ADD} --partition 2"), 4).await;
+    operator.run(&format!("server add cam {ADD} --partition 1"), 0).await;
+    operator.run(&format!("server add other {ADD} --json"), 0).await;
     operator.run("server show cam", 0).await;
     operator.run("server show none", 4).await;
     operator.run("server set cam --rate-minor 1500", 0).await;
@@ -31,7 +33,11 @@ async fn a_server_is_shown_and_everything_about_it_can_be_set() {
     operator.run("server close cam", 0).await;
     operator.run("server close cam --json", 0).await;
     operator.run("server close none", 4).await;
-    database.accepts("update servers set partition = 3").await;
+    let mut worker = stack.worker();
+    operator.run("server move cam --partition 0", 0).await;
+    operator.run("server move cam --partition 1 --json", 0).await;
+    operator.run("server move cam --partition 1", 0).await;
+    assert!(worker.stop().await.success());
     let reason = ["server", "closure", "add", "cam", "--start", "2091-03-05T01:00:00Z"];
     let line = format!("{} --end 2091-03-05T02:00:00Z --reason disks", reason.join(" "));
     operator.run(&line, 0).await;
@@ -40,7 +46,7 @@ async fn a_server_is_shown_and_everything_about_it_can_be_set() {
     operator.run("server open cam", 0).await;
     operator.run("server open cam --json", 0).await;
     operator.check("server");
-    database.finish().await;
+    stack.finish().await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! names: the messages, and the exchanges and queues through which they travel.
 
 use holdfast::broker::topology::{
-    BILLING_QUEUE, COMMANDS_EXCHANGE, EVENTS_EXCHANGE, REPLIES_EXCHANGE, reply_queue,
+    BILLING_QUEUE, COMMANDS_EXCHANGE, EVENTS_EXCHANGE, QUERIES_QUEUE, REPLIES_EXCHANGE, reply_queue,
 };
 use holdfast::domain::refusal::Code;
 use holdfast::message::command::Kind;
@@ -11,18 +11,25 @@ use serde_json::{Map, Value, json};
 
 use super::schema;
 
-/// The contract's version: the major one is the `v1` in the names on the broker.
-const VERSION: &str = "1.0.0";
+/// The contract's version. The major one is the highest in the names on the broker: what has not
+/// changed since keeps its name.
+const VERSION: &str = "2.0.0";
 
 const ABOUT: &str = "Reservations of time on servers, over AMQP 0-9-1.
 
 Versions: within a major version messages only ever gain optional fields, new message types and \
 new codes, so readers ignore what they do not know, and treat an unknown code by its `retry`. \
-Commands are strict: an unknown field is refused. A change that breaks a reader is a new major \
-version, with new names on the broker (`v2`) beside the old ones.
+Commands and queries are strict: an unknown field is refused. A change that breaks a reader is a new \
+major version, with new names on the broker beside the old ones.
 
-An *answer* has the command's `message_id` as its `correlation_id`; a *notice* has none. A message \
-id is decided once per terminal, and its answer is repeated byte for byte.";
+A *command* changes something. Its routing key names its server, in whose order it is decided. \
+Published as `mandatory`, it is returned if there is no such server. A message id is decided once per \
+terminal, and its answer is repeated byte for byte.
+
+A *query* changes nothing and is not ordered among commands. Nobody answers it later than half a \
+minute after it was sent.
+
+An *answer* has the `message_id` of its command or query as its `correlation_id`; a *notice* has none.";
 
 /// Types of events.
 const EVENTS: [&str; 3] = [event::CONFIRMED, event::CANCELLED, event::CREDITED];
@@ -31,7 +38,7 @@ const EVENTS: [&str; 3] = [event::CONFIRMED, event::CANCELLED, event::CREDITED];
 pub fn document(examples: &[(&str, Value)]) -> Value {
     let mut parts = Parts { examples, ..Parts::default() };
     for &kind in Kind::ALL {
-        parts.add_command(kind);
+        parts.add_received(kind);
     }
     let answers = parts.add_replies("answer");
     parts.add_replies("notice");
@@ -97,18 +104,14 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn add_command(&mut self, kind: Kind) {
-        let name = format!("command.{}", kind.as_str());
+    /// Adds a command or a query.
+    fn add_received(&mut self, kind: Kind) {
+        let name = schema::name_of(kind);
         let payload = self.schema(&name);
-        let mut headers = json!({ "type": "object", "properties": {
-            "server": { "type": "string", "description": "The server's id; picks the partition." },
+        let mut message = self.message(&name, kind.as_str(), &name, payload);
+        message["headers"] = json!({ "type": "object", "properties": {
             "traceparent": { "type": "string", "description": "Comes back with the answer." },
         } });
-        if kind.needs_server_header() {
-            headers["required"] = json!(["server"]);
-        }
-        let mut message = self.message(&name, kind.as_str(), &name, payload);
-        message["headers"] = headers;
         message["description"] = json!(
             "Properties: `user_id` (the terminal's account), `message_id` (1 to 128 of \
              `A-Z a-z 0-9 . _ : -`), `content_type` `application/json`, persistent. Not allowed: \
@@ -196,12 +199,7 @@ impl Parts<'_> {
     fn channels(&self) -> Value {
         let mut channels = Map::new();
         for &kind in Kind::ALL {
-            let (word, name) = (kind.as_str(), format!("command.{}", kind.as_str()));
-            let address = format!("{{terminal}}.{word}");
-            let mut channel = self.channel(&address, &name);
-            channel["parameters"] = json!({ "terminal": { "description": "The terminal's id." } });
-            channel["bindings"] = routing_key(COMMANDS_EXCHANGE);
-            channels.insert(name, channel);
+            channels.insert(schema::name_of(kind), self.received(kind));
         }
         let mut replies = self.channel(&reply_queue("{terminal}"), "answer.");
         let notices = self.channel("", "notice.");
@@ -227,6 +225,27 @@ impl Parts<'_> {
         billing["bindings"] = queue(BILLING_QUEUE);
         channels.insert("billing".to_owned(), billing);
         Value::Object(channels)
+    }
+
+    /// The channel of a command or query.
+    fn received(&self, kind: Kind) -> Value {
+        let (word, name) = (kind.as_str(), schema::name_of(kind));
+        let terminal = json!({ "description": "The terminal's id." });
+        let mut channel = if kind.is_query() {
+            let mut channel = self.channel(&format!("{{terminal}}.{word}"), &name);
+            channel["parameters"] = json!({ "terminal": terminal });
+            channel["description"] =
+                json!(format!("Led to the queue `{QUERIES_QUEUE}`, which all workers read."));
+            channel
+        } else {
+            let mut channel = self.channel(&format!("{{terminal}}.{word}.{{server}}"), &name);
+            let server = json!({ "description": "The server's id." });
+            channel["parameters"] = json!({ "terminal": terminal, "server": server });
+            channel["description"] = json!("Led to the queue of the server's partition.");
+            channel
+        };
+        channel["bindings"] = routing_key(COMMANDS_EXCHANGE);
+        channel
     }
 
     /// A channel for all messages whose name has this prefix.
@@ -271,14 +290,14 @@ fn queue(name: &str) -> Value {
     } })
 }
 
-/// The operations: Holdfast receives commands and sends the rest.
+/// The operations: Holdfast receives commands and queries, and sends the rest.
 fn operations(parts: &Parts, answers: &[String]) -> Value {
     let of_channel = |channel: &str, names: &[String]| -> Vec<Value> {
         names.iter().map(|name| reference(&format!("channels/{channel}/messages/{name}"))).collect()
     };
     let mut operations = Map::new();
     for &kind in Kind::ALL {
-        let name = format!("command.{}", kind.as_str());
+        let name = schema::name_of(kind);
         let answered: Vec<String> =
             answers.iter().filter(|answer| answers_to(kind, answer)).cloned().collect();
         let operation = json!({
@@ -315,7 +334,7 @@ fn operations(parts: &Parts, answers: &[String]) -> Value {
     Value::Object(operations)
 }
 
-/// Whether a command of `kind` can have an answer of that name.
+/// Whether a command or query of `kind` can have an answer of that name.
 fn answers_to(kind: Kind, answer: &str) -> bool {
     let own = match kind {
         Kind::Request => "answer.reservation.accepted",

@@ -3,16 +3,17 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use holdfast::domain::capacity::FreeSpan;
 use holdfast::domain::interval::Interval;
-use holdfast::domain::outcome::Listed;
-use holdfast::domain::outcome::{Availability, Decision, Refusal};
+use holdfast::domain::outcome::{Decision, Refusal};
+use holdfast::domain::query::{Availability, Found, Listed};
 use holdfast::domain::quota::Receipt;
 use holdfast::domain::refusal::Code;
 use holdfast::domain::reservation::{CancelReason, Reservation, State};
 use holdfast::domain::server::{LateBooking, Server};
 use holdfast::domain::tariff::Tariff;
 use holdfast::message::answer::{Answer, Notice, ReservationView};
-use holdfast::message::command::{AvailabilityBody, ListBody, RequestBody, ReservationBody};
+use holdfast::message::command::{RequestBody, ReservationBody};
 use holdfast::message::event::{self, CancelledData, CloudEvent, ConfirmedData, CreditedData};
+use holdfast::message::query::{AvailabilityBody, ListBody};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -66,6 +67,11 @@ fn decided_at() -> DateTime<Utc> {
     at(8) + TimeDelta::microseconds(1_500_250)
 }
 
+/// What a standby has replayed when it answers.
+fn as_of() -> DateTime<Utc> {
+    decided_at() - TimeDelta::milliseconds(40)
+}
+
 /// A reservation in `state`. No two of its fields have the same value.
 fn reservation(state: State) -> Reservation {
     let cancelled = state == State::Cancelled;
@@ -105,22 +111,29 @@ fn refused(refusal: Refusal) -> Answer {
 }
 
 pub fn all() -> Vec<Example> {
-    [commands(), answers(), refusals(), notices(), events()].into_iter().flatten().collect()
+    let groups = [commands(), queries(), answers(), found(), refusals(), notices(), events()];
+    groups.into_iter().flatten().collect()
 }
 
 fn commands() -> Vec<Example> {
-    let request = RequestBody { server: "camera-1".to_owned(), start_at: at(18), end_at: at(20) };
-    let page = ListBody { limit: Some(20), after: Some(reservation(State::Held).id) };
-    let window =
-        AvailabilityBody { server: "camera-1".to_owned(), start_at: at(0), end_at: at(24) };
+    let request = RequestBody { start_at: at(18), end_at: at(20) };
     let named = ReservationBody { reservation: reservation(State::Held).id };
     vec![
         Example::new("command.request", "command.request", &[], &request),
         Example::new("command.reconfirm", "command.reconfirm", &[], &named),
         Example::new("command.withdraw", "command.withdraw", &[], &named),
-        Example::new("command.show", "command.show", &[], &named),
-        Example::new("command.list", "command.list", &["limit", "after"], &page),
-        Example::new("command.availability", "command.availability", &[], &window),
+    ]
+}
+
+fn queries() -> Vec<Example> {
+    let named = ReservationBody { reservation: reservation(State::Held).id };
+    let page = ListBody { limit: Some(20), after: Some(named.reservation) };
+    let window =
+        AvailabilityBody { server: "camera-1".to_owned(), start_at: at(0), end_at: at(24) };
+    vec![
+        Example::new("query.show", "query.show", &[], &named),
+        Example::new("query.list", "query.list", &["limit", "after"], &page),
+        Example::new("query.availability", "query.availability", &[], &window),
     ]
 }
 
@@ -134,26 +147,34 @@ fn answers() -> Vec<Example> {
         cancel_reason: Some(CancelReason::Withdrawn),
         ..reservation(State::Cancelled)
     });
-    let shown = Decision::Shown(reservation(State::Confirmed));
-    let optional = &["reconfirmed_at", "settled_at", "cancel_reason", "connection", "next"];
+    let optional = &["reconfirmed_at", "settled_at", "cancel_reason"];
     [
         ("answer.accepted", accepted),
         ("answer.reconfirmed", reconfirmed),
         ("answer.withdrawn", withdrawn),
-        ("answer.shown", shown),
-        ("answer.listed", listed()),
-        ("answer.availability", Decision::Availability(availability())),
     ]
     .into_iter()
     .map(|(name, decision)| Example::new(name, "answer", optional, &answer(decision)))
     .collect()
 }
 
-fn listed() -> Decision {
-    let reservation = reservation(State::Confirmed);
-    let next = Some(reservation.id);
+/// Answers to queries.
+fn found() -> Vec<Example> {
     let connection_url = "rtmp://camera-1.example/live".to_owned();
-    Decision::Listed { page: vec![Listed { reservation, connection_url }], next }
+    let listed = Listed { reservation: reservation(State::Confirmed), connection_url };
+    let next = Some(listed.reservation.id);
+    let optional = &["reconfirmed_at", "settled_at", "connection", "next"];
+    [
+        ("answer.shown", Found::Reservation(listed.clone())),
+        ("answer.listed", Found::Page { page: vec![listed], next }),
+        ("answer.availability", Found::Availability(availability())),
+    ]
+    .into_iter()
+    .map(|(name, found)| {
+        let answer = Answer::to_query(&found, decided_at(), as_of());
+        Example::new(name, "answer", optional, &answer)
+    })
+    .collect()
 }
 
 fn availability() -> Availability {
@@ -176,7 +197,7 @@ fn availability() -> Availability {
             horizon_seconds: 7_776_000,
             late_booking: LateBooking::Reject,
             connection_url: "rtmp://camera-1.example/live".to_owned(),
-            partition: Some(0),
+            partition: 0,
             closures: Vec::new(),
         },
         window: Interval::new(at(0), at(24)).expect("a day"),

@@ -1,8 +1,9 @@
 //! Generates the contract's JSON Schemas from the message types: one document for each message.
 
 use holdfast::message::answer::{Answer, Notice};
-use holdfast::message::command::{AvailabilityBody, ListBody, RequestBody, ReservationBody};
+use holdfast::message::command::{Kind, RequestBody, ReservationBody};
 use holdfast::message::event::{self, CancelledData, CloudEvent, ConfirmedData, CreditedData};
+use holdfast::message::query::{AvailabilityBody, ListBody};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
@@ -12,15 +13,21 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         ("command.request", command::<RequestBody>()),
         ("command.reconfirm", command::<ReservationBody>()),
         ("command.withdraw", command::<ReservationBody>()),
-        ("command.show", command::<ReservationBody>()),
-        ("command.list", command::<ListBody>()),
-        ("command.availability", command::<AvailabilityBody>()),
+        ("query.show", command::<ReservationBody>()),
+        ("query.list", command::<ListBody>()),
+        ("query.availability", command::<AvailabilityBody>()),
         ("answer", output::<Answer>()),
         ("notice", output::<Notice>()),
         ("event.reservation.confirmed", event::<ConfirmedData>(event::CONFIRMED)),
         ("event.reservation.cancelled", event::<CancelledData>(event::CANCELLED)),
         ("event.reservation.credited", event::<CreditedData>(event::CREDITED)),
     ]
+}
+
+/// The name of a command or query in the contract.
+pub fn name_of(kind: Kind) -> String {
+    let group = if kind.is_query() { "query" } else { "command" };
+    format!("{group}.{}", kind.as_str())
 }
 
 /// The schema of what terminals may send.

@@ -26,7 +26,7 @@ fn stops(text: &str, heading: &str) -> Vec<Option<(String, String)>> {
 #[test]
 fn the_walks_are_short_and_lead_through_functions_that_exist() {
     let text = read("docs/architecture.md");
-    for heading in ["A request", "A deadline"] {
+    for heading in ["A request", "A deadline", "A query", "A move"] {
         let stops = stops(&text, heading);
         assert!((5..=STOPS_MAX).contains(&stops.len()), "{heading}: {} stops", stops.len());
         let stops: Vec<(String, String)> = stops.into_iter().flatten().collect();

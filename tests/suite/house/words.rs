@@ -25,7 +25,7 @@ const TYPES: [(&str, &[&str], &str); 13] = [
 
 /// Words inside identifiers and file names, in `snake_case` or `CamelCase`, with `_` between words that
 /// belong together.
-const WORDS: [(&str, &[&str], &str); 31] = [
+const WORDS: [(&str, &[&str], &str); 34] = [
     ("world", &["src"], "snapshot"),
     ("effects", &["src"], "changes"),
     ("verdict", &["src"], "outcome"),
@@ -56,8 +56,27 @@ const WORDS: [(&str, &[&str], &str); 31] = [
     ("bury", &["src", "lab/src", "schema"], "dead letter; prune for workers"),
     ("nudge", &["src", "lab/src", "schema"], "notify"),
     ("wish", &["src", "lab/src", "schema"], "request"),
+    ("ring", RING, "routes, bindings"),
+    ("rings", RING, "routes, bindings"),
+    (FORMER_CODE, &["src", "lab/src", "schema"], "wrong_partition"),
     ("nobody", &["src/tls.rs", "src/broker", "src/store"], "no_tls"),
 ];
+
+/// Elsewhere it is the cryptography's crate.
+const RING: &[&str] = &[
+    "src/broker",
+    "src/cli",
+    "src/client",
+    "src/domain",
+    "src/engine",
+    "src/message",
+    "src/store",
+    "src/worker",
+    "lab/src/soak/chaos",
+];
+
+/// In two parts, as below, so that a search for it finds only the changelog and the decision records.
+const FORMER_CODE: &str = concat!("mis", "routed");
 
 /// Files and directories that would say nothing about what is in them.
 const FILES: [&str; 6] = ["util", "utils", "common", "helper", "helpers", "manager"];
@@ -81,6 +100,17 @@ pub const NAMES: [(&str, &str); 5] = [
     ("role add", "account add"),
     ("topology account", "account add"),
     ("biller add", "account add"),
+];
+
+/// Names of what is gone. Only the changelog and the decision records tell of it.
+pub const GONE: [(&str, &str); 7] = [
+    (FORMER_CODE, "wrong_partition"),
+    (concat!("consistent", " hash"), "one binding per server"),
+    (concat!("consistent", "-hash"), "one binding per server"),
+    (concat!("consistent", "_hash"), "no plugin"),
+    (concat!("hash", " ring"), "one binding per server"),
+    ("header `server`", "the routing key's last word"),
+    ("headers.server", "routing_key"),
 ];
 
 /// What should be written instead of an identifier of the file `path`; `None` if it is fine.
@@ -127,7 +157,8 @@ fn words_are_found_inside_identifiers() {
     for identifier in ["nudge_workers", "NudgeWorkers", "NUDGE"] {
         assert_eq!(better("src/store/mod.rs", identifier), Some("notify"), "{identifier}");
     }
-    for identifier in ["alarm", "charm_all", "legal", "tokio_util"] {
+    assert_eq!(better("src/broker/x.rs", "RingOrder"), Some("routes, bindings"));
+    for identifier in ["alarm", "charm_all", "legal", "tokio_util", "string"] {
         assert_eq!(better("src/store/mod.rs", identifier), None, "{identifier}");
     }
     assert_eq!(better("src/store/sql/x.sql", "gone"), Some("old_rows"));

@@ -18,7 +18,7 @@ pub fn cases(terminal: &str) -> Vec<Case> {
 
 fn good_body() -> Value {
     let (start, end) = window(86_400, 60);
-    json!({ "server": "cam", "start_at": start, "end_at": end })
+    json!({ "start_at": start, "end_at": end })
 }
 
 fn with_body(terminal: &str, body: impl Into<Vec<u8>>) -> Message {
@@ -69,9 +69,9 @@ fn not_one_object(terminal: &str) -> Vec<Case> {
         ("10 000 arrays", deep("[", "]", 8_000)),
         ("10 000 arrays, not closed", deep("[", "", 10_000)),
         ("deep objects", deep("{\"a\":", "}", 2_000)),
-        ("depth in a field", format!("{{\"server\":{}}}", deep("[", "]", 8_000))),
+        ("depth in a field", format!("{{\"start_at\":{}}}", deep("[", "]", 8_000))),
         ("an array", "[]".into()),
-        ("an array of fields", r#"["cam","2031-05-01T18:00:00Z","2031-05-01T19:00:00Z"]"#.into()),
+        ("an array of fields", r#"["2031-05-01T18:00:00Z","2031-05-01T19:00:00Z"]"#.into()),
         ("a command in an array", format!("[{good}]")),
         ("null", "null".into()),
         ("true", "true".into()),
@@ -79,16 +79,16 @@ fn not_one_object(terminal: &str) -> Vec<Case> {
         ("a text", "\"request\"".into()),
         ("no number", "NaN".into()),
         ("single quotes", good.replace('"', "'")),
-        ("names without quotes", "{server:\"cam\"}".into()),
+        ("names without quotes", good.replace("\"start_at\"", "start_at")),
         ("a comment", format!("/* hello */{good}")),
         ("a trailing comma", good.replace('}', ",}")),
-        ("a raw NUL in a text", good.replace("cam", "c\0m")),
-        ("a raw line break in a text", good.replace("cam", "c\nm")),
-        ("half a surrogate pair, escaped", good.replace("cam", "\\ud800")),
-        ("an unknown escape", good.replace("cam", "\\x41")),
-        ("form data", "server=cam&start_at=now".into()),
-        ("XML", "<request server=\"cam\"/>".into()),
-        ("a number out of all bounds", r#"{"server":1e309}"#.into()),
+        ("a raw NUL in a text", good.replace('T', "\0")),
+        ("a raw line break in a text", good.replace('T', "\n")),
+        ("half a surrogate pair, escaped", good.replace('T', "\\ud800")),
+        ("an unknown escape", good.replace('T', "\\x41")),
+        ("form data", "start_at=now&end_at=then".into()),
+        ("XML", "<request start_at=\"now\"/>".into()),
+        ("a number out of all bounds", r#"{"start_at":1e309}"#.into()),
     ];
     bodies
         .into_iter()
@@ -117,9 +117,9 @@ fn fields(terminal: &str) -> Vec<Case> {
     let twice = |doubled: &str| format!("{},{doubled}}}", &good[..good.len() - 1]);
     let mut cases = Vec::new();
     for (name, body, field) in [
-        ("a field twice", twice(r#""server":"cam""#), "server"),
+        ("a field twice", twice(r#""start_at":"2031-05-01T18:00:00Z""#), "start_at"),
         ("a field twice, differently", twice(r#""end_at":null"#), "end_at"),
-        ("a field twice, escaped", twice(r#""\u0073erver":"other""#), "server"),
+        ("a field twice, escaped", twice(r#""\u0073tart_at":"now""#), "start_at"),
         ("an unknown field twice", twice(r#""a":1,"a":2"#), "a"),
     ] {
         cases.push(refused(name, with_body(terminal, body), "duplicate_field", field));
@@ -132,21 +132,25 @@ fn fields(terminal: &str) -> Vec<Case> {
         ("a kind", r#""type":"withdraw""#, "type"),
         ("an unknown object", r#""policy":{"capacity":9}"#, "policy"),
         ("an unknown null", r#""note":null"#, "note"),
-        ("another case", r#""Server":"cam""#, "Server"),
+        ("a server beside the routing key's", r#""server":"cam""#, "server"),
+        ("another server than the routing key's", r#""server":"other""#, "server"),
+        ("another case", r#""Start_at":"now""#, "Start_at"),
         ("an empty name", r#""":1"#, ""),
-        ("a lookalike", r#""ѕerver":"cam""#, "?erver"), // Cyrillic
+        ("a lookalike", r#""ѕtart_at":"now""#, "?tart_at"), // Cyrillic
         ("a name that colours", r#""\u001b[31m":1"#, "?[31m"),
     ] {
         let mut case = refused(name, with_body(terminal, twice(more)), "unknown_field", field);
         case.expected = super::Expected::Refused("unknown_field", Some(field));
         cases.push(case);
     }
-    for field in ["server", "start_at", "end_at"] {
+    for field in ["start_at", "end_at"] {
         let mut body = good_body();
         body.as_object_mut().expect("an object").remove(field);
         let message = with_body(terminal, body.to_string());
         cases.push(refused(format!("no {field}"), message, "missing_field", field));
     }
+    let no_server = Message::command(terminal, "availability", good_body().to_string());
+    cases.push(refused("availability: no server", no_server, "missing_field", "server"));
     for kind in ["reconfirm", "withdraw", "show"] {
         let id = uuid::Uuid::nil();
         let command = |body: String| Message::command(terminal, kind, body);
@@ -175,11 +179,13 @@ fn types(terminal: &str) -> Vec<Case> {
     let mut cases = Vec::new();
     for value in wrong {
         let value: &'static str = value;
-        for field in ["server", "start_at", "end_at"] {
+        for (kind, field) in
+            [("request", "start_at"), ("request", "end_at"), ("availability", "server")]
+        {
             let mut body = good_body();
             body[field] = json!("@");
             let body = body.to_string().replace("\"@\"", value);
-            let message = with_body(terminal, body);
+            let message = Message::command(terminal, kind, body);
             cases.push(refused(format!("{field} {value}"), message, "invalid_type", field));
         }
         let body = format!(r#"{{"reservation":{value}}}"#);

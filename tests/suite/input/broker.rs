@@ -4,18 +4,18 @@ use holdfast::broker::BrokerError;
 use holdfast::broker::accounts::{TERMINAL_CHANNELS_MAX, TERMINAL_CONNECTIONS_MAX};
 use holdfast::broker::connection::Connection;
 use holdfast::broker::delay;
-use holdfast::broker::ring::PARTITIONS_EXCHANGE;
 use holdfast::broker::topology::{
-    BILLING_QUEUE, DEAD, EVENTS_EXCHANGE, REPLIES_EXCHANGE, partition_queue, reply_queue,
+    BILLING_QUEUE, COMMANDS_EXCHANGE, DEAD, EVENTS_EXCHANGE, QUERIES_QUEUE, REPLIES_EXCHANGE,
+    partition_queue, reply_queue,
 };
 use lapin::Channel;
 use lapin::options::{
     BasicConsumeOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions,
     QueueDeleteOptions, QueuePurgeOptions,
 };
-use lapin::types::{AMQPValue, FieldArray, FieldTable};
+use lapin::types::FieldTable;
 
-use super::message::{Message, code_of, text};
+use super::message::{Message, code_of};
 use crate::support::facts;
 use crate::support::stack::Stack;
 use crate::support::terminal::window;
@@ -45,12 +45,16 @@ fn publications(terminal: &str, bystander: &str) -> Vec<(String, Message, u16)> 
         ),
     ];
     for key in [
-        format!("{bystander}.request"),
+        format!("{bystander}.request.cam"),
+        format!("{bystander}.list"),
         terminal.to_owned(),
-        format!("{terminal}x.request"),
-        format!("x{terminal}.request"),
-        format!("{}.request", terminal.to_uppercase()),
+        format!("{terminal}x.request.cam"),
+        format!("x{terminal}.request.cam"),
+        format!("{}.request.cam", terminal.to_uppercase()),
         "request".to_owned(),
+        "request.cam".to_owned(),
+        ".request.cam".to_owned(),
+        "*.request.cam".to_owned(),
         String::new(),
         "#".to_owned(),
     ] {
@@ -60,19 +64,21 @@ fn publications(terminal: &str, bystander: &str) -> Vec<(String, Message, u16)> 
     let wake_up = |m: &mut Message| m.kind = Some("wake_up".to_owned());
     for (exchange, key) in [
         ("", partition_queue(0)),
+        ("", QUERIES_QUEUE.to_owned()),
         ("", reply_queue(bystander)),
         ("", BILLING_QUEUE.to_owned()),
         (delay::DUE_EXCHANGE, "p0".to_owned()),
         (delay::DUE_EXCHANGE, format!("{terminal}.p0")),
         (delay::level_name(0).as_str(), "0.0.0.0.0.0.0.0.0.1.p0".to_owned()),
-        (PARTITIONS_EXCHANGE, format!("{terminal}.request")),
         (REPLIES_EXCHANGE, bystander.to_owned()),
         (REPLIES_EXCHANGE, terminal.to_owned()),
         (EVENTS_EXCHANGE, "reservation.confirmed.cam".to_owned()),
         (DEAD, String::new()),
-        ("amq.topic", format!("{terminal}.request")),
-        ("reservation.commands.v0", format!("{terminal}.request")),
-        ("reservation.commands.v2", format!("{terminal}.request")),
+        ("amq.topic", format!("{terminal}.request.cam")),
+        ("reservation.commands.v0", format!("{terminal}.request.cam")),
+        ("reservation.commands.v1", format!("{terminal}.request")),
+        ("reservation.commands.v3", format!("{terminal}.request.cam")),
+        ("reservation.partitions.v2", format!("{terminal}.request")),
     ] {
         let message = good().with(wake_up).with(|m| {
             exchange.clone_into(&mut m.exchange);
@@ -90,7 +96,13 @@ async fn refused_operations(connection: &Connection, bystander: &str) -> Vec<(St
     let mut note = |what: String, result: Result<(), lapin::Error>| {
         codes.push((what, result.as_ref().err().map_or(0, code_of)));
     };
-    for queue in [partition_queue(0), reply_queue(bystander), BILLING_QUEUE.into(), DEAD.into()] {
+    for queue in [
+        partition_queue(0),
+        QUERIES_QUEUE.into(),
+        reply_queue(bystander),
+        BILLING_QUEUE.into(),
+        DEAD.into(),
+    ] {
         let name = || queue.as_str().into();
         let got = open(connection).await.basic_get(name(), BasicGetOptions::default()).await;
         note(format!("reading {queue}"), got.map(drop));
@@ -107,18 +119,24 @@ async fn refused_operations(connection: &Connection, bystander: &str) -> Vec<(St
     let options = QueueDeclareOptions::default();
     let declared = open(connection).await.queue_declare("mine".into(), options, none()).await;
     note("declaring a queue".into(), declared.map(drop));
-    let own = reply_queue(bystander);
-    let bound = open(connection)
-        .await
-        .queue_bind(
-            own.as_str().into(),
-            EVENTS_EXCHANGE.into(),
-            "#".into(),
-            QueueBindOptions::default(),
-            none(),
-        )
-        .await;
-    note("binding a queue".into(), bound);
+    for (queue, exchange) in [
+        (reply_queue(bystander), EVENTS_EXCHANGE),
+        (reply_queue(bystander), COMMANDS_EXCHANGE),
+        (partition_queue(0), COMMANDS_EXCHANGE),
+    ] {
+        let name = || queue.as_str().into();
+        let options = QueueBindOptions::default();
+        let bound = open(connection)
+            .await
+            .queue_bind(name(), exchange.into(), "#".into(), options, none())
+            .await;
+        note(format!("binding {queue} to {exchange}"), bound);
+        let unbound = open(connection)
+            .await
+            .queue_unbind(name(), exchange.into(), "*.*.cam".into(), none())
+            .await;
+        note(format!("unbinding {queue} from {exchange}"), unbound);
+    }
     codes
 }
 
@@ -200,11 +218,9 @@ async fn copies_for_others_reach_nobody() {
     let connection = terminal.endpoint.connect("raw").await.expect("the broker");
     let mut taken = 0;
     for header in ["CC", "BCC"] {
-        for key in [format!("{}.request", bystander.id()), reply_queue(bystander.id())] {
-            let mut keys = FieldArray::default();
-            keys.push(text(&key));
+        for key in [format!("{}.request.cam", bystander.id()), reply_queue(bystander.id())] {
             let message = Message::request(terminal.id());
-            match message.header(header, AMQPValue::FieldArray(keys)).publish(&connection).await {
+            match message.copied(header, &[&key]).publish(&connection).await {
                 Ok(()) => taken += 1,
                 Err(code) => assert_eq!(code, ACCESS_REFUSED, "{header} {key}"),
             }

@@ -18,6 +18,8 @@ struct Letter {
     name: &'static str,
     message: Message,
     reason: &'static str,
+    /// `None`: it came through the queue of queries.
+    partition: Option<&'static str>,
 }
 
 /// A wake-up for a time long past, which would settle everything that is due.
@@ -31,7 +33,11 @@ fn wake_up(account: &str, body: &str) -> Message {
 
 fn of_terminal(terminal: &str) -> Vec<Letter> {
     let nobody = || Message::request(terminal).with(|m| m.user_id = None);
-    let letter = |name, message| Letter { name, message, reason: "unauthenticated" };
+    let of = |name, message, partition| {
+        let reason = "unauthenticated";
+        Letter { name, message, reason, partition }
+    };
+    let letter = |name, message| of(name, message, Some("0"));
     // With a key that the terminal may use: RabbitMQ 4 refuses any other.
     let [mut copy, mut death] = [(); 2].map(|()| FieldArray::default());
     copy.push(text(&format!("{terminal}.copy")));
@@ -43,7 +49,6 @@ fn of_terminal(terminal: &str) -> Vec<Letter> {
             nobody().with(|m| {
                 m.message_id = None;
                 m.content_type = None;
-                m.headers = super::no_headers();
                 m.body.clear();
             }),
         ),
@@ -54,13 +59,32 @@ fn of_terminal(terminal: &str) -> Vec<Letter> {
                 .header("x-death", AMQPValue::FieldArray(death)),
         ),
         letter("no account, and a large body", nobody().with(|m| m.body = vec![0xff; 1 << 20])),
+        of(
+            "a query of no account",
+            nobody().with(|m| m.routing_key = format!("{terminal}.list")),
+            None,
+        ),
     ]
 }
 
 fn of_worker(account: &str) -> Vec<Letter> {
-    let letter = |name, message, reason| Letter { name, message, reason };
+    let letter = |name, message, reason| Letter { name, message, reason, partition: Some("0") };
+    let fence = |body| wake_up(account, body).with(|m| m.kind = Some("fence".to_owned()));
     vec![
         letter("a command of the workers' account", Message::request(account), "unauthenticated"),
+        letter("a fence that is no JSON", fence("now"), "invalid_fence"),
+        letter("an empty fence", fence(""), "invalid_fence"),
+        letter("a fence without a name", fence(r#"{"server":"cam"}"#), "invalid_fence"),
+        letter(
+            "a fence of no server",
+            fence(r#"{"server":"Cam","fence":"00000000-0000-0000-0000-000000000000"}"#),
+            "invalid_fence",
+        ),
+        letter(
+            "a fence that is called a wake-up",
+            wake_up(account, r#"{"server":"cam","fence":"00000000-0000-0000-0000-000000000000"}"#),
+            "invalid_wake_up",
+        ),
         letter("a wake-up that is no JSON", wake_up(account, "soon"), "invalid_wake_up"),
         letter("an empty wake-up", wake_up(account, ""), "invalid_wake_up"),
         letter(
@@ -92,7 +116,7 @@ fn check_letter(expected: &Letter, letter: &Delivery) {
     assert_eq!(header(letter, "reason").as_deref(), Some(expected.reason), "{name}");
     assert_eq!(header(letter, "account"), expected.message.user_id, "{name}");
     assert_eq!(header(letter, "original-id"), expected.message.message_id, "{name}");
-    assert_eq!(header(letter, "partition").as_deref(), Some("0"), "{name}");
+    assert_eq!(header(letter, "partition").as_deref(), expected.partition, "{name}");
     let kept = &expected.message.body[..expected.message.body.len().min(16_384)];
     assert!(letter.data == kept, "{name}: the body is kept up to a command's longest");
     for steering in ["CC", "x-death", "server"] {
@@ -123,11 +147,21 @@ async fn a_message_without_a_known_sender_becomes_a_dead_letter() {
         let account = engines::create_account(ghost, &stack.vhost).await;
         let connection = account.connect("ghost").await.expect("the broker");
         let command = Command::withdraw(new_id(), "cam", held);
-        for message in
-            [Message::request(ghost), Message::command(ghost, "withdraw", command.body.clone())]
-        {
-            assert_eq!(message.publish(&connection).await, Ok(()), "{ghost}");
-            expected.push(Letter { name: "an account that is no terminal", message, reason });
+        let name = "an account that is no terminal";
+        // A dot in the name would be one word more in the routing key.
+        let word = ghost.replace('.', "-");
+        let of_ghost = |kind: &str, body: Vec<u8>, partition| {
+            let message = Message::command(&word, kind, body);
+            let message = message.with(|m| m.user_id = Some(ghost.clone()));
+            Letter { name, message, reason, partition }
+        };
+        for letter in [
+            of_ghost("request", Message::request(ghost).body, Some("0")),
+            of_ghost("withdraw", command.body.clone(), Some("0")),
+            of_ghost("show", command.body.clone(), None),
+        ] {
+            assert_eq!(letter.message.publish(&connection).await, Ok(()), "{ghost}");
+            expected.push(letter);
         }
         engines::drop_account(ghost).await;
     }
@@ -165,7 +199,7 @@ async fn a_terminal_with_every_right_is_still_only_itself() {
     let as_victim = |word: &str| {
         let body = Command::withdraw(new_id(), "cam", held).body;
         Message::command(&id, word, body)
-            .with(|m| m.routing_key = format!("{}.{word}", victim.id()))
+            .with(|m| m.routing_key = format!("{}.{word}.cam", victim.id()))
     };
     let past = r#"{"due_at":"2020-01-01T00:00:00Z","scheduled_until":"2020-01-01T00:00:00Z","trigger":"message"}"#;
     let forged = |key: &str| wake_up(&id, past).with(|m| m.routing_key = key.to_owned());
@@ -174,7 +208,20 @@ async fn a_terminal_with_every_right_is_still_only_itself() {
         refused("another's nonsense", as_victim("nonsense"), "forbidden_terminal", "routing_key"),
         refused(
             "a prefix",
-            as_victim("withdraw").with(|m| m.routing_key = format!("{id}-x.withdraw")),
+            as_victim("withdraw").with(|m| m.routing_key = format!("{id}-x.withdraw.cam")),
+            "forbidden_terminal",
+            "routing_key",
+        ),
+        refused(
+            "another's list",
+            Message::command(&id, "list", "{}")
+                .with(|m| m.routing_key = format!("{}.list", victim.id())),
+            "forbidden_terminal",
+            "routing_key",
+        ),
+        refused(
+            "a forged fence",
+            forged("p0").with(|m| m.kind = Some("fence".into())),
             "forbidden_terminal",
             "routing_key",
         ),

@@ -1,12 +1,15 @@
 //! What can be wrong around a body: headers, properties, routing key.
 
+use std::fmt::Debug;
+
+use holdfast::domain::outcome::Refusal;
 use holdfast::domain::refusal::Code;
-use holdfast::message::decode::{Decoded, decode};
+use holdfast::message::decode::{Decoded, decode, decode_query};
 use holdfast::message::envelope::{BODY_LEN_MAX, Received};
-use lapin::types::{AMQPValue, FieldArray};
+use lapin::types::{AMQPValue, FieldArray, FieldTable};
 
 use super::message::{Message, text};
-use super::{Case, accepted, no_headers, refused};
+use super::{Case, KEY_LEN_MAX, accepted, refused, under_key};
 
 pub fn cases(terminal: &str, bystander: &str) -> Vec<Case> {
     let mut cases = forbidden(terminal);
@@ -22,7 +25,7 @@ fn forbidden(terminal: &str) -> Vec<Case> {
     let good = || Message::request(terminal);
     let keys = || {
         let mut keys = FieldArray::default();
-        keys.push(text(&format!("{terminal}.request")));
+        keys.push(text(&format!("{terminal}.request.cam")));
         AMQPValue::FieldArray(keys)
     };
     let mut cases = vec![
@@ -133,78 +136,94 @@ fn content(terminal: &str) -> Vec<Case> {
 fn kinds(terminal: &str) -> Vec<Case> {
     let good = || Message::request(terminal);
     let mut cases = Vec::new();
+    let long = "r".repeat(KEY_LEN_MAX - terminal.len() - "..cam".len());
     for word in [
         "",
         "refund",
         "REQUEST",
-        "request.",
-        ".request",
-        "request.now",
         "request ",
         "wake_up",
+        "fence",
+        "probe",
         "p0",
         "\0",
         "*",
         "#",
         "requеst", // Cyrillic
+        // Queries have a queue of their own.
+        "show",
+        "list",
+        "availability",
+        &long,
     ] {
-        let message = good().with(|m| m.routing_key = format!("{terminal}.{word}"));
+        let message = good().with(|m| m.routing_key = format!("{terminal}.{word}.cam"));
         cases.push(refused(format!("command {word:?}"), message, "unknown_command", "routing_key"));
     }
-    for kind in ["reconfirm", "wake_up", "REQUEST", "", "reservation.accepted", "\0"] {
+    for kind in
+        ["reconfirm", "wake_up", "fence", "show", "REQUEST", "", "reservation.accepted", "\0"]
+    {
         let message = good().with(|m| m.kind = Some(kind.to_owned()));
         cases.push(refused(format!("type {kind:?}"), message, "inconsistent_message", "type"));
     }
     cases.push(accepted("type request", good().with(|m| m.kind = Some("request".into()))));
+    let list = || Message::command(terminal, "list", "{}");
+    for kind in ["show", "request", "LIST", ""] {
+        let message = list().with(|m| m.kind = Some(kind.to_owned()));
+        let name = format!("query of type {kind:?}");
+        cases.push(refused(name, message, "inconsistent_message", "type"));
+    }
     cases
 }
 
+/// Words of the routing key that are missing, too many or no server.
 fn servers(terminal: &str) -> Vec<Case> {
-    const FIELD: &str = "headers.server";
-    let good = || Message::request(terminal);
-    let id = uuid::Uuid::nil();
+    const FIELD: &str = "routing_key";
     let mut cases = Vec::new();
-    for kind in ["request", "reconfirm", "withdraw"] {
-        let body = format!(r#"{{"reservation":"{id}"}}"#);
-        let message = Message::command(terminal, kind, body).with(|m| m.headers = no_headers());
-        cases.push(refused(format!("{kind} without server"), message, "missing_field", FIELD));
+    let mut case = |key: &str, code| {
+        let message = under_key(Message::request(terminal), format!("{terminal}.{key}"));
+        cases.push(refused(format!("routing key {key:.40?}"), message, code, FIELD));
+    };
+    for key in ["", "refund", "refund.cam.x", ".request.cam", "show.", "list.x.y", "p0"] {
+        case(key, "unknown_command");
     }
-    for value in [
-        AMQPValue::LongInt(7),
-        AMQPValue::Boolean(true),
-        AMQPValue::Void,
-        AMQPValue::Double(0.5),
-        AMQPValue::Timestamp(1),
-        AMQPValue::FieldArray(FieldArray::default()),
-        AMQPValue::FieldTable(no_headers()),
-        AMQPValue::ByteArray(b"cam".to_vec().into()),
-        AMQPValue::LongString(b"\xff\xfe".to_vec().into()),
+    for key in ["request", "reconfirm", "withdraw"] {
+        case(key, "missing_field");
+    }
+    let long = "c".repeat(65);
+    for server in [
+        "",
+        ".",
+        ".cam",
+        "cam.",
+        "cam.x",
+        "x.cam",
+        "cam.1.2",
+        "Cam",
+        "cam\0",
+        "cam ",
+        "саm",
+        "ｃam",
+        "cam\u{200b}",
+        "*",
+        "#",
+        "*.cam",
+        &long,
+        &"c".repeat(KEY_LEN_MAX),
     ] {
-        let name = format!("server {value:?}");
-        cases.push(refused(name, good().header("server", value), "invalid_type", FIELD));
+        for kind in ["request", "reconfirm", "withdraw"] {
+            case(&format!("{kind}.{server}"), "invalid_text");
+        }
     }
-    let long = "c".repeat(10_000);
-    for value in ["", "Cam", "cam.1", "cam\0", "cam ", "саm", "ｃam", "cam\u{200b}", "*", &long]
-    {
-        let name = format!("server {value:.20?}");
-        cases.push(refused(name, good().header("server", text(value)), "invalid_text", FIELD));
-    }
-    let other = good().header("server", text("other"));
-    cases.push(refused("body of another server", other, "inconsistent_message", "server"));
-    // Accepted: a query needs no server, so a wrong one does no harm.
-    let show = Message::command(terminal, "show", "{}").header("server", AMQPValue::Boolean(true));
-    cases.push(refused("query with a wrong server", show, "invalid_type", FIELD));
     cases
 }
 
 /// Unusual, and accepted: nothing reads it.
 fn harmless(terminal: &str, bystander: &str) -> Vec<Case> {
     let good = || Message::request(terminal);
-    let mut keys = FieldArray::default();
-    keys.push(text(&format!("{terminal}.request")));
+    let own = format!("{terminal}.request.cam");
     let mut cases = vec![
         // The broker removes this one; it has no other queue to send the message to.
-        accepted("BCC", good().header("BCC", AMQPValue::FieldArray(keys))),
+        accepted("BCC", good().copied("BCC", &[&own])),
         accepted(
             "correlation id",
             good().with(|m| m.correlation_id = Some("x\u{1b}[31m\0".into())),
@@ -214,6 +233,23 @@ fn harmless(terminal: &str, bystander: &str) -> Vec<Case> {
         accepted("a trace that is none", good().header("traceparent", text("\u{1b}[31m\r\n"))),
         accepted("a trace of a number", good().header("traceparent", AMQPValue::LongInt(1))),
     ];
+    // The routing key alone names the server.
+    for value in [
+        text("other"),
+        text(&"c".repeat(10_000)),
+        AMQPValue::LongInt(7),
+        AMQPValue::Boolean(true),
+        AMQPValue::Void,
+        AMQPValue::Double(0.5),
+        AMQPValue::Timestamp(1),
+        AMQPValue::FieldArray(FieldArray::default()),
+        AMQPValue::FieldTable(FieldTable::default()),
+        AMQPValue::ByteArray(b"cam".to_vec().into()),
+        AMQPValue::LongString(b"\xff\xfe".to_vec().into()),
+    ] {
+        let name = format!("header server {value:.40?}");
+        cases.push(accepted(name, good().header("server", value)));
+    }
     for target in [
         format!("reservation.replies.v1.{bystander}"),
         bystander.to_owned(),
@@ -234,6 +270,17 @@ fn harmless(terminal: &str, bystander: &str) -> Vec<Case> {
 /// once that is corrected.
 #[test]
 fn an_envelope_gets_the_first_code_of_all_it_breaks() {
+    let id = br#"{"reservation":"00000000-0000-0000-0000-000000000000"}"#;
+    assert_eq!(corrected("t-1.withdraw.cam", |r| decode(r, "worker"), id), None);
+    assert_eq!(corrected("t-1.show", decode_query, id), None);
+}
+
+/// Corrects a message step by step until it is decoded. Returns the code that it has at the end.
+fn corrected<T: Debug>(
+    key: &str,
+    decode: impl Fn(&Received) -> Decoded<T>,
+    body: &[u8],
+) -> Option<Code> {
     let mut received = Received {
         routing_key: "other.refund".to_owned(),
         user_id: Some("t-1".to_owned()),
@@ -241,24 +288,52 @@ fn an_envelope_gets_the_first_code_of_all_it_breaks() {
         body: vec![0xff; BODY_LEN_MAX + 1],
         ..Received::default()
     };
-    let corrections: [fn(&mut Received); 8] = [
-        |r| r.routing_key = "t-1.refund".to_owned(),
-        |r| r.forbidden_properties.clear(),
-        |r| r.message_id = Some("a b".to_owned()),
-        |r| r.message_id = Some("m-1".to_owned()),
-        |r| r.content_type = Some("application/json".to_owned()),
-        |r| r.body.truncate(9),
-        |r| r.routing_key = "t-1.show".to_owned(),
-        |r| r.body = br#"{"reservation":"00000000-0000-0000-0000-000000000000"}"#.to_vec(),
+    let corrections: [&dyn Fn(&mut Received); 8] = [
+        &|r| r.routing_key = "t-1.refund".to_owned(),
+        &|r| r.forbidden_properties.clear(),
+        &|r| r.message_id = Some("a b".to_owned()),
+        &|r| r.message_id = Some("m-1".to_owned()),
+        &|r| r.content_type = Some("application/json".to_owned()),
+        &|r| r.body.truncate(9),
+        &|r| r.routing_key = key.to_owned(),
+        &|r| r.body = body.to_vec(),
     ];
+    let code = |received: &Received| match decode(received) {
+        Decoded::Refused { refusal, .. } => Some(refusal.code),
+        Decoded::Input(_) => None,
+        other => panic!("{other:?}"),
+    };
     let mut codes = Vec::new();
     for correct in corrections {
-        let decoded = decode(&received, "worker");
-        let Decoded::Refused { refusal, .. } = decoded else { panic!("{decoded:?}") };
-        codes.push(refusal.code);
+        codes.extend(code(&received));
         correct(&mut received);
     }
     let last = Code::ALL.iter().position(|code| *code == Code::InvalidEncoding).expect("listed");
     assert_eq!(codes, Code::ALL[..=last]);
-    assert!(matches!(decode(&received, "worker"), Decoded::Input(_)));
+    code(&received)
+}
+
+/// Each queue has its own messages, whatever a header sends to it.
+#[test]
+fn a_message_of_another_queue_is_no_command_there() {
+    let of = |key: &str| Received {
+        routing_key: key.to_owned(),
+        user_id: Some("t-1".to_owned()),
+        message_id: Some("m-1".to_owned()),
+        content_type: Some("application/json".to_owned()),
+        body: b"{}".to_vec(),
+        ..Received::default()
+    };
+    let refused = |refusal: Refusal| (refusal.code, refusal.field);
+    let unknown = (Code::UnknownCommand, Some("routing_key".to_owned()));
+    for key in ["t-1.show", "t-1.list", "t-1.availability", "t-1.list.cam"] {
+        let decoded = decode(&of(key), "worker");
+        let Decoded::Refused { refusal, .. } = decoded else { panic!("{decoded:?}") };
+        assert_eq!(refused(refusal), unknown, "{key}");
+    }
+    for key in ["t-1.request.cam", "t-1.reconfirm.cam", "t-1.withdraw.cam", "t-1.request"] {
+        let decoded = decode_query(&of(key));
+        let Decoded::Refused { refusal, .. } = decoded else { panic!("{decoded:?}") };
+        assert_eq!(refused(refusal), unknown, "{key}");
+    }
 }

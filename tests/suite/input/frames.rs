@@ -24,14 +24,6 @@ pub fn long(text: &[u8]) -> Vec<u8> {
     [&u32::try_from(text.len()).expect("a text").to_be_bytes(), text].concat()
 }
 
-/// A table of texts. Unlike a client library's, it may have doubled names.
-fn table(entries: &[(&str, &[u8])]) -> Vec<u8> {
-    let entry = |(name, value): &(&str, &[u8])| {
-        [short(name.as_bytes()), b"S".to_vec(), long(value)].concat()
-    };
-    long(&entries.iter().flat_map(entry).collect::<Vec<u8>>())
-}
-
 fn method(class: u16, method: u16, arguments: &[&[u8]]) -> Vec<u8> {
     let ids = [class.to_be_bytes(), method.to_be_bytes()].concat();
     [ids, arguments.concat()].concat()
@@ -50,11 +42,11 @@ pub struct Properties<'a> {
 }
 
 impl<'a> Properties<'a> {
-    /// Those of a request for the server `cam`.
+    /// Those of a request.
     pub fn new(account: &'a str, message_id: &'a str) -> Self {
         Self {
             content_type: b"application/json",
-            headers: table(&[("server", b"cam")]),
+            headers: long(&[]),
             correlation_id: b"one",
             reply_to: b"two",
             message_id: message_id.as_bytes(),
@@ -106,7 +98,7 @@ impl Frames {
         frames.0.write_all(b"AMQP\0\0\x09\x01").expect("written");
         frames.expect(10, 10);
         let login = format!("\0{}\0{}", endpoint.account(), endpoint.password());
-        let login = [table(&[]), short(b"PLAIN"), long(login.as_bytes()), short(b"en_US")];
+        let login = [long(&[]), short(b"PLAIN"), long(login.as_bytes()), short(b"en_US")];
         frames.send(METHOD, 0, &method(10, 11, &login.each_ref().map(Vec::as_slice)));
         frames.expect(10, 30);
         // One channel, frames as long as the broker allows, no heartbeats.
@@ -119,21 +111,6 @@ impl Frames {
         frames.send(METHOD, 1, &method(85, 10, &[&[0]]));
         frames.expect(85, 11);
         frames
-    }
-
-    /// Publishes a command with the properties that every command has, the given header entries
-    /// and correlation id, and waits for the publisher confirm.
-    pub fn publish(
-        &mut self,
-        account: &str,
-        message_id: &str,
-        headers: &[(&str, &[u8])],
-        correlation_id: &[u8],
-        body: &[u8],
-    ) {
-        let properties = Properties { correlation_id, ..Properties::new(account, message_id) };
-        let properties = Properties { headers: table(headers), ..properties };
-        self.publish_raw(format!("{account}.request").as_bytes(), &properties, body);
     }
 
     /// Publishes a command whose properties may be any bytes, and waits for the confirm.

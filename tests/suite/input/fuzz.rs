@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use holdfast::client::Command;
 use holdfast::message::envelope::Received;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, IteratorRandom};
 use rand::{Rng, SeedableRng};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::fuzzed::targets::decode::{WORKER, check};
@@ -62,13 +63,14 @@ fn good(rng: &mut StdRng) -> Received {
         _ => Command::show("m-1", id),
     };
     Received {
-        routing_key: format!("t-1.{}", command.kind.as_str()),
+        routing_key: match &command.server {
+            Some(server) => format!("t-1.{}.{server}", command.kind.as_str()),
+            None => format!("t-1.{}", command.kind.as_str()),
+        },
         user_id: Some("t-1".to_owned()),
         message_id: Some(command.message_id),
         kind: rng.random_bool(0.5).then(|| command.kind.as_str().to_owned()),
         content_type: Some("application/json".to_owned()),
-        server: command.server.map(Ok),
-        header_names: vec!["server".to_owned()],
         body: command.body,
         ..Received::default()
     }
@@ -104,24 +106,33 @@ fn mutate_option(rng: &mut StdRng, value: &mut Option<String>) {
 }
 
 fn mutate(rng: &mut StdRng, received: &mut Received) {
-    match rng.random_range(0..14) {
-        0 => received.routing_key = mutate_text(rng, &received.routing_key.clone()),
-        1 => mutate_option(rng, &mut received.user_id),
-        2 => mutate_option(rng, &mut received.message_id),
-        3 => mutate_option(rng, &mut received.kind),
-        4 => mutate_option(rng, &mut received.content_type),
-        5 => mutate_option(rng, &mut received.content_encoding),
-        6 => received.forbidden_properties.push("priority"),
-        7 => received.header_names.push(mutate_text(rng, "x-delay")),
-        8 => received.server = Some(Err(())),
+    match rng.random_range(0..15) {
+        0..=1 => received.routing_key = mutate_text(rng, &received.routing_key.clone()),
+        2 => mutate_option(rng, &mut received.user_id),
+        3 => mutate_option(rng, &mut received.message_id),
+        4 => mutate_option(rng, &mut received.kind),
+        5 => mutate_option(rng, &mut received.content_type),
+        6 => mutate_option(rng, &mut received.content_encoding),
+        7 => received.forbidden_properties.push("priority"),
+        8 => received.header_names.push(mutate_text(rng, "x-delay")),
         9 => {
-            let mut server = received.server.take().and_then(Result::ok);
-            mutate_option(rng, &mut server);
-            received.server = server.map(Ok);
+            let words: Vec<&str> = received.routing_key.split('.').collect();
+            let keeps = rng.random_range(0..words.len());
+            received.routing_key = words[..keeps].join(".");
         }
         10 => received.user_id = Some(WORKER.to_owned()),
+        11 => received.body = retyped(rng, &received.body),
         _ => mutate_bytes(rng, &mut received.body),
     }
+}
+
+/// The body with a number in the place of a field's value.
+fn retyped(rng: &mut StdRng, body: &[u8]) -> Vec<u8> {
+    let Ok(Value::Object(mut fields)) = serde_json::from_slice(body) else { return body.to_vec() };
+    if let Some((_, value)) = fields.iter_mut().choose(rng) {
+        *value = Value::from(7);
+    }
+    serde_json::to_vec(&fields).expect("JSON")
 }
 
 #[test]

@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
+use holdfast::broker::routes::{self, Route};
 use holdfast::broker::topology::{DEAD, reply_queue};
+use holdfast::client::Reply;
 use holdfast::message::answer::Answer;
 use lapin::types::AMQPValue;
-use serde_json::json;
 
+use super::KEY_LEN_MAX;
 use super::frames::{Frames, Properties, long, nested};
 use super::message::{Message, text};
 use crate::support::facts;
 use crate::support::stack::Stack;
-use crate::support::terminal::{Terminal, new_id, window};
+use crate::support::terminal::{Terminal, code, new_id, window};
+
+/// The code with which the broker returns a message that no queue takes.
+const NO_ROUTE: u16 = 312;
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -89,9 +94,9 @@ async fn a_property_that_is_not_utf_8_harms_nobody_else() {
     let server = stack.server("cam", &[("capacity", &100)]).await;
     let (terminal, mut other) = (stack.terminal("ann").await, stack.terminal("bob").await);
     let worker = stack.worker();
-    let (id, key) = (terminal.id().to_owned(), format!("{}.request", terminal.id()));
+    let (id, key) = (terminal.id().to_owned(), format!("{}.request.cam", terminal.id()));
     let body = Message::request(&id).body;
-    let odd_key = [id.as_bytes(), b".\xff"].concat();
+    let odd_key = [id.as_bytes(), b".\xff.cam"].concat();
     let too_long = [&b"A\xff"[..], &[b'a'; 200]].concat();
     let (deep, wide) = (nested(20_000), [b"S", &long(&[0xff; 1_000])[..]].concat());
     let good = || Properties::new(&id, "");
@@ -141,29 +146,196 @@ async fn check_told(expected: Result<(), &str>, terminal: &Terminal, index: usiz
     }
 }
 
-/// The broker picks the partition by the first of two headers, the client library keeps the last.
+/// The routing key and the header `BCC` can lead one message into several queues. Each queue judges its
+/// copy by the routing key alone.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_doubled_server_header_does_not_jump_the_queue() {
+async fn a_copy_in_anothers_queue_does_not_jump_the_queue() {
     let mut stack = Stack::with_partitions(2).await;
-    let mut terminal = stack.terminal("ann").await;
-    let _worker = stack.worker();
-    let mut of_partition = [None, None];
-    for n in 0..20 {
-        let server = stack.server(&format!("s{n}"), &[]).await;
-        let id = terminal.accepted(&server, window(86_400, 60)).await.id;
-        let query = "select partition from reservations where id = $1";
-        let partition: i32 = stack.ask(query, &[&id]).await;
-        of_partition[usize::try_from(partition).expect("small")] = Some(server);
+    let cam = stack.server("cam", &[("capacity", &2)]).await;
+    stack.server("mic", &[]).await;
+    let partition = "select partition from servers where id = $1";
+    for (server, expected) in [("cam", 0), ("mic", 1)] {
+        assert_eq!(stack.ask::<i32>(partition, &[&server]).await, expected);
     }
-    let [Some(decoy), Some(wanted)] = of_partition else { panic!("all servers in one partition") };
-    let (start, end) = window(90_000, 60);
-    let body = json!({ "server": wanted.as_str(), "start_at": start, "end_at": end }).to_string();
-    let doubled = [("server", decoy.as_str().as_bytes()), ("server", wanted.as_str().as_bytes())];
-    let id = new_id();
-    let mut frames = Frames::connect(&terminal.endpoint);
-    frames.publish(terminal.id(), &id, &doubled, b"one", body.as_bytes());
-    terminal.reply_to(&id).await;
-    let query = "select count(distinct partition) from reservations where server_id = $1";
-    assert_eq!(stack.ask::<i64>(query, &[&wanted.as_str()]).await, 1);
+    let terminal = stack.terminal("ann").await;
+    let _worker = stack.worker();
+    let connection = terminal.endpoint.connect("raw").await.expect("the broker");
+    let id = terminal.id().to_owned();
+    let to_mic = format!("{id}.request.mic");
+    let stored = "select count(*) from processed_commands";
+
+    // Only in the wrong queue: without the binding, the routing key leads nowhere.
+    let way = [Route { server: "cam".to_owned(), partition: 0 }];
+    routes::unbind(&stack.amqp, &way).await.expect("unbound");
+    let message = Message::request(&id);
+    assert_eq!(message.publish(&connection).await, Err(NO_ROUTE));
+    let copied = message.clone().copied("BCC", &[&to_mic]);
+    assert_eq!(copied.publish(&connection).await, Ok(()));
+    let message_id = message.message_id.as_deref().expect("an id");
+    let answer = terminal.reply_to(message_id).await.answer().expect("an answer");
+    assert_eq!(code(&answer), Some("wrong_partition"));
+    let Answer::Refused { retry, retry_after_ms, field, decided_at, .. } = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(retry, "same_id");
+    assert_eq!(field.as_deref(), Some("routing_key"));
+    assert_eq!((retry_after_ms, decided_at), (Some(5_000), None));
+    assert_eq!(stack.ask::<i64>(stored, &[]).await, 0, "nothing is decided");
+
+    // The id is still free for the right queue.
+    routes::bind(&stack.amqp, &way).await.expect("bound");
+    assert_eq!(message.publish(&connection).await, Ok(()));
+    let again = terminal.nth_reply_to(message_id, 2).await;
+    assert_eq!(again.type_name, "reservation.accepted");
+    // A copy of what is decided gets the stored answer, in whatever queue.
+    routes::unbind(&stack.amqp, &way).await.expect("unbound");
+    assert_eq!(copied.publish(&connection).await, Ok(()));
+    assert_eq!(terminal.nth_reply_to(message_id, 3).await.body, again.body);
+    routes::bind(&stack.amqp, &way).await.expect("bound");
+
+    // In both queues at once it is decided once, by its own.
+    let both = Message::request(&id).copied("BCC", &[&to_mic]);
+    assert_eq!(both.publish(&connection).await, Ok(()));
+    let both_id = both.message_id.as_deref().expect("an id");
+    terminal.nth_reply_to(both_id, 2).await;
+    let told = terminal.answers_to(both_id);
+    let accepted: Vec<&Reply> =
+        told.iter().filter(|reply| reply.type_name == "reservation.accepted").collect();
+    let others = told.iter().filter(|reply| reply.type_name != "reservation.accepted");
+    for other in others {
+        let answer = other.answer().expect("an answer");
+        assert_eq!(code(&answer), Some("wrong_partition"));
+    }
+    assert!(accepted.iter().all(|reply| reply.body == accepted[0].body));
+    assert!(!accepted.is_empty());
+    let partitions = "select array_agg(distinct partition) from reservations where server_id = $1";
+    assert_eq!(stack.ask::<Vec<i32>>(partitions, &[&cam.as_str()]).await, [0]);
+    assert_eq!(stack.ask::<i64>(stored, &[]).await, 2);
+    stack.finish().await;
+}
+
+/// `CC` stays on the message, so every queue refuses its copy.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_copy_is_refused_in_every_queue() {
+    let mut stack = Stack::with_partitions(2).await;
+    for server in ["cam", "mic"] {
+        stack.server(server, &[]).await;
+    }
+    let terminal = stack.terminal("ann").await;
+    let _worker = stack.worker();
+    let connection = terminal.endpoint.connect("raw").await.expect("the broker");
+    let own = |rest: &str| format!("{}.{rest}", terminal.id());
+    let keys = [own("request.mic"), own("list")];
+    let message =
+        Message::request(terminal.id()).copied("CC", &keys.each_ref().map(String::as_str));
+    assert_eq!(message.publish(&connection).await, Ok(()));
+    terminal.nth_reply_to(message.message_id.as_deref().expect("an id"), 3).await;
+    for reply in terminal.replies() {
+        let Ok(Answer::Refused { code, field, .. }) = reply.answer() else { panic!("{reply:?}") };
+        assert_eq!((code.as_str(), field.as_deref()), ("forbidden_header", Some("headers.CC")));
+    }
+    let stored = "select count(*) from processed_commands";
+    assert_eq!(stack.ask::<i64>(stored, &[]).await, 0);
+    stack.finish().await;
+}
+
+/// A query among a server's commands, or a command among the queries, is no command there. Where it
+/// belongs, it is served.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_and_queries_keep_to_their_queues() {
+    let mut stack = Stack::new().await;
+    stack.server("cam", &[]).await;
+    let terminal = stack.terminal("ann").await;
+    let _worker = stack.worker();
+    let connection = terminal.endpoint.connect("raw").await.expect("the broker");
+    let own = |rest: &str| format!("{}.{rest}", terminal.id());
+    let list = Message::command(terminal.id(), "list", "{}");
+    for (message, other, served) in [
+        (Message::request(terminal.id()), own("list"), "reservation.accepted"),
+        (list, own("request.cam"), "reservation.listed"),
+    ] {
+        assert_eq!(message.clone().copied("BCC", &[&other]).publish(&connection).await, Ok(()));
+        let id = message.message_id.as_deref().expect("an id");
+        terminal.nth_reply_to(id, 2).await;
+        let (mut as_wanted, mut elsewhere) = (0, 0);
+        for reply in terminal.answers_to(id) {
+            match reply.answer().expect("an answer") {
+                Answer::Refused { code, field, retry, decided_at, .. } => {
+                    assert_eq!((code.as_str(), retry.as_str()), ("unknown_command", "never"));
+                    assert_eq!((field.as_deref(), decided_at), (Some("routing_key"), None));
+                    elsewhere += 1;
+                }
+                _ => {
+                    assert_eq!(reply.type_name, served);
+                    as_wanted += 1;
+                }
+            }
+        }
+        assert_eq!((as_wanted, elsewhere), (1, 1), "{served}");
+    }
+    let kinds = "select array_agg(kind) from processed_commands";
+    assert_eq!(stack.ask::<Vec<String>>(kinds, &[]).await, ["request"], "no query is stored");
+    stack.finish().await;
+}
+
+/// What names no server is returned, whatever the form of its routing key. No worker sees it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_queue_is_bound_for_is_returned() {
+    let mut stack = Stack::new().await;
+    let server = stack.server("cam", &[]).await;
+    let mut terminal = stack.terminal("ann").await;
+    let worker = stack.worker();
+    let connection = terminal.endpoint.connect("raw").await.expect("the broker");
+    let long = |len: usize, end: &str| {
+        let rest = len - terminal.id().len() - ".request.".len() - end.len();
+        format!("request.{}{end}", "c".repeat(rest))
+    };
+    for rest in [
+        "",
+        ".",
+        "..",
+        "...",
+        "cam",
+        "request",
+        "reconfirm",
+        "withdraw",
+        "refund",
+        "wake_up",
+        "request.",
+        "request.cam.",
+        "request..cam",
+        "request.cam.cam",
+        ".request.cam",
+        "request.other",
+        "reconfirm.other",
+        "withdraw.other",
+        "request.CAM",
+        "request.cam ",
+        "request.ca",
+        "request.cam\0",
+        "request.*",
+        "request.#",
+        "request.p0",
+        "request.0",
+        "show.",
+        "show.other",
+        "list.cam.x",
+        "availability.other",
+        "Show",
+        "list ",
+        &long(100, ""),
+        &long(KEY_LEN_MAX, ""),
+        &long(KEY_LEN_MAX, ".cam"),
+    ] {
+        let key = format!("{}.{rest}", terminal.id());
+        let message = Message::request(terminal.id()).with(|m| m.routing_key = key.clone());
+        assert_eq!(message.publish(&connection).await, Err(NO_ROUTE), "{key:?}");
+    }
+    terminal.accepted(&server, window(90_000, 60)).await;
+    assert_eq!(terminal.replies().len(), 1, "none of it reached a worker");
+    let stored = "select count(*) from processed_commands";
+    assert_eq!(stack.ask::<i64>(stored, &[]).await, 1);
+    assert!(stack.drain(DEAD).await.is_empty());
+    assert!(!worker.log().contains("dead letter"));
     stack.finish().await;
 }

@@ -3,7 +3,7 @@
 use holdfast::broker::connection::Connection;
 use holdfast::broker::topology::COMMANDS_EXCHANGE;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldArray, FieldTable, ShortString};
 use lapin::{BasicProperties, Error, ErrorKind};
 use serde_json::json;
 
@@ -34,16 +34,17 @@ pub fn text(value: &str) -> AMQPValue {
 impl Message {
     pub fn request(terminal: &str) -> Self {
         let (start, end) = window(86_400, 60);
-        let body = json!({ "server": "cam", "start_at": start, "end_at": end }).to_string();
+        let body = json!({ "start_at": start, "end_at": end }).to_string();
         Self::command(terminal, "request", body)
     }
 
+    /// A command to the server `cam`, or a query.
     pub fn command(terminal: &str, kind: &str, body: impl Into<Vec<u8>>) -> Self {
-        let mut headers = FieldTable::default();
-        headers.insert("server".into(), text("cam"));
+        let is_query = ["show", "list", "availability"].contains(&kind);
+        let routing_key = format!("{terminal}.{kind}{}", if is_query { "" } else { ".cam" });
         Self {
             exchange: COMMANDS_EXCHANGE.to_owned(),
-            routing_key: format!("{terminal}.{kind}"),
+            routing_key,
             user_id: Some(terminal.to_owned()),
             message_id: Some(new_id()),
             kind: None,
@@ -53,7 +54,7 @@ impl Message {
             reply_to: None,
             expiration: None,
             priority: None,
-            headers,
+            headers: FieldTable::default(),
             body: body.into(),
         }
     }
@@ -67,6 +68,13 @@ impl Message {
         self.with(|message| {
             message.headers.insert(name.into(), value);
         })
+    }
+
+    /// Adds routing keys in the header `CC` or `BCC`.
+    pub fn copied(self, header: &str, keys: &[&str]) -> Self {
+        let mut array = FieldArray::default();
+        keys.iter().for_each(|key| array.push(text(key)));
+        self.header(header, AMQPValue::FieldArray(array))
     }
 
     fn properties(&self) -> BasicProperties {
@@ -93,7 +101,8 @@ impl Message {
         }
     }
 
-    /// Publishes on a new channel. If the broker refuses and closes it, returns the broker's code.
+    /// Publishes on a new channel. Returns the broker's code if it refuses (and closes the channel) or
+    /// returns the message.
     pub async fn publish(&self, connection: &Connection) -> Result<(), u16> {
         let channel = connection.create_channel().await.expect("a channel");
         channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
@@ -113,9 +122,12 @@ impl Message {
         };
         match confirmed {
             Ok(confirmation) => {
-                assert!(confirmation.is_ack() && confirmation.take_message().is_none(), "routed");
+                assert!(confirmation.is_ack(), "confirmed");
                 channel.close(200, "".into()).await.expect("the channel closes");
-                Ok(())
+                match confirmation.take_message() {
+                    Some(returned) => Err(returned.reply_code),
+                    None => Ok(()),
+                }
             }
             Err(error) => Err(code_of(&error)),
         }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::message::Message;
-use super::{Case, accepted, refused};
+use super::{Case, accepted, refused, under_key};
 use crate::support::terminal::window;
 
 pub fn cases(terminal: &str) -> Vec<Case> {
@@ -14,9 +14,15 @@ pub fn cases(terminal: &str) -> Vec<Case> {
     cases
 }
 
-fn request(terminal: &str, server: &str, start: &str, end: &str) -> Message {
-    let body = json!({ "server": server, "start_at": start, "end_at": end });
+fn request(terminal: &str, start: &str, end: &str) -> Message {
+    let body = json!({ "start_at": start, "end_at": end });
     Message::command(terminal, "request", body.to_string())
+}
+
+/// A query that names a server in its body.
+fn availability(terminal: &str, server: &str, start: &str, end: &str) -> Message {
+    let body = json!({ "server": server, "start_at": start, "end_at": end });
+    Message::command(terminal, "availability", body.to_string())
 }
 
 /// PostgreSQL or a lenient parser would take most of these.
@@ -79,9 +85,9 @@ fn timestamps(terminal: &str) -> Vec<Case> {
     let (start, end) = (start.to_rfc3339(), end.to_rfc3339());
     let mut cases = Vec::new();
     for wrong in TIMESTAMPS.into_iter().chain(["2031-05-01T18:00:00.Z", "2031-05-01T18:00:00,5Z"]) {
-        let message = request(terminal, "cam", wrong, &end);
+        let message = request(terminal, wrong, &end);
         cases.push(refused(format!("from {wrong:?}"), message, "invalid_timestamp", "start_at"));
-        let message = request(terminal, "cam", &start, wrong);
+        let message = request(terminal, &start, wrong);
         cases.push(refused(format!("to {wrong:?}"), message, "invalid_timestamp", "end_at"));
     }
     cases
@@ -98,7 +104,7 @@ fn intervals(terminal: &str) -> Vec<Case> {
         "2031-05-01T17:59:59.999999999Z",
         "0000-01-01T00:00:00Z",
     ] {
-        let message = request(terminal, "cam", from, to);
+        let message = request(terminal, from, to);
         cases.push(refused(format!("{from} to {to}"), message, "invalid_interval", "end_at"));
     }
     let (start, end) = window(86_400, 60);
@@ -106,7 +112,7 @@ fn intervals(terminal: &str) -> Vec<Case> {
         let zone = chrono::FixedOffset::east_opt(hours * 3_600).expect("an offset");
         at.with_timezone(&zone).to_rfc3339()
     };
-    let message = request(terminal, "cam", &local(start, 14), &local(end, -12));
+    let message = request(terminal, &local(start, 14), &local(end, -12));
     cases.push(accepted("an interval that only looks inverted", message));
     cases
 }
@@ -135,11 +141,14 @@ fn harmful(terminal: &str) -> Vec<Case> {
         &long,
     ] {
         let name = |field: &str| format!("{field} {harm:.30?}");
-        let message = request(terminal, harm, &start, &end);
+        let message = availability(terminal, harm, &start, &end);
         cases.push(refused(name("server"), message, "invalid_text", "server"));
-        let message = request(terminal, "cam", harm, &end);
+        let message =
+            under_key(request(terminal, &start, &end), format!("{terminal}.request.{harm}"));
+        cases.push(refused(name("routing key"), message, "invalid_text", "routing_key"));
+        let message = request(terminal, harm, &end);
         cases.push(refused(name("start_at"), message, "invalid_timestamp", "start_at"));
-        let message = request(terminal, "cam", &start, harm);
+        let message = request(terminal, &start, harm);
         cases.push(refused(name("end_at"), message, "invalid_timestamp", "end_at"));
         for kind in ["reconfirm", "withdraw", "show"] {
             let body = json!({ "reservation": harm }).to_string();
@@ -158,7 +167,7 @@ fn ids(terminal: &str) -> Vec<Case> {
     for server in
         ["", "Cam", "CAM", "cam ", "cam.1", "ca_m", "саm", "ｃam", "cám", "ca\u{301}m", &long]
     {
-        let message = request(terminal, server, &start, &end);
+        let message = availability(terminal, server, &start, &end);
         cases.push(refused(format!("server {server:?}"), message, "invalid_text", "server"));
     }
     for id in [

@@ -4,7 +4,7 @@ use holdfast::domain::input::{Action, Input};
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::{Arena, Decided, command, decide, names, replies, request};
+use super::{Arena, Decided, command, decide, names, replies, request, sql_state};
 
 /// How many sessions found the stored answer, and how many only when they tried again.
 #[derive(Default)]
@@ -21,7 +21,7 @@ impl Tally {
             let outcome = match outcome {
                 Ok(reactions) => Ok(reactions),
                 Err(error) => {
-                    let state = error.sql_state();
+                    let state = sql_state(&error);
                     assert_eq!(state, Some(&SqlState::UNIQUE_VIOLATION), "{error}");
                     self.tried_again += 1;
                     decide(&arena.direct, 0, steps).await
@@ -68,7 +68,7 @@ async fn what_locks_nothing_is_decided_once() {
         let ann = arena.database.user(&ann, None).await;
         let bob = arena.database.user(&bob, None).await;
         let withdraw =
-            |terminal| command(terminal, "m", Some(&server), Action::Withdraw(Uuid::from_u128(7)));
+            |terminal| command(terminal, "m", &server, Action::Withdraw(Uuid::from_u128(7)));
         // In opposite order: keys are inserted sorted, so this does not deadlock either.
         let batches = vec![
             (0, vec![withdraw(&ann), withdraw(&bob)]),

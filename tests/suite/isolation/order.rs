@@ -9,7 +9,7 @@ use holdfast::message::answer::Answer;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::{Arena, command, decide, open, request, words};
+use super::{Arena, command, decide, open, request, sql_state, words};
 use crate::support::database::{Row, insert, run};
 use crate::support::facts;
 use crate::support::schedule::Job;
@@ -66,7 +66,7 @@ async fn servers_are_locked_in_one_order() {
 async fn users_are_locked_in_one_order() {
     let arena = Arena::new(0).await;
     let cam = arena.database.server("cam", 9, 0).await;
-    let mic = arena.database.server("mic", 9, 0).await;
+    let mic = arena.server(1, "mic", 9).await;
     let mut terminals = Vec::new();
     for id in ["a", "c", "e"] {
         terminals.push(arena.database.user(id, Some(3_600)).await);
@@ -87,8 +87,8 @@ async fn users_are_locked_in_one_order() {
 async fn users_refused_and_given_back_are_locked_in_one_order() {
     let arena = Arena::new(0).await;
     let mut servers = Vec::new();
-    for id in ["of-a", "of-e", "cam", "mic"] {
-        servers.push(arena.database.server(id, 9, 0).await);
+    for (partition, id) in [(1, "of-a"), (0, "of-e"), (0, "cam"), (1, "mic")] {
+        servers.push(arena.server(partition, id, 9).await);
     }
     let [of_a, of_e, cam, mic] = &servers[..] else { unreachable!() };
     let mut terminals = Vec::new();
@@ -101,7 +101,7 @@ async fn users_refused_and_given_back_are_locked_in_one_order() {
         let held = arena.alone(partition, &[request(terminal, "held", server, 1)]).await;
         let [Answer::Accepted { reservation, .. }] = &held[..] else { panic!("{held:?}") };
         let withdraw = Action::Withdraw(reservation.id);
-        given_back.push(command(terminal, "back", Some(server), withdraw));
+        given_back.push(command(terminal, "back", server, withdraw));
     }
     let [of_a, of_e] = given_back.try_into().expect("two");
     let first = vec![request(a, "more", cam, 2), request(c, "more", cam, 2), of_e];
@@ -121,7 +121,7 @@ async fn message_ids_are_claimed_in_one_order() {
     for id in ["a", "c", "e"] {
         let terminal = arena.database.user(id, None).await;
         let withdraw = Action::Withdraw(Uuid::from_u128(7));
-        withdrawals.push(command(&terminal, "m", Some(&server), withdraw));
+        withdrawals.push(command(&terminal, "m", &server, withdraw));
     }
     let [a, c, e] = &withdrawals[..] else { unreachable!() };
     let first = [e, c, a].map(Input::clone).to_vec();
@@ -132,7 +132,7 @@ async fn message_ids_are_claimed_in_one_order() {
     let outcomes = halfway(&arena, hold, jobs).await;
     assert_eq!(words(&outcomes[..1]), ["unknown_reservation"; 3]);
     let late = outcomes[1].as_ref().expect_err("the first was faster");
-    assert_eq!(late.sql_state(), Some(&SqlState::UNIQUE_VIOLATION), "{late}");
+    assert_eq!(sql_state(late), Some(&SqlState::UNIQUE_VIOLATION), "{late}");
     arena.finish().await;
 }
 

@@ -62,9 +62,9 @@ async fn race_for_an_hour(mut arena: Arena, orders_min: usize) {
         let mut batches = Vec::new();
         for session in 0..3.min(sessions) {
             let server = format!("cam{session}-{}", arena.race.orders);
-            let server = arena.database.server(&server, 1, 0).await;
             let (partition, message_id) =
                 (i32::try_from(session).expect("few"), session.to_string());
+            let server = arena.server(partition, &server, 1).await;
             let steps = vec![request(&terminal, &message_id, &server, 10 + i64::from(partition))];
             batches.push((partition, steps));
         }
@@ -86,10 +86,8 @@ async fn a_place_given_back_is_given_away_in_the_same_batch() {
     let held = arena.alone(0, &[request(&terminal, "first", &server, 10)]).await;
     let [Answer::Accepted { reservation, .. }] = &held[..] else { panic!("{held:?}") };
     let withdraw = Action::Withdraw(reservation.id);
-    let batch = [
-        command(&terminal, "back", Some(&server), withdraw),
-        request(&terminal, "second", &server, 10),
-    ];
+    let batch =
+        [command(&terminal, "back", &server, withdraw), request(&terminal, "second", &server, 10)];
     let answers = arena.alone(0, &batch).await;
     let outcomes: Vec<&str> = answers.iter().map(|answer| answer.outcome()).collect();
     assert_eq!(outcomes, ["withdrawn", "accepted"]);
@@ -124,8 +122,8 @@ async fn users_named_crosswise_do_not_deadlock() {
     while arena.race.next_order() {
         let [v, w, x, y, ann, bob] = names(arena.race.orders, ["v", "w", "x", "y", "ann", "bob"]);
         let mut servers: Vec<ServerId> = Vec::new();
-        for server in [v, w, x, y] {
-            servers.push(arena.database.server(&server, 1, 0).await);
+        for (partition, server) in [(0, v), (0, w), (1, x), (1, y)] {
+            servers.push(arena.server(partition, &server, 1).await);
         }
         let ann = arena.database.user(&ann, Some(3_600)).await;
         let bob = arena.database.user(&bob, Some(3_600)).await;

@@ -9,23 +9,26 @@ use uuid::Uuid;
 
 use super::{Arena, command, names, request, wake_up, words};
 
+/// How many partitions there may be, but for one.
+const PARTITIONS: usize = 255;
+
 /// A hold whose deadline has come.
-struct Due {
-    terminal: TerminalId,
-    server: ServerId,
-    partition: i32,
-    id: Uuid,
-    deadline: DateTime<Utc>,
+pub(super) struct Due {
+    pub terminal: TerminalId,
+    pub server: ServerId,
+    pub partition: i32,
+    pub id: Uuid,
+    pub deadline: DateTime<Utc>,
 }
 
 impl Due {
-    /// Makes one, in a partition of its own.
-    async fn new(arena: &Arena) -> Self {
+    /// Makes one, in a partition in which nothing else is due.
+    pub async fn new(arena: &Arena) -> Self {
         let order = arena.race.orders;
         let [server, ann] = names(order, ["cam", "ann"]);
-        let server = arena.database.server(&server, 1, 0).await;
+        let partition = i32::try_from(order % PARTITIONS).expect("few");
+        let server = arena.server(partition, &server, 1).await;
         let terminal = arena.database.user(&ann, None).await;
-        let partition = i32::try_from(order).expect("few");
         let answers = arena.alone(partition, &[request(&terminal, "hold", &server, 10)]).await;
         let Answer::Accepted { reservation, .. } = &answers[0] else { panic!("{answers:?}") };
         let deadline = arena
@@ -42,7 +45,7 @@ impl Due {
     /// Puts a batch's worth of holds of another server before it in the line, all due.
     async fn crowd(&self, arena: &Arena) {
         let (server, terminal) = (format!("crowd-{}", arena.race.orders), &self.terminal);
-        arena.database.server(&server, 10_000, 0).await;
+        arena.server(self.partition, &server, 10_000).await;
         arena.database.accepts("update users set holds_max = 10000").await;
         let holds = format!(
             "with held as (
@@ -65,12 +68,12 @@ impl Due {
         arena.database.accepts(&holds).await;
     }
 
-    fn reconfirm(&self) -> super::Input {
-        command(&self.terminal, "reconfirm", Some(&self.server), Action::Reconfirm(self.id))
+    pub fn reconfirm(&self) -> super::Input {
+        command(&self.terminal, "reconfirm", &self.server, Action::Reconfirm(self.id))
     }
 
     fn withdraw(&self) -> super::Input {
-        command(&self.terminal, "withdraw", Some(&self.server), Action::Withdraw(self.id))
+        command(&self.terminal, "withdraw", &self.server, Action::Withdraw(self.id))
     }
 
     /// State, charges, and what was told to the world and to the terminal.
@@ -94,7 +97,7 @@ impl Due {
     }
 
     /// Asserts that it was confirmed, billed and told once.
-    async fn assert_confirmed_once(&self, arena: &Arena) {
+    pub async fn assert_confirmed_once(&self, arena: &Arena) {
         let (state, charges, events, notices) = self.told(arena).await;
         assert_eq!((state.as_str(), charges), ("confirmed", 1), "{}", arena.race.order);
         assert_eq!(events, ["reservation.confirmed"], "{}", arena.race.order);
@@ -102,7 +105,7 @@ impl Due {
     }
 
     /// Asserts that it was cancelled and told once, free of charge.
-    async fn assert_cancelled_once(&self, arena: &Arena, notices: &[&str]) {
+    pub async fn assert_cancelled_once(&self, arena: &Arena, notices: &[&str]) {
         let (state, charges, events, told) = self.told(arena).await;
         assert_eq!((state.as_str(), charges), ("cancelled", 0), "{}", arena.race.order);
         assert_eq!(events, ["reservation.cancelled"], "{}", arena.race.order);

@@ -46,7 +46,7 @@ impl Auditor {
                 check_quota(truth, row)?;
             }
         }
-        for row in truth.rows.iter().filter(|row| row.unsettled()) {
+        for row in truth.rows.iter().filter(|row| truth.settles_here(row)) {
             let forgotten = effects.finished.is_some_and(|f| row.deadline <= micros(f));
             same("unsettled behind a finished instant", &false, &forgotten)?;
         }

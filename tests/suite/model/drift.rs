@@ -4,10 +4,14 @@ use holdfast::domain::id::{ServerId, TerminalId, UserId};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use uuid::Uuid;
 
 use super::calendar::Calendar;
 use super::sums::{self, SECOND};
-use super::truth::{Desk, House, Person, Truth};
+use super::truth::{Desk, HERE, House, Moving, Person, Truth};
+
+/// Other partitions.
+const ELSEWHERE: [i32; 2] = [1, 2];
 
 /// A small world some time before an anchor of its calendar.
 pub fn begin(rng: &mut StdRng, calendar: &Calendar) -> Truth {
@@ -58,6 +62,9 @@ fn house(rng: &mut StdRng, n: usize, tick: i64) -> House {
         confirms_late: false,
         url: format!("https://house-{n}.example"),
         closures: Vec::new(),
+        partition: HERE,
+        moving: None,
+        came_at: None,
     };
     new_policy(rng, &mut house, tick);
     new_tariff(rng, &mut house);
@@ -89,6 +96,7 @@ fn new_tariff(rng: &mut StdRng, house: &mut House) {
 /// operator cancelled.
 pub fn between(rng: &mut StdRng, truth: &mut Truth) -> Option<usize> {
     pass(rng, truth);
+    move_house(rng, truth);
     if rng.random_bool(0.25) {
         change_house(rng, truth);
     }
@@ -148,6 +156,37 @@ fn change_house(rng: &mut StdRng, truth: &mut Truth) {
             if peak.is_none_or(|peak| peak <= capacity) {
                 truth.houses[index].capacity = capacity;
             }
+        }
+    }
+}
+
+/// Takes a server a step further on its way to another partition, or back. What leaves waits for its
+/// fence, in a batch; other partitions read the fences of what comes.
+fn move_house(rng: &mut StdRng, truth: &mut Truth) {
+    let index = rng.random_range(0..truth.houses.len());
+    let now = truth.now;
+    let house = &mut truth.houses[index];
+    let settled = house.partition == HERE && house.moving.is_none();
+    if !rng.random_bool(if settled { 0.02 } else { 0.5 }) {
+        return;
+    }
+    match &mut house.moving {
+        None => {
+            let home = house.partition != HERE && rng.random_bool(0.8);
+            let mut targets = if home { vec![HERE] } else { ELSEWHERE.to_vec() };
+            targets.retain(|target| *target != house.partition);
+            let to = *targets.choose(rng).expect("one is left");
+            let fence = Uuid::from_u128(rng.random());
+            house.moving = Some(Moving { fence, to, both: true });
+        }
+        // The operator gives it up.
+        Some(moving) if moving.both && rng.random_bool(0.1) => house.moving = None,
+        Some(moving) if moving.both => moving.both = false,
+        Some(_) if house.partition == HERE => {}
+        Some(moving) => {
+            house.partition = moving.to;
+            house.came_at = (moving.to == HERE).then_some(now);
+            house.moving = None;
         }
     }
 }

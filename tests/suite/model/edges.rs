@@ -110,6 +110,11 @@ impl Truth {
             "edge: reconfirmed before the wake-up of the same batch",
         );
         tally.note_if(row.deadline == self.now, "edge: settled at the very deadline");
+        let came_at = self.house(&row.server).and_then(|house| house.came_at);
+        tally.note_if(
+            came_at.is_some_and(|came_at| row.deadline < came_at),
+            "edge: settled late, because its server came late",
+        );
     }
 
     /// After everything due is settled.

@@ -1,26 +1,29 @@
 //! Invents batches: small scenes around the places where rules meet.
 
 use holdfast::domain::id::{ServerId, TerminalId};
-use holdfast::domain::input::{Action, Command, Digest, Input};
+use holdfast::domain::input::{Action, Command, Digest, Fence, Input};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use uuid::Uuid;
 
 use super::target::{Target, any_desk, pick, wake_up};
 use super::times;
-use super::truth::{Row, Truth, interval};
+use super::truth::{House, Row, Truth, interval};
 
 /// Invents batches and remembers what it has sent, to repeat it.
 #[derive(Default)]
 pub struct Inventor {
     serial: u64,
     sent: Vec<Command>,
+    fences: Vec<Fence>,
 }
 
 impl Inventor {
     pub fn batch(&mut self, rng: &mut StdRng, truth: &Truth) -> Vec<Input> {
         let mut steps = Vec::new();
         for _ in 0..rng.random_range(1..=8) {
+            steps.extend(self.fence(rng, truth).map(Input::Fence));
             self.scene(rng, truth, &mut steps);
         }
         for step in &steps {
@@ -54,9 +57,8 @@ impl Inventor {
         let desk = any_desk(rng, truth);
         let house = truth.houses.choose(rng).expect("there are some");
         let server = match rng.random_range(0..100) {
-            0 => None,
-            1..3 => Some(ServerId::parse("no-such-server").unwrap()),
-            _ => Some(house.id.clone()),
+            0..3 => no_server(),
+            _ => house.id.clone(),
         };
         let span = times::wanted(rng, truth, house);
         let action = Action::Request(interval(span));
@@ -66,9 +68,8 @@ impl Inventor {
     /// A command about one reservation, mostly by its own user and along the right way.
     fn about(&mut self, rng: &mut StdRng, truth: &Truth, target: &Target) -> Input {
         let action = match rng.random_range(0..100) {
-            0..60 => Action::Reconfirm(target.id),
-            60..82 => Action::Withdraw(target.id),
-            _ => Action::Show(target.id),
+            0..73 => Action::Reconfirm(target.id),
+            _ => Action::Withdraw(target.id),
         };
         let theirs = truth.desks.iter();
         let theirs: Vec<_> =
@@ -78,8 +79,8 @@ impl Inventor {
             _ => any_desk(rng, truth),
         };
         let server = match rng.random_range(0..100) {
-            0..2 => None,
-            2..6 => truth.houses.choose(rng).map(|house| house.id.clone()),
+            0..2 => no_server(),
+            2..6 => any_house(rng, truth),
             _ => target.server.clone(),
         };
         Input::Command(self.command(desk, server, action))
@@ -125,12 +126,34 @@ impl Inventor {
             0..6 => {}
             6..9 => {
                 command.digest = self.digest();
-                command.server = truth.houses.choose(rng).map(|house| house.id.clone());
+                command.server = any_house(rng, truth);
             }
             // Another terminal has ids of its own.
             _ => command.terminal = any_desk(rng, truth),
         }
         steps.push(Input::Command(command));
+    }
+
+    /// Mostly the fence of a server that leaves; now and then one that changes nothing.
+    fn fence(&mut self, rng: &mut StdRng, truth: &Truth) -> Option<Fence> {
+        let fence = |house: &House| {
+            let id = house.moving.map_or_else(Uuid::nil, |moving| moving.fence);
+            Fence { server: house.id.clone(), id }
+        };
+        if rng.random_bool(0.01) {
+            let stale = Fence { server: no_server(), id: Uuid::nil() };
+            return Some(self.fences.choose(rng).cloned().unwrap_or(stale));
+        }
+        if rng.random_bool(0.002) {
+            // Of no move, or read in another partition than the one that the server leaves.
+            let others = truth.houses.iter().filter(|house| !house.leaves());
+            let others = others.filter(|house| house.moving.is_none_or(|moving| !moving.both));
+            return others.collect::<Vec<_>>().choose(rng).map(|house| fence(house));
+        }
+        let leaving: Vec<&House> = truth.houses.iter().filter(|house| house.leaves()).collect();
+        let due = leaving.choose(rng).filter(|_| rng.random_bool(0.15)).map(|house| fence(house));
+        self.fences.extend(due.clone());
+        due
     }
 
     /// Withdraws a reservation and asks for the same time again.
@@ -140,7 +163,7 @@ impl Inventor {
             return;
         };
         let withdraw = Action::Withdraw(row.id);
-        let server = Some(row.server.clone());
+        let server = row.server.clone();
         let withdraw = self.command(row.terminal.clone(), server.clone(), withdraw);
         let request = Action::Request(interval((row.start, row.end)));
         let desk = if rng.random_bool(0.5) { row.terminal.clone() } else { any_desk(rng, truth) };
@@ -149,12 +172,7 @@ impl Inventor {
         steps.push(Input::Command(request));
     }
 
-    fn command(
-        &mut self,
-        terminal: TerminalId,
-        server: Option<ServerId>,
-        action: Action,
-    ) -> Command {
+    fn command(&mut self, terminal: TerminalId, server: ServerId, action: Action) -> Command {
         let digest = self.digest();
         Command { terminal, message_id: format!("m{}", self.serial), digest, server, action }
     }
@@ -165,4 +183,14 @@ impl Inventor {
         digest[..8].copy_from_slice(&self.serial.to_le_bytes());
         digest
     }
+}
+
+/// Some server.
+pub fn any_house(rng: &mut StdRng, truth: &Truth) -> ServerId {
+    truth.houses.choose(rng).expect("there are some").id.clone()
+}
+
+/// A server that there is not.
+pub fn no_server() -> ServerId {
+    ServerId::parse("no-such-server").unwrap()
 }

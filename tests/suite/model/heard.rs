@@ -1,6 +1,6 @@
 //! Puts what `decide` said and did into the model's words, and compares.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
 
 use holdfast::domain::decide::Decided;
@@ -9,6 +9,7 @@ use holdfast::domain::outcome::{
 };
 use holdfast::domain::quota::Receipt;
 use holdfast::domain::reservation::Reservation;
+use uuid::Uuid;
 
 use super::said::{Answer, Expected, Line, Move, Said};
 use super::truth::{Row, Truth, micros};
@@ -27,11 +28,19 @@ pub fn compare(
     same("transitions", &expected.moves, &moves(changes)?)?;
     let wake_ups = changes.timers.iter().map(|at| micros(*at)).collect();
     same("wake-ups", &expected.wake_ups, &wake_ups)?;
+    let fences: BTreeSet<Uuid> = expected.fences.keys().copied().collect();
+    same("fences", &fences, &changes.fences)?;
     let finished = changes.finished.map(micros);
     same("finished", &expected.finished, &finished)?;
     for reservation in snapshot.reservations.values() {
         let row = truth.row(reservation.id);
         same("reservation", &row, &Some(&self::row(reservation)))?;
+    }
+    for (id, server) in &snapshot.servers {
+        let house = truth.house(id).ok_or_else(|| format!("no server {id}"))?;
+        same("partition of a server", &house.partition, &server.partition)?;
+        let open = snapshot.moves.get(id).map(|moving| moving.fence);
+        same("open move of a server", &house.moving.map(|moving| moving.fence), &open)?;
     }
     for moved in &expected.moves {
         let there = snapshot.reservations.contains_key(&moved.row);
@@ -66,13 +75,14 @@ fn heard(outcome: &Outcome<'_>) -> Said {
             CommandOutcome::Replayed(stored) => {
                 Said::Replay { digest: stored.digest, answer: stored.answer.clone() }
             }
-            CommandOutcome::Answered(decision) => Said::Answered(answer(decision)),
+            CommandOutcome::Copy => Said::Copy,
             CommandOutcome::Undecided(refusal) => Said::Undecided(refused(refusal)),
             CommandOutcome::UnknownTerminal => Said::UnknownTerminal,
         },
         Outcome::WakeUp(_, WakeUpOutcome::Finished) => Said::WakeUp("finished"),
         Outcome::WakeUp(_, WakeUpOutcome::Reschedule) => Said::WakeUp("reschedule"),
         Outcome::WakeUp(_, WakeUpOutcome::ToTail) => Said::WakeUp("to_tail"),
+        Outcome::Fence(moved) => Said::Fence(*moved),
         Outcome::Cancel(_) => unreachable!("never asked for"),
     }
 }
@@ -85,8 +95,6 @@ fn answer(decision: &Decision) -> Box<Answer> {
         }),
         Decision::Reconfirmed(reservation) => Answer::about("reconfirmed", &row(reservation)),
         Decision::Withdrawn(reservation) => Answer::about("withdrawn", &row(reservation)),
-        Decision::Shown(reservation) => Answer::about("shown", &row(reservation)),
-        Decision::Listed { .. } | Decision::Availability(_) => unreachable!("never asked for"),
         Decision::Refused(refusal) => refused(refusal),
     }
 }
@@ -109,7 +117,8 @@ fn line(receipt: &Receipt) -> Line {
     }
 }
 
-fn row(reservation: &Reservation) -> Row {
+/// A reservation of the product in the model's words.
+pub fn row(reservation: &Reservation) -> Row {
     Row {
         id: reservation.id,
         terminal: reservation.terminal.clone(),

@@ -9,14 +9,14 @@ use holdfast::domain::outcome::Stored;
 use holdfast::domain::quota::{PeriodUse, QuotaLedger};
 use holdfast::domain::reservation::Reservation;
 use holdfast::domain::server::Server;
-use holdfast::domain::snapshot::{Booked, HoldUse, Known, Snapshot, Terminal};
+use holdfast::domain::snapshot::{Booked, HoldUse, Known, Move, Snapshot, Terminal};
 use rand::Rng;
 use rand::rngs::StdRng;
 use uuid::Uuid;
 
 use super::stored::{reservation, server};
 use super::sums;
-use super::truth::{House, Row, Span, Truth, instant, interval, micros};
+use super::truth::{HERE, House, Moving, Row, Span, Truth, instant, interval, micros};
 
 /// The snapshot for a batch, and the due reservations that did not fit into its slice.
 pub fn load(truth: &Truth, steps: &[Input], rng: &mut StdRng) -> (Snapshot, Vec<Uuid>) {
@@ -38,7 +38,7 @@ impl<'a> Loader<'a> {
         let left = due.split_off(slice.min(due.len()));
         let world = Snapshot {
             now: instant(self.truth.now),
-            partition: Some(0),
+            partition: Some(HERE),
             terminals: self.terminals(),
             servers: self.servers(),
             quota: self.quota(),
@@ -47,10 +47,9 @@ impl<'a> Loader<'a> {
             reservations: self.reservations(&due),
             due: due.iter().map(|row| row.id).collect(),
             due_complete_before: left.first().map(|row| instant(row.deadline)),
-            // Queries of many rows, reminders and operators have tests of their own.
+            // Reminders and operators have tests of their own.
             to_remind: Vec::new(),
-            pages: HashMap::new(),
-            calendars: HashMap::new(),
+            moves: self.moves(),
             known: self.known(),
         };
         (world, left.iter().map(|row| row.id).collect())
@@ -59,7 +58,7 @@ impl<'a> Loader<'a> {
     fn commands(&self) -> impl Iterator<Item = &'a Command> {
         self.steps.iter().filter_map(|step| match step {
             Input::Command(command) => Some(command),
-            Input::WakeUp(_) | Input::Cancel(_) => None,
+            Input::WakeUp(_) | Input::Fence(_) | Input::Cancel(_) => None,
         })
     }
 
@@ -93,7 +92,7 @@ impl<'a> Loader<'a> {
         let Some(latest) = self.steps.iter().filter_map(due).max() else {
             return Vec::new();
         };
-        let is_due = |row: &&Row| row.unsettled() && row.deadline <= latest;
+        let is_due = |row: &&Row| self.truth.settles_here(row) && row.deadline <= latest;
         let mut due: Vec<&Row> = self.truth.rows.iter().filter(is_due).collect();
         due.sort_by_key(|row| row.deadline);
         due
@@ -111,12 +110,28 @@ impl<'a> Loader<'a> {
             .collect()
     }
 
+    /// Named by a command or a fence.
+    fn houses(&self) -> impl Iterator<Item = &'a House> {
+        let named = |step: &'a Input| match step {
+            Input::Command(command) => Some(&command.server),
+            Input::Fence(fence) => Some(&fence.server),
+            Input::WakeUp(_) | Input::Cancel(_) => None,
+        };
+        let named: HashSet<&ServerId> = self.steps.iter().filter_map(named).collect();
+        let everything = self.everything;
+        self.truth.houses.iter().filter(move |house| everything || named.contains(&house.id))
+    }
+
     fn servers(&self) -> HashMap<ServerId, Server> {
-        let named: HashSet<&ServerId> =
-            self.requests().filter_map(|(command, _)| command.server.as_ref()).collect();
-        let wanted = |house: &&House| self.everything || named.contains(&house.id);
-        let houses = self.truth.houses.iter().filter(wanted);
-        houses.map(|house| (house.id.clone(), server(house))).collect()
+        self.houses().map(|house| (house.id.clone(), server(house))).collect()
+    }
+
+    fn moves(&self) -> HashMap<ServerId, Move> {
+        let moving = |house: &House| {
+            let Moving { fence, to, both } = house.moving?;
+            Some((house.id.clone(), Move { fence, to, both }))
+        };
+        self.houses().filter_map(moving).collect()
     }
 
     fn quota(&self) -> QuotaLedger {
@@ -164,7 +179,7 @@ impl<'a> Loader<'a> {
         let mut booked: HashMap<ServerId, Vec<Booked>> = HashMap::new();
         for row in self.truth.rows.iter().filter(|row| row.live()) {
             let in_the_way = |(command, span): (&Command, Span)| {
-                let house = command.server.as_ref().and_then(|id| self.truth.house(id));
+                let house = self.truth.house(&command.server);
                 house.is_some_and(|house| {
                     house.id == row.server
                         && row.start < span.1 + house.gap
@@ -182,8 +197,7 @@ impl<'a> Loader<'a> {
     fn reservations(&self, due: &[&Row]) -> HashMap<Uuid, Reservation> {
         let mut wanted: HashSet<Uuid> = due.iter().map(|row| row.id).collect();
         for command in self.commands() {
-            if let Action::Reconfirm(id) | Action::Withdraw(id) | Action::Show(id) = command.action
-            {
+            if let Action::Reconfirm(id) | Action::Withdraw(id) = command.action {
                 wanted.insert(id);
             }
         }

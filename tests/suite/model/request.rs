@@ -17,7 +17,7 @@ impl Truth {
         span: Span,
         tally: &mut Tally,
     ) -> Answered {
-        let house = c.server.as_ref().and_then(|id| self.house(id)).cloned();
+        let house = self.house(&c.server).cloned();
         let house = house.ok_or_else(|| Answer::refused("unknown_server"))?;
         self.within_policy(&house, span)?;
         let late = self.now >= span.0 - house.lead;

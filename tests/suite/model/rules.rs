@@ -1,11 +1,12 @@
 //! The rules once more, written as naively as they can be read.
 
-use holdfast::domain::input::{Action, Command, Input, Trigger, WakeUp};
+use holdfast::domain::id::ServerId;
+use holdfast::domain::input::{Action, Command, Fence, Input, Trigger, WakeUp};
 use uuid::Uuid;
 
 use super::said::{Answer, Answered, Expected, Said};
 use super::tally::Tally;
-use super::truth::{Desk, Memo, Row, Truth, micros};
+use super::truth::{Desk, HERE, House, Memo, Row, Truth, micros};
 
 impl Truth {
     /// Judges a batch. `left` are the due reservations that did not fit into the batch's slice.
@@ -17,6 +18,12 @@ impl Truth {
                 Input::WakeUp(wake_up) => {
                     Said::WakeUp(self.wake_up(wake_up, left, &mut out, tally))
                 }
+                Input::Fence(fence) => {
+                    let moved = self.fence(fence, &mut out);
+                    let ahead = steps[..index].iter().any(|step| is_to(step, &fence.server));
+                    tally.note_if(moved && ahead, "edge: a command ahead of its server's fence");
+                    Said::Fence(moved)
+                }
                 Input::Cancel(_) => unreachable!("never asked for"),
             };
             out.said.push(said);
@@ -25,18 +32,22 @@ impl Truth {
     }
 
     fn command(&mut self, at: usize, c: &Command, out: &mut Expected, tally: &mut Tally) -> Said {
+        let stands = self.stands(&c.server);
+        if stands == "copy" {
+            return Said::Copy;
+        }
         let Some(desk) = self.desk(&c.terminal).cloned() else {
             return Said::UnknownTerminal;
         };
         if !desk.enabled {
             return Said::Undecided(Answer::refused("terminal_disabled"));
         }
-        if let Action::Show(id) = c.action {
-            let shown = self.own(&desk, id).map(|row| Answer::about("shown", row));
-            return Said::Answered(shown.unwrap_or_else(|refused| refused));
-        }
         let key = (c.terminal.clone(), c.message_id.clone());
         if let Some(memo) = self.memos.get(&key) {
+            tally.note_if(
+                stands == "elsewhere" && memo.digest == c.digest,
+                "edge: a repeat through the wrong queue gets its answer",
+            );
             return if memo.digest != c.digest {
                 Said::Undecided(Answer::refused("idempotency_mismatch"))
             } else if let Some(step) = memo.step {
@@ -45,6 +56,17 @@ impl Truth {
             } else {
                 Said::Replay { digest: memo.digest, answer: memo.answer.clone() }
             };
+        }
+        if stands == "elsewhere" {
+            tally.note_if(
+                out.fences.values().any(|left| *left == c.server),
+                "edge: a command behind its server's fence",
+            );
+            let field = Some("routing_key".to_owned());
+            return Said::Undecided(Box::new(Answer {
+                field,
+                ..*Answer::refused("wrong_partition")
+            }));
         }
         let answer = self.act(at, &desk, c, out, tally);
         if answer.code == "inconsistent_message" {
@@ -79,15 +101,12 @@ impl Truth {
             }
             Action::Reconfirm(id) => self.reconfirm(desk, c, *id, out, tally),
             Action::Withdraw(id) => self.withdraw(desk, c, *id, out),
-            Action::Show(_) | Action::List(_) | Action::Availability(_) => {
-                unreachable!("answered above, or never asked for")
-            }
         };
         answer.unwrap_or_else(|refused| refused)
     }
 
     /// The user's own reservation.
-    fn own(&self, desk: &Desk, id: Uuid) -> Result<&Row, Box<Answer>> {
+    pub fn own(&self, desk: &Desk, id: Uuid) -> Result<&Row, Box<Answer>> {
         match self.row(id) {
             Some(row) if row.user == desk.user => Ok(row),
             _ => Err(Answer::refused("unknown_reservation")),
@@ -97,9 +116,9 @@ impl Truth {
     /// The user's own reservation, to be changed by a command that came along the right way.
     fn to_change(&self, desk: &Desk, c: &Command, id: Uuid) -> Result<usize, Box<Answer>> {
         let row = self.own(desk, id)?;
-        if c.server.as_ref().map(|id| id.as_str()) != Some(row.server.as_str()) {
+        if c.server != row.server {
             return Err(Box::new(Answer {
-                field: Some("headers.server".to_owned()),
+                field: Some("routing_key".to_owned()),
                 ..*Answer::refused("inconsistent_message")
             }));
         }
@@ -167,9 +186,16 @@ impl Truth {
         }
         let mut due: Vec<(i64, usize)> = Vec::new();
         for (index, row) in self.rows.iter().enumerate() {
-            if row.unsettled() && row.deadline <= due_at && !left.contains(&row.id) {
+            if row.deadline > due_at || !row.unsettled() {
+                continue;
+            }
+            if self.settles_here(row) && !left.contains(&row.id) {
                 due.push((row.deadline, index));
             }
+            tally.note_if(
+                self.house(&row.server).is_some_and(House::leaves),
+                "edge: a deadline waits for its server to have left",
+            );
         }
         due.sort_unstable();
         for (_, index) in due {
@@ -182,6 +208,22 @@ impl Truth {
         }
         out.finished = Some(out.finished.map_or(due_at, |other| other.max(due_at)));
         "finished"
+    }
+
+    /// The server moves if the fence is that of its open move out of here.
+    fn fence(&mut self, fence: &Fence, out: &mut Expected) -> bool {
+        let Some(house) = self.houses.iter_mut().find(|house| house.id == fence.server) else {
+            return false;
+        };
+        match house.moving {
+            Some(moving) if house.partition == HERE && moving.fence == fence.id => {
+                house.partition = moving.to;
+                house.moving = None;
+                out.fences.insert(fence.id, fence.server.clone());
+                true
+            }
+            _ => false,
+        }
     }
 
     fn settle(&mut self, at: usize, trigger: Trigger, out: &mut Expected, tally: &mut Tally) {
@@ -202,6 +244,10 @@ impl Truth {
             self.cancel(at, "not_reconfirmed");
         }
     }
+}
+
+fn is_to(step: &Input, server: &ServerId) -> bool {
+    matches!(step, Input::Command(command) if command.server == *server)
 }
 
 /// Who asked for a change, and by which message.

@@ -1,7 +1,8 @@
 //! What is said and done about a batch, in words that the model and the product are both put into.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use holdfast::domain::id::ServerId;
 use holdfast::domain::input::Digest;
 use uuid::Uuid;
 
@@ -11,12 +12,17 @@ use super::truth::{Row, Span};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
     Decided(Box<Answer>),
-    Answered(Box<Answer>),
     Undecided(Box<Answer>),
-    Replay { digest: Digest, answer: String },
+    Replay {
+        digest: Digest,
+        answer: String,
+    },
     Repeated(Box<Answer>),
     UnknownTerminal,
+    Copy,
     WakeUp(&'static str),
+    /// Whether its server moves.
+    Fence(bool),
 }
 
 /// What is said about a command: how it is accepted, or how it is refused.
@@ -25,7 +31,7 @@ pub type Answered = Result<Box<Answer>, Box<Answer>>;
 /// An answer; what does not apply is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// `accepted`, `reconfirmed`, `withdrawn`, `shown` or `refused`.
+    /// `accepted`, `reconfirmed`, `withdrawn` or `refused`.
     pub kind: &'static str,
     pub row: Option<Row>,
     pub receipts: Vec<Line>,
@@ -72,6 +78,8 @@ pub struct Expected {
     pub moves: Vec<Move>,
     /// Deadlines of new holds.
     pub wake_ups: BTreeSet<i64>,
+    /// Servers that leave, by the fence of their move.
+    pub fences: BTreeMap<Uuid, ServerId>,
     pub finished: Option<i64>,
 }
 

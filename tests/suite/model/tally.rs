@@ -10,6 +10,7 @@ const CODES: &[&str] = &[
     "idempotency_mismatch",
     "inconsistent_message",
     "unknown_server",
+    "wrong_partition",
     "server_closed",
     "off_grid",
     "too_short",
@@ -32,15 +33,21 @@ const VERDICTS: &[&str] = &[
     "decided: reconfirmed",
     "decided: withdrawn",
     "decided: refused",
-    "answered: shown",
-    "answered: refused",
     "undecided: refused",
     "replay",
     "repeated",
     "unknown_terminal",
+    "copy",
     "wake_up: finished",
     "wake_up: reschedule",
     "wake_up: to_tail",
+    "fence: moved",
+    "fence: ignored",
+    "query: shown",
+    "query: listed",
+    "query: free places",
+    "query: refused",
+    "query: unknown_terminal",
     "reason: not_reconfirmed",
     "reason: withdrawn",
     "reason: operator",
@@ -78,6 +85,16 @@ const EDGES: &[&str] = &[
     "edge: wake-up spares a later deadline that has passed",
     "edge: intermediate hop read after its instant",
     "edge: more is due than the slice holds",
+    "edge: a command behind its server's fence",
+    "edge: a command ahead of its server's fence",
+    "edge: a repeat through the wrong queue gets its answer",
+    "edge: a batch ends before a command that comes early",
+    "edge: a deadline waits for its server to have left",
+    "edge: settled late, because its server came late",
+    "edge: a page with another one behind it",
+    "edge: a page behind another one",
+    "edge: more is booked than a query loads",
+    "edge: no place is free for a while",
 ];
 
 /// Counts by name.
@@ -106,12 +123,15 @@ impl Tally {
         for said in &outcome.said {
             match said {
                 Said::Decided(answer) => self.answer(answer, "decided"),
-                Said::Answered(answer) => self.answer(answer, "answered"),
                 Said::Undecided(answer) => self.answer(answer, "undecided"),
                 Said::Replay { .. } => self.note("replay"),
                 Said::Repeated(_) => self.note("repeated"),
                 Said::UnknownTerminal => self.note("unknown_terminal"),
+                Said::Copy => self.note("copy"),
                 Said::WakeUp(word) => self.listed("wake_up", word),
+                Said::Fence(moved) => {
+                    self.listed("fence", if *moved { "moved" } else { "ignored" });
+                }
             }
         }
     }
@@ -126,7 +146,7 @@ impl Tally {
         }
     }
 
-    fn listed(&mut self, group: &str, word: &str) {
+    pub fn listed(&mut self, group: &str, word: &str) {
         let name = format!("{group}: {word}");
         let listed = VERDICTS.iter().find(|known| **known == name);
         self.note(listed.unwrap_or_else(|| panic!("{name} is not on the list")));

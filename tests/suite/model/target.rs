@@ -13,12 +13,12 @@ use super::truth::{Row, Truth, instant};
 pub struct Target {
     pub id: Uuid,
     pub user: Option<UserId>,
-    pub server: Option<ServerId>,
+    pub server: ServerId,
 }
 
 impl Target {
     pub fn of(row: &Row) -> Self {
-        Self { id: row.id, user: Some(row.user.clone()), server: Some(row.server.clone()) }
+        Self { id: row.id, user: Some(row.user.clone()), server: row.server.clone() }
     }
 }
 
@@ -38,7 +38,7 @@ pub fn pick(rng: &mut StdRng, truth: &Truth, steps: &[Input]) -> Target {
         .enumerate()
         .filter_map(|(index, step)| match step {
             Input::Command(command) => Some((index, command)),
-            Input::WakeUp(_) | Input::Cancel(_) => None,
+            Input::WakeUp(_) | Input::Fence(_) | Input::Cancel(_) => None,
         })
         .collect();
     match rng.random_range(0..100) {
@@ -57,7 +57,7 @@ pub fn pick(rng: &mut StdRng, truth: &Truth, steps: &[Input]) -> Target {
     .unwrap_or(Target {
         id: Uuid::nil(),
         user: None,
-        server: truth.houses.first().map(|house| house.id.clone()),
+        server: truth.houses.first().expect("there is one").id.clone(),
     })
 }
 

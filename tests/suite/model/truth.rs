@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::DateTime;
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
-use holdfast::domain::input::Digest;
+use holdfast::domain::input::{Digest, Input};
 use holdfast::domain::interval::{Interval, Timestamp};
 use uuid::Uuid;
 
@@ -26,6 +26,19 @@ pub fn interval((start, end): Span) -> Interval {
     Interval { start: instant(start), end: instant(end) }
 }
 
+/// The partition whose batches are decided. What happens in others is only seen from here.
+pub const HERE: i32 = 0;
+
+/// A server on its way to another partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moving {
+    /// Names the move.
+    pub fence: Uuid,
+    pub to: i32,
+    /// The old partition still gets every command, too.
+    pub both: bool,
+}
+
 /// A server.
 #[derive(Debug, Clone)]
 pub struct House {
@@ -45,6 +58,18 @@ pub struct House {
     pub confirms_late: bool,
     pub url: String,
     pub closures: Vec<Span>,
+    /// Where its commands are decided, and its reservations settled.
+    pub partition: i32,
+    pub moving: Option<Moving>,
+    /// When it last came from another partition.
+    pub came_at: Option<i64>,
+}
+
+impl House {
+    /// Its commands may stand in another queue alone, so nothing of it is settled before its fence.
+    pub fn leaves(&self) -> bool {
+        self.partition == HERE && self.moving.is_some_and(|moving| !moving.both)
+    }
 }
 
 /// A user.
@@ -140,6 +165,33 @@ impl Truth {
 
     pub fn row(&self, id: Uuid) -> Option<&Row> {
         self.rows.iter().find(|row| row.id == id)
+    }
+
+    /// Whether a command that came through this partition's queue is decided `here`, is a `copy`,
+    /// comes `early`, or belongs `elsewhere`.
+    pub fn stands(&self, server: &ServerId) -> &'static str {
+        let Some(house) = self.house(server) else { return "here" };
+        if house.partition == HERE {
+            return "here";
+        }
+        match house.moving {
+            Some(moving) if moving.to == HERE && moving.both => "copy",
+            Some(moving) if moving.to == HERE => "early",
+            _ => "elsewhere",
+        }
+    }
+
+    /// The first command that has to wait for its server to come, with all that is behind it.
+    pub fn first_early(&self, steps: &[Input]) -> Option<usize> {
+        let early =
+            |step: &Input| matches!(step, Input::Command(c) if self.stands(&c.server) == "early");
+        steps.iter().position(early)
+    }
+
+    /// Whether a wake-up of this partition settles the reservation.
+    pub fn settles_here(&self, row: &Row) -> bool {
+        let house = self.house(&row.server).expect("no server is ever removed");
+        row.unsettled() && house.partition == HERE && !house.leaves()
     }
 
     /// Reservations of a user that wait for their reconfirmation.

@@ -68,7 +68,7 @@ async fn instants_may_be_written_with_any_offset() {
     let later = end + chrono::TimeDelta::seconds(60);
     let mut command = Command::request(new_id(), "cam", end, later);
     let (from, to) = (written(end, 5), written(later, -10));
-    command.body = format!(r#"{{"server":"cam","start_at":"{from}","end_at":"{to}"}}"#).into();
+    command.body = format!(r#"{{"start_at":"{from}","end_at":"{to}"}}"#).into();
     let Answer::Accepted { reservation, .. } = terminal.ask(&command).await else {
         panic!("not accepted");
     };

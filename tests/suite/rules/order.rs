@@ -3,7 +3,7 @@
 use holdfast::client::Command;
 use holdfast::domain::refusal::Code;
 
-use super::Window;
+use super::{Window, bind_nowhere};
 use crate::support::stack::Stack;
 use crate::support::terminal::{Terminal, code, new_id, window};
 
@@ -70,6 +70,7 @@ async fn a_request_gets_the_first_code_of_all_it_breaks() {
     let mut stack = Stack::new().await;
     let (mut terminal, mut other) = (stack.terminal("ann").await, stack.terminal("bob").await);
     let _worker = stack.worker();
+    bind_nowhere(&stack).await;
     break_everything(&stack, &mut terminal, &mut other).await;
 
     let mut codes = Vec::new();
@@ -122,7 +123,7 @@ async fn a_change_gets_the_first_code_of_all_it_breaks() {
         ("withdraw", Command::withdraw),
     ] {
         let mut codes = Vec::new();
-        for (id, target, header) in [
+        for (id, target, server) in [
             ("used", foreign, "cam"),
             ("used", foreign, "cam"),
             ("", foreign, "cam"),
@@ -131,7 +132,7 @@ async fn a_change_gets_the_first_code_of_all_it_breaks() {
         ] {
             let id = if id.is_empty() { new_id() } else { id.to_owned() };
             let nth = terminal.answers_to(&id).len() + 1;
-            terminal.client.send(&command(id.clone(), header, target)).await.expect("sent");
+            terminal.client.send(&command(id.clone(), server, target)).await.expect("sent");
             let answer = terminal.nth_reply_to(&id, nth).await.answer().expect("an answer");
             codes.push(code(&answer).expect("refused").to_owned());
             stack.execute("update terminals set enabled = true", &[]).await;

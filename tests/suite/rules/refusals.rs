@@ -1,10 +1,10 @@
 //! Codes that one request can get against one server's policy (R2), each at its bound.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use holdfast::client::Command;
+use holdfast::client::{ClientError, Command};
 use tokio_postgres::types::ToSql;
 
-use super::{Refused, Window, span};
+use super::{Refused, Window, bind_nowhere, span};
 use crate::support::stack::Stack;
 use crate::support::terminal::{in_seconds, new_id, window};
 
@@ -100,6 +100,8 @@ async fn a_servers_bounds_are_exact_and_each_has_its_code() {
     stack.finish().await;
 }
 
+/// The broker returns what names no bound server, and nothing is kept. What a binding leads to a worker
+/// all the same is decided.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_server_is_refused_and_the_refusal_is_kept() {
     let mut stack = Stack::new().await;
@@ -107,6 +109,9 @@ async fn an_unknown_server_is_refused_and_the_refusal_is_kept() {
     let _worker = stack.worker();
     let (start, end) = window(7_200, 60);
     let command = Command::request(new_id(), "nowhere", start, end);
+    let returned = terminal.client.send(&command).await;
+    assert!(matches!(returned, Err(ClientError::Unroutable(id)) if id == command.message_id));
+    bind_nowhere(&stack).await;
     let first = terminal.ask(&command).await;
     assert_eq!(Refused::of(first), Refused::decided("unknown_server"));
     // Decided is decided: the id's answer does not change when the server appears.

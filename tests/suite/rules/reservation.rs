@@ -5,7 +5,7 @@ use holdfast::client::Command;
 use holdfast::message::answer::{Answer, Notice};
 use uuid::Uuid;
 
-use super::{Refused, timeless};
+use super::{Refused, bind_nowhere, timeless};
 use crate::support::stack::Stack;
 use crate::support::terminal::{Terminal, new_id, window};
 
@@ -108,7 +108,9 @@ async fn told(terminal: &mut Terminal, server: &str, id: Uuid) -> Vec<String> {
         Command::show(new_id(), id),
     ] {
         let answer = terminal.ask(&command).await;
-        assert_eq!(Refused::of(answer), Refused::decided("unknown_reservation"));
+        let decided = !command.kind.is_query();
+        let expected = Refused { decided, ..Refused::decided("unknown_reservation") };
+        assert_eq!(Refused::of(answer), expected);
         bodies.push(timeless(&terminal.reply_to(&command.message_id).await));
     }
     bodies
@@ -122,14 +124,15 @@ async fn unknown_and_foreign_reservations_cannot_be_told_apart() {
         stack.server("late", &[("late_booking", &"confirm"), ("lead_seconds", &86_400)]).await;
     let (mut terminal, mut other) = (stack.terminal("ann").await, stack.terminal("bob").await);
     let _worker = stack.worker();
+    bind_nowhere(&stack).await;
     let held = other.accepted(&server, window(86_400, 60)).await.id;
     let cancelled = other.accepted(&server, window(86_460, 60)).await.id;
     other.withdraw(&server, cancelled).await;
     let confirmed = other.accepted(&late, window(600, 60)).await.id;
     let unknown = told(&mut terminal, "cam", Uuid::new_v4()).await;
     for foreign in [held, cancelled, confirmed] {
-        for header in ["cam", "late", "nowhere"] {
-            assert_eq!(told(&mut terminal, header, foreign).await, unknown);
+        for server in ["cam", "late", "nowhere"] {
+            assert_eq!(told(&mut terminal, server, foreign).await, unknown);
         }
     }
     assert_eq!(stack.state(held).await, "held");
@@ -143,6 +146,7 @@ async fn a_change_must_come_through_the_reservations_own_server() {
     stack.server("other", &[]).await;
     let mut terminal = stack.terminal("ann").await;
     let _worker = stack.worker();
+    bind_nowhere(&stack).await;
     let id = terminal.accepted(&server, window(86_400, 60)).await.id;
     let wrong = [
         Command::reconfirm(new_id(), "other", id),
@@ -151,7 +155,7 @@ async fn a_change_must_come_through_the_reservations_own_server() {
     ];
     for command in &wrong {
         let expected = Refused {
-            field: Some("headers.server".to_owned()),
+            field: Some("routing_key".to_owned()),
             ..Refused::undecided("inconsistent_message", "never")
         };
         assert_eq!(Refused::of(terminal.ask(command).await), expected);

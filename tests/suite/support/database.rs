@@ -59,8 +59,10 @@ impl Database {
             horizon_seconds: 63_072_000,
             late_booking: LateBooking::Reject,
             connection_url: format!("rtmp://{id}.example/live"),
+            partition: Some(0),
         };
-        assert!(servers::insert_server(&self.client, &server).await.expect("a server"));
+        let added = servers::insert_server(&self.client, &server).await.expect("a server");
+        assert_eq!(added, Some(0));
         server.id
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use holdfast::broker::accounts::Accounts;
 use holdfast::broker::connection::{Connection, Endpoint};
 use holdfast::broker::declare;
+use holdfast::broker::routes::{self, Route};
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
 use holdfast::domain::server::LateBooking;
 use holdfast::message::shape::Shape;
@@ -15,6 +16,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::program::{Run, holdfast};
 use super::terminal::Terminal;
 use super::worker::Worker;
 use super::{engines, facts, invariants};
@@ -94,8 +96,11 @@ impl Stack {
             horizon_seconds: 63_072_000,
             late_booking: LateBooking::Reject,
             connection_url: format!("rtmp://{id}.example/live"),
+            partition: None,
         };
-        assert!(servers::insert_server(&self.db, &server).await.expect("a server"));
+        let partition = servers::insert_server(&self.db, &server).await.expect("a server");
+        let route = Route { server: id.to_owned(), partition: partition.expect("a new one") };
+        routes::bind(&self.amqp, &[route]).await.expect("its binding");
         for (column, value) in columns {
             self.execute(&format!("update servers set {column} = $1 where id = '{id}'"), &[*value])
                 .await;
@@ -154,6 +159,27 @@ impl Stack {
         T: for<'a> tokio_postgres::types::FromSql<'a>,
     {
         self.db.query_one(query, params).await.expect("a row").get(0)
+    }
+
+    /// What an operator's commands need.
+    pub fn operator_environment(&self) -> [(String, String); 3] {
+        let (account, password) = (self.broker.account(), self.broker.password());
+        [
+            ("DATABASE_URL".to_owned(), self.database_url.clone()),
+            ("AMQP_URL".to_owned(), engines::amqp_url(account, password, &self.vhost)),
+            ("RABBITMQ_MANAGEMENT_URL".to_owned(), engines::MANAGEMENT_URL.to_string()),
+        ]
+    }
+
+    /// Runs `holdfast` as an operator, with more environment, and expects an exit code.
+    pub async fn operate(&self, more: &[(&str, &str)], line: &str, code: i32) -> Run {
+        let own = self.operator_environment();
+        let own = own.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let environment: Vec<(&str, &str)> = own.chain(more.iter().copied()).collect();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let run = holdfast(&environment, &words).await;
+        assert_eq!(run.code, code, "{line}: {run:?}");
+        run
     }
 
     // --- workers
