@@ -34,7 +34,7 @@ export RABBITMQ_ENABLED_PLUGINS_FILE='$dir/enabled_plugins' RABBITMQ_CONF_ENV_FI
 # Idle schedulers sleep instead of spinning: the processors are for the tests.
 export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none'
 END
-  echo '[rabbitmq_management,rabbitmq_consistent_hash_exchange].' >"$dir/enabled_plugins"
+  echo '[rabbitmq_management].' >"$dir/enabled_plugins"
   # By default, a message whose dead-lettering was not confirmed waits three minutes for a retry.
   echo '[{rabbit,[{dead_letter_worker_publisher_confirm_timeout,10000}]}].' >"$dir/advanced.config"
   cat >"$dir/rabbitmq.conf" <<END

@@ -233,15 +233,16 @@ impl Reader {
 
     fn take(&self, reply: &Reply) {
         let Some(answers) = &reply.correlation_id else { return };
+        if self.timed {
+            // An answer that comes again counts once.
+            let sent = self.sent_at.lock().expect("no panics").remove(answers);
+            let Some(sent) = sent else { return };
+            self.counts.latencies.lock().expect("no panics").push(sent.elapsed());
+        }
         self.counts.answers.fetch_add(1, Ordering::Relaxed);
         self.counts.answer_bytes.fetch_add(reply.body.len() as u64, Ordering::Relaxed);
         if reply.type_name == "reservation.refused" {
             self.counts.refused.fetch_add(1, Ordering::Relaxed);
-        }
-        if self.timed
-            && let Some(sent) = self.sent_at.lock().expect("no panics").remove(answers)
-        {
-            self.counts.latencies.lock().expect("no panics").push(sent.elapsed());
         }
         if let Some(next) = self.script.follow(self.terminal, reply) {
             self.sender.send(next).ok();

@@ -24,8 +24,8 @@ const PUBLISH_MAX: usize = 64;
 /// A terminal without any reply for this long, up to twice as long, sends its commands again.
 const ASKS_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
-/// Pause before unroutable commands are sent again: a worker must rebuild the ring first.
-const RETURNED_PAUSE: Duration = Duration::from_millis(500);
+/// Pause before commands are sent again that the broker did not take.
+const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 
 /// When first answers arrived, and after how long.
 #[derive(Default)]
@@ -136,8 +136,8 @@ impl Terminal {
                 return Ok(());
             }
             let patience = ASKS_AGAIN_AFTER.mul_f64(rand::rng().random_range(1.0..2.0));
-            // Unroutable commands get no answer, however long one waits.
-            let patience = if todo.is_empty() { patience } else { RETURNED_PAUSE };
+            // They get no answer, however long one waits.
+            let patience = if todo.is_empty() { patience } else { REFUSED_PAUSE };
             match self.hear(&mut replies, patience, &mut todo).await.map_err(lost(heard))? {
                 true => heard = true,
                 false if todo.is_empty() => todo = self.all(),

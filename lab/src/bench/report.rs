@@ -40,7 +40,7 @@ const fn at_most(name: &'static str, value: &'static str, bound: f64) -> Target 
     Target { name, value, base: None, bound, least: false }
 }
 
-const TARGETS: [Target; 19] = [
+const TARGETS: [Target; 22] = [
     ratio("requests / echo", "requests", "echo", 0.6),
     ratio("lifecycles / echo", "lifecycles", "echo", 0.22),
     ratio("requests / one by one", "requests", "one by one", 8.0),
@@ -59,6 +59,15 @@ const TARGETS: [Target; 19] = [
         bound: 5.0,
         least: false,
     },
+    Target {
+        name: "beside queries: requests' p99 / alone",
+        value: "beside queries: p99 ms",
+        base: Some("without queries: p99 ms"),
+        bound: 1.5,
+        least: false,
+    },
+    at_most("while servers move: longest ms", "while servers move: longest ms", 5_000.0),
+    at_most("while servers move: not decided", "while servers move: not decided", 0.0),
     at_most("worker memory at full load, MiB", "memory MiB", 64.0),
     // An allocator's reserve varies by a few MiB.
     at_most("worker memory, growth in the run, MiB", "memory growth MiB", 4.0),

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use holdfast::broker::connection::{Connection, Endpoint};
-use holdfast::broker::topology;
+use holdfast::broker::routes::Route;
+use holdfast::broker::topology::{self, QUERIES_QUEUE};
 use holdfast::client::{Replies, TerminalClient};
 use holdfast::message::shape::Shape;
 use holdfast::store::registry;
@@ -21,6 +22,13 @@ pub const MANY: usize = 60;
 
 /// Number of servers, which are all alike.
 pub const SERVERS: usize = 1_000;
+
+/// The way of each server's commands: they are dealt out to the partitions in turn.
+pub fn routes(partitions: i32) -> Vec<Route> {
+    let partition = (0..partitions).cycle();
+    let route = |(n, partition)| Route { server: format!("gpu-{n}"), partition };
+    (0..SERVERS).zip(partition).map(route).collect()
+}
 
 /// Terminals that connect at once.
 const CONNECTING: usize = 16;
@@ -82,22 +90,20 @@ impl<'a> Rig<'a> {
         if plan.count_statements && site.counts_statements {
             statements::switch_on(&database, &name).await?;
         }
-        let Plan { capacity, lead_seconds, reminder_seconds, .. } = &plan;
+        let Plan { partitions, capacity, lead_seconds, reminder_seconds, .. } = &plan;
         database
             .batch_execute(&format!(
                 "insert into servers (id, capacity, rate_minor, currency, slot_seconds, min_seconds,
-                     lead_seconds, reminder_seconds, connection_url)
+                     lead_seconds, reminder_seconds, connection_url, partition)
                  select 'gpu-' || n, {capacity}, 1250, 'EUR', 1, 1, {lead_seconds},
-                     {reminder_seconds}, 'https://gpu-' || n || '.example/'
+                     {reminder_seconds}, 'https://gpu-' || n || '.example/', n % {partitions}
                  from generate_series(0, {SERVERS} - 1) n;
                  analyze servers"
             ))
             .await?;
         // As in a running service, there is a wake-up for every time of the calendar. The first
         // minute of a new installation, when nearly every request schedules one, is not measured.
-        database
-            .execute(KNOWN_INSTANTS, &[&plan.partitions, lead_seconds, reminder_seconds])
-            .await?;
+        database.execute(KNOWN_INSTANTS, &[partitions, lead_seconds, reminder_seconds]).await?;
         database.batch_execute("analyze timers").await?;
         let shape = Shape { partitions: plan.partitions, delay_levels: DELAY_LEVELS };
         registry::insert_topology(&database, shape).await?;
@@ -167,24 +173,32 @@ impl<'a> Rig<'a> {
 
     /// Waits until every partition has a consumer.
     pub async fn consumed(&self) -> Result<()> {
+        self.all_consumed((0..self.plan.partitions).map(topology::partition_queue).collect()).await
+    }
+
+    /// Waits until queries have a consumer.
+    pub async fn queries_consumed(&self) -> Result<()> {
+        self.all_consumed(vec![QUERIES_QUEUE.to_owned()]).await
+    }
+
+    async fn all_consumed(&self, queues: Vec<String>) -> Result<()> {
         let options = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
         let channel = self.broker.create_channel().await?;
         for _ in 0..400 {
-            let mut consumers = 0;
-            for partition in 0..self.plan.partitions {
-                let queue = topology::partition_queue(partition);
+            let mut consumed = 0;
+            for queue in &queues {
                 let declared = channel
                     .queue_declare(queue.as_str().into(), options, Default::default())
                     .await?;
-                consumers += i32::from(declared.consumer_count() > 0);
+                consumed += usize::from(declared.consumer_count() > 0);
             }
-            if consumers == self.plan.partitions {
+            if consumed == queues.len() {
                 channel.close(200, "".into()).await?;
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
-        bail!("no worker consumes the partitions")
+        bail!("no worker consumes {}", queues.join(", "))
     }
 
     /// Empties all queues, so that a process starts with nothing to do.

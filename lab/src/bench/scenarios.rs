@@ -6,7 +6,9 @@ mod drain;
 mod fill;
 mod growth;
 mod memory;
+mod moves;
 mod overload;
+mod queries;
 mod recovery;
 mod requests;
 mod scale_out;
@@ -55,6 +57,8 @@ pub enum Scenario {
     Burst,
     LoneDeadlines,
     Latency,
+    Queries,
+    Moves,
     ScaleOut,
     Growth,
     Memory,
@@ -143,6 +147,8 @@ impl Scenario {
             Scenario::Burst => "burst",
             Scenario::LoneDeadlines => "lone deadlines",
             Scenario::Latency => "latency",
+            Scenario::Queries => "queries",
+            Scenario::Moves => "moves",
             Scenario::ScaleOut => "scale-out",
             Scenario::Memory => "memory",
             Scenario::Growth => "growth",
@@ -161,11 +167,17 @@ impl Scenario {
     /// Whether it runs in every round; long ones do not.
     pub fn rounds_max(self, quick: bool) -> usize {
         match self {
-            Scenario::Growth | Scenario::Memory | Scenario::Drain | Scenario::Recovery => 1,
+            Scenario::Moves
+            | Scenario::Growth
+            | Scenario::Memory
+            | Scenario::Drain
+            | Scenario::Recovery => 1,
             Scenario::Burst if quick => 1,
-            Scenario::Burst | Scenario::LoneDeadlines | Scenario::ScaleOut | Scenario::Overload => {
-                2
-            }
+            Scenario::Burst
+            | Scenario::LoneDeadlines
+            | Scenario::Queries
+            | Scenario::ScaleOut
+            | Scenario::Overload => 2,
             _ => usize::MAX,
         }
     }
@@ -177,6 +189,8 @@ impl Scenario {
             Scenario::OneByOne => requests::one_by_one(bench).await,
             Scenario::HotServer => requests::hot_server(bench).await,
             Scenario::Latency => requests::latency(bench, report).await,
+            Scenario::Queries => queries::queries(bench, report).await,
+            Scenario::Moves => moves::moves(bench, report).await,
             Scenario::Memory => memory::memory(bench).await,
             Scenario::Lifecycles => deadlines::lifecycles(bench).await,
             Scenario::LoneDeadlines => deadlines::lone(bench).await,

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, anyhow};
 use holdfast::broker::connection::Endpoint;
-use holdfast::broker::declare;
 use holdfast::broker::topology::{self, reply_queue};
+use holdfast::broker::{declare, routes};
 use holdfast::message::shape::Shape;
 use holdfast::store::migrations;
 use lapin::options::QueuePurgeOptions;
@@ -17,7 +17,7 @@ use tokio_postgres::{Client, NoTls};
 use url::Url;
 use uuid::Uuid;
 
-use crate::accounts;
+use crate::{accounts, rig};
 
 /// The accounts' password. Private engines listen on the loopback interface only.
 pub const PASSWORD: &str = "bench";
@@ -153,6 +153,7 @@ impl Site {
             self.management.import_definitions(made).await.context("importing accounts")?;
             let connection = endpoint.connect("bench").await?;
             declare::apply(&connection, shape).await?;
+            routes::bind(&connection, &rig::routes(partitions)).await?;
             let queues = accounts::reply_queues(&vhost, &self.terminals);
             self.management.import_definitions(queues).await.context("importing reply queues")?;
             connection.close().await?;
@@ -160,6 +161,13 @@ impl Site {
             self.purge(&endpoint, shape).await.context("emptying queues")?;
         }
         Ok(endpoint)
+    }
+
+    /// Removes the vhost of so many partitions: it has others now.
+    pub async fn forget_vhost(&self, partitions: i32) -> Result<()> {
+        self.vhosts.lock().await.remove(&partitions);
+        self.management.delete_vhost(&format!("{}_{partitions}", self.name), true).await?;
+        Ok(())
     }
 
     /// Purges what an earlier scenario left, mainly wake-ups for days to come.

@@ -57,14 +57,17 @@ async fn left_to_do(
 ) -> Result<Vec<String>> {
     let query = "select (select count(*) from reservations where state in ('held', 'reconfirmed')),
                         (select count(*) from outbox),
-                        (select count(*) from billing_entries)";
+                        (select count(*) from billing_entries),
+                        (select count(*) from moves)";
     let row = installation.database().await?.query_one(query, &[]).await?;
     let (unsettled, outbox, entries): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+    let moves: i64 = row.get(3);
     let unbilled = usize::try_from(entries)?.saturating_sub(biller.ledger().entries.len());
     let unanswered: usize = terminals.iter().map(|terminal| unanswered(terminal, ground)).sum();
     let mut left: Vec<String> = [
         (usize::try_from(unsettled)?, "reservations are not settled"),
         (usize::try_from(outbox)?, "messages are in the outbox"),
+        (usize::try_from(moves)?, "servers are on their way"),
         (unbilled, "billing entries have not been told"),
         (unanswered, "commands are not answered"),
     ]
@@ -72,8 +75,9 @@ async fn left_to_do(
     .filter(|(count, _)| *count > 0)
     .map(|(count, what)| format!("{count} {what}"))
     .collect();
+    let names = ground.empty_at_the_end(installation.shape().await?);
     let amqp = installation.amqp().await?;
-    for (queue, ready) in queues::not_empty(&amqp, &ground.empty_at_the_end()).await? {
+    for (queue, ready) in queues::not_empty(&amqp, &names).await? {
         left.push(format!("{ready} messages are in {queue}"));
     }
     amqp.close().await?;

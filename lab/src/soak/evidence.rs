@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 
 use crate::checks::Check;
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 11] = [
     "reservations",
     "history",
     "processed_commands",
@@ -19,6 +19,9 @@ const TABLES: [&str; 8] = [
     "outbox",
     "timers",
     "delivery_attempts",
+    "servers",
+    "moves",
+    "topology",
 ];
 
 /// Writes all findings, and the data behind them, beside the workers' logs and the history.

@@ -31,6 +31,10 @@ const SESSIONS: &str = "select pid || ': ' || coalesce(state, '') || ': ' || que
       and backend_type = 'client backend' and (state like 'idle in transaction%' or query ~ '[a-z]{3}')
     union all select 'prepared: ' || gid from pg_prepared_xacts";
 
+const MOVES: &str =
+    "select server_id || ' from ' || from_partition || ' to ' || to_partition || ', '
+    || phase || ' since ' || phase_at from moves order by server_id";
+
 /// Tries to find all sessions ended, over some seconds.
 const LOOKS: usize = 40;
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -108,6 +112,8 @@ pub struct Facts {
     pub periods: Vec<(Timestamp, Timestamp)>,
     /// Servers as they were created.
     pub servers: Vec<NewServer>,
+    /// Servers that are still on their way to another partition.
+    pub moves: Vec<String>,
     /// Sessions of workers and prepared transactions after all workers have ended.
     pub sessions: Vec<String>,
 }
@@ -137,6 +143,7 @@ impl Facts {
             limits: all(client, LIMITS, limits).await?,
             periods: all(client, PERIODS, |row| (row.get(0), row.get(1))).await?,
             servers: servers::all(seed),
+            moves: all(client, MOVES, |row| row.get(0)).await?,
             sessions: sessions(client).await?,
         })
     }

@@ -11,6 +11,7 @@ use holdfast::broker::accounts::Accounts;
 use holdfast::broker::connection::{Connection, Endpoint};
 use holdfast::broker::declare;
 use holdfast::broker::reply_queues;
+use holdfast::broker::routes::{self, Route};
 use holdfast::domain::id::{TerminalId, UserId};
 use holdfast::message::shape::Shape;
 use holdfast::store::admin;
@@ -27,8 +28,9 @@ use crate::pick::Pick;
 use crate::rolling;
 use crate::servers::{self, Clock, Server};
 use crate::terminal::{Setting, Terminal};
+use crate::workers::Environment;
 
-/// More partitions than the default, so that workers share them.
+/// The topology at first. It has more partitions than the default, so that workers share them.
 pub const SHAPE: Shape = Shape { partitions: 6, delay_levels: 12 };
 
 /// Terminals that are set up at once.
@@ -114,6 +116,12 @@ impl Installation {
         Ok(url.port().unwrap_or(5432))
     }
 
+    /// The applied topology. Partitions may have been added.
+    pub async fn shape(&self) -> Result<Shape> {
+        let recorded = registry::load_topology(&self.database().await?).await?;
+        recorded.context("no topology is recorded")
+    }
+
     fn where_it_is(&self, url: &str) -> Result<String> {
         let moved = self.moved.load(Ordering::Relaxed);
         url_at_port(url, (moved != 0).then_some(moved))
@@ -129,28 +137,42 @@ impl Installation {
         Ok(self.broker.connect("holdfast soak").await?)
     }
 
-    /// Declares what is missing on the broker.
-    pub async fn restore(&self, terminals: &[String]) -> Result<()> {
+    /// Declares what is missing on the broker, except bindings of servers and reply queues.
+    pub async fn restore(&self) -> Result<()> {
+        let shape = self.shape().await?;
         let amqp = self.amqp().await?;
-        declare::apply(&amqp, SHAPE).await?;
-        reply_queues::restore(&amqp, terminals).await?;
+        declare::apply(&amqp, shape).await?;
+        amqp.close().await.context("closing")
+    }
+
+    /// Declares and binds a terminal's reply queue.
+    pub async fn restore_replies(&self, terminal: &str) -> Result<()> {
+        let amqp = self.amqp().await?;
+        reply_queues::restore(&amqp, &[terminal.to_owned()]).await?;
         amqp.close().await.context("closing")
     }
 
     /// Environment variables for workers and operators.
-    pub fn environment(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("DATABASE_URL", self.database_url.clone()),
+    pub fn environment(&self) -> Result<Environment> {
+        Ok(vec![
+            ("DATABASE_URL", self.where_it_is(&self.database_url)?),
             ("AMQP_URL", self.broker.url_for(self.broker.account(), self.broker.password())),
             ("RABBITMQ_MANAGEMENT_URL", self.management_url.to_string()),
-        ]
+        ])
     }
 
+    /// Adds servers, spread over the partitions.
     pub async fn add_servers(&self, seed: u64) -> Result<Vec<Server>> {
         let (servers, database) = (servers::all(seed), self.database().await?);
+        let mut routes = Vec::new();
         for server in &servers {
-            admin::servers::insert_server(&database, server).await?;
+            let partition = admin::servers::insert_server(&database, server).await?;
+            let partition = partition.with_context(|| format!("server {} exists", server.id))?;
+            routes.push(Route { server: server.id.to_string(), partition });
         }
+        let amqp = self.amqp().await?;
+        routes::bind(&amqp, &routes).await?;
+        amqp.close().await.context("closing")?;
         Ok(servers.iter().map(Server::from).collect())
     }
 

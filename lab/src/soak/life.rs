@@ -12,10 +12,12 @@ use holdfast::domain::input::Cancellation;
 use holdfast::domain::interval::Timestamp;
 use holdfast::engine::cancel;
 use holdfast::message::answer::{Answer, ReservationView};
+use holdfast::message::shape::Shape;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::moves::Moves;
 use crate::pick::Pick;
 use crate::plan::{Afterwards, Copies, Course, Operator, Plan, Query, Trespass};
 use crate::record::{Intent, MALFORMED, Sent};
@@ -25,6 +27,9 @@ use crate::terminal::Terminal;
 
 /// A terminal without an answer for this long sends the same message again, as the contract says.
 const RESEND_AFTER: Duration = Duration::from_secs(10);
+
+/// Pause before a command is sent again because its server has moved, as its answer asks.
+const TURNED_AWAY_PAUSE: Duration = Duration::from_secs(5);
 
 /// Sendings after which a terminal gives up. The checks then report a missing answer.
 const SENDINGS_MAX: usize = 9;
@@ -65,6 +70,8 @@ pub struct Ground {
     pub wiped: Mutex<Vec<Timestamp>>,
     /// When the broker lost transient messages: before and after each restart.
     pub restarts: Mutex<Vec<Timestamp>>,
+    /// When servers moved to other partitions.
+    pub moves: Moves,
     /// Messages that must become dead letters, by id, and whether the broker confirmed them.
     pub poison: Mutex<HashMap<String, bool>>,
     /// Whether the database's clock was set back for a while.
@@ -77,8 +84,8 @@ pub struct Ground {
 
 impl Ground {
     /// Queues that must be empty at the end.
-    pub fn empty_at_the_end(&self) -> Vec<String> {
-        crate::queues::empty_at_the_end(self.set_back.load(Ordering::Relaxed))
+    pub fn empty_at_the_end(&self, shape: Shape) -> Vec<String> {
+        crate::queues::empty_at_the_end(shape, self.set_back.load(Ordering::Relaxed))
     }
 
     /// How many of a command's sendings must be answered: all that the broker confirmed, unless
@@ -90,10 +97,12 @@ impl Ground {
         }
     }
 
-    /// Whether a command or its answers may have been lost with a queue or a restart of the broker.
+    /// Whether a command or its answers may have been lost with a queue or a restart of the broker, or
+    /// is a query, which the broker drops after half a minute without workers.
     pub fn may_be_lost(&self, terminal: &Terminal, sent: &Sent) -> bool {
         let wiped = self.wiped.lock().expect("no panics").iter().any(|at| sent.first_at <= *at);
-        wiped || terminal.was_robbed() || self.lost_with_broker(terminal, sent)
+        let dropped = self.chaos && sent.intent.command.kind.is_query();
+        wiped || dropped || terminal.was_robbed() || self.lost_with_broker(terminal, sent)
     }
 
     /// Whether a refusal without a decision, which is transient, may have been lost with the
@@ -208,10 +217,16 @@ impl Life {
         let id = &intent.command.message_id;
         let most = if self.ground.brief { SENDINGS_MAX / 2 } else { SENDINGS_MAX };
         for _ in 0..most {
+            let before = terminal.record().turned_away(id);
             terminal.send(intent).await?;
-            let answered = terminal.found(RESEND_AFTER, |record| record.answer_to(id)).await;
-            if answered.is_some() {
-                return Ok(answered);
+            let heard = terminal.found(RESEND_AFTER, |record| match record.answer_to(id) {
+                None => (record.turned_away(id) > before).then_some(None),
+                decided => Some(decided),
+            });
+            match heard.await {
+                Some(Some(answer)) => return Ok(Some(answer)),
+                Some(None) => sleep(TURNED_AWAY_PAUSE).await,
+                None => {}
             }
         }
         Ok(None)

@@ -5,29 +5,29 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use holdfast::broker::connection::Connection;
 use holdfast::broker::delay::level_name;
-use holdfast::broker::topology::{BILLING_QUEUE, DEAD, partition_queue};
+use holdfast::broker::topology::{BILLING_QUEUE, DEAD, QUERIES_QUEUE, partition_queue};
 use holdfast::message::envelope::WAKE_UP_TYPE;
+use holdfast::message::shape::Shape;
 use lapin::BasicProperties;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::AMQPValue;
 use tokio::time::timeout;
 
-use crate::installation::SHAPE;
-
 /// Bound on a look at the queues: the client library has no timeouts.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Queues that hold messages only until they are processed.
-pub fn transient() -> Vec<String> {
-    empty_at_the_end(false)
+pub fn transient(shape: Shape) -> Vec<String> {
+    empty_at_the_end(shape, false)
 }
 
 /// Queues that must be empty at the end. If the database's clock was set back, the ladder is
 /// exempt: wake-ups scheduled before that are for times that have passed, and still wait.
-pub fn empty_at_the_end(set_back: bool) -> Vec<String> {
-    let partitions = (0..SHAPE.partitions).map(partition_queue);
-    let ladder = (0..SHAPE.delay_levels).map(level_name).filter(|_| !set_back);
-    partitions.chain(ladder).chain([BILLING_QUEUE.to_owned()]).collect()
+pub fn empty_at_the_end(shape: Shape, set_back: bool) -> Vec<String> {
+    let partitions = (0..shape.partitions).map(partition_queue);
+    let ladder = (0..shape.delay_levels).map(level_name).filter(|_| !set_back);
+    let others = [QUERIES_QUEUE, BILLING_QUEUE].map(str::to_owned);
+    partitions.chain(ladder).chain(others).collect()
 }
 
 /// The queues of `names` that are not empty, with the messages that nobody has in hand.

@@ -5,21 +5,22 @@ use std::collections::HashMap;
 use holdfast::client::{Command, Reply};
 use holdfast::domain::interval::Timestamp;
 use holdfast::message::answer::{Answer, Notice};
-use holdfast::message::command::Kind;
 use uuid::Uuid;
 
 /// The code for a message id that is used for two commands.
 pub const MISMATCH: &str = "idempotency_mismatch";
 
-/// The code for a command in the wrong partition, as happens while its own is missing. It is no
-/// decision.
-const MISROUTED: &str = "misrouted";
+/// The code for a command that went to a queue that its server has left. It is no decision.
+const WRONG_PARTITION: &str = "wrong_partition";
 
 /// The code for a terminal that exceeds the rate limit. It is no decision.
 const RATE_LIMITED: &str = "rate_limited";
 
 /// The code for a body that is no JSON.
 pub const MALFORMED: &str = "invalid_json";
+
+/// Allowed outcomes of a command of no server: none, because no queue takes it.
+pub const RETURNED: &[&str] = &[];
 
 /// A command with what may come of it.
 #[derive(Debug, Clone)]
@@ -65,8 +66,17 @@ pub struct Record {
     pub notices: Vec<Heard>,
     /// Notices by reservation.
     notices_about: HashMap<Uuid, Vec<Notice>>,
+    /// Message ids of commands that the broker has returned because no queue takes them.
+    pub returned: Vec<String>,
     /// Replies that could not be read.
     pub unreadable: Vec<String>,
+}
+
+impl Intent {
+    /// Whether the broker must return it.
+    pub fn is_returned(&self) -> bool {
+        self.allowed.is_empty()
+    }
 }
 
 impl Heard {
@@ -90,6 +100,11 @@ impl Heard {
     /// Whether it refuses a command for its terminal's rate, before the command is looked at.
     pub fn is_rate_limited(&self) -> bool {
         self.answer().is_some_and(|answer| answer.outcome() == RATE_LIMITED)
+    }
+
+    /// Whether it asks for the command once more, because its server has moved.
+    pub fn is_wrong_partition(&self) -> bool {
+        self.answer().is_some_and(|answer| answer.outcome() == WRONG_PARTITION)
     }
 
     /// Whether it refuses a reused message id, which leaves the stored answer as it is.
@@ -163,6 +178,12 @@ impl Record {
         heard.iter().filter_map(Heard::answer).find(decides)
     }
 
+    /// How often a command was not decided because its server had moved.
+    pub fn turned_away(&self, message_id: &str) -> usize {
+        let heard = self.answers.get(message_id).into_iter().flatten();
+        heard.filter(|heard| heard.is_wrong_partition()).map(|heard| heard.times).sum()
+    }
+
     /// Whether the terminal has had a notice that the reservation was confirmed or cancelled.
     pub fn told_settled(&self, reservation: Uuid) -> bool {
         let about = self.notices_about.get(&reservation).into_iter().flatten();
@@ -191,11 +212,6 @@ impl Record {
     }
 }
 
-/// Whether a command changes nothing, so that its answer may differ each time.
-pub fn is_query(kind: Kind) -> bool {
-    matches!(kind, Kind::Show | Kind::List | Kind::Availability)
-}
-
 fn decides(answer: &Answer) -> bool {
-    ![MISMATCH, MISROUTED, RATE_LIMITED].contains(&answer.outcome())
+    ![MISMATCH, WRONG_PARTITION, RATE_LIMITED].contains(&answer.outcome())
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use tokio::process::Command;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::installation::{Installation, SHAPE};
+use crate::operator;
 use crate::siege::{Blow, Siege};
 use crate::tally::Tally;
 
@@ -57,25 +57,11 @@ pub struct Deploy {
 
 /// Makes schema and topology with a program's own commands.
 pub async fn install(program: &Path, installation: &Installation) -> Result<()> {
-    command(program, installation, &["migrate"]).await?;
+    operator::run(program, installation, &["migrate"]).await?;
     let [partitions, levels] = [SHAPE.partitions.to_string(), SHAPE.delay_levels.to_string()];
     let shape = ["--partitions", &partitions, "--delay-levels", &levels];
-    command(program, installation, &[&["topology", "apply"], &shape[..]].concat()).await?;
-    Ok(())
-}
-
-/// Runs one of a program's commands and returns what it prints.
-async fn command(program: &Path, installation: &Installation, words: &[&str]) -> Result<String> {
-    let run = Command::new(program)
-        .args(words)
-        .envs(installation.environment())
-        .kill_on_drop(true)
-        .output();
-    let what = words.join(" ");
-    let output = timeout(PATIENCE, run).await.with_context(|| format!("{what} hangs"))??;
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{}, {what}: {complaints}", program.display());
-    Ok(String::from_utf8(output.stdout)?)
+    let apply = [&["topology", "apply"], &shape[..]].concat();
+    operator::run(program, installation, &apply).await.map(drop)
 }
 
 impl Deploy {
@@ -178,7 +164,7 @@ impl Deploy {
         let reader = self.installation.database().await?;
         reader.batch_execute(&format!("begin; {READ_ALL}")).await?;
         let words = ["migrate", "--json"];
-        let migrating = command(&self.new, &self.installation, &words);
+        let migrating = operator::run(&self.new, &self.installation, &words);
         let reading = async {
             sleep(IN_THE_WAY).await;
             reader.batch_execute("commit").await
@@ -193,8 +179,9 @@ impl Deploy {
     }
 
     async fn apply(&mut self) -> Result<String> {
-        let printed = command(&self.new, &self.installation, &["topology", "apply"]).await?;
-        Ok(printed.trim().to_owned())
+        let apply = ["topology", "apply"];
+        let printed = operator::run(&self.new, &self.installation, &apply).await?;
+        Ok(printed.trim().replace('\n', "; "))
     }
 
     /// Replaces one worker after the other, each under load.

@@ -28,7 +28,7 @@ use crate::siege::Siege;
 use crate::tally::Tally;
 use crate::terminal::{Setting, Terminal};
 use crate::workers::Workers;
-use crate::{Args, drain, evidence, progress, queues};
+use crate::{Args, drain, evidence, operator, progress, queues};
 
 /// Lives that a terminal plays at once.
 const LIVES_AT_ONCE: usize = 24;
@@ -124,6 +124,7 @@ impl Stage {
             known: Default::default(),
             cancelled: Default::default(),
             wiped: Default::default(),
+            moves: Default::default(),
             restarts: Default::default(),
             poison: Default::default(),
             set_back: Default::default(),
@@ -164,7 +165,7 @@ impl Stage {
 
     fn start_workers(&self, args: &Args) -> Result<Workers> {
         let program = args.from.clone().map_or_else(|| program(args), Ok)?;
-        let direct = self.installation.environment();
+        let direct = self.installation.environment()?;
         let environment = |place| match &self.swarm {
             None => Ok(direct.clone()),
             Some((swarm, links)) => {
@@ -248,6 +249,7 @@ impl Stage {
             // Faults that break engines need private ones.
             engines: Engines::find()
                 .filter(|_| swarm.faults.iter().any(|fault| fault.lane.needs_engines())),
+            program: program(args)?,
             installation: self.installation.clone(),
             terminals: self.terminals.clone(),
             ground: self.ground.clone(),
@@ -360,7 +362,7 @@ impl Stage {
         }
         if args.keep {
             println!("Database and vhost {} are left behind:", self.installation.name);
-            for (name, value) in self.installation.environment() {
+            for (name, value) in self.installation.environment()? {
                 println!("  export {name}='{value}'");
             }
         } else {
@@ -373,7 +375,10 @@ impl Stage {
         self.terminals.iter().for_each(|terminal| terminal.close());
         self.ground.pool.close();
         let facts = Facts::load(&self.installation, self.seed).await?;
-        let left = left_in_queues(&self.installation, self.ground.empty_at_the_end()).await?;
+        let names = self.ground.empty_at_the_end(self.installation.shape().await?);
+        let left = left_in_queues(&self.installation, names).await?;
+        let verify = ["topology", "verify"];
+        let verified = operator::run(&program(args)?, &self.installation, &verify).await;
         let dead = queues::dead_letters(&self.installation.amqp().await?).await?;
         let seen = Seen {
             facts: &facts,
@@ -381,6 +386,7 @@ impl Stage {
             ground: &self.ground,
             left: &left,
             dead: &dead,
+            verified: verified.map(drop).map_err(|error| format!("{error:#}")),
             timeline: &self.timeline,
             password: self.installation.broker.password(),
             logs: &args.logs,

@@ -235,19 +235,21 @@ impl Desk {
         }
         let now = self.clock.now();
         for ((intent, _), fate) in jobs.iter().zip(fates?) {
-            self.confirmed(intent, fate, now);
+            self.published(intent, fate, now);
         }
         Ok(())
     }
 
-    fn confirmed(&self, intent: &Intent, fate: Fate, now: Timestamp) {
+    fn published(&self, intent: &Intent, fate: Fate, now: Timestamp) {
         let Setting { tally, patient, .. } = &self.setting;
         tally.sent.add();
         let id = &intent.command.message_id;
         match fate {
             Fate::Routed => self.record().confirmed(&intent.command, now),
-            _ if *patient => tally.refused.add(),
-            other => tally.failed(format!("{}: command {id} was not taken: {other:?}", self.id)),
+            // The checks judge whether that is right.
+            Fate::Unroutable => self.record().returned.push(id.clone()),
+            Fate::Refused if *patient => tally.refused.add(),
+            Fate::Refused => tally.failed(format!("{}: command {id} was refused", self.id)),
         }
     }
 

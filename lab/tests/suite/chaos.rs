@@ -1,6 +1,6 @@
 //! Short storms: workers die, stop and freeze, connections break in the middle of whatever they carry,
-//! commands and wake-ups come several times. `./dev chaos` is the long one, which breaks the engines
-//! too; here they are everybody's.
+//! commands and wake-ups come several times, servers move. `./dev chaos` is the long one, which breaks
+//! the engines too; here they are everybody's.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use tokio::time::timeout;
 
 /// Each is brought about at least once, or the run fails.
 const FAULTS: &str = "tcp-reset,cut-at-byte,cut-mid-commit,lost-acks,lost-confirms,kill,stop,freeze,\
-                      duplicates,too-soon,id-reused,wake-ups,malformed,poison";
+                      duplicates,too-soon,id-reused,wake-ups,malformed,poison,unknown-server,\
+                      server-move";
 
 const PATIENCE: Duration = Duration::from_secs(300);
 

@@ -1,22 +1,16 @@
 //! Requests among very many stored reservations, against the same in an empty database.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
-use chrono::TimeDelta;
-use holdfast::client::Command;
-use uuid::Uuid;
+use anyhow::Result;
 
 use super::requests::{Requests, full_load};
 use super::{Bench, Findings, fill};
-use crate::load::Load;
 use crate::rig::{Plan, Rig, SERVERS};
 
 pub async fn growth(bench: &Bench) -> Result<Findings> {
     let plan = Plan { count_statements: bench.profile, ..Plan::default() };
     let filled = Rig::set_up(&bench.site, plan).await?;
-    learn_partitions(bench, &filled).await?;
     let (all, open) = bench.scale.stored;
     let began = Instant::now();
     fill::store(&filled, all, open).await?;
@@ -52,26 +46,4 @@ async fn measure(
         findings.statements = measured.statements;
     }
     worker.stop()
-}
-
-/// Sends one request for each server: the first accepted one records the partition to which the
-/// broker routes the server.
-async fn learn_partitions(bench: &Bench, rig: &Rig<'_>) -> Result<()> {
-    let worker = rig.worker(&bench.programs, &[])?;
-    rig.consumed().await?;
-    let terminals = rig.terminals().await?;
-    let (count, script) = (terminals.len(), Requests::over(SERVERS));
-    let start = script.first_slot;
-    let load = Load::start(terminals, Arc::new(script), false, false);
-    for n in 0..SERVERS {
-        let (id, server) = (Uuid::new_v4().to_string(), format!("gpu-{n}"));
-        load.say(n % count, Command::request(id, &server, start, start + TimeDelta::hours(1)));
-    }
-    load.finish().await?;
-    worker.stop()?;
-    let unknown = "select count(*) from servers where partition is null";
-    match rig.database.query_one(unknown, &[]).await?.get::<_, i64>(0) {
-        0 => Ok(()),
-        unknown => bail!("{unknown} servers have no partition"),
-    }
 }

@@ -238,8 +238,9 @@ impl Engines {
 }
 
 async fn usable(installation: &Installation) -> Result<()> {
+    let names = crate::queues::transient(installation.shape().await?);
     let amqp = installation.amqp().await?;
-    crate::queues::not_empty(&amqp, &crate::queues::transient()).await?;
+    crate::queues::not_empty(&amqp, &names).await?;
     amqp.close().await.context("closing")
 }
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 use futures::future::BoxFuture;
 
 use super::{
-    Chaos, failover, on_broker, on_database, on_links, on_messages, on_places, on_workers,
+    Chaos, failover, on_broker, on_database, on_links, on_messages, on_moves, on_places, on_workers,
 };
 use crate::pick::Pick;
 
@@ -16,11 +16,12 @@ pub enum Lane {
     Broker,
     Database,
     Messages,
+    Moves,
 }
 
 impl Lane {
-    pub const ALL: [Lane; 5] =
-        [Lane::Links, Lane::Workers, Lane::Broker, Lane::Database, Lane::Messages];
+    pub const ALL: [Lane; 6] =
+        [Lane::Links, Lane::Workers, Lane::Broker, Lane::Database, Lane::Messages, Lane::Moves];
 
     /// Whether its faults need private engines.
     pub fn needs_engines(self) -> bool {
@@ -76,6 +77,7 @@ faults! {
     Workers 0 "wrong-clock" on_workers::wrong_clock, "an hour off, either way, or ten times as fast";
     Broker 2 "broker-restart" on_broker::restart, "stop_app, start_app";
     Broker 2 "broker-kill" on_broker::kill, "SIGKILL, and a new start";
+    Broker 1 "broker-alone" on_broker::restart_alone, "a restart of either kind while no worker runs";
     Broker 2 "broker-freeze" on_broker::freeze, "SIGSTOP for up to half a minute";
     Broker 3 "disk-alarm" on_broker::disk_alarm, "publishers are blocked";
     Broker 3 "memory-alarm" on_broker::memory_alarm, "publishers are blocked";
@@ -104,11 +106,14 @@ faults! {
     Messages 0 "id-reused" on_messages::reuse_ids, "ids that were used, for other commands";
     Messages 2 "too-soon" on_messages::too_soon, "changes of what does not exist yet";
     Messages 2 "malformed" on_messages::malformed, "what no decoder takes";
-    Messages 2 "flood" on_messages::flood, "one terminal asks without end";
+    Messages 2 "flood" on_messages::flood, "one terminal sends without end";
     Messages 4 "wake-ups" on_messages::wake_ups, "early, late, in hops, repeated, shuffled";
     Messages 2 "poison" on_messages::poison, "what nobody can be answered to";
     Messages 2 "freed-place" on_places::freed_place, "others ask for what an operator gives back";
     Messages 2 "slow-biller" on_messages::slow_biller, "bills pile up";
+    Messages 1 "unknown-server" on_messages::unknown_server, "what no queue takes";
+    Moves 4 "server-move" on_moves::server_move, "a server changes its queue, and the operator may die";
+    Moves 1 "partition-added" on_moves::partition_added, "one more queue, and servers are spread anew";
 }
 
 /// Finds a fault by name.

@@ -14,12 +14,13 @@ enum By {
 
 use By::{Always, Faults, Tests};
 
-const ROWS: [(&str, By); 42] = [
+const ROWS: [(&str, By); 46] = [
     ("a worker dies at each step", Tests(&["crash::"])),
     ("workers die at random", Faults(&["kill", "kill-all", "kill-while-stopping"])),
     ("a worker freezes", Faults(&["freeze"])),
     ("the broker restarts", Faults(&["broker-restart"])),
     ("the broker is killed", Faults(&["broker-kill"])),
+    ("the broker restarts and no worker runs", Faults(&["broker-alone"])),
     ("the broker freezes", Faults(&["broker-freeze"])),
     ("connections are reset", Faults(&["tcp-reset", "close-connections", "connection-refused"])),
     ("a black hole, both ways or one", Faults(&["blackhole", "half-open"])),
@@ -52,6 +53,7 @@ const ROWS: [(&str, By); 42] = [
         Tests(&["a_message_that_crashes_its_worker_is_parked_alone"]),
     ),
     ("one terminal floods", Faults(&["flood"])),
+    ("a command of no server", Faults(&["unknown-server"])),
     ("a slow biller", Faults(&["slow-biller"])),
     ("an outage at full load", Faults(&["database-outage"])),
     ("a rolling deploy", Faults(&["rolling-restart", "stop"])),
@@ -59,6 +61,8 @@ const ROWS: [(&str, By); 42] = [
     ("several relays", Always("each worker has one, and there are two workers or more")),
     ("clock changes and time zones", Tests(&["model::", "guard::quota", "input::"])),
     ("an owner freezes over deadlines", Faults(&["frozen-owner"])),
+    ("a server moves, and the operator dies", Faults(&["server-move"])),
+    ("partitions are added", Faults(&["partition-added"])),
     ("owners come and go", Faults(&["churn", "half-dead-owner", "read-only"])),
 ];
 

@@ -13,12 +13,14 @@ mod on_broker;
 mod on_database;
 mod on_links;
 mod on_messages;
+mod on_moves;
 mod on_places;
 mod on_workers;
 mod proxy;
 pub mod swarm;
 pub mod timeline;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::biller::Biller;
 use crate::installation::Installation;
 use crate::life::Ground;
+use crate::operator;
 use crate::pick::Pick;
 use crate::siege::Siege;
 use crate::terminal::{Setting, Terminal};
@@ -45,8 +48,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 /// The streams of random choices, one for each lane.
 const PURPOSE: u64 = u64::MAX / 16;
 
-/// Bound on restoring what is missing on the broker. On a busy machine a single try may be too
-/// slow.
+/// Bound on restoring what is missing on the broker and taking up moves. On a busy machine a single try may
+/// be too slow.
 const RESTORED_WITHIN: Duration = Duration::from_secs(120);
 
 /// Exit code of a program that panicked.
@@ -58,6 +61,8 @@ pub struct Chaos {
     pub siege: Mutex<Siege>,
     /// `None` if the engines are not private and must not be broken.
     pub engines: Option<Engines>,
+    /// The program whose commands operators run.
+    pub program: PathBuf,
     pub installation: Arc<Installation>,
     pub terminals: Vec<Arc<Terminal>>,
     pub ground: Arc<Ground>,
@@ -71,6 +76,31 @@ pub struct Chaos {
 impl Chaos {
     fn engines(&self) -> Result<&Engines> {
         self.engines.as_ref().context("the engines are not private ones")
+    }
+
+    /// Has an operator apply the topology until that succeeds: it restores what is missing on the broker and
+    /// takes up moves whose command has ended.
+    async fn apply(&self, within: Duration) -> Result<()> {
+        let until = Instant::now() + within;
+        loop {
+            // What is left later may come too late.
+            let left = self.ground.moves.left();
+            match self.try_apply().await {
+                Ok(()) => {
+                    self.ground.moves.taken_up(&left, self.ground.clock.now());
+                    return Ok(());
+                }
+                Err(error) if Instant::now() >= until => return Err(error),
+                Err(_) => sleep(LOOK_INTERVAL).await,
+            }
+        }
+    }
+
+    async fn try_apply(&self) -> Result<()> {
+        // A command that moves servers may hold up the operator, and itself wait for a queue.
+        self.installation.restore().await?;
+        let words = ["topology", "apply"];
+        operator::run(&self.program, &self.installation, &words).await.map(drop)
     }
 
     /// Waits while a fault lasts, or until it is time to heal.
@@ -174,14 +204,6 @@ impl Chaos {
             on_database::writable(&self.installation.database().await?).await?;
             engines.broker_up(&self.installation).await?;
         }
-        let ids: Vec<String> = self.terminals.iter().map(|terminal| terminal.id.clone()).collect();
-        let until = Instant::now() + RESTORED_WITHIN;
-        loop {
-            match self.installation.restore(&ids).await {
-                Err(error) if Instant::now() < until => println!("not healed yet: {error:#}"),
-                restored => return restored,
-            }
-            sleep(LOOK_INTERVAL).await;
-        }
+        self.apply(RESTORED_WITHIN).await
     }
 }

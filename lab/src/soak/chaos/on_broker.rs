@@ -4,17 +4,21 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use holdfast::broker::delay::level_name;
+use holdfast::broker::routes;
 use holdfast::broker::topology::{BILLING_QUEUE, partition_queue, reply_queue};
 use lapin::options::{QueueDeleteOptions, QueuePurgeOptions};
 use nix::sys::signal::Signal;
 
 use super::engines::BROKER_LOG;
 use super::{Chaos, Engines};
-use crate::installation::SHAPE;
 use crate::pick::Pick;
+use crate::queues::not_empty;
 
 /// How long until terminals notice that their connection is lost.
 const NOTICED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Bound on applying the topology while other faults last.
+const APPLIED_WITHIN: Duration = Duration::from_secs(60);
 
 /// What the broker logs for each consumer that it cancels.
 const TIMED_OUT: &str = "timed out waiting for";
@@ -31,7 +35,7 @@ pub async fn restart(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     engines.control(&["start_app"]).await?;
     engines.broker_up(&chaos.installation).await?;
     chaos.ground.broker_restarts();
-    Ok(format!("in order; {}", ring(chaos).await?))
+    Ok(format!("in order; {}", reached(chaos).await?))
 }
 
 pub async fn kill(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
@@ -42,21 +46,42 @@ pub async fn kill(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     engines.start_broker()?;
     engines.broker_up(&chaos.installation).await?;
     chaos.ground.broker_restarts();
-    Ok(format!("SIGKILL, and started again; {}", ring(chaos).await?))
+    Ok(format!("SIGKILL, and started again; {}", reached(chaos).await?))
 }
 
-/// The partitions' order on the ring. If it changes, servers move to other partitions.
-async fn ring(chaos: &Chaos) -> Result<String> {
-    let vhost = &chaos.installation.name;
-    let queues = format!(
-        "lists:flatten([[binary_to_list(element(4, Queue)), \" \"]
-            || {{chx_hash_ring, {{resource, <<\"{vhost}\">>, exchange, _}}, Ring, _}}
-                   <- ets:tab2list(rabbit_exchange_type_consistent_hash_ring_state),
-               {{_, Queue}} <- lists:sort(maps:to_list(Ring))])."
-    );
-    let told = chaos.engines()?.control(&["eval", &queues]).await?;
-    let prefix = partition_queue(0).trim_end_matches('0').to_owned();
-    Ok(format!("partitions in the ring: {}", told.replace(&prefix, "").replace('"', "").trim()))
+/// Restarts the broker while no worker runs: it takes commands, and workers decide them later.
+pub async fn restart_alone(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let mut siege = chaos.siege.lock().await;
+    let killed = siege.kill_all();
+    let waiting = waiting_alone(chaos, pick).await;
+    siege.restore().await?;
+    killed?;
+    waiting
+}
+
+async fn waiting_alone(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let how = if pick.chance(50) { restart(chaos, pick).await? } else { kill(chaos, pick).await? };
+    chaos.hold(pick.millis(2_000, 6_000)).await;
+    let partitions = (0..chaos.installation.shape().await?.partitions).map(partition_queue);
+    let amqp = chaos.installation.amqp().await?;
+    let waiting = not_empty(&amqp, &partitions.collect::<Vec<_>>()).await?;
+    amqp.close().await.context("closing")?;
+    let waiting: u32 = waiting.iter().map(|(_, messages)| messages).sum();
+    anyhow::ensure!(waiting > 0, "nobody has sent anything");
+    Ok(format!("{how}; {waiting} messages wait for the first worker"))
+}
+
+/// Commands of all servers find a queue as soon as the broker is back, whether workers are or not.
+async fn reached(chaos: &Chaos) -> Result<String> {
+    let servers: Vec<String> =
+        chaos.ground.servers.iter().map(|server| server.id.clone()).collect();
+    let amqp = chaos.installation.amqp().await?;
+    let lost = routes::unreachable(&amqp, &servers).await?;
+    amqp.close().await.context("closing")?;
+    if !lost.is_empty() {
+        chaos.setting.tally.failed(format!("no queue takes commands of {}", lost.join(", ")));
+    }
+    Ok(format!("{} servers are reached", servers.len() - lost.len()))
 }
 
 pub async fn freeze(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
@@ -140,13 +165,14 @@ pub async fn delete_reply_queue(chaos: &Chaos, pick: &mut Pick) -> Result<String
     terminal.rob();
     let lost = delete(chaos, &reply_queue(&terminal.id)).await?;
     chaos.hold(pick.millis(200, 6_000)).await;
-    chaos.installation.restore(std::slice::from_ref(&terminal.id)).await?;
+    chaos.installation.restore_replies(&terminal.id).await?;
     Ok(format!("of {}, with {lost} answers", terminal.id))
 }
 
-/// Deletes a partition's queue with its commands while a worker consumes it, and restores it later.
+/// Deletes a partition's queue with its commands and its servers' bindings while a worker consumes it, and
+/// restores both later.
 pub async fn delete_partition(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
-    let partition = partition_queue(i32::try_from(pick.index(SHAPE.partitions as usize))?);
+    let partition = partition(chaos, pick).await?;
     let lost = delete(chaos, &partition).await;
     // Even if the rest fails, it may be deleted.
     chaos.ground.wiped.lock().expect("no panics").push(chaos.ground.clock.now());
@@ -154,10 +180,17 @@ pub async fn delete_partition(chaos: &Chaos, pick: &mut Pick) -> Result<String> 
         *confirmed = false; // it may have been in the queue
     }
     chaos.hold(pick.millis(200, 3_000)).await;
-    chaos.installation.restore(&[]).await?;
-    // Until now, commands may have been refused as misrouted.
+    let restored = chaos.apply(APPLIED_WITHIN).await;
+    // Until now, commands may have been returned.
     chaos.ground.wiped.lock().expect("no panics").push(chaos.ground.clock.now());
+    restored?;
     Ok(format!("{partition}, with {} messages", lost?))
+}
+
+/// The queue of a random partition.
+async fn partition(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let partitions = usize::try_from(chaos.installation.shape().await?.partitions)?;
+    Ok(partition_queue(i32::try_from(pick.index(partitions))?))
 }
 
 /// Returns how many messages it held.
@@ -172,10 +205,11 @@ async fn delete(chaos: &Chaos, queue: &str) -> Result<u32> {
 
 /// Purges all wake-ups from the delay ladder.
 pub async fn purge_ladder(chaos: &Chaos, _: &mut Pick) -> Result<String> {
+    let levels = chaos.installation.shape().await?.delay_levels;
     let amqp = chaos.installation.amqp().await?;
     let channel = amqp.create_channel().await?;
     let mut purged = 0;
-    for level in 0..SHAPE.delay_levels {
+    for level in 0..levels {
         let name = level_name(level);
         purged += channel.queue_purge(name.as_str().into(), QueuePurgeOptions::default()).await?;
     }
@@ -206,7 +240,7 @@ async fn waiting_events(chaos: &Chaos) -> Result<i64> {
 /// Makes a partition refuse commands and wake-ups. No worker runs meanwhile: messages that it took
 /// would no longer count and would make room for others.
 pub async fn full_partition(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
-    let partition = partition_queue(i32::try_from(pick.index(SHAPE.partitions as usize))?);
+    let partition = partition(chaos, pick).await?;
     let before = chaos.setting.tally.refused.get();
     let mut siege = chaos.siege.lock().await;
     let killed = siege.kill_all();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use holdfast::broker::delay::{DUE_EXCHANGE, partition_word};
 use holdfast::broker::publisher::{Fate, Outgoing, Publisher};
 use holdfast::broker::topology::COMMANDS_EXCHANGE;
@@ -16,34 +16,35 @@ use uuid::Uuid;
 
 use super::Chaos;
 use crate::pick::Pick;
-use crate::record::{Heard, Intent, MALFORMED, Record};
+use crate::record::{Heard, Intent, MALFORMED, RETURNED, Record};
 use crate::terminal::Terminal;
 
 /// Commands in a burst.
 const BURST: usize = 20;
 
-/// Commands in a flood: several times the burst that the limit allows.
-const FLOOD: usize = 2_000;
+/// Messages in a flood, half of them queries: several times the burst that the limits allow.
+const FLOOD: usize = 4_000;
 
-/// The limit during a flood: far more than any other terminal sends.
-const FLOOD_LIMIT: i32 = 100;
+/// The limits of commands to a partition and of queries to a worker during a flood: far more than any other
+/// terminal sends. There are several workers, and each lets as many queries pass.
+const FLOOD_LIMITS: [i32; 2] = [100, 30];
 
-/// How long until workers know the limit: they read it every two seconds.
+/// How long until workers know the limits: they read them every two seconds.
 const LIMIT_KNOWN_WITHIN: Duration = Duration::from_secs(3);
 
-/// How long until even the worker that is frozen longest knows that the limit is lifted.
+/// How long until even the worker that is frozen longest knows that the limits are lifted.
 const LIFTED_EVERYWHERE_WITHIN: TimeDelta = TimeDelta::seconds(60);
 
-/// Bound on setting the limit: a database that was replaced may never answer.
+/// Bound on setting the limits: a database that was replaced may never answer.
 const LIMIT_SET_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long to wait for the first refusal.
+/// How long to wait for the first refusals.
 const LIMITED_WITHIN: Duration = Duration::from_secs(20);
 
-/// Most floods, if none of their commands is rate limited: the broker may be away.
+/// Most floods, if too little of them is rate limited: the broker may be away.
 const FLOODS_MAX: usize = 4;
 
-/// Most tries to lift the limit, one second apart: the database may be away.
+/// Most tries to lift the limits, one second apart: the database may be away.
 const LIFT_TRIES_MAX: usize = 60;
 
 /// Sends commands of one terminal again, shuffled, some of them several times.
@@ -108,9 +109,25 @@ pub async fn too_soon(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("by {}", terminal.id))
 }
 
-/// Sends malformed messages, which must be refused.
+/// Requests of a server that does not exist, which the broker must return.
+pub async fn unknown_server(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let terminal = chaos.terminals[pick.index(chaos.terminals.len())].clone();
+    let (start, end) = (chaos.ground.clock.now(), chaos.ground.clock.now() + TimeDelta::hours(1));
+    let before = terminal.record().returned.len();
+    let intents = (0..pick.number(1, 5)).map(|_| {
+        let message_id = format!("nowhere-{}", Uuid::new_v4());
+        unasked(Command::request(message_id, "no-such-server", start, end), RETURNED)
+    });
+    send(&terminal, intents.collect()).await?;
+    let returned = terminal.record().returned.len() - before;
+    anyhow::ensure!(returned > 0, "{} got nothing back", terminal.id);
+    Ok(format!("{returned} requests of {} came back", terminal.id))
+}
+
+/// Sends malformed queries and commands, which must be refused.
 pub async fn malformed(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let terminal = chaos.terminals[pick.index(chaos.terminals.len())].clone();
+    let server = &chaos.ground.servers[pick.index(chaos.ground.servers.len())].id;
     let bodies: [&[u8]; 6] =
         [b"", b"{", b"[]", b"\xff\xfe", b"{\"reservation\":1}", b"{\"a\":1,\"a\":2}"];
     let allowed: &[&str] = &[
@@ -121,70 +138,87 @@ pub async fn malformed(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
         "missing_field",
         "duplicate_field",
     ];
-    // Queries, because malformed messages are not stored either.
-    let intents = bodies.iter().map(|body| {
-        let mut command = Command::show(format!("malformed-{}", Uuid::new_v4()), Uuid::nil());
-        command.body = body.to_vec();
-        unasked(command, allowed)
+    let id = || format!("malformed-{}", Uuid::new_v4());
+    let intents = bodies.iter().flat_map(|body| {
+        [Command::show(id(), Uuid::nil()), Command::withdraw(id(), server, Uuid::nil())].map(
+            |mut command| {
+                command.body = body.to_vec();
+                unasked(command, allowed)
+            },
+        )
     });
-    send(&terminal, intents.collect()).await?;
-    Ok(format!("{} messages of {}", bodies.len(), terminal.id))
+    let intents: Vec<Intent> = intents.collect();
+    let count = intents.len();
+    send(&terminal, intents).await?;
+    Ok(format!("{count} messages of {}", terminal.id))
 }
 
-/// One terminal sends many queries under a rate limit, which refuses most of them.
+/// One terminal sends many queries, and many commands to one partition, under rate limits that refuse most
+/// of both.
 pub async fn flood(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let terminal = chaos.terminals[pick.index(chaos.terminals.len())].clone();
     terminal.begin_flood(chaos.ground.clock.now());
-    let mut limited = limit(chaos, Some(FLOOD_LIMIT)).await.map(|()| 0);
+    let server = &chaos.ground.servers[pick.index(chaos.ground.servers.len())].id;
+    let mut limited = limit(chaos, FLOOD_LIMITS.map(Some)).await.map(|()| [0; 2]);
     chaos.hold(LIMIT_KNOWN_WITHIN).await;
     for _ in 0..FLOODS_MAX {
-        limited = flood_once(&terminal).await;
+        limited = flood_once(chaos, &terminal, server).await;
         if limited.is_ok() || chaos.stop.is_cancelled() {
             break;
         }
     }
     lift_limit(chaos).await?;
     terminal.end_flood(chaos.ground.clock.now() + LIFTED_EVERYWHERE_WITHIN);
+    let [queries, commands] = limited?;
     Ok(format!(
-        "{FLOOD} queries of {}, of which {} were rate limited so far",
-        terminal.id, limited?
+        "{FLOOD} messages of {}, of which {queries} queries and {commands} commands were rate limited so far",
+        terminal.id
     ))
 }
 
-/// Returns how many of the queries are rate limited by the time that the first one is.
-async fn flood_once(terminal: &Terminal) -> Result<usize> {
-    let ids: Vec<String> = (0..FLOOD).map(|_| format!("flood-{}", Uuid::new_v4())).collect();
+/// Returns how many queries and commands are rate limited by the time that one of each is.
+async fn flood_once(chaos: &Chaos, terminal: &Terminal, server: &str) -> Result<[usize; 2]> {
+    let ids = || (0..FLOOD / 2).map(|_| format!("flood-{}", Uuid::new_v4())).collect();
+    let [queries, commands]: [Vec<String>; 2] = [ids(), ids()];
     let show = |id: &String| {
         let command = Command::show(id.clone(), Uuid::nil());
         unasked(command, &["unknown_reservation"])
     };
-    send(terminal, ids.iter().map(show).collect()).await?;
+    let start = chaos.ground.clock.now().trunc_subsecs(0) - TimeDelta::hours(1);
+    let request = |id: &String| {
+        let command = Command::request(id.clone(), server, start, start + TimeDelta::seconds(1));
+        unasked(command, &["start_in_past"])
+    };
+    let intents = queries.iter().map(show).chain(commands.iter().map(request));
+    send(terminal, intents.collect()).await?;
     let is_limited = |record: &Record, id: &String| {
         record.answers.get(id).into_iter().flatten().any(Heard::is_rate_limited)
     };
     let limited = terminal.found(LIMITED_WITHIN, |record| {
-        Some(ids.iter().filter(|id| is_limited(record, id)).count()).filter(|count| *count > 0)
+        let count = |ids: &[String]| ids.iter().filter(|id| is_limited(record, id)).count();
+        Some([count(&queries), count(&commands)]).filter(|limited| !limited.contains(&0))
     });
-    limited.await.context("nothing was rate limited")
+    limited.await.context("too little was rate limited")
 }
 
-async fn limit(chaos: &Chaos, most: Option<i32>) -> Result<()> {
+async fn limit(chaos: &Chaos, [commands, queries]: [Option<i32>; 2]) -> Result<()> {
     let setting = async {
         let database = chaos.installation.database().await?;
-        database.execute("update policy set terminal_rate_max = $1", &[&most]).await?;
+        let limits = "update policy set terminal_rate_max = $1, query_rate_max = $2";
+        database.execute(limits, &[&commands, &queries]).await?;
         Ok(())
     };
-    timeout(LIMIT_SET_WITHIN, setting).await.context("the limit cannot be set")?
+    timeout(LIMIT_SET_WITHIN, setting).await.context("the limits cannot be set")?
 }
 
 async fn lift_limit(chaos: &Chaos) -> Result<()> {
     for _ in 1..LIFT_TRIES_MAX {
-        if limit(chaos, None).await.is_ok() {
+        if limit(chaos, [None; 2]).await.is_ok() {
             return Ok(());
         }
         sleep(Duration::from_secs(1)).await;
     }
-    limit(chaos, None).await
+    limit(chaos, [None; 2]).await
 }
 
 fn unasked(command: Command, allowed: &'static [&'static str]) -> Intent {
@@ -233,14 +267,14 @@ pub async fn wake_ups(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
 
 /// Sends messages without a sender to answer, which must become dead letters.
 pub async fn poison(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
-    let partition = partition_word(i32::try_from(pick.index(4))?);
+    let partitions = usize::try_from(chaos.installation.shape().await?.partitions)?;
+    let partition = partition_word(i32::try_from(pick.index(partitions))?);
     let terminal = &chaos.terminals[pick.index(chaos.terminals.len())].id;
     let (nobody, unreadable) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
     let account = chaos.installation.broker.account().to_owned();
     let messages = [
         Outgoing {
-            routing_key: format!("{terminal}.request"),
-            headers: vec![("server", chaos.ground.servers[0].id.clone())],
+            routing_key: format!("{terminal}.request.{}", chaos.ground.servers[0].id),
             ..by_hand(COMMANDS_EXCHANGE, &nobody, b"{}".to_vec())
         },
         Outgoing {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Check, Seen};
-use crate::record::{Heard, MISMATCH, Record, Sent, is_query};
+use crate::record::{Heard, MALFORMED, MISMATCH, Record, Sent};
 
 /// Every confirmed sending has an answer, repeats of a command included.
 pub fn answered(seen: &Seen<'_>) -> Check {
@@ -36,7 +36,8 @@ pub fn repeated(seen: &Seen<'_>) -> Check {
         for (id, sent) in &record.sent {
             let heard: Vec<&Heard> = decisions(&record, id).collect();
             let again = heard.iter().map(|heard| heard.times).sum::<usize>() > 1;
-            if again && !is_query(sent.intent.command.kind) {
+            // Answers to queries differ each time.
+            if again && !sent.intent.command.kind.is_query() {
                 check.that(heard.len() == 1, || different(&terminal.id, id, &heard));
             }
         }
@@ -66,7 +67,9 @@ pub fn stored(seen: &Seen<'_>) -> Check {
         let record = terminal.record();
         for (id, command) in &record.sent {
             let key = (terminal.id.clone(), id.clone());
-            if is_query(command.intent.command.kind) {
+            // What cannot be read is refused before it is decided.
+            let unread = command.intent.allowed.contains(&MALFORMED);
+            if command.intent.command.kind.is_query() || unread {
                 continue;
             }
             let stored = decided.get(&key).map(|decided| decided.answer.as_str());
@@ -104,6 +107,27 @@ pub fn addressed(seen: &Seen<'_>) -> Check {
         }
         for what in &record.unreadable {
             check.wrong.push(format!("{}: {what}", terminal.id));
+        }
+    }
+    check
+}
+
+/// A command is turned away only if its server was on its way to another partition between its sending
+/// and its answer.
+pub fn turned_away(seen: &Seen<'_>) -> Check {
+    let mut check = Check::new("commands were turned away only while their server moved");
+    check.by_chance = true;
+    for terminal in seen.terminals {
+        let record = terminal.record();
+        for (id, sent) in &record.sent {
+            let heard = record.answers.get(id).into_iter().flatten();
+            for heard in heard.filter(|heard| heard.is_wrong_partition()) {
+                let server = sent.intent.command.server.as_deref().unwrap_or_default();
+                let moved = seen.ground.moves.between(server, sent.first_at, heard.first_at);
+                check.that(moved, || {
+                    format!("{} {id}: turned away, but {server} did not move", terminal.id)
+                });
+            }
         }
     }
     check

@@ -87,9 +87,15 @@ pub fn in_time(seen: &Seen<'_>) -> Check {
             // It was deleted with its queue, which no promise covers.
             let wiped = seen.ground.wiped.lock().expect("no panics");
             let wiped = wiped.iter().any(|at| confirmed_at <= *at);
-            if reconfirms && !wiped && confirmed_at + MARGIN <= reservation.deadline_at {
+            // Its server had left the queue that it was put into, and it was asked for again.
+            let message = &sent.intent.command.message_id;
+            let turned_away = record.turned_away(message) > 0;
+            if reconfirms
+                && !wiped
+                && !turned_away
+                && confirmed_at + MARGIN <= reservation.deadline_at
+            {
                 let lost = reservation.cancel_reason.as_deref() == Some("not_reconfirmed");
-                let message = &sent.intent.command.message_id;
                 check.that(!lost, || {
                     format!("{id}: {message} was in time, confirmed at {confirmed_at}")
                 });

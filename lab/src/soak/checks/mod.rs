@@ -11,9 +11,10 @@
 //! | I13: never early, nothing outstanding | `schema/invariants.sql`, [`replay`] |
 //! | I14: nothing left in the outbox | `schema/invariants.sql`, [`left`] |
 //! | I15: accepted exactly if there is a reservation | `schema/invariants.sql` |
-//! | I16: real-time order per server | [`order`] |
+//! | I16: real-time order and queue order per server | [`order`] |
 //! | I17: dead letters are the planned ones | [`dead`] |
 //! | I18: no transaction or consumer left behind | `schema/invariants.sql`, [`baseline`] |
+//! | I19: moves end, and the broker routes as the database says | `schema/invariants.sql`, [`routes`] |
 //! | every decision once more, refusals too | [`replay`] |
 
 mod answers;
@@ -24,6 +25,7 @@ mod endings;
 mod order;
 mod replay;
 mod rolled;
+mod routes;
 mod totals;
 mod wording;
 
@@ -97,6 +99,8 @@ pub struct Seen<'a> {
     pub ground: &'a Ground,
     pub left: &'a Left,
     pub dead: &'a [DeadLetter],
+    /// What `holdfast topology verify` complains about.
+    pub verified: Result<(), String>,
     pub timeline: &'a Timeline,
     /// Password of the workers' broker account.
     pub password: &'a str,
@@ -137,7 +141,9 @@ pub fn all(seen: &Seen<'_>, ledger: &Ledger, tally: &Tally) -> Vec<Check> {
         stored,
         answers::addressed(seen),
         answers::allowed(seen),
+        answers::turned_away(seen),
         order::seen_before_sent(seen),
+        order::confirmed_before_sent(seen),
         once,
         endings::in_time(seen),
         endings::wanted(seen),
@@ -145,6 +151,9 @@ pub fn all(seen: &Seen<'_>, ledger: &Ledger, tally: &Tally) -> Vec<Check> {
         told,
         bills,
         left(seen),
+        routes::found(seen),
+        routes::over(seen),
+        routes::verified(seen),
         dead::planned(seen),
         replay,
         baseline::sessions(seen),
@@ -174,7 +183,8 @@ fn settled(facts: &Facts) -> Check {
 }
 
 fn left(seen: &Seen<'_>) -> Check {
-    let mut check = Check::new("partitions, delay ladder, billing queue and outbox are empty");
+    let mut check =
+        Check::new("partitions, queries, delay ladder, billing queue and outbox are empty");
     check.checked = seen.left.looked_at;
     let found = seen.left.found.iter();
     check.wrong.extend(found.map(|(queue, ready)| format!("{queue}: {ready} messages")));

@@ -18,7 +18,7 @@ use crate::facts::{Change, Decided};
 use crate::naive::said::{Answer as Expected, Said};
 use crate::naive::sums::{self, SECOND};
 use crate::naive::tally::Tally;
-use crate::naive::truth::{Desk, House, Person, Row, Span, Truth, micros};
+use crate::naive::truth::{Desk, HERE, House, Person, Row, Span, Truth, micros};
 use crate::record::Sent;
 
 /// Longest time from a transaction's position in the order to its commit. Until then, a request on
@@ -190,7 +190,7 @@ impl Replay {
         let desk = self.truth.desk(&command.terminal).expect("it has sent something");
         let person = self.truth.person(&desk.user);
         let rows = self.truth.rows.iter().filter(|row| row.user == desk.user);
-        let server = command.server.as_ref();
+        let server = &command.server;
         let kept = rows.clone().map(|row| self.not_given_back(row, server));
         let seen = rows.clone().filter(|row| !self.taken_lately(row, server));
         let mut views =
@@ -234,7 +234,7 @@ impl Replay {
 
     fn judge_before(&self, command: &Command, user: &UserId) -> Option<Box<Expected>> {
         let mut truth = self.truth.clone();
-        let server = command.server.as_ref();
+        let server = &command.server;
         truth.rows.retain(|row| row.user != *user || !self.taken_lately(row, server));
         truth.memos.remove(&(command.terminal.clone(), command.message_id.clone()));
         let steps = [Input::Command(command.clone())];
@@ -261,7 +261,7 @@ impl Replay {
         let user = &self.truth.desk(&command.terminal)?.user;
         let before = self.judge_before(command, user)?;
         let rows = self.truth.rows.iter().filter(|row| row.user == *user);
-        let server = command.server.as_ref();
+        let server = &command.server;
         let seen = rows.clone().filter(|row| !self.taken_lately(row, server));
         let kept = rows.clone().map(|row| self.not_given_back(row, server));
         let person = self.truth.person(user);
@@ -276,11 +276,11 @@ impl Replay {
     }
 
     /// A row as seen by a transaction that does not see its recent changes.
-    fn not_given_back(&self, row: &Row, server: Option<&ServerId>) -> Row {
+    fn not_given_back(&self, row: &Row, server: &ServerId) -> Row {
         let lately = |at: Option<i64>| at.is_some_and(|at| at >= self.truth.now - self.in_flight);
         // On the same server, a request waits for a release.
         let unseen =
-            Some(&row.server) != server && (lately(row.settled_at) || lately(row.reconfirmed_at));
+            row.server != *server && (lately(row.settled_at) || lately(row.reconfirmed_at));
         match unseen {
             true => Row { state: "held", ..row.clone() },
             false => row.clone(),
@@ -288,8 +288,8 @@ impl Replay {
     }
 
     /// Whether a request on another server may have been accepted without seeing a row.
-    fn taken_lately(&self, row: &Row, server: Option<&ServerId>) -> bool {
-        Some(&row.server) != server && row.held_at >= self.truth.now - self.in_flight
+    fn taken_lately(&self, row: &Row, server: &ServerId) -> bool {
+        row.server != *server && row.held_at >= self.truth.now - self.in_flight
     }
 
     /// Returns what is wrong with a change.
@@ -367,7 +367,7 @@ fn command(terminal: &TerminalId, sent: &Sent, decided: &Decided) -> Option<Comm
         terminal: terminal.clone(),
         message_id: intent.message_id.clone(),
         digest: decided.digest.clone().try_into().ok()?,
-        server: intent.server.as_deref()?.parse().ok(),
+        server: intent.server.as_deref()?.parse().ok()?,
         action,
     })
 }
@@ -390,5 +390,9 @@ fn house(server: &NewServer) -> House {
         confirms_late: server.late_booking == LateBooking::Confirm,
         url: server.connection_url.clone(),
         closures: Vec::new(),
+        // The order of decisions already says where they were made.
+        partition: HERE,
+        moving: None,
+        came_at: None,
     }
 }
