@@ -6,7 +6,7 @@ use std::{process::exit, time::Duration};
 use anyhow::{Context, Error, Result, bail};
 use chrono::{DateTime, Utc};
 use holdfast::broker::connection::Endpoint;
-use holdfast::client::{Command, Replies, TerminalClient};
+use holdfast::client::{ClientError, Command, Replies, TerminalClient};
 use holdfast::message::answer::{Answer, Notice, ReservationView};
 use tokio::time::{sleep, timeout};
 
@@ -43,13 +43,12 @@ async fn reserve(broker: &Endpoint, Args { server, start, end, order }: &Args) -
     let id = |word| format!("{order}.{word}");
     let mut now = ask(&mut terminal, Command::request(id("request"), server, *start, *end)).await?;
     if now.state == "held" {
-        // Otherwise it is a late booking, which is confirmed already.
         ask(&mut terminal, Command::reconfirm(id("reconfirm"), server, now.id)).await?;
         now = ask(&mut terminal, Command::show(id("show"), now.id)).await?; // as it is by now
     }
     terminal.close().await?; // puts notices back on the queue
     let mut replies = Replies::open(broker).await?;
-    while now.state == "reconfirmed" {
+    while now.settled_at.is_none() {
         let reply = replies.next(PATIENCE).await?; // until the deadline, there may be none
         let notice = reply.and_then(|reply| reply.notice().ok());
         let told = notice.iter().map(Notice::reservation).find(|told| told.id == now.id);
@@ -69,10 +68,11 @@ async fn main() -> Result<()> {
     let url = std::env::var("AMQP_URL").context("AMQP_URL is not set")?;
     let broker: Endpoint = url.parse().map_err(Error::msg)?;
     for pause in PAUSES {
-        match reserve(&broker, &args).await {
-            Ok(()) => return Ok(()),
-            Err(error) => eprintln!("starting over after {error:#}"),
+        let Err(error) = reserve(&broker, &args).await else { return Ok(()) };
+        if matches!(error.downcast_ref(), Some(ClientError::Unroutable(_))) {
+            return Err(error); // there is no such server
         }
+        eprintln!("starting over after {error:#}");
         sleep(Duration::from_secs(pause)).await;
     }
     bail!("gave up; to go on: --order {}", args.order)

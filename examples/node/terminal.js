@@ -17,7 +17,7 @@ async function reserve (connection, name, order, [server, start, end]) {
   const channel = await connection.createConfirmChannel()
   const failed = new Promise((resolve, reject) => {
     connection.on('error', reject).on('close', () => reject(new Error('disconnected')))
-    channel.on('error', reject).on('return', () => reject(new Error('returned as unroutable')))
+    channel.on('error', reject).on('return', () => fail(`there is no such server as ${server}`))
   })
   failed.catch(() => {}) // in case that nothing waits at that moment
   const [replies, seen] = [new EventEmitter(), new Set()]
@@ -35,8 +35,8 @@ async function reserve (connection, name, order, [server, start, end]) {
     const messageId = `${order}.${command}`
     const answered = once(replies, `about ${messageId}`, { signal: AbortSignal.timeout(ANSWER_MS) })
     const confirmed = promisify(channel.publish).call(
-      channel, 'reservation.commands.v1', `${name}.${command}`, Buffer.from(JSON.stringify(body)),
-      { userId: name, messageId, headers: { server }, ...PROPERTIES })
+      channel, 'reservation.commands.v2', `${name}.${command}`, Buffer.from(JSON.stringify(body)),
+      { userId: name, messageId, ...PROPERTIES })
     const [[answer]] = await Promise.race([failed, Promise.all([answered, confirmed])])
     if (answer.type !== 'reservation.refused') return answer.reservation
     const refused = `${command} refused, ${answer.code}: ${answer.message}`
@@ -45,12 +45,12 @@ async function reserve (connection, name, order, [server, start, end]) {
     throw new Error(refused) // nothing was decided: start over
   }
 
-  const held = await ask('request', { server, start_at: start, end_at: end })
+  const held = await ask(`request.${server}`, { start_at: start, end_at: end })
   if (held.state === 'confirmed') return held // it was a late booking
   const notice = once(replies, `about ${held.id}`)
-  await ask('reconfirm', { reservation: held.id })
+  await ask(`reconfirm.${server}`, { reservation: held.id })
   const now = await ask('show', { reservation: held.id }) // settled already, in a later run
-  return now.state === 'reconfirmed' ? (await Promise.race([failed, notice]))[0].reservation : now
+  return now.settled_at ? now : (await Promise.race([failed, notice]))[0].reservation
 }
 
 async function main (url) {

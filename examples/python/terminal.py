@@ -1,5 +1,4 @@
 """A terminal: reserves a server, reconfirms, and prints how to connect once that is confirmed.
-
 Whatever fails, it starts over, or can be run again: with the same --order and times, it sends the
 same messages with the same ids, and gets the same answers."""
 import argparse, json, logging, os, signal, sys, time, uuid
@@ -13,7 +12,7 @@ ANSWER_SECONDS = 30  # for the publisher confirm and the answer
 class Terminal:
     def __init__(self, connection, name, args):
         self.connection, self.name, self.args = connection, name, args
-        self.channel, self.replies, self.seen = connection.channel(), {}, set()
+        self.channel, self.replies = connection.channel(), {}
         self.channel.confirm_delivery()
         self.channel.basic_consume(f"reservation.replies.v1.{name}", self.on_reply)
 
@@ -21,9 +20,8 @@ class Terminal:
         reply, about = json.loads(body), properties.correlation_id
         if not about and reply["type"] in ("reservation.confirmed", "reservation.cancelled"):
             about = reply["reservation"]["id"]  # a notice, of a type that we know
-        if about and properties.message_id not in self.seen:
-            self.seen.add(properties.message_id)
-            self.replies[about] = reply
+        if about:
+            self.replies.setdefault(about, reply)  # a repeat says the same
         channel.basic_ack(delivery.delivery_tag)
 
     def on_alarm(self, *_):
@@ -32,10 +30,10 @@ class Terminal:
     def ask(self, command, body):
         key = f"{self.args.order}.{command}"
         properties = pika.BasicProperties("application/json", user_id=self.name, delivery_mode=2,
-                                          message_id=key, headers={"server": self.args.server})
+                                          message_id=key)
         signal.signal(signal.SIGALRM, self.on_alarm)
         signal.alarm(ANSWER_SECONDS)  # pika has no limit of its own for a publisher confirm
-        self.channel.basic_publish("reservation.commands.v1", f"{self.name}.{command}",
+        self.channel.basic_publish("reservation.commands.v2", f"{self.name}.{command}",
                                    json.dumps(body), properties, mandatory=True)
         while not (answer := self.replies.get(key)):
             self.connection.process_data_events(time_limit=None)
@@ -48,12 +46,12 @@ class Terminal:
         raise TimeoutError(answer["message"])  # nothing was decided: start over
 
     def reserve(self):
-        now = self.ask("request", {"server": self.args.server, "start_at": self.args.start,
-                                   "end_at": self.args.end})
+        now = self.ask(f"request.{self.args.server}",
+                       {"start_at": self.args.start, "end_at": self.args.end})
         if now["state"] == "held":  # a late booking is confirmed already
-            self.ask("reconfirm", {"reservation": now["id"]})
+            self.ask(f"reconfirm.{self.args.server}", {"reservation": now["id"]})
             now = self.ask("show", {"reservation": now["id"]})  # as it is by now
-        while now["state"] == "reconfirmed" and now["id"] not in self.replies:  # till the deadline
+        while "settled_at" not in now and now["id"] not in self.replies:  # till the deadline
             self.connection.process_data_events(time_limit=None)
         now = self.replies.get(now["id"], {"reservation": now})["reservation"]
         if now["state"] == "cancelled":
@@ -72,6 +70,8 @@ for pause in PAUSES:
     try:
         with pika.BlockingConnection(broker) as connection:
             sys.exit(Terminal(connection, broker.credentials.username, args).reserve())
+    except pika.exceptions.UnroutableError:
+        sys.exit(f"there is no such server as {args.server}")
     except (pika.exceptions.AMQPError, AMQPConnectorException, OSError) as error:
         signal.alarm(0)
         print(f"starting over after {error!r}", file=sys.stderr)
