@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result, bail};
-use deadpool_postgres::Pool;
+use crate::store::pool::Pool;
 use tokio::sync::Notify;
 use tracing::info;
 use uuid::Uuid;

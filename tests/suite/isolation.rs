@@ -13,7 +13,7 @@ mod places;
 mod settlements;
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
-use deadpool_postgres::Pool;
+use holdfast::store::pool::Pool;
 use holdfast::domain::id::{ServerId, TerminalId};
 use holdfast::domain::input::{Action, Command, Input, Trigger, WakeUp};
 use holdfast::domain::interval::Interval;

@@ -1,7 +1,7 @@
 //! A read-only server, such as a standby or a former primary: workers decide nothing on one, and answer
 //! queries from one only if they are told to.
 
-use deadpool_postgres::Pool;
+use holdfast::store::pool::Pool;
 use holdfast::domain::input::Input;
 use holdfast::domain::query::{Asked, Page, Query};
 use holdfast::engine::{BatchError, answer_queries, decide_batch};

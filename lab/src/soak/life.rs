@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use deadpool_postgres::Pool;
+use holdfast::store::pool::Pool;
 use holdfast::client::Command;
 use holdfast::domain::input::Cancellation;
 use holdfast::domain::interval::Timestamp;
