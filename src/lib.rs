@@ -44,6 +44,8 @@
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+// They panic when nobody reads.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod addresses;
 pub mod backoff;

@@ -71,7 +71,9 @@ impl fmt::Display for Place {
 pub(super) async fn connect(wanted: &Wanted<'_>) -> Result<(Client, Driver), StoreError> {
     let (mut places, mut failed) = places(wanted.config).await;
     let recent = wanted.recent.get();
-    places.sort_by_key(|place| !matches!(place, Place::Tcp { address, .. } if Some(*address) == recent));
+    places.sort_by_key(
+        |place| !matches!(place, Place::Tcp { address, .. } if Some(*address) == recent),
+    );
     let share = addresses::share(ATTEMPTS_TIMEOUT, places.len());
     let limit = if places.len() > 1 { share.min(ATTEMPT_TIMEOUT) } else { share };
     for place in &places {

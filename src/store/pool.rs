@@ -131,11 +131,7 @@ impl managed::Manager for Manager {
         Ok(ClientWrapper::new(client, tokio::spawn(drive(driver))))
     }
 
-    async fn recycle(
-        &self,
-        client: &mut ClientWrapper,
-        _: &Metrics,
-    ) -> RecycleResult<StoreError> {
+    async fn recycle(&self, client: &mut ClientWrapper, _: &Metrics) -> RecycleResult<StoreError> {
         match client.is_closed() {
             true => Err(RecycleError::message("the connection is closed")),
             false => Ok(()),

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use deadpool_postgres::ClientWrapper;
 use crate::store::pool::Pool;
+use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
