@@ -158,6 +158,15 @@ impl Endpoint {
         self.connect_to_any(addresses, uri, name, body_len_max).await
     }
 
+    /// Connects to one of these addresses instead of the host's.
+    pub async fn connect_at(
+        &self,
+        addresses: Vec<SocketAddr>,
+        name: &str,
+    ) -> Result<Connection, BrokerError> {
+        self.connect_to_any(addresses, self.uri.clone(), name, None).await
+    }
+
     /// Tries each address within its share of [`OPERATION_TIMEOUT`], handshake included; first the one that
     /// answered last.
     async fn connect_to_any(

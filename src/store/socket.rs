@@ -144,3 +144,41 @@ impl AsyncWrite for Socket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(50);
+
+    async fn pair() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let ours = Socket::tcp(address, &Config::new()).await.unwrap().ending_when_silent(LIMIT);
+        (ours, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_question_without_an_answer_ends_the_connection() {
+        let (mut ours, mut theirs) = pair().await;
+        let mut buffer = [0; 1];
+        for _ in 0..3 {
+            ours.write_all(b"?").await.unwrap();
+            theirs.write_all(b"!").await.unwrap();
+            assert_eq!(ours.read(&mut buffer).await.unwrap(), 1);
+        }
+        ours.write_all(b"?").await.unwrap();
+        let error = ours.read(&mut buffer).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_expected_from_a_server_that_was_asked_nothing() {
+        let (mut ours, _theirs) = pair().await;
+        assert!(timeout(LIMIT * 4, ours.read(&mut [0; 1])).await.is_err());
+    }
+}
