@@ -1,6 +1,7 @@
 //! Broker addresses and connections.
 
 use std::io;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use url::Url;
 
 use super::sanitize::stream::Plain;
 use super::sanitize::{Sanitized, SanitizingReactor};
-use super::{BrokerError, OPERATION_TIMEOUT, bounded};
+use super::{BrokerError, OPERATION_TIMEOUT, bounded, bounded_by};
+use crate::addresses::{self, Recent};
 use crate::message::envelope::BODY_LEN_MAX;
 use crate::tls;
 
@@ -39,6 +41,8 @@ pub struct Endpoint {
     uri: AMQPUri,
     shown: String,
     tls: Option<Arc<ClientConfig>>,
+    /// Clones share it.
+    recent: Recent,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -88,7 +92,7 @@ impl FromStr for Endpoint {
             uri.authority.port,
             uri.vhost
         );
-        Ok(Self { uri, shown, tls })
+        Ok(Self { uri, shown, tls, recent: Recent::default() })
     }
 }
 
@@ -144,10 +148,55 @@ impl Endpoint {
         name: &str,
         body_len_max: Option<usize>,
     ) -> Result<Connection, BrokerError> {
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let connecting = connect(uri, self.tls.clone(), properties, body_len_max);
-        let inner = bounded(format!("connecting to {}", self.shown), connecting).await?;
-        Ok(Connection { inner })
+        let (host, port) = (&uri.authority.host, uri.authority.port);
+        let operation = format!("connecting to {}", self.shown);
+        let addresses =
+            addresses::resolve(host, port).await.map_err(|error| BrokerError::Amqp {
+                operation: format!("{operation}: looking up {host}"),
+                source: error.into(),
+            })?;
+        self.connect_to_any(addresses, uri, name, body_len_max).await
+    }
+
+    /// Connects to one of these addresses instead of the host's.
+    pub async fn connect_at(
+        &self,
+        addresses: Vec<SocketAddr>,
+        name: &str,
+    ) -> Result<Connection, BrokerError> {
+        self.connect_to_any(addresses, self.uri.clone(), name, None).await
+    }
+
+    /// Tries each address within its share of [`OPERATION_TIMEOUT`], handshake included; first the one that
+    /// answered last.
+    async fn connect_to_any(
+        &self,
+        mut addresses: Vec<SocketAddr>,
+        uri: AMQPUri,
+        name: &str,
+        body_len_max: Option<usize>,
+    ) -> Result<Connection, BrokerError> {
+        let recent = self.recent.get();
+        addresses.sort_by_key(|address| Some(*address) != recent);
+        let limit = addresses::share(OPERATION_TIMEOUT, addresses.len());
+        let mut failed = Err(BrokerError::Timeout(format!("connecting to {}", self.shown)));
+        for address in addresses {
+            let properties = ConnectionProperties::default().with_connection_name(name.into());
+            let target = Target { address, limit, tls: self.tls.clone(), body_len_max };
+            let connecting = connect(uri.clone(), target, properties);
+            let operation = format!("connecting to {} at {address}", self.shown);
+            match bounded_by(limit, operation, connecting).await {
+                Ok(inner) => {
+                    self.recent.set(Some(address));
+                    return Ok(Connection { inner });
+                }
+                // The broker answered, and refuses this account on every node.
+                Err(error) if error.code().is_some() => return Err(error),
+                Err(error) => failed = Err(error),
+            }
+        }
+        self.recent.set(None);
+        failed
     }
 }
 
@@ -219,19 +268,27 @@ impl Liveness {
     }
 }
 
+/// How one address is dialled.
+struct Target {
+    address: SocketAddr,
+    limit: Duration,
+    tls: Option<Arc<ClientConfig>>,
+    body_len_max: Option<usize>,
+}
+
 async fn connect(
     uri: AMQPUri,
-    tls: Option<Arc<ClientConfig>>,
+    target: Target,
     properties: ConnectionProperties,
-    body_len_max: Option<usize>,
 ) -> lapin::Result<lapin::Connection> {
     let tokio = Runtime::tokio_current();
     let reactor = SanitizingReactor(tokio.clone());
     let runtime = Runtime::new(RuntimeParts::new(Tokio::current(), reactor));
     let silence_max = silence_max(&uri);
+    let Target { address, limit, tls, body_len_max } = target;
     let open = async move |uri: AMQPUri, _| {
         // lapin's thread keeps dialling after its caller has timed out.
-        let dialled = timeout(OPERATION_TIMEOUT, dial(&tokio, uri, tls.clone())).await;
+        let dialled = timeout(limit, dial(&tokio, address, uri, tls.clone())).await;
         let stream = dialled.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let sanitized = match body_len_max {
             Some(len_max) => Sanitized::cutting(stream, len_max),
@@ -248,11 +305,11 @@ async fn connect(
 
 async fn dial(
     tokio: &Runtime<Tokio>,
+    address: SocketAddr,
     uri: AMQPUri,
     tls: Option<Arc<ClientConfig>>,
 ) -> io::Result<Plain> {
     let host = uri.authority.host;
-    let address = tokio.to_socket_addrs((host.clone(), uri.authority.port));
     let stream = AsyncTcpStream::connect(tokio, address).await?;
     match tls {
         Some(trust) => stream.into_rustls(&RustlsConnector::from(trust), &host).await,

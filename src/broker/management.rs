@@ -19,6 +19,9 @@ use crate::tls;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Shared by all addresses of the host, so that an unreachable one leaves time for the others.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Characters shown of the API's reason.
 const REASON_MAX: usize = 200;
 
@@ -102,6 +105,7 @@ impl Management {
         let client = Client::builder()
             .tls_backend_preconfigured(ClientConfig::clone(&address.tls))
             .timeout(REQUEST_TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
             .redirect(Policy::none())
             .no_proxy()
             .build()

@@ -72,8 +72,17 @@ pub(crate) async fn bounded<T>(
     operation: impl Into<String>,
     work: impl Future<Output = lapin::Result<T>>,
 ) -> Result<T, BrokerError> {
+    bounded_by(OPERATION_TIMEOUT, operation, work).await
+}
+
+/// Bounds one operation; errors name the operation.
+pub(crate) async fn bounded_by<T>(
+    limit: Duration,
+    operation: impl Into<String>,
+    work: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, BrokerError> {
     let operation = operation.into();
-    match tokio::time::timeout(OPERATION_TIMEOUT, work).await {
+    match tokio::time::timeout(limit, work).await {
         Ok(result) => result.map_err(|source| BrokerError::Amqp { operation, source }),
         Err(_) => Err(BrokerError::Timeout(operation)),
     }

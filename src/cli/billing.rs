@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::exit::CliError;
+use super::output::hint;
 use crate::broker::BrokerError;
 use crate::broker::consumer::QueueConsumer;
 use crate::broker::temporary;
@@ -50,11 +51,16 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
 }
 
 async fn run_tail(context: &Context, tail: Tail) -> Result<()> {
-    let stop = (context.stop)()?;
-    let connection = context.broker("billing tail").await?;
-    let queue = temporary::declare(&connection, EVENTS_EXCHANGE, &BILLING_PATTERNS).await?;
-    let mut consumer = QueueConsumer::open(&connection, &queue, PREFETCH).await?;
-    eprintln!("waiting for billing events");
+    let stop = context.stop.drain();
+    let opening = async {
+        let connection = context.broker("billing tail").await?;
+        let queue = temporary::declare(&connection, EVENTS_EXCHANGE, &BILLING_PATTERNS).await?;
+        let consumer = QueueConsumer::open(&connection, &queue, PREFETCH).await?;
+        anyhow::Ok((connection, consumer))
+    };
+    let Some(opened) = stop.run_until_cancelled(opening).await else { return Ok(()) };
+    let (_connection, mut consumer) = opened?;
+    hint!("waiting for billing events");
     let mut printed = 0;
     while tail.count.is_none_or(|count| printed < count) {
         let Some(event) = next(&mut consumer, &tail, &stop).await? else {

@@ -59,7 +59,7 @@ fn code_of(cause: &(dyn Error + 'static)) -> Option<u8> {
     if let Some(ClientError::Unroutable(_)) = cause.downcast_ref() {
         return Some(REFUSED);
     }
-    if cause.is::<ConfigError>() {
+    if cause.is::<ConfigError>() || matches!(cause.downcast_ref(), Some(StoreError::Session(_))) {
         return Some(CONFIGURATION);
     }
     is_away(cause).then_some(AWAY)
@@ -67,8 +67,16 @@ fn code_of(cause: &(dyn Error + 'static)) -> Option<u8> {
 
 fn is_away(cause: &(dyn Error + 'static)) -> bool {
     if let Some(error) = cause.downcast_ref::<StoreError>() {
-        return matches!(error, StoreError::Timeout(_))
-            || matches!(error, StoreError::Pool(_)) && error.sql_state().is_none();
+        return match error {
+            StoreError::Timeout(_)
+            | StoreError::Pool(_)
+            | StoreError::Unreachable(_)
+            | StoreError::Silent(_)
+            | StoreError::ReadOnly => true,
+            StoreError::NoServer { source, .. } => is_away(source.as_ref()),
+            StoreError::Postgres(error) => postgres_away(error),
+            StoreError::Session(_) | StoreError::Unexpected(_) => false,
+        };
     }
     if let Some(error) = cause.downcast_ref::<tokio_postgres::Error>() {
         return postgres_away(error);

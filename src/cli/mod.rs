@@ -127,7 +127,7 @@ impl Cli {
     pub async fn run(self, config: Config, stop: Stop) -> Result<()> {
         let context = Context { config, output: Output { json: self.json }, stop };
         match self.command {
-            Command::Worker(_) => worker::run(context.config.worker()?, (context.stop)()?).await,
+            Command::Worker(_) => worker::run(context.config.worker()?, context.stop.drain()).await,
             Command::Migrate(args) => migrate::run(&context, args).await,
             Command::Account(command) => account::run(&context, command).await,
             Command::Topology(command) => topology::run(&context, command).await,

@@ -34,6 +34,19 @@ impl Output {
     }
 }
 
+/// Prints a line for people to standard error. It says nothing that decides anything, so nobody needs to read
+/// it: unlike `eprintln!`, which panics, this ignores errors.
+macro_rules! hint {
+    ($($argument:tt)*) => {
+        $crate::cli::output::print_hint(format_args!($($argument)*))
+    };
+}
+pub(super) use hint;
+
+pub(super) fn print_hint(text: std::fmt::Arguments<'_>) {
+    writeln!(std::io::stderr(), "{text}").ok();
+}
+
 /// RFC 3339, so that it can be typed in again.
 pub(super) fn time(instant: Timestamp) -> String {
     instant.to_rfc3339_opts(SecondsFormat::AutoSi, true)

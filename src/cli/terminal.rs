@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 
 use super::context::Context;
 use super::exit::{refusal, refuse};
-use super::output::{table, time, yes_or_no};
+use super::output::{hint, table, time, yes_or_no};
 use crate::broker::accounts::{Accounts, Found};
 use crate::domain::id::{TerminalId, UserId};
 use crate::domain::refusal::Code;
@@ -87,11 +87,11 @@ async fn add(context: &Context, id: TerminalId, user: UserId) -> Result<()> {
         .await
         .context("terminal is registered but has no complete account")?;
     let url = broker.url_for(id.as_str(), &password);
-    eprintln!("terminal {id} of user {user}; its AMQP URL, with the password, is shown this once:");
+    hint!("terminal {id} of user {user}; its AMQP URL, with the password, is shown this once:");
     let value = json!({ "terminal": id.as_str(), "user": user.as_str(), "amqp_url": url });
     context.output.print(&value, || url.clone())?;
     if !context.output.json {
-        eprintln!("\n{}", snippet::python(&id, server.as_deref()));
+        hint!("\n{}", snippet::python(&id, server.as_deref()));
     }
     Ok(())
 }
@@ -110,7 +110,7 @@ async fn register(client: &Client, id: &TerminalId, user: &UserId, account: Foun
              this again"
         )),
         TerminalAdded::Exists => {
-            eprintln!("completing terminal {id}, which has no complete account yet");
+            hint!("completing terminal {id}, which has no complete account yet");
             Ok(())
         }
         TerminalAdded::New => Ok(()),

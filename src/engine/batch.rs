@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use deadpool_postgres::{ClientWrapper, Pool};
+use crate::store::pool::Pool;
+use deadpool_postgres::ClientWrapper;
 
 use super::needs;
 use super::outbox::outbox_messages;

@@ -1,5 +1,6 @@
 //! Errors of the store.
 
+use deadpool::managed::PoolError;
 use tokio_postgres::error::SqlState;
 
 /// A failed operation; the caller that logs it names it.
@@ -10,7 +11,27 @@ pub enum StoreError {
     Postgres(#[from] tokio_postgres::Error),
     /// No pooled connection in time.
     #[error("no database connection: {0}")]
-    Pool(#[from] deadpool_postgres::PoolError),
+    Pool(String),
+    /// No connection.
+    #[error("error connecting to the database: {0}")]
+    Unreachable(std::io::Error),
+    /// A server that accepted a connection did not answer for so many seconds.
+    #[error("the database accepts a connection and does not answer within {0} s")]
+    Silent(f64),
+    /// None of several servers can be used; the source is the most telling of their errors.
+    #[error("no database server can be used: {tried}")]
+    NoServer {
+        /// Each server and its error.
+        tried: String,
+        /// One of them.
+        source: Box<StoreError>,
+    },
+    /// The session is not set as Holdfast asked for.
+    #[error(
+        "the database session is not set as asked for: {0}. A connection pooler in between seems to drop \
+         the startup parameter \"options\": connect to PostgreSQL directly"
+    )]
+    Session(String),
     /// Over its time bound; the outcome is unknown.
     #[error("{0} timed out")]
     Timeout(&'static str),
@@ -26,8 +47,8 @@ impl StoreError {
     /// PostgreSQL's error code, if any.
     pub fn sql_state(&self) -> Option<&SqlState> {
         match self {
-            StoreError::Postgres(error)
-            | StoreError::Pool(deadpool_postgres::PoolError::Backend(error)) => error.code(),
+            StoreError::Postgres(error) => error.code(),
+            StoreError::NoServer { source, .. } => source.sql_state(),
             _ => None,
         }
     }
@@ -55,6 +76,15 @@ impl StoreError {
                 error.as_db_error().map(|error| (error.message(), error.detail()))
             }
             _ => None,
+        }
+    }
+}
+
+impl From<PoolError<StoreError>> for StoreError {
+    fn from(error: PoolError<StoreError>) -> Self {
+        match error {
+            PoolError::Backend(error) => error,
+            error => StoreError::Pool(error.to_string()),
         }
     }
 }

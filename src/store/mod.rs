@@ -15,6 +15,7 @@
 //! timers, then keys of processed commands (sorted).
 
 pub mod admin;
+mod connect;
 pub(crate) mod delivery_attempts;
 pub mod error;
 pub(crate) mod grants;
@@ -30,7 +31,9 @@ pub mod retention;
 mod rows;
 pub(crate) mod save;
 mod sequence;
+mod session;
 mod snapshot;
+mod socket;
 pub(crate) mod timers;
 pub mod url;
 pub mod view;

@@ -3,7 +3,7 @@
 //! A batch writes its messages with its decisions, and its worker publishes them. If it crashes or fails
 //! to, the relay does.
 
-use deadpool_postgres::Pool;
+use crate::store::pool::Pool;
 use tokio_postgres::Row;
 use uuid::Uuid;
 

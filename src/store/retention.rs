@@ -3,7 +3,7 @@
 //!
 //! History and billing entries are never deleted.
 
-use deadpool_postgres::Pool;
+use crate::store::pool::Pool;
 
 use super::error::StoreError;
 use super::pool::{Session, bounded};

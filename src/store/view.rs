@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use deadpool_postgres::{ClientWrapper, Pool};
+use crate::store::pool::Pool;
+use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Row;
 use uuid::Uuid;
 

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
+use crate::store::pool::Pool;
 use anyhow::{Context as _, Result, bail};
-use deadpool_postgres::Pool;
 use tokio::sync::Notify;
 use tracing::info;
 use uuid::Uuid;
@@ -23,6 +23,8 @@ const QUERY_CONNECTIONS: usize = 2;
 
 pub struct Context {
     pub settings: Settings,
+    /// For a connection of its own.
+    pub database: pool::Settings,
     pub pool: Pool,
     /// For queries; perhaps to a standby.
     pub queries: ReadPool,
@@ -47,10 +49,10 @@ impl Context {
         if !pending.is_empty() {
             bail!("the database lacks {}; run `holdfast migrate`", pending.join(", "));
         }
-        let config = pool::settings(&settings.database);
-        let (client, connection) =
-            config.connect().await.context("cannot connect to the database")?;
-        let driver = tokio::spawn(connection);
+        let id = Uuid::new_v4();
+        let named = |url| pool::settings(url).named(&format!("worker {id}"));
+        let database = named(&settings.database);
+        let client = database.open().await.context("cannot connect to the database")?;
         let shape = registry::load_topology(&client)
             .await?
             .context("no topology is recorded; run `holdfast topology apply`")?;
@@ -62,18 +64,17 @@ impl Context {
             );
         }
         drop(client);
-        driver.abort();
         let queries = match &settings.database_read {
-            Some(read) => ReadPool {
-                pool: pool::open_to_read(pool::settings(read), QUERY_CONNECTIONS),
-                standby: true,
-            },
+            Some(read) => {
+                ReadPool { pool: pool::open_to_read(named(read), QUERY_CONNECTIONS), standby: true }
+            }
             None => {
-                ReadPool { pool: pool::open(config.clone(), QUERY_CONNECTIONS), standby: false }
+                ReadPool { pool: pool::open(database.clone(), QUERY_CONNECTIONS), standby: false }
             }
         };
         Ok(Self {
-            pool: pool::open(config, connections(shape.partitions)),
+            pool: pool::open(database.clone(), connections(shape.partitions)),
+            database,
             queries,
             settings,
             delay_levels: shape.delay_levels,
@@ -83,7 +84,7 @@ impl Context {
             outbox_notified: Notify::new(),
             moves_notified: Notify::new(),
             outlived: Outlived::default(),
-            id: Uuid::new_v4(),
+            id,
         })
     }
 

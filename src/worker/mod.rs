@@ -27,13 +27,14 @@ mod session;
 pub mod settings;
 mod sweep;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::backoff;
 use crate::store::membership::Member;
@@ -50,7 +51,11 @@ const GOOD_SESSION: Duration = Duration::from_secs(60);
 /// Fails if, at start, the database is unreachable or not set up, or the topology is missing. Later
 /// failures are retried forever.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
-    let context = Arc::new(Context::prepare(settings).await?);
+    // Nothing is begun that would need an end.
+    let Some(prepared) = stop.run_until_cancelled(Context::prepare(settings)).await else {
+        return Ok(());
+    };
+    let context = Arc::new(prepared?);
     info!(worker = %context.id, partitions = context.shape().partitions, "worker started");
     let (owned_tx, owned_rx) = watch::channel(Vec::new());
     let member = Member {
@@ -58,8 +63,23 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
         host: context.settings.host.clone(),
         pid: i32::try_from(std::process::id()).unwrap_or_default(),
     };
-    let membership = tokio::spawn(membership::run(context.clone(), member, owned_tx, stop.clone()));
-    let outcome = keep_sessions(&context, owned_rx, &stop).await;
+    let mut membership =
+        tokio::spawn(membership::run(context.clone(), member, owned_tx, stop.clone()));
+    let mut sessions = pin!(keep_sessions(&context, owned_rx, &stop));
+    let outcome = tokio::select! {
+        outcome = &mut sessions => outcome,
+        // Without heartbeats it owns nothing: sessions drain, and the process ends.
+        ended = &mut membership => {
+            if !stop.is_cancelled() {
+                error!("the membership task has ended; stopping");
+            }
+            stop.cancel();
+            let outcome = sessions.await;
+            ended.context("the membership task failed")?;
+            info!(worker = %context.id, "worker stopped");
+            return outcome;
+        }
+    };
     stop.cancel();
     membership.await.context("the membership task failed")?;
     info!(worker = %context.id, "worker stopped");

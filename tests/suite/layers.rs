@@ -17,12 +17,12 @@ const LAYERS: [(&str, &[&str], &[&str]); 8] = [
     ("message", &["domain"], &["lapin", "tokio", "std::env", "Utc::now", "SystemTime"]),
     (
         "store",
-        &["backoff", "tls", "message", "domain"],
+        &["addresses", "backoff", "tls", "message", "domain"],
         &["lapin", "std::env", "Utc::now", "SystemTime", "random_range"],
     ),
     (
         "broker",
-        &["tls", "message", "domain"],
+        &["addresses", "tls", "message", "domain"],
         &["tokio_postgres", "std::env", "Utc::now", "SystemTime"],
     ),
     (

@@ -140,6 +140,13 @@ impl Config {
         let mut source = Source::new(&flag, &environment, needed);
         let mut values = Values::read(&mut source);
         source.finish()?;
+        if values.ladder == Some(false) && values.sweep == Some(false) {
+            return Err(ConfigError(vec![
+                "HOLDFAST_LADDER (--ladder) and HOLDFAST_SWEEP (--sweep): are both off; then nothing \
+                 settles deadlines. Turn one of them on"
+                    .to_owned(),
+            ]));
+        }
         let log_filter = values.log_filter.take();
         Ok(Self {
             values,

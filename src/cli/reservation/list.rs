@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::show::Described;
 use crate::cli::context::Context;
 use crate::cli::exit::refuse;
-use crate::cli::output::{table, time};
+use crate::cli::output::{hint, table, time};
 use crate::cli::when::When;
 use crate::domain::id::{ServerId, UserId};
 use crate::domain::reservation::{Reservation, State};
@@ -86,7 +86,7 @@ pub(super) async fn run(context: &Context, list: List) -> Result<()> {
     let next = page.reservations.last().filter(|_| page.more).map(|last| last.id);
     context.output.print(&value(&page, next), || text(&page))?;
     if let (Some(next), false) = (next, context.output.json) {
-        eprintln!("there are more: repeat it with --after {next}");
+        hint!("there are more: repeat it with --after {next}");
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::routes::recorded;
 use crate::cli::context::Context;
 use crate::cli::exit::refuse;
 use crate::cli::moves::{self, Wanted, carry, check_size, plan};
-use crate::cli::output::table;
+use crate::cli::output::{hint, table};
 use crate::store::admin::servers::count_unsettled;
 use crate::store::admin::topology::{list_places, load_open_partitions, update_open_partitions};
 
@@ -56,7 +56,7 @@ pub(super) async fn run(context: &Context, rebalance: &Rebalance) -> Result<()> 
     update_open_partitions(&database, wanted_open).await?;
     let total = wanted.len();
     carry(&database, &connection, &wanted, |done| {
-        eprintln!("moved {done} of {total}");
+        hint!("moved {done} of {total}");
     })
     .await?;
     context.output.print(&lines(&wanted), || match wanted.is_empty() {

@@ -85,6 +85,7 @@ mod tests {
     fn a_database_that_is_away_is_waited_for() {
         for tries in [1, 10, 1_000] {
             assert_eq!(judge(&StoreError::Timeout("x"), tries, 1), Action::Wait);
+            assert_eq!(judge(&StoreError::Session("x".into()), tries, 1), Action::Wait);
         }
     }
 }

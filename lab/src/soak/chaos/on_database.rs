@@ -80,7 +80,7 @@ pub async fn terminate(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
 
 async fn sessions(database: &Client) -> Result<Vec<i32>> {
     let query = "select pid from pg_stat_activity
-                 where datname = current_database() and application_name = 'holdfast'
+                 where datname = current_database() and application_name like 'holdfast%'
                    and pid <> pg_backend_pid()";
     Ok(database.query(query, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
@@ -162,7 +162,7 @@ pub async fn exhausted(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
 /// Workers' sessions. Ours differ in that they have sent no query.
 async fn sessions_of_workers(database: &Client) -> Result<Vec<i32>> {
     let query = "select pid from pg_stat_activity
-                 where datname = current_database() and application_name = 'holdfast'
+                 where datname = current_database() and application_name like 'holdfast%'
                    and query <> '' and pid <> pg_backend_pid()";
     Ok(database.query(query, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
