@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::Config;
 use super::output::Output;
 use crate::broker::connection::Connection;
+use crate::store::admin::audit;
 use crate::store::pool;
 
 pub(super) struct Context {
@@ -19,10 +20,14 @@ pub(super) struct Context {
 pub type Stop = fn() -> std::io::Result<CancellationToken>;
 
 impl Context {
+    /// A session that makes changes in the operator's name.
     pub async fn database(&self) -> Result<tokio_postgres::Client> {
         let settings = pool::settings(self.config.database()?);
         let (client, connection) = settings.connect().await?;
         tokio::spawn(connection);
+        if let Some(operator) = self.config.operator() {
+            audit::name_operator(&client, operator).await?;
+        }
         Ok(client)
     }
 

@@ -7,6 +7,8 @@
     reason = "tests are set up by `./dev` through the environment, and play clients with clocks"
 )]
 
+mod audit;
+mod bounds;
 mod cli;
 mod clients;
 mod connections;
@@ -25,6 +27,7 @@ mod layers;
 mod lifecycle;
 mod migrations;
 mod model;
+mod money;
 mod moves;
 mod operator;
 mod order;
@@ -42,3 +45,4 @@ mod standby;
 mod states;
 mod support;
 mod tls;
+mod zones;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::error::PartitionError;
-use super::recover::{Action, judge};
+use super::recover::{Action, is_arithmetic, judge};
 use super::stages::{CommittedBatch, Decoded, Delivery};
 use crate::backoff;
 use crate::domain::id::ServerId;
@@ -133,7 +133,15 @@ impl Decider {
 
     fn action_on(&self, error: &StoreError, tries: u32, inputs: usize) -> Action {
         let action = judge(error, tries, inputs);
-        warn!(partition = self.partition, inputs, tries, %error, ?action, "batch failed");
+        let partition = self.partition;
+        if action == Action::Wait && is_arithmetic(error) {
+            error!(
+                partition, tries, %error,
+                "stored numbers are out of bounds: the partition waits until they are corrected"
+            );
+        } else {
+            warn!(partition, inputs, tries, %error, ?action, "batch failed");
+        }
         action
     }
 
