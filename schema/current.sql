@@ -5,6 +5,22 @@
 
 CREATE SEQUENCE decision_block;
 
+CREATE TABLE audit (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    operator text NOT NULL,
+    database_role text NOT NULL,
+    kind text NOT NULL,
+    object_id text NOT NULL,
+    action text NOT NULL,
+    before jsonb,
+    after jsonb,
+    CONSTRAINT audit_pkey PRIMARY KEY (id),
+    CONSTRAINT audit_action_check CHECK (action = ANY (ARRAY['add'::text, 'set'::text, 'move'::text, 'remove'::text])),
+    CONSTRAINT audit_kind_check CHECK (kind = ANY (ARRAY['server'::text, 'server_closure'::text, 'user'::text, 'terminal'::text, 'policy'::text, 'topology'::text]))
+);
+CREATE INDEX audit_by_object ON audit USING btree (kind, object_id, id);
+
 CREATE TABLE billing_entries (
     id uuid NOT NULL,
     kind text NOT NULL,
@@ -18,10 +34,10 @@ CREATE TABLE billing_entries (
     created_at timestamp with time zone NOT NULL,
     CONSTRAINT billing_entries_pkey PRIMARY KEY (id),
     CONSTRAINT billing_entries_reservation_id_kind_key UNIQUE (reservation_id, kind),
-    CONSTRAINT billing_entries_amount_minor_check CHECK (amount_minor >= 0),
+    CONSTRAINT billing_entries_amount_minor_check CHECK (amount_minor >= 0 AND amount_minor <= '74400000000000'::bigint),
     CONSTRAINT billing_entries_check CHECK ((kind = 'credit'::text) = (charge_id IS NOT NULL)),
     CONSTRAINT billing_entries_kind_check CHECK (kind = ANY (ARRAY['charge'::text, 'credit'::text])),
-    CONSTRAINT billing_entries_seconds_check CHECK (seconds > 0)
+    CONSTRAINT billing_entries_seconds_check CHECK (seconds >= 1 AND seconds <= 2678400)
 );
 
 CREATE TABLE closures (
@@ -31,7 +47,7 @@ CREATE TABLE closures (
     end_at timestamp with time zone NOT NULL,
     reason text DEFAULT ''::text NOT NULL,
     CONSTRAINT closures_pkey PRIMARY KEY (id),
-    CONSTRAINT closures_check CHECK (start_at < end_at AND isfinite(start_at) AND isfinite(end_at))
+    CONSTRAINT closures_check CHECK (start_at < end_at AND start_at >= '1970-01-01 00:00:00+00'::timestamp with time zone AND end_at <= '9999-12-31 23:59:59+00'::timestamp with time zone)
 );
 CREATE INDEX closures_by_server ON closures USING btree (server_id, end_at);
 
@@ -83,7 +99,9 @@ CREATE TABLE moves (
     CONSTRAINT moves_pkey PRIMARY KEY (server_id),
     CONSTRAINT moves_fence_key UNIQUE (fence),
     CONSTRAINT moves_check CHECK (from_partition <> to_partition),
-    CONSTRAINT moves_phase_check CHECK (phase = ANY (ARRAY['binding'::text, 'unbinding'::text, 'fencing'::text]))
+    CONSTRAINT moves_from_partition_check CHECK (from_partition >= 0 AND from_partition <= 255),
+    CONSTRAINT moves_phase_check CHECK (phase = ANY (ARRAY['binding'::text, 'unbinding'::text, 'fencing'::text])),
+    CONSTRAINT moves_to_partition_check CHECK (to_partition >= 0 AND to_partition <= 255)
 );
 
 CREATE TABLE outbox (
@@ -119,14 +137,15 @@ CREATE TABLE policy (
     terminal_rate_max integer,
     query_rate_max integer,
     CONSTRAINT policy_pkey PRIMARY KEY (only_row),
-    CONSTRAINT policy_answers_kept_seconds_check CHECK (answers_kept_seconds >= 86400),
-    CONSTRAINT policy_check CHECK (reservations_kept_seconds >= 3456000 AND reservations_kept_seconds >= answers_kept_seconds),
-    CONSTRAINT policy_holds_default_max_check CHECK (holds_default_max > 0),
+    CONSTRAINT policy_answers_kept_seconds_check CHECK (answers_kept_seconds >= 86400 AND answers_kept_seconds <= '3153600000'::bigint),
+    CONSTRAINT policy_check CHECK (reservations_kept_seconds >= answers_kept_seconds),
+    CONSTRAINT policy_holds_default_max_check CHECK (holds_default_max >= 1 AND holds_default_max <= 1000000),
     CONSTRAINT policy_only_row_check CHECK (only_row),
-    CONSTRAINT policy_query_rate_max_check CHECK (query_rate_max > 0),
-    CONSTRAINT policy_quota_default_seconds_check CHECK (quota_default_seconds >= 0),
+    CONSTRAINT policy_query_rate_max_check CHECK (query_rate_max >= 1 AND query_rate_max <= 1000000),
+    CONSTRAINT policy_quota_default_seconds_check CHECK (quota_default_seconds >= 0 AND quota_default_seconds <= '1000000000000'::bigint),
     CONSTRAINT policy_quota_period_check CHECK (quota_period = ANY (ARRAY['day'::text, 'week'::text, 'month'::text])),
-    CONSTRAINT policy_terminal_rate_max_check CHECK (terminal_rate_max > 0)
+    CONSTRAINT policy_reservations_kept_seconds_check CHECK (reservations_kept_seconds >= 3456000 AND reservations_kept_seconds <= '3153600000'::bigint),
+    CONSTRAINT policy_terminal_rate_max_check CHECK (terminal_rate_max >= 1 AND terminal_rate_max <= 1000000)
 );
 
 CREATE TABLE processed_commands (
@@ -169,12 +188,14 @@ CREATE TABLE reservations (
     CONSTRAINT reservations_pkey PRIMARY KEY (id),
     CONSTRAINT reservations_cancel_reason_check CHECK (cancel_reason = ANY (ARRAY['not_reconfirmed'::text, 'withdrawn'::text, 'operator'::text])),
     CONSTRAINT reservations_check CHECK (start_at < end_at AND end_at <= busy_until AND deadline_at <= start_at),
-    CONSTRAINT reservations_check1 CHECK (isfinite(start_at) AND isfinite(busy_until) AND isfinite(deadline_at)),
-    CONSTRAINT reservations_check2 CHECK (remind_at < deadline_at AND isfinite(remind_at)),
-    CONSTRAINT reservations_check3 CHECK ((state = 'cancelled'::text) = (cancel_reason IS NOT NULL)),
-    CONSTRAINT reservations_check4 CHECK ((state = ANY (ARRAY['confirmed'::text, 'cancelled'::text])) = (settled_at IS NOT NULL)),
-    CONSTRAINT reservations_check5 CHECK (state <> 'reconfirmed'::text OR reconfirmed_at IS NOT NULL),
-    CONSTRAINT reservations_price_minor_check CHECK (price_minor >= 0),
+    CONSTRAINT reservations_check1 CHECK (end_at <= (start_at + '744:00:00'::interval) AND busy_until <= (end_at + '24:00:00'::interval)),
+    CONSTRAINT reservations_check2 CHECK (deadline_at >= '1970-01-01 00:00:00+00'::timestamp with time zone AND busy_until <= '9999-12-31 23:59:59+00'::timestamp with time zone),
+    CONSTRAINT reservations_check3 CHECK (remind_at < deadline_at AND remind_at >= '1970-01-01 00:00:00+00'::timestamp with time zone),
+    CONSTRAINT reservations_check4 CHECK ((state = 'cancelled'::text) = (cancel_reason IS NOT NULL)),
+    CONSTRAINT reservations_check5 CHECK ((state = ANY (ARRAY['confirmed'::text, 'cancelled'::text])) = (settled_at IS NOT NULL)),
+    CONSTRAINT reservations_check6 CHECK (state <> 'reconfirmed'::text OR reconfirmed_at IS NOT NULL),
+    CONSTRAINT reservations_partition_check CHECK (partition >= 0 AND partition <= 255),
+    CONSTRAINT reservations_price_minor_check CHECK (price_minor >= 0 AND price_minor <= '74400000000000'::bigint),
     CONSTRAINT reservations_state_check CHECK (state = ANY (ARRAY['held'::text, 'reconfirmed'::text, 'confirmed'::text, 'cancelled'::text]))
 );
 CREATE INDEX reservations_by_user ON reservations USING btree (user_id, id);
@@ -202,25 +223,39 @@ CREATE TABLE servers (
     partition integer NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT servers_pkey PRIMARY KEY (id),
+    CONSTRAINT servers_busy_max_seconds_check CHECK (busy_max_seconds >= 0 AND busy_max_seconds <= 2764800),
     CONSTRAINT servers_capacity_check CHECK (capacity >= 1 AND capacity <= 10000),
-    CONSTRAINT servers_check CHECK (max_seconds >= min_seconds AND max_seconds <= 2678400),
+    CONSTRAINT servers_check CHECK (min_seconds <= max_seconds),
     CONSTRAINT servers_currency_check CHECK (currency ~ '^[A-Z]{3}$'::text),
     CONSTRAINT servers_gap_seconds_check CHECK (gap_seconds >= 0 AND gap_seconds <= 86400),
     CONSTRAINT servers_horizon_seconds_check CHECK (horizon_seconds >= 1 AND horizon_seconds <= 63072000),
     CONSTRAINT servers_id_check CHECK (id ~ '^[a-z0-9-]{1,64}$'::text),
     CONSTRAINT servers_late_booking_check CHECK (late_booking = ANY (ARRAY['reject'::text, 'confirm'::text])),
     CONSTRAINT servers_lead_seconds_check CHECK (lead_seconds >= 0 AND lead_seconds <= 31536000),
-    CONSTRAINT servers_min_seconds_check CHECK (min_seconds > 0),
+    CONSTRAINT servers_max_seconds_check CHECK (max_seconds >= 1 AND max_seconds <= 2678400),
+    CONSTRAINT servers_min_seconds_check CHECK (min_seconds >= 1 AND min_seconds <= 2678400),
     CONSTRAINT servers_partition_check CHECK (partition >= 0 AND partition <= 255),
     CONSTRAINT servers_rate_minor_check CHECK (rate_minor >= 0 AND rate_minor <= '100000000000'::bigint),
     CONSTRAINT servers_reminder_seconds_check CHECK (reminder_seconds >= 0 AND reminder_seconds <= 31536000),
-    CONSTRAINT servers_slot_seconds_check CHECK (slot_seconds >= 1 AND slot_seconds <= 86400)
+    CONSTRAINT servers_slot_seconds_check CHECK (slot_seconds >= 1 AND slot_seconds <= 86400),
+    CONSTRAINT servers_tariff_version_check CHECK (tariff_version >= 1)
 );
 
 CREATE TABLE sweeps (
     partition integer NOT NULL,
     swept_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     CONSTRAINT sweeps_pkey PRIMARY KEY (partition)
+);
+
+CREATE TABLE tariffs (
+    server_id text NOT NULL,
+    version integer NOT NULL,
+    rate_minor bigint NOT NULL,
+    currency text NOT NULL,
+    from_at timestamp with time zone NOT NULL,
+    CONSTRAINT tariffs_pkey PRIMARY KEY (server_id, version),
+    CONSTRAINT tariffs_rate_minor_check CHECK (rate_minor >= 0 AND rate_minor <= '100000000000'::bigint),
+    CONSTRAINT tariffs_version_check CHECK (version >= 1)
 );
 
 CREATE TABLE terminals (
@@ -269,9 +304,9 @@ CREATE TABLE users (
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     holds integer DEFAULT 0 NOT NULL,
     CONSTRAINT users_pkey PRIMARY KEY (id),
-    CONSTRAINT users_holds_max_check CHECK (holds_max > 0),
+    CONSTRAINT users_holds_max_check CHECK (holds_max >= 1 AND holds_max <= 1000000),
     CONSTRAINT users_id_check CHECK (id ~ '^[a-z0-9-]{1,64}$'::text),
-    CONSTRAINT users_quota_seconds_check CHECK (quota_seconds >= 0)
+    CONSTRAINT users_quota_seconds_check CHECK (quota_seconds >= 0 AND quota_seconds <= '1000000000000'::bigint)
 ) WITH (fillfactor=50);
 
 CREATE TABLE workers (
@@ -312,12 +347,20 @@ begin
     end if;
 end $function$;
 
-CREATE OR REPLACE FUNCTION public.check_policy()
+CREATE OR REPLACE FUNCTION public.check_zone()
  RETURNS trigger
  LANGUAGE plpgsql
 AS $function$
+declare
+    spelled text;
 begin
-    perform clock_timestamp() at time zone new.quota_zone;
+    select name into spelled from pg_timezone_names
+    where lower(name) = lower(new.quota_zone) and zone_is_named(name);
+    if spelled is null then
+        raise exception 'quota zone %: unknown; expected UTC or an IANA name with its area, such as Europe/Berlin',
+            new.quota_zone using errcode = '22023';
+    end if;
+    new.quota_zone := spelled;
     return new;
 end $function$;
 
@@ -491,11 +534,14 @@ AS $function$
 declare
     in_the_way text;
 begin
-    if tg_op = 'UPDATE' then
+    if tg_op = 'INSERT' then
+        -- A server that is added again goes on counting: bills name versions.
+        new.tariff_version := greatest(new.tariff_version, 1 + coalesce(
+            (select max(version) from tariffs where server_id = new.id), 0));
+    else
         new.busy_max_seconds := greatest(new.busy_max_seconds, old.busy_max_seconds);
-        if new.rate_minor <> old.rate_minor or new.currency <> old.currency then
-            new.tariff_version := old.tariff_version + 1;
-        end if;
+        new.tariff_version := old.tariff_version
+            + (new.rate_minor <> old.rate_minor or new.currency <> old.currency)::integer;
         if new.capacity < old.capacity then
             -- An older snapshot would not show what was booked since.
             if current_setting('transaction_isolation') <> 'read committed' then
@@ -618,6 +664,18 @@ begin
     return null;
 end $function$;
 
+CREATE OR REPLACE FUNCTION public.keep_tariff()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+begin
+    insert into tariffs (server_id, version, rate_minor, currency, from_at)
+    values (new.id, new.tariff_version, new.rate_minor, new.currency, clock_timestamp());
+    return null;
+end $function$;
+
 CREATE OR REPLACE FUNCTION public.lock_for_guard(server_ids text[], user_ids text[])
  RETURNS void
  LANGUAGE plpgsql
@@ -638,7 +696,7 @@ CREATE OR REPLACE FUNCTION public.oldest_id_of(at timestamp with time zone)
  LANGUAGE sql
  IMMUTABLE
 AS $function$
-    select (lpad(to_hex(floor(extract(epoch from at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
+    select (lpad(to_hex(greatest(floor(extract(epoch from at) * 1000), 0)::bigint), 12, '0') || repeat('0', 20))::uuid
 $function$;
 
 CREATE OR REPLACE FUNCTION public.peak_depth(of_server text, from_at timestamp with time zone, to_at timestamp with time zone, busy_max_seconds integer)
@@ -678,6 +736,43 @@ AS $function$
                (local_start + p.step) at time zone p.quota_zone as period_end) bounds
     where bounds.period_start < to_at and bounds.period_end > from_at
 $function$;
+
+CREATE OR REPLACE FUNCTION public.record_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+declare
+    no_settings text[] := tg_argv[2]::text[];
+    before jsonb := case when tg_op <> 'INSERT' then to_jsonb(old) - no_settings end;
+    after jsonb := case when tg_op <> 'DELETE' then to_jsonb(new) - no_settings end;
+    object_id text := coalesce(to_jsonb(new), to_jsonb(old)) ->> tg_argv[1];
+begin
+    if tg_op = 'UPDATE' then
+        select jsonb_object_agg(b.key, b.value), jsonb_object_agg(a.key, a.value) into before, after
+        from jsonb_each(before) b join jsonb_each(after) a using (key)
+        where b.value <> a.value;
+        if before is null then
+            return null;
+        end if;
+    end if;
+    perform write_audit(tg_argv[0], object_id,
+        case tg_op when 'INSERT' then 'add' when 'UPDATE' then 'set' else 'remove' end, before, after);
+    return null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.record_move()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+begin
+    perform write_audit('server', new.server_id, 'move', jsonb_build_object('partition', new.from_partition),
+        jsonb_build_object('partition', new.to_partition));
+    return null;
+end $function$;
 
 CREATE OR REPLACE FUNCTION public.recount_for_policy()
  RETURNS trigger
@@ -735,19 +830,47 @@ AS $function$
                      where user_id = of_user and period_start = from_at), 0)
 $function$;
 
+CREATE OR REPLACE FUNCTION public.write_audit(kind text, object_id text, action text, before jsonb, after jsonb)
+ RETURNS void
+ LANGUAGE sql
+AS $function$
+    insert into audit (operator, database_role, kind, object_id, action, before, after)
+    values (coalesce(nullif(current_setting('holdfast.operator', true), ''), session_user), session_user,
+            kind, object_id, action, before, after)
+$function$;
+
+CREATE OR REPLACE FUNCTION public.zone_is_named(name text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select name ~ '^(UTC|(Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Europe|Indian|Pacific)/.+)$'
+$function$;
+
+CREATE TRIGGER audit_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
 CREATE TRIGGER billing_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON billing_entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
 CREATE TRIGGER billing_entries_guard AFTER INSERT ON billing_entries REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_billing_entries();
+CREATE TRIGGER closures_audit AFTER INSERT OR DELETE OR UPDATE ON closures FOR EACH ROW EXECUTE FUNCTION record_change('server_closure', 'server_id', '{server_id}');
 CREATE TRIGGER history_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON history FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
+CREATE TRIGGER moves_audit AFTER INSERT ON moves FOR EACH ROW EXECUTE FUNCTION record_move();
+CREATE TRIGGER policy_audit AFTER INSERT OR DELETE OR UPDATE ON policy FOR EACH ROW EXECUTE FUNCTION record_change('policy', 'only_row', '{only_row}');
 CREATE TRIGGER policy_recount AFTER UPDATE OF quota_period, quota_zone ON policy FOR EACH ROW WHEN (old.quota_period <> new.quota_period OR old.quota_zone <> new.quota_zone) EXECUTE FUNCTION recount_for_policy();
-CREATE TRIGGER policy_zone BEFORE INSERT OR UPDATE ON policy FOR EACH ROW EXECUTE FUNCTION check_policy();
+CREATE TRIGGER policy_zone BEFORE INSERT OR UPDATE OF quota_zone ON policy FOR EACH ROW EXECUTE FUNCTION check_zone();
 CREATE TRIGGER reservations_guard_delete AFTER DELETE ON reservations REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_delete();
 CREATE TRIGGER reservations_guard_insert AFTER INSERT ON reservations REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_insert();
 CREATE TRIGGER reservations_guard_update AFTER UPDATE ON reservations REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_update();
 CREATE TRIGGER reservations_no_truncate BEFORE TRUNCATE ON reservations FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
+CREATE TRIGGER servers_audit AFTER INSERT OR DELETE OR UPDATE OF id, capacity, open, rate_minor, currency, slot_seconds, min_seconds, max_seconds, gap_seconds, lead_seconds, reminder_seconds, horizon_seconds, late_booking, connection_url ON servers FOR EACH ROW EXECUTE FUNCTION record_change('server', 'id', '{id,busy_max_seconds,created_at}');
+CREATE TRIGGER servers_first_tariff AFTER INSERT ON servers FOR EACH ROW EXECUTE FUNCTION keep_tariff();
 CREATE TRIGGER servers_guard BEFORE INSERT OR UPDATE ON servers FOR EACH ROW EXECUTE FUNCTION guard_server();
+CREATE TRIGGER servers_next_tariff AFTER UPDATE OF rate_minor, currency ON servers FOR EACH ROW WHEN (old.tariff_version <> new.tariff_version) EXECUTE FUNCTION keep_tariff();
 CREATE TRIGGER servers_no_truncate BEFORE TRUNCATE ON servers FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
 CREATE TRIGGER servers_referenced AFTER DELETE ON servers REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_referenced('server_id');
+CREATE TRIGGER tariffs_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON tariffs FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
+CREATE TRIGGER terminals_audit AFTER INSERT OR DELETE OR UPDATE ON terminals FOR EACH ROW EXECUTE FUNCTION record_change('terminal', 'id', '{id,created_at}');
 CREATE TRIGGER terminals_no_truncate BEFORE TRUNCATE ON terminals FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
 CREATE TRIGGER terminals_referenced AFTER DELETE ON terminals REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_referenced('terminal_id');
+CREATE TRIGGER topology_audit AFTER INSERT OR DELETE OR UPDATE ON topology FOR EACH ROW EXECUTE FUNCTION record_change('topology', 'only_row', '{only_row,applied_at}');
+CREATE TRIGGER users_audit AFTER INSERT OR DELETE OR UPDATE OF id, quota_seconds, holds_max ON users FOR EACH ROW EXECUTE FUNCTION record_change('user', 'id', '{id,holds,created_at}');
 CREATE TRIGGER users_no_truncate BEFORE TRUNCATE ON users FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
 CREATE TRIGGER users_referenced AFTER DELETE ON users REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_referenced('user_id');

@@ -2,25 +2,31 @@
 --
 -- Times are timestamptz (UTC), money is bigint minor units, intervals are half-open and bounded.
 -- A reservation is live unless it is cancelled: it takes capacity and counts against the quota.
+-- Every number has a CHECK with the bound of its quantity (`src/domain/bounds.rs`): within them no
+-- statement overflows.
 
 -- Settings that all replicas share, so that no replica's environment can differ.
 create table policy (
     only_row                  boolean primary key default true check (only_row),
     quota_period              text    not null default 'month' check (quota_period in ('day', 'week', 'month')),
     quota_zone                text    not null default 'UTC',
-    quota_default_seconds     bigint  not null default 360000 check (quota_default_seconds >= 0),
-    holds_default_max         integer not null default 100 check (holds_default_max > 0),
+    quota_default_seconds     bigint  not null default 360000
+        check (quota_default_seconds between 0 and 1000000000000),
+    holds_default_max         integer not null default 100
+        check (holds_default_max between 1 and 1000000),
     -- How long a repeated message id gets its stored answer. Reservations are kept for longer than the
     -- answers that name them.
-    answers_kept_seconds      bigint  not null default 2592000 check (answers_kept_seconds >= 86400),
+    answers_kept_seconds      bigint  not null default 2592000
+        check (answers_kept_seconds between 86400 and 3153600000),
     -- How long a reservation and its messages are kept after its end: at least 40 days, more than the
     -- longest quota period that it counts in.
     reservations_kept_seconds bigint  not null default 34560000
-        check (reservations_kept_seconds >= 3456000 and reservations_kept_seconds >= answers_kept_seconds),
+        check (reservations_kept_seconds between 3456000 and 3153600000),
+    check (reservations_kept_seconds >= answers_kept_seconds),
     -- Most commands per second and partition from one terminal; null: no limit.
-    terminal_rate_max         integer check (terminal_rate_max > 0),
+    terminal_rate_max         integer check (terminal_rate_max between 1 and 1000000),
     -- Most queries per second and worker from one terminal; null: no limit.
-    query_rate_max            integer check (query_rate_max > 0)
+    query_rate_max            integer check (query_rate_max between 1 and 1000000)
 );
 insert into policy default values;
 
@@ -41,10 +47,10 @@ create table servers (
     open             boolean not null default true,
     rate_minor       bigint  not null check (rate_minor between 0 and 100000000000),  -- per hour
     currency         text    not null check (currency ~ '^[A-Z]{3}$'),
-    tariff_version   integer not null default 1,
+    tariff_version   integer not null default 1 check (tariff_version >= 1),
     slot_seconds     integer not null default 60 check (slot_seconds between 1 and 86400),
-    min_seconds      integer not null default 60 check (min_seconds > 0),
-    max_seconds      integer not null default 86400 check (max_seconds between min_seconds and 2678400),
+    min_seconds      integer not null default 60 check (min_seconds between 1 and 2678400),
+    max_seconds      integer not null default 86400 check (max_seconds between 1 and 2678400),
     gap_seconds      integer not null default 0 check (gap_seconds between 0 and 86400),
     lead_seconds     integer not null default 21600 check (lead_seconds between 0 and 31536000),
     -- How long before the deadline a held reservation's terminal is reminded; 0: never.
@@ -54,11 +60,22 @@ create table servers (
     connection_url   text    not null,
     -- The longest time, gap included, that any reservation has kept this server busy. It bounds the
     -- index scan for overlaps. The guard raises it and never lowers it.
-    busy_max_seconds integer not null default 0,
+    busy_max_seconds integer not null default 0 check (busy_max_seconds between 0 and 2764800),
     -- The partition of this server's commands. Commands that arrive through another one have bypassed the
     -- queue that orders decisions, and are refused.
     partition        integer not null check (partition between 0 and 255),
-    created_at       timestamptz not null default clock_timestamp()
+    created_at       timestamptz not null default clock_timestamp(),
+    check (min_seconds <= max_seconds)
+);
+
+-- Append-only: the rate of each tariff version that bills name. Only the guard writes it.
+create table tariffs (
+    server_id  text not null,
+    version    integer not null check (version >= 1),
+    rate_minor bigint not null check (rate_minor between 0 and 100000000000),  -- per hour
+    currency   text not null,
+    from_at    timestamptz not null,
+    primary key (server_id, version)
 );
 
 -- Servers on their way to another partition. Workers read the phase:
@@ -69,8 +86,8 @@ create table servers (
 -- The transaction that reads the fence moves the server and deletes the row.
 create table moves (
     server_id      text primary key references servers,
-    from_partition integer not null,
-    to_partition   integer not null,
+    from_partition integer not null check (from_partition between 0 and 255),
+    to_partition   integer not null check (to_partition between 0 and 255),
     fence          uuid not null unique,
     phase          text not null default 'binding' check (phase in ('binding', 'unbinding', 'fencing')),
     started_at     timestamptz not null default clock_timestamp(),
@@ -85,14 +102,15 @@ create table closures (
     start_at  timestamptz not null,
     end_at    timestamptz not null,
     reason    text not null default '',
-    check (start_at < end_at and isfinite(start_at) and isfinite(end_at))
+    check (start_at < end_at and start_at >= '1970-01-01T00:00:00Z' and end_at <= '9999-12-31T23:59:59Z')
 );
 create index closures_by_server on closures (server_id, end_at);
 
 create table users (
     id            text primary key check (id ~ '^[a-z0-9-]{1,64}$'),
-    quota_seconds bigint check (quota_seconds >= 0),   -- null: the policy's default
-    holds_max     integer check (holds_max > 0),       -- null: the policy's default
+    -- Null: the policy's default.
+    quota_seconds bigint check (quota_seconds between 0 and 1000000000000),
+    holds_max     integer check (holds_max between 1 and 1000000),
     created_at    timestamptz not null default clock_timestamp(),
     holds         integer not null default 0           -- held reservations; only the guard writes it
 ) with (fillfactor = 50);  -- holds changes with every batch: leave room in the page
@@ -122,7 +140,7 @@ create table reservations (
     message_id     text not null,               -- of the request
     user_id        text not null,
     server_id      text not null,
-    partition      integer not null,
+    partition      integer not null check (partition between 0 and 255),
     start_at       timestamptz not null,
     end_at         timestamptz not null,
     busy_until     timestamptz not null,        -- the end plus the server's gap
@@ -131,7 +149,7 @@ create table reservations (
     reminded_at    timestamptz,
     state          text not null check (state in ('held', 'reconfirmed', 'confirmed', 'cancelled')),
     cancel_reason  text check (cancel_reason in ('not_reconfirmed', 'withdrawn', 'operator')),
-    price_minor    bigint not null check (price_minor >= 0),
+    price_minor    bigint not null check (price_minor between 0 and 74400000000000),
     currency       text not null,
     tariff_version integer not null,
     held_at        timestamptz not null,
@@ -139,8 +157,9 @@ create table reservations (
     settled_at     timestamptz,
     -- An empty interval would overlap nothing and escape every check.
     check (start_at < end_at and end_at <= busy_until and deadline_at <= start_at),
-    check (isfinite(start_at) and isfinite(busy_until) and isfinite(deadline_at)),
-    check (remind_at < deadline_at and isfinite(remind_at)),
+    check (end_at <= start_at + interval '744 hours' and busy_until <= end_at + interval '24 hours'),
+    check (deadline_at >= '1970-01-01T00:00:00Z' and busy_until <= '9999-12-31T23:59:59Z'),
+    check (remind_at < deadline_at and remind_at >= '1970-01-01T00:00:00Z'),
     check ((state = 'cancelled') = (cancel_reason is not null)),
     check ((state in ('confirmed', 'cancelled')) = (settled_at is not null)),
     check (state <> 'reconfirmed' or reconfirmed_at is not null)
@@ -205,8 +224,8 @@ create table billing_entries (
     charge_id      uuid references billing_entries,
     user_id        text not null,
     server_id      text not null,
-    seconds        bigint not null check (seconds > 0),
-    amount_minor   bigint not null check (amount_minor >= 0),
+    seconds        bigint not null check (seconds between 1 and 2678400),
+    amount_minor   bigint not null check (amount_minor between 0 and 74400000000000),
     currency       text not null,
     created_at     timestamptz not null,
     unique (reservation_id, kind),
@@ -270,6 +289,21 @@ create table delivery_attempts (
     seen_at     timestamptz not null default clock_timestamp(),
     primary key (partition, fingerprint)
 );
+
+-- Append-only: who changed what is set up. Only triggers write it. A server's closures are listed under
+-- the server. The service's own writes (use, holds, moves that end) are no changes.
+create table audit (
+    id            bigint generated always as identity primary key,
+    at            timestamptz not null default clock_timestamp(),
+    operator      text not null,                -- as the session says, or the role
+    database_role text not null,
+    kind          text not null check (kind in ('server', 'server_closure', 'user', 'terminal', 'policy', 'topology')),
+    object_id     text not null,
+    action        text not null check (action in ('add', 'set', 'move', 'remove')),
+    before        jsonb,                        -- of 'set': only what differs
+    after         jsonb
+);
+create index audit_by_object on audit (kind, object_id, id);
 
 -- Database accounts that `holdfast` has made. A migration grants them what it adds.
 create table database_roles (

@@ -74,14 +74,28 @@ end $$;
 
 -- Policy
 
--- PostgreSQL must know the zone; a CHECK cannot ask that.
-create function check_policy() returns trigger language plpgsql as $$
+-- PostgreSQL takes any text that looks like a POSIX zone: `Mars+1` is one, and `UTC+2` lies west. So only
+-- names of its zone list are taken, in its spelling: `UTC`, and those that begin with an area, whose clock
+-- changes as the law of a place says. Abbreviations such as `CET` and `EST` name no place.
+create function zone_is_named(name text) returns boolean language sql immutable as $$
+    select name ~ '^(UTC|(Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Europe|Indian|Pacific)/.+)$'
+$$;
+
+create function check_zone() returns trigger language plpgsql as $$
+declare
+    spelled text;
 begin
-    perform clock_timestamp() at time zone new.quota_zone;
+    select name into spelled from pg_timezone_names
+    where lower(name) = lower(new.quota_zone) and zone_is_named(name);
+    if spelled is null then
+        raise exception 'quota zone %: unknown; expected UTC or an IANA name with its area, such as Europe/Berlin',
+            new.quota_zone using errcode = '22023';
+    end if;
+    new.quota_zone := spelled;
     return new;
 end $$;
-create trigger policy_zone before insert or update on policy
-    for each row execute function check_policy();
+create trigger policy_zone before insert or update of quota_zone on policy
+    for each row execute function check_zone();
 
 create function recount_for_policy() returns trigger language plpgsql as $$
 begin
@@ -357,11 +371,14 @@ create function guard_server() returns trigger language plpgsql as $$
 declare
     in_the_way text;
 begin
-    if tg_op = 'UPDATE' then
+    if tg_op = 'INSERT' then
+        -- A server that is added again goes on counting: bills name versions.
+        new.tariff_version := greatest(new.tariff_version, 1 + coalesce(
+            (select max(version) from tariffs where server_id = new.id), 0));
+    else
         new.busy_max_seconds := greatest(new.busy_max_seconds, old.busy_max_seconds);
-        if new.rate_minor <> old.rate_minor or new.currency <> old.currency then
-            new.tariff_version := old.tariff_version + 1;
-        end if;
+        new.tariff_version := old.tariff_version
+            + (new.rate_minor <> old.rate_minor or new.currency <> old.currency)::integer;
         if new.capacity < old.capacity then
             -- An older snapshot would not show what was booked since.
             if current_setting('transaction_isolation') <> 'read committed' then
@@ -429,6 +446,11 @@ create trigger history_append_only before update or delete or truncate on histor
 create trigger billing_entries_append_only before update or delete or truncate on billing_entries
     for each statement execute function refuse_rewrite();
 
+create trigger tariffs_append_only before update or delete or truncate on tariffs
+    for each statement execute function refuse_rewrite();
+create trigger audit_append_only before update or delete or truncate on audit
+    for each statement execute function refuse_rewrite();
+
 -- A new billing entry names a reservation that exists.
 create function guard_billing_entries() returns trigger language plpgsql as $$
 declare
@@ -448,12 +470,82 @@ create trigger billing_entries_guard after insert on billing_entries
     referencing new table as new_rows for each statement execute function guard_billing_entries();
 
 
+-- Tariffs and the audit. The triggers name the columns that operators set, so the service's own updates of
+-- these tables cost nothing.
+
+create function keep_tariff() returns trigger language plpgsql
+    security definer set search_path from current as $$
+begin
+    insert into tariffs (server_id, version, rate_minor, currency, from_at)
+    values (new.id, new.tariff_version, new.rate_minor, new.currency, clock_timestamp());
+    return null;
+end $$;
+create trigger servers_first_tariff after insert on servers
+    for each row execute function keep_tariff();
+create trigger servers_next_tariff after update of rate_minor, currency on servers
+    for each row when (old.tariff_version <> new.tariff_version) execute function keep_tariff();
+
+-- The operator is what the session set as `holdfast.operator`, else its role.
+create function write_audit(kind text, object_id text, action text, before jsonb, after jsonb)
+    returns void language sql as $$
+    insert into audit (operator, database_role, kind, object_id, action, before, after)
+    values (coalesce(nullif(current_setting('holdfast.operator', true), ''), session_user), session_user,
+            kind, object_id, action, before, after)
+$$;
+
+-- Arguments: the kind, the column that identifies the object, and what is no setting.
+create function record_change() returns trigger language plpgsql
+    security definer set search_path from current as $$
+declare
+    no_settings text[] := tg_argv[2]::text[];
+    before jsonb := case when tg_op <> 'INSERT' then to_jsonb(old) - no_settings end;
+    after jsonb := case when tg_op <> 'DELETE' then to_jsonb(new) - no_settings end;
+    object_id text := coalesce(to_jsonb(new), to_jsonb(old)) ->> tg_argv[1];
+begin
+    if tg_op = 'UPDATE' then
+        select jsonb_object_agg(b.key, b.value), jsonb_object_agg(a.key, a.value) into before, after
+        from jsonb_each(before) b join jsonb_each(after) a using (key)
+        where b.value <> a.value;
+        if before is null then
+            return null;
+        end if;
+    end if;
+    perform write_audit(tg_argv[0], object_id,
+        case tg_op when 'INSERT' then 'add' when 'UPDATE' then 'set' else 'remove' end, before, after);
+    return null;
+end $$;
+create trigger servers_audit
+    after insert or delete or update of id, capacity, open, rate_minor, currency, slot_seconds, min_seconds,
+        max_seconds, gap_seconds, lead_seconds, reminder_seconds, horizon_seconds, late_booking, connection_url
+    on servers for each row execute function record_change('server', 'id', '{id,busy_max_seconds,created_at}');
+create trigger closures_audit after insert or delete or update on closures
+    for each row execute function record_change('server_closure', 'server_id', '{server_id}');
+create trigger users_audit after insert or delete or update of id, quota_seconds, holds_max on users
+    for each row execute function record_change('user', 'id', '{id,holds,created_at}');
+create trigger terminals_audit after insert or delete or update on terminals
+    for each row execute function record_change('terminal', 'id', '{id,created_at}');
+create trigger policy_audit after insert or delete or update on policy
+    for each row execute function record_change('policy', 'only_row', '{only_row}');
+create trigger topology_audit after insert or delete or update on topology
+    for each row execute function record_change('topology', 'only_row', '{only_row,applied_at}');
+
+-- A move is recorded when an operator begins it; a worker ends it.
+create function record_move() returns trigger language plpgsql
+    security definer set search_path from current as $$
+begin
+    perform write_audit('server', new.server_id, 'move', jsonb_build_object('partition', new.from_partition),
+        jsonb_build_object('partition', new.to_partition));
+    return null;
+end $$;
+create trigger moves_audit after insert on moves for each row execute function record_move();
+
+
 -- For the service's statements
 
 -- The smallest id that can have been drawn at an instant: UUIDs of version 7 begin with its milliseconds
--- since the epoch.
+-- since the epoch. No instant before that drew any.
 create function oldest_id_of(at timestamptz) returns uuid language sql immutable as $$
-    select (lpad(to_hex(floor(extract(epoch from at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
+    select (lpad(to_hex(greatest(floor(extract(epoch from at) * 1000), 0)::bigint), 12, '0') || repeat('0', 20))::uuid
 $$;
 
 -- Raises ZR006 unless a statement changed as many rows as expected: locked rows must not have changed.

@@ -16,6 +16,7 @@ use crate::broker::BrokerError;
 use crate::broker::consumer::QueueConsumer;
 use crate::broker::temporary;
 use crate::broker::topology::{BILLING_PATTERNS, EVENTS_EXCHANGE};
+use crate::domain::money::money;
 
 const PREFETCH: u16 = 100;
 
@@ -117,13 +118,19 @@ fn line(event: &Value) -> String {
     let data = &event["data"];
     let kind = text(&event["type"]);
     format!(
-        "{}  {}  {} {} minor units  user {}  server {}  reservation {}",
+        "{}  {}  {}  user {}  server {}  reservation {}",
         text(&event["time"]),
         kind.trim_start_matches("reservation."),
-        text(&data["amount_minor"]),
-        text(&data["currency"]),
+        amount(data),
         text(&data["user"]),
         text(&data["server"]),
         text(&event["subject"]),
     )
+}
+
+fn amount(data: &Value) -> String {
+    match (data["amount_minor"].as_i64(), data["currency"].as_str()) {
+        (Some(amount), Some(currency)) => money(amount.into(), currency),
+        _ => "-".to_owned(),
+    }
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::Config;
 use super::output::Output;
 use crate::broker::connection::Connection;
+use crate::store::admin::audit;
 use crate::store::pool;
 
 pub(super) struct Context {
@@ -41,8 +42,13 @@ impl Stop {
 }
 
 impl Context {
+    /// A session that makes changes in the operator's name.
     pub async fn database(&self) -> Result<tokio_postgres::Client> {
-        Ok(pool::settings(self.config.database()?).open().await?)
+        let client = pool::settings(self.config.database()?).open().await?;
+        if let Some(operator) = self.config.operator() {
+            audit::name_operator(&client, operator).await?;
+        }
+        Ok(client)
     }
 
     /// `purpose` becomes part of the connection's name, for operators.

@@ -56,10 +56,6 @@ pub(super) fn yes_or_no(truth: bool) -> String {
     if truth { "yes" } else { "no" }.to_owned()
 }
 
-pub(super) fn money(amount_minor: impl std::fmt::Display, currency: &str) -> String {
-    format!("{amount_minor} {currency} minor units")
-}
-
 pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let header = header.iter().map(|cell| cell.to_string()).collect();
     columns(&[&[header], rows].concat())

@@ -10,8 +10,10 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use super::context::Context;
+use super::history;
 use super::output::{table, yes_or_no};
 use crate::domain::id::ServerId;
+use crate::domain::money::money;
 use crate::store::admin::servers::{self, ServerLine};
 
 #[derive(Subcommand)]
@@ -22,6 +24,11 @@ pub(super) enum Command {
     List,
     /// Show a server: what it takes and costs, its partition, and the closures ahead
     Show {
+        /// The server's id
+        id: ServerId,
+    },
+    /// Show who changed a server, its closures and its partition, and the rate of each tariff version
+    History {
         /// The server's id
         id: ServerId,
     },
@@ -59,6 +66,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
         Command::Add(add) => add::run(context, *add).await,
         Command::List => list(context).await,
         Command::Show { id } => show::run(context, &id).await,
+        Command::History { id } => history::server(context, &id).await,
         Command::Set(set) => set::run(context, *set).await,
         Command::Move(wanted) => add::run_move(context, wanted).await,
         Command::Close { id } => show::set_open(context, &id, false).await,
@@ -77,7 +85,7 @@ async fn list(context: &Context) -> Result<()> {
             "CAPACITY",
             "LIVE",
             "PARTITION",
-            "MINOR/HOUR",
+            "PER HOUR",
             "LEAD SECONDS",
             "CONNECTION",
         ];
@@ -92,7 +100,7 @@ fn row(server: &ServerLine) -> Vec<String> {
         server.capacity.to_string(),
         server.live_reservations.to_string(),
         server.partition.to_string(),
-        format!("{} {}", server.rate_minor, server.currency),
+        money(server.rate_minor.into(), &server.currency),
         server.lead_seconds.to_string(),
         server.connection_url.clone(),
     ]

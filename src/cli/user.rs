@@ -1,14 +1,15 @@
 //! `holdfast user`.
 
-use std::str::FromStr;
-
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::context::Context;
 use super::exit::{refusal, refuse};
+use super::history;
 use super::output::{fields, table, time};
+use super::range::within;
+use crate::domain::bounds::{self, Bounds};
 use crate::domain::id::UserId;
 use crate::store::admin::users::{self, UserChange, UserLine};
 
@@ -19,10 +20,10 @@ pub(super) enum Command {
         /// Id: 1 to 64 characters of a-z, 0-9 and '-'
         id: UserId,
         /// Time that may be reserved per quota period; default: the policy's
-        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(0..))]
+        #[arg(long, value_name = "SECONDS", value_parser = within::<i64>(bounds::QUOTA_SECONDS))]
         quota_seconds: Option<i64>,
         /// Reservations that may be unreconfirmed at a time; default: the policy's
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+        #[arg(long, value_name = "N", value_parser = within::<i32>(bounds::HOLDS))]
         holds_max: Option<i32>,
     },
     /// List the users, with their limits and what they use now
@@ -30,6 +31,11 @@ pub(super) enum Command {
     /// USED: seconds reserved in the current quota period, of the limit in QUOTA. HELD: reservations
     /// not yet reconfirmed, of the limit in HOLDS. A limit with a * is the policy's default.
     List,
+    /// Show who changed a user and its terminals
+    History {
+        /// The user's id
+        id: UserId,
+    },
     /// Change a user's limits
     ///
     /// Affects new requests only: reservations stay, also beyond a lower limit.
@@ -48,28 +54,34 @@ Example: ten hours per period, and as many holds as everybody
 #[group(required = true, multiple = true)]
 pub(super) struct Limits {
     /// Time that may be reserved per quota period, or `default` for the policy's
-    #[arg(long, value_name = "SECONDS|default")]
-    quota_seconds: Option<Limit<i64, 0>>,
+    #[arg(long, value_name = "SECONDS|default", value_parser = quota_limit)]
+    quota_seconds: Option<Limit<i64>>,
     /// Reservations that may be unreconfirmed at a time, or `default` for the policy's
-    #[arg(long, value_name = "N|default")]
-    holds_max: Option<Limit<i32, 1>>,
+    #[arg(long, value_name = "N|default", value_parser = holds_limit)]
+    holds_max: Option<Limit<i32>>,
 }
 
-/// A user's own limit, at least `MIN`; `None` is the policy's default.
+/// A user's own limit; `None` is the policy's default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Limit<T, const MIN: i32>(Option<T>);
+struct Limit<T>(Option<T>);
 
-impl<T: FromStr + PartialOrd + From<i32>, const MIN: i32> FromStr for Limit<T, MIN> {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "default" {
-            return Ok(Self(None));
-        }
-        let number = text.parse().ok().filter(|number| *number >= T::from(MIN));
-        let number = number.ok_or_else(|| format!("a whole number from {MIN} on, or `default`"))?;
-        Ok(Self(Some(number)))
+fn limit<T: TryFrom<i64>>(text: &str, bounds: Bounds) -> Result<Limit<T>, String> {
+    if text == "default" {
+        return Ok(Limit(None));
     }
+    let number = text.parse().ok().filter(|number| bounds.contains(number));
+    let number = number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
+        format!("a whole number from {} to {}, or `default`", bounds.start(), bounds.end())
+    })?;
+    Ok(Limit(Some(number)))
+}
+
+fn quota_limit(text: &str) -> Result<Limit<i64>, String> {
+    limit(text, bounds::QUOTA_SECONDS)
+}
+
+fn holds_limit(text: &str) -> Result<Limit<i32>, String> {
+    limit(text, bounds::HOLDS)
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
@@ -78,6 +90,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
             add(context, &id, quota_seconds, holds_max).await
         }
         Command::List => list(context).await,
+        Command::History { id } => history::user(context, &id).await,
         Command::Set { id, limits } => set(context, &id, limits).await,
     }
 }
@@ -153,11 +166,13 @@ mod tests {
 
     #[test]
     fn a_limit_is_a_number_or_the_default() {
-        assert_eq!("default".parse(), Ok(Limit::<i64, 0>(None)));
-        assert_eq!("0".parse(), Ok(Limit::<i64, 0>(Some(0))));
-        assert_eq!("7".parse(), Ok(Limit::<i32, 1>(Some(7))));
-        for bad in ["", "0", "-1", "1.5", "many", "99999999999"] {
-            assert!(bad.parse::<Limit<i32, 1>>().is_err(), "{bad}");
+        assert_eq!(quota_limit("default"), Ok(Limit(None)));
+        assert_eq!(quota_limit("0"), Ok(Limit(Some(0))));
+        assert_eq!(quota_limit("1000000000000"), Ok(Limit(Some(1_000_000_000_000))));
+        assert!(quota_limit("1000000000001").is_err());
+        assert_eq!(holds_limit("7"), Ok(Limit(Some(7))));
+        for bad in ["", "0", "-1", "1.5", "many", "1000001", "99999999999"] {
+            assert!(holds_limit(bad).is_err(), "{bad}");
         }
     }
 }

@@ -9,15 +9,13 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::envelope::printable;
+use crate::domain::bounds::MESSAGE_YEARS;
 use crate::domain::interval::{Interval, Timestamp};
 use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
 
 /// Nanoseconds: chrono silently drops further digits.
 const FRACTION_DIGITS_MAX: usize = 9;
-
-/// Years that RFC 3339 can express.
-const YEARS: RangeInclusive<i32> = 0..=9_999;
 
 /// The unread fields of a JSON object.
 pub struct Fields(Vec<(String, Value)>);
@@ -111,7 +109,7 @@ impl Fields {
         }
         // The offset can move the year out of range.
         let timestamp = parsed.with_timezone(&Utc);
-        if YEARS.contains(&timestamp.year()) { Ok(timestamp) } else { Err(wrong()) }
+        if MESSAGE_YEARS.contains(&timestamp.year()) { Ok(timestamp) } else { Err(wrong()) }
     }
 
     /// Reads `start_at` and `end_at`; refuses an empty interval.

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::command::Kind;
 use super::fields::Fields;
+use crate::domain::bounds;
 use crate::domain::id::ServerId;
 use crate::domain::interval::Timestamp;
 use crate::domain::outcome::Refusal;
@@ -18,8 +19,8 @@ const PAGE_DEFAULT: i64 = 20;
 /// Maximum page size: an answer of some 30 kB.
 pub(crate) const PAGE_MAX: i64 = 50;
 
-/// Longest `availability` window: 31 days.
-const WINDOW_SECONDS_MAX: i64 = 2_678_400;
+/// Longest `availability` window: that of the longest reservation.
+const WINDOW_SECONDS_MAX: i64 = *bounds::LENGTH_SECONDS.end();
 
 /// Body of `<terminal>.list`: asks for the user's reservations, newest first, page by page.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

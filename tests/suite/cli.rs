@@ -494,7 +494,7 @@ async fn history_tells_why_and_the_tail_takes_nothing() {
     let done = for_people.wait_with_output().await.expect("it ends");
     assert!(done.status.success(), "{done:?}");
     let line = String::from_utf8(done.stdout).expect("text");
-    for said in ["confirmed", "1800 EUR", "user ann", "server cam", &confirmed.to_string()] {
+    for said in ["confirmed", "18.00 EUR", "user ann", "server cam", &confirmed.to_string()] {
         assert!(line.contains(said), "{line}");
     }
     let done = for_programs.wait_with_output().await.expect("it ends");

@@ -7,6 +7,8 @@
     reason = "tests are set up by `./dev` through the environment, and play clients with clocks"
 )]
 
+mod audit;
+mod bounds;
 mod cli;
 mod clients;
 mod connections;
@@ -26,6 +28,7 @@ mod lifecycle;
 mod logging;
 mod migrations;
 mod model;
+mod money;
 mod moves;
 mod operator;
 mod order;
@@ -45,3 +48,4 @@ mod states;
 mod support;
 mod tls;
 mod waits;
+mod zones;

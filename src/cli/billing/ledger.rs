@@ -12,6 +12,7 @@ use crate::cli::output::{table, time};
 use crate::cli::when::When;
 use crate::domain::id::UserId;
 use crate::domain::interval::Timestamp;
+use crate::domain::money::money;
 use crate::store::admin::ledger::{Entry, list_entries};
 
 #[derive(Args)]
@@ -86,27 +87,26 @@ fn text(report: &Report) -> String {
         vec![
             time(entry.created_at),
             entry.kind.clone(),
-            entry.amount_minor.to_string(),
-            entry.currency.clone(),
+            money(entry.amount_minor.into(), &entry.currency),
             entry.seconds.to_string(),
             entry.user.clone(),
             entry.server.clone(),
             entry.reservation.to_string(),
         ]
     };
-    let header = ["WHEN", "KIND", "MINOR", "CUR", "SECONDS", "USER", "SERVER", "RESERVATION"];
+    let header = ["WHEN", "KIND", "AMOUNT", "SECONDS", "USER", "SERVER", "RESERVATION"];
     let listed = table(&header, &report.entries.iter().map(row).collect::<Vec<_>>());
     let sum = |(currency, total): (&&str, &Total)| {
         vec![
             (*currency).to_owned(),
             total.charges.to_string(),
-            total.charges_minor.to_string(),
+            money(total.charges_minor, currency),
             total.credits.to_string(),
-            total.credits_minor.to_string(),
-            total.net_minor.to_string(),
+            money(total.credits_minor, currency),
+            money(total.net_minor, currency),
         ]
     };
-    let header = ["TOTAL", "CHARGES", "CHARGED MINOR", "CREDITS", "CREDITED MINOR", "NET MINOR"];
+    let header = ["TOTAL", "CHARGES", "CHARGED", "CREDITS", "CREDITED", "NET"];
     format!("{listed}\n{}", table(&header, &report.totals.iter().map(sum).collect::<Vec<_>>()))
 }
 

@@ -29,13 +29,15 @@ pub use error::ConfigError;
 pub use setting::About;
 use setting::{Setting, Source};
 pub use values::LogFormat;
-use values::{batch_max, drain_grace, log_filter, log_format, on_off, sweep_interval};
+use values::{batch_max, drain_grace, log_filter, log_format, on_off, operator, sweep_interval};
 
 pub(super) const DATABASE_URL: &str = "DATABASE_URL";
 pub(super) const AMQP_URL: &str = "AMQP_URL";
 pub(super) const MANAGEMENT_URL: &str = "RABBITMQ_MANAGEMENT_URL";
 /// The machine's name, set by shells and containers; shown to operators, no setting.
 const HOSTNAME: &str = "HOSTNAME";
+/// The name of the system's account, in the order of preference.
+const ACCOUNT_NAMES: [&str; 2] = ["USER", "LOGNAME"];
 
 /// Generates the values and the list of settings from the table below.
 macro_rules! settings {
@@ -85,6 +87,11 @@ settings! {
     log_format: LogFormat = Setting::new(
         "HOLDFAST_LOG_FORMAT", "log-format", "text|json", "How to log", log_format,
     ).default("text");
+    operator: String = Setting::new(
+        "HOLDFAST_OPERATOR", "operator", "NAME",
+        "Who you are: recorded with each change. The default is the name of the system's account",
+        operator,
+    );
     batch_max: usize = Setting::new(
         "HOLDFAST_BATCH_MAX", "batch-max", "N", "Most messages decided in one transaction", batch_max,
     ).default("256").of_worker();
@@ -111,6 +118,7 @@ settings! {
 pub struct Config {
     values: Values,
     host: String,
+    account: Option<String>,
     /// A valid filter for `tracing`.
     pub log_filter: String,
 }
@@ -151,6 +159,7 @@ impl Config {
         Ok(Self {
             values,
             host: environment(HOSTNAME).unwrap_or_default(),
+            account: ACCOUNT_NAMES.iter().find_map(|name| operator(&environment(name)?).ok()),
             log_filter: log_filter.unwrap_or_else(|| values::with_defaults(log_default)),
         })
     }
@@ -170,6 +179,11 @@ impl Config {
     /// How log lines are written.
     pub fn log_format(&self) -> LogFormat {
         or_default(self.values.log_format)
+    }
+
+    /// Who makes changes; `None` if neither set nor known to the system.
+    pub(super) fn operator(&self) -> Option<&str> {
+        self.values.operator.as_deref().or(self.account.as_deref())
     }
 
     pub(super) fn worker(&self) -> Result<Settings, ConfigError> {

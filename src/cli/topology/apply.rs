@@ -13,6 +13,8 @@ use crate::cli::context::Context;
 use crate::cli::exit::refuse;
 use crate::cli::moves;
 use crate::cli::output::time;
+use crate::cli::range::within;
+use crate::domain::bounds;
 use crate::engine::moves::advance;
 use crate::message::shape::Shape;
 use crate::store::admin::moves::list_moves;
@@ -29,10 +31,10 @@ pub(in crate::cli) struct Apply {
     ///
     /// May grow while everything runs; `topology rebalance` then fills the new ones. It may shrink once
     /// the last ones are empty: `topology rebalance --partitions N` empties them.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = within::<i32>(bounds::PARTITIONS))]
     partitions: Option<i32>,
     /// Levels of the delay ladder; default 24 the first time, up to 19 days per hop
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=24))]
+    #[arg(long, value_name = "N", value_parser = within::<u32>(bounds::DELAY_LEVELS))]
     delay_levels: Option<u32>,
 }
 

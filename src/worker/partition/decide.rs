@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::error::PartitionError;
-use super::recover::{Action, judge};
+use super::recover::{Action, is_arithmetic, judge};
 use super::stages::{CommittedBatch, Decoded, Delivery};
 use crate::backoff;
 use crate::domain::id::ServerId;
@@ -136,13 +136,21 @@ impl Decider {
     /// guard refuses good ones.
     async fn action_on(&self, error: &StoreError, tries: u32, inputs: usize) -> Action {
         let mut action = judge(error, tries, inputs);
+        let partition = self.partition;
         if action == Action::Park
             && let Err(wrong) = pool::check(&self.context.pool).await
         {
-            warn!(partition = self.partition, error = %wrong, "the message is not to blame");
+            warn!(partition, error = %wrong, "the message is not to blame");
             action = Action::Wait;
         }
-        warn!(partition = self.partition, inputs, tries, %error, ?action, "batch failed");
+        if action == Action::Wait && is_arithmetic(error) {
+            error!(
+                partition, tries, %error,
+                "stored numbers are out of bounds: the partition waits until they are corrected"
+            );
+        } else {
+            warn!(partition, inputs, tries, %error, ?action, "batch failed");
+        }
         action
     }
 
