@@ -2,12 +2,14 @@
 --
 -- Times are timestamptz (UTC), money is bigint minor units, intervals are half-open and bounded.
 -- A reservation is live unless it is cancelled: it takes capacity and counts against the quota.
+-- Text that identifies something compares bytewise (collate "C"): the operating system's collations change,
+-- and an index that follows an old one lets the same key in twice.
 
 -- Settings that all replicas share, so that no replica's environment can differ.
 create table policy (
     only_row                  boolean primary key default true check (only_row),
-    quota_period              text    not null default 'month' check (quota_period in ('day', 'week', 'month')),
-    quota_zone                text    not null default 'UTC',
+    quota_period              text collate "C" not null default 'month' check (quota_period in ('day', 'week', 'month')),
+    quota_zone                text collate "C" not null default 'UTC',
     quota_default_seconds     bigint  not null default 360000 check (quota_default_seconds >= 0),
     holds_default_max         integer not null default 100 check (holds_default_max > 0),
     -- How long a repeated message id gets its stored answer. Reservations are kept for longer than the
@@ -36,11 +38,11 @@ create table topology (
 );
 
 create table servers (
-    id               text primary key check (id ~ '^[a-z0-9-]{1,64}$'),
+    id               text collate "C" primary key check (id ~ '^[a-z0-9-]{1,64}$'),
     capacity         integer not null check (capacity between 1 and 10000),
     open             boolean not null default true,
     rate_minor       bigint  not null check (rate_minor between 0 and 100000000000),  -- per hour
-    currency         text    not null check (currency ~ '^[A-Z]{3}$'),
+    currency         text collate "C" not null check (currency ~ '^[A-Z]{3}$'),
     tariff_version   integer not null default 1,
     slot_seconds     integer not null default 60 check (slot_seconds between 1 and 86400),
     min_seconds      integer not null default 60 check (min_seconds > 0),
@@ -50,7 +52,7 @@ create table servers (
     -- How long before the deadline a held reservation's terminal is reminded; 0: never.
     reminder_seconds integer not null default 3600 check (reminder_seconds between 0 and 31536000),
     horizon_seconds  integer not null default 7776000 check (horizon_seconds between 1 and 63072000),
-    late_booking     text    not null default 'reject' check (late_booking in ('reject', 'confirm')),
+    late_booking     text collate "C" not null default 'reject' check (late_booking in ('reject', 'confirm')),
     connection_url   text    not null,
     -- The longest time, gap included, that any reservation has kept this server busy. It bounds the
     -- index scan for overlaps. The guard raises it and never lowers it.
@@ -68,11 +70,11 @@ create table servers (
 --   fencing    all commands go to the new queue; workers publish the fence to the tail of the old one
 -- The transaction that reads the fence moves the server and deletes the row.
 create table moves (
-    server_id      text primary key references servers,
+    server_id      text collate "C" primary key references servers,
     from_partition integer not null,
     to_partition   integer not null,
     fence          uuid not null unique,
-    phase          text not null default 'binding' check (phase in ('binding', 'unbinding', 'fencing')),
+    phase          text collate "C" not null default 'binding' check (phase in ('binding', 'unbinding', 'fencing')),
     started_at     timestamptz not null default clock_timestamp(),
     phase_at       timestamptz not null default clock_timestamp(),
     fenced_at      timestamptz,                 -- when a worker last published the fence
@@ -81,7 +83,7 @@ create table moves (
 
 create table closures (
     id        bigint generated always as identity primary key,
-    server_id text not null references servers,
+    server_id text collate "C" not null references servers,
     start_at  timestamptz not null,
     end_at    timestamptz not null,
     reason    text not null default '',
@@ -90,7 +92,7 @@ create table closures (
 create index closures_by_server on closures (server_id, end_at);
 
 create table users (
-    id            text primary key check (id ~ '^[a-z0-9-]{1,64}$'),
+    id            text collate "C" primary key check (id ~ '^[a-z0-9-]{1,64}$'),
     quota_seconds bigint check (quota_seconds >= 0),   -- null: the policy's default
     holds_max     integer check (holds_max > 0),       -- null: the policy's default
     created_at    timestamptz not null default clock_timestamp(),
@@ -100,7 +102,7 @@ create table users (
 -- Microseconds that a user's live reservations take in each calendar period. Only the guard writes it,
 -- under the user's lock: a decision costs the same for one reservation and for a hundred thousand.
 create table user_periods (
-    user_id      text not null,
+    user_id      text collate "C" not null,
     period_start timestamptz not null,
     period_end   timestamptz not null,
     reserved_us  bigint not null,
@@ -108,8 +110,8 @@ create table user_periods (
 ) with (fillfactor = 70);
 
 create table terminals (
-    id         text primary key check (id ~ '^[a-z0-9-]{1,64}$'),
-    user_id    text not null references users,
+    id         text collate "C" primary key check (id ~ '^[a-z0-9-]{1,64}$'),
+    user_id    text collate "C" not null references users,
     enabled    boolean not null default true,
     created_at timestamptz not null default clock_timestamp()
 );
@@ -118,10 +120,10 @@ create table terminals (
 -- look up one row at a time and lock terminals that many batches share.
 create table reservations (
     id             uuid primary key,
-    terminal_id    text not null,
-    message_id     text not null,               -- of the request
-    user_id        text not null,
-    server_id      text not null,
+    terminal_id    text collate "C" not null,
+    message_id     text collate "C" not null,               -- of the request
+    user_id        text collate "C" not null,
+    server_id      text collate "C" not null,
     partition      integer not null,
     start_at       timestamptz not null,
     end_at         timestamptz not null,
@@ -129,10 +131,10 @@ create table reservations (
     deadline_at    timestamptz not null,
     remind_at      timestamptz,                 -- null: never, or done
     reminded_at    timestamptz,
-    state          text not null check (state in ('held', 'reconfirmed', 'confirmed', 'cancelled')),
-    cancel_reason  text check (cancel_reason in ('not_reconfirmed', 'withdrawn', 'operator')),
+    state          text collate "C" not null check (state in ('held', 'reconfirmed', 'confirmed', 'cancelled')),
+    cancel_reason  text collate "C" check (cancel_reason in ('not_reconfirmed', 'withdrawn', 'operator')),
     price_minor    bigint not null check (price_minor >= 0),
-    currency       text not null,
+    currency       text collate "C" not null,
     tariff_version integer not null,
     held_at        timestamptz not null,
     reconfirmed_at timestamptz,
@@ -159,14 +161,14 @@ create index reservations_by_user on reservations (user_id, id);
 
 -- One row per decided command. A repeat gets the stored answer, byte for byte.
 create table processed_commands (
-    terminal_id    text not null,
-    message_id     text not null,
-    kind           text not null,
+    terminal_id    text collate "C" not null,
+    message_id     text collate "C" not null,
+    kind           text collate "C" not null,
     digest         bytea not null,              -- tells a repeat from another command under the same id
-    outcome        text not null,               -- 'accepted', 'reconfirmed', 'withdrawn' or the code
-    answer_type    text not null,
+    outcome        text collate "C" not null,               -- 'accepted', 'reconfirmed', 'withdrawn' or the code
+    answer_type    text collate "C" not null,
     answer         text not null,
-    server_id      text,
+    server_id      text collate "C",
     reservation_id uuid,
     seq            bigint not null,             -- place in the decision order
     decided_at     timestamptz not null,
@@ -182,15 +184,15 @@ create sequence decision_block;
 create table history (
     seq            bigint not null,             -- place in the decision order
     reservation_id uuid not null,
-    from_state     text,                        -- null: the reservation is new
-    to_state       text not null,
+    from_state     text collate "C",                        -- null: the reservation is new
+    to_state       text collate "C" not null,
     reason         text,
-    actor          text not null check (actor in ('terminal', 'operator', 'deadline')),
-    actor_id       text,                        -- the terminal or the operator
-    trigger        text not null check (trigger in ('command', 'message', 'sweep', 'operator')),
-    message_id     text,                        -- of the command
+    actor          text collate "C" not null check (actor in ('terminal', 'operator', 'deadline')),
+    actor_id       text collate "C",                        -- the terminal or the operator
+    trigger        text collate "C" not null check (trigger in ('command', 'message', 'sweep', 'operator')),
+    message_id     text collate "C",                        -- of the command
     lateness_ms    bigint,                      -- of a settlement, from the deadline
-    server_id      text not null,
+    server_id      text collate "C" not null,
     at             timestamptz not null,
     note           text,                        -- the operator's reason, for people
     primary key (reservation_id, seq, to_state)
@@ -200,14 +202,14 @@ create table history (
 -- Entries outlive their reservations, so the guard checks the reference once, on insert.
 create table billing_entries (
     id             uuid primary key,            -- also the id of its event
-    kind           text not null check (kind in ('charge', 'credit')),
+    kind           text collate "C" not null check (kind in ('charge', 'credit')),
     reservation_id uuid not null,
     charge_id      uuid references billing_entries,
-    user_id        text not null,
-    server_id      text not null,
+    user_id        text collate "C" not null,
+    server_id      text collate "C" not null,
     seconds        bigint not null check (seconds > 0),
     amount_minor   bigint not null check (amount_minor >= 0),
-    currency       text not null,
+    currency       text collate "C" not null,
     created_at     timestamptz not null,
     unique (reservation_id, kind),
     check ((kind = 'credit') = (charge_id is not null))
@@ -217,9 +219,9 @@ create table billing_entries (
 -- same id, time and bytes.
 create table outbox_messages (
     id          uuid primary key,               -- AMQP message id; of an event also its CloudEvents id
-    kind        text not null check (kind in ('event', 'notice')),
-    type        text not null,
-    routing_key text not null,
+    kind        text collate "C" not null check (kind in ('event', 'notice')),
+    type        text collate "C" not null,
+    routing_key text collate "C" not null,
     must_route  boolean not null,               -- retried while no queue takes it: billing events
     body        text not null,
     created_at  timestamptz not null
@@ -273,7 +275,7 @@ create table delivery_attempts (
 
 -- Database accounts that `holdfast` has made. A migration grants them what it adds.
 create table database_roles (
-    name       text primary key check (name ~ '^[a-z][a-z0-9_]{0,62}$'),
-    kind       text not null check (kind in ('worker', 'billing')),
+    name       text collate "C" primary key check (name ~ '^[a-z][a-z0-9_]{0,62}$'),
+    kind       text collate "C" not null check (kind in ('worker', 'billing')),
     created_at timestamptz not null default clock_timestamp()
 );
