@@ -26,6 +26,27 @@ create table policy (
 );
 insert into policy default values;
 
+-- What deletion and quota periods go by, instead of one reading of a clock or of the zone rules.
+create table timekeeping (
+    only_row       boolean primary key default true check (only_row),
+    -- Retention's own clock. It follows the database's at no more than twice the pace of time.
+    believed_at    timestamptz not null default clock_timestamp(),
+    read_at        timestamptz not null default clock_timestamp(),  -- the database's clock at the last step
+    -- Measured time for which the database's clock has been behind this one.
+    behind_seconds double precision not null default 0,
+    -- All quota periods that touch this time have their bounds stored.
+    bounds_from    timestamptz not null default 'infinity',
+    bounds_until   timestamptz not null default '-infinity'
+);
+insert into timekeeping default values;
+
+-- When quota periods begin, by the zone rules of the session that stored it first. All others go by it, so
+-- that no two sessions count one instant in two periods.
+create table quota_bounds (
+    local_start timestamp primary key,          -- in the policy's zone
+    starts_at   timestamptz not null
+);
+
 -- The applied broker topology. Workers read it here instead of in their environment.
 create table topology (
     only_row     boolean primary key default true check (only_row),
