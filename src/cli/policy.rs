@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
 use strum::Display;
 
 use super::context::Context;
 use super::exit::refusal;
-use super::output::fields;
+use super::output::{fields, time};
 use crate::store::admin::policy::{self, Policy, PolicyChange};
 
 #[derive(Subcommand)]
@@ -15,6 +16,12 @@ pub(super) enum Command {
     Show,
     /// Change the policy; affects new requests only
     Set(Set),
+    /// Let retention go by the database's clock as it is now
+    ///
+    /// Retention follows that clock only as fast as time passes, and catches up slowly after a pause or a
+    /// jump, since a wrong clock would have it delete what is needed. Look at the clock first: what is older
+    /// than the policy keeps, by that clock, is deleted for good.
+    BelieveClock,
 }
 
 #[derive(Args)]
@@ -61,6 +68,11 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     let policy = match command {
         Command::Show => policy::load_policy(&client).await?,
         Command::Set(set) => policy::update_policy(&client, &change(set)).await.map_err(refusal)?,
+        Command::BelieveClock => {
+            let now = time(policy::believe_clock(&client).await?);
+            let text = || format!("retention goes by the database's clock: {now}");
+            return context.output.print(&json!({ "believed_at": now }), text);
+        }
     };
     context.output.print(&policy, || text(&policy))
 }
