@@ -4,12 +4,14 @@
 -- A reservation is live unless it is cancelled: it takes capacity and counts against the quota.
 -- Every number has a CHECK with the bound of its quantity (`src/domain/bounds.rs`): within them no
 -- statement overflows.
+-- Text that identifies something compares bytewise (collate "C"): the operating system's collations change,
+-- and an index that follows an old one lets the same key in twice.
 
 -- Settings that all replicas share, so that no replica's environment can differ.
 create table policy (
     only_row                  boolean primary key default true check (only_row),
-    quota_period              text    not null default 'month' check (quota_period in ('day', 'week', 'month')),
-    quota_zone                text    not null default 'UTC',
+    quota_period              text collate "C" not null default 'month' check (quota_period in ('day', 'week', 'month')),
+    quota_zone                text collate "C" not null default 'UTC',
     quota_default_seconds     bigint  not null default 360000
         check (quota_default_seconds between 0 and 1000000000000),
     holds_default_max         integer not null default 100
@@ -30,6 +32,27 @@ create table policy (
 );
 insert into policy default values;
 
+-- What deletion and quota periods go by, instead of one reading of a clock or of the zone rules.
+create table timekeeping (
+    only_row       boolean primary key default true check (only_row),
+    -- Retention's own clock. It follows the database's at no more than twice the pace of time.
+    believed_at    timestamptz not null default clock_timestamp(),
+    read_at        timestamptz not null default clock_timestamp(),  -- the database's clock at the last step
+    -- Measured time for which the database's clock has been behind this one.
+    behind_seconds double precision not null default 0,
+    -- All quota periods that touch this time have their bounds stored.
+    bounds_from    timestamptz not null default 'infinity',
+    bounds_until   timestamptz not null default '-infinity'
+);
+insert into timekeeping default values;
+
+-- When quota periods begin, by the zone rules of the session that stored it first. All others go by it, so
+-- that no two sessions count one instant in two periods.
+create table quota_bounds (
+    local_start timestamp primary key,          -- in the policy's zone
+    starts_at   timestamptz not null
+);
+
 -- The applied broker topology. Workers read it here instead of in their environment.
 create table topology (
     only_row     boolean primary key default true check (only_row),
@@ -42,11 +65,11 @@ create table topology (
 );
 
 create table servers (
-    id               text primary key check (id ~ '^[a-z0-9-]{1,64}$'),
+    id               text collate "C" primary key check (id ~ '^[a-z0-9-]{1,64}$'),
     capacity         integer not null check (capacity between 1 and 10000),
     open             boolean not null default true,
     rate_minor       bigint  not null check (rate_minor between 0 and 100000000000),  -- per hour
-    currency         text    not null check (currency ~ '^[A-Z]{3}$'),
+    currency         text collate "C" not null check (currency ~ '^[A-Z]{3}$'),
     tariff_version   integer not null default 1 check (tariff_version >= 1),
     slot_seconds     integer not null default 60 check (slot_seconds between 1 and 86400),
     min_seconds      integer not null default 60 check (min_seconds between 1 and 2678400),
@@ -56,7 +79,7 @@ create table servers (
     -- How long before the deadline a held reservation's terminal is reminded; 0: never.
     reminder_seconds integer not null default 3600 check (reminder_seconds between 0 and 31536000),
     horizon_seconds  integer not null default 7776000 check (horizon_seconds between 1 and 63072000),
-    late_booking     text    not null default 'reject' check (late_booking in ('reject', 'confirm')),
+    late_booking     text collate "C" not null default 'reject' check (late_booking in ('reject', 'confirm')),
     connection_url   text    not null,
     -- The longest time, gap included, that any reservation has kept this server busy. It bounds the
     -- index scan for overlaps. The guard raises it and never lowers it.
@@ -70,10 +93,10 @@ create table servers (
 
 -- Append-only: the rate of each tariff version that bills name. Only the guard writes it.
 create table tariffs (
-    server_id  text not null,
+    server_id  text collate "C" not null,
     version    integer not null check (version >= 1),
     rate_minor bigint not null check (rate_minor between 0 and 100000000000),  -- per hour
-    currency   text not null,
+    currency   text collate "C" not null,
     from_at    timestamptz not null,
     primary key (server_id, version)
 );
@@ -85,11 +108,11 @@ create table tariffs (
 --   fencing    all commands go to the new queue; workers publish the fence to the tail of the old one
 -- The transaction that reads the fence moves the server and deletes the row.
 create table moves (
-    server_id      text primary key references servers,
+    server_id      text collate "C" primary key references servers,
     from_partition integer not null check (from_partition between 0 and 255),
     to_partition   integer not null check (to_partition between 0 and 255),
     fence          uuid not null unique,
-    phase          text not null default 'binding' check (phase in ('binding', 'unbinding', 'fencing')),
+    phase          text collate "C" not null default 'binding' check (phase in ('binding', 'unbinding', 'fencing')),
     started_at     timestamptz not null default clock_timestamp(),
     phase_at       timestamptz not null default clock_timestamp(),
     fenced_at      timestamptz,                 -- when a worker last published the fence
@@ -98,7 +121,7 @@ create table moves (
 
 create table closures (
     id        bigint generated always as identity primary key,
-    server_id text not null references servers,
+    server_id text collate "C" not null references servers,
     start_at  timestamptz not null,
     end_at    timestamptz not null,
     reason    text not null default '',
@@ -107,7 +130,7 @@ create table closures (
 create index closures_by_server on closures (server_id, end_at);
 
 create table users (
-    id            text primary key check (id ~ '^[a-z0-9-]{1,64}$'),
+    id            text collate "C" primary key check (id ~ '^[a-z0-9-]{1,64}$'),
     -- Null: the policy's default.
     quota_seconds bigint check (quota_seconds between 0 and 1000000000000),
     holds_max     integer check (holds_max between 1 and 1000000),
@@ -118,7 +141,7 @@ create table users (
 -- Microseconds that a user's live reservations take in each calendar period. Only the guard writes it,
 -- under the user's lock: a decision costs the same for one reservation and for a hundred thousand.
 create table user_periods (
-    user_id      text not null,
+    user_id      text collate "C" not null,
     period_start timestamptz not null,
     period_end   timestamptz not null,
     reserved_us  bigint not null,
@@ -126,8 +149,8 @@ create table user_periods (
 ) with (fillfactor = 70);
 
 create table terminals (
-    id         text primary key check (id ~ '^[a-z0-9-]{1,64}$'),
-    user_id    text not null references users,
+    id         text collate "C" primary key check (id ~ '^[a-z0-9-]{1,64}$'),
+    user_id    text collate "C" not null references users,
     enabled    boolean not null default true,
     created_at timestamptz not null default clock_timestamp()
 );
@@ -136,10 +159,10 @@ create table terminals (
 -- look up one row at a time and lock terminals that many batches share.
 create table reservations (
     id             uuid primary key,
-    terminal_id    text not null,
-    message_id     text not null,               -- of the request
-    user_id        text not null,
-    server_id      text not null,
+    terminal_id    text collate "C" not null,
+    message_id     text collate "C" not null,               -- of the request
+    user_id        text collate "C" not null,
+    server_id      text collate "C" not null,
     partition      integer not null check (partition between 0 and 255),
     start_at       timestamptz not null,
     end_at         timestamptz not null,
@@ -147,10 +170,10 @@ create table reservations (
     deadline_at    timestamptz not null,
     remind_at      timestamptz,                 -- null: never, or done
     reminded_at    timestamptz,
-    state          text not null check (state in ('held', 'reconfirmed', 'confirmed', 'cancelled')),
-    cancel_reason  text check (cancel_reason in ('not_reconfirmed', 'withdrawn', 'operator')),
+    state          text collate "C" not null check (state in ('held', 'reconfirmed', 'confirmed', 'cancelled')),
+    cancel_reason  text collate "C" check (cancel_reason in ('not_reconfirmed', 'withdrawn', 'operator')),
     price_minor    bigint not null check (price_minor between 0 and 74400000000000),
-    currency       text not null,
+    currency       text collate "C" not null,
     tariff_version integer not null,
     held_at        timestamptz not null,
     reconfirmed_at timestamptz,
@@ -178,14 +201,14 @@ create index reservations_by_user on reservations (user_id, id);
 
 -- One row per decided command. A repeat gets the stored answer, byte for byte.
 create table processed_commands (
-    terminal_id    text not null,
-    message_id     text not null,
-    kind           text not null,
+    terminal_id    text collate "C" not null,
+    message_id     text collate "C" not null,
+    kind           text collate "C" not null,
     digest         bytea not null,              -- tells a repeat from another command under the same id
-    outcome        text not null,               -- 'accepted', 'reconfirmed', 'withdrawn' or the code
-    answer_type    text not null,
+    outcome        text collate "C" not null,               -- 'accepted', 'reconfirmed', 'withdrawn' or the code
+    answer_type    text collate "C" not null,
     answer         text not null,
-    server_id      text,
+    server_id      text collate "C",
     reservation_id uuid,
     seq            bigint not null,             -- place in the decision order
     decided_at     timestamptz not null,
@@ -201,15 +224,15 @@ create sequence decision_block;
 create table history (
     seq            bigint not null,             -- place in the decision order
     reservation_id uuid not null,
-    from_state     text,                        -- null: the reservation is new
-    to_state       text not null,
+    from_state     text collate "C",                        -- null: the reservation is new
+    to_state       text collate "C" not null,
     reason         text,
-    actor          text not null check (actor in ('terminal', 'operator', 'deadline')),
-    actor_id       text,                        -- the terminal or the operator
-    trigger        text not null check (trigger in ('command', 'message', 'sweep', 'operator')),
-    message_id     text,                        -- of the command
+    actor          text collate "C" not null check (actor in ('terminal', 'operator', 'deadline')),
+    actor_id       text collate "C",                        -- the terminal or the operator
+    trigger        text collate "C" not null check (trigger in ('command', 'message', 'sweep', 'operator')),
+    message_id     text collate "C",                        -- of the command
     lateness_ms    bigint,                      -- of a settlement, from the deadline
-    server_id      text not null,
+    server_id      text collate "C" not null,
     at             timestamptz not null,
     note           text,                        -- the operator's reason, for people
     primary key (reservation_id, seq, to_state)
@@ -219,14 +242,14 @@ create table history (
 -- Entries outlive their reservations, so the guard checks the reference once, on insert.
 create table billing_entries (
     id             uuid primary key,            -- also the id of its event
-    kind           text not null check (kind in ('charge', 'credit')),
+    kind           text collate "C" not null check (kind in ('charge', 'credit')),
     reservation_id uuid not null,
     charge_id      uuid references billing_entries,
-    user_id        text not null,
-    server_id      text not null,
+    user_id        text collate "C" not null,
+    server_id      text collate "C" not null,
     seconds        bigint not null check (seconds between 1 and 2678400),
     amount_minor   bigint not null check (amount_minor between 0 and 74400000000000),
-    currency       text not null,
+    currency       text collate "C" not null,
     created_at     timestamptz not null,
     unique (reservation_id, kind),
     check ((kind = 'credit') = (charge_id is not null))
@@ -236,9 +259,9 @@ create table billing_entries (
 -- same id, time and bytes.
 create table outbox_messages (
     id          uuid primary key,               -- AMQP message id; of an event also its CloudEvents id
-    kind        text not null check (kind in ('event', 'notice')),
-    type        text not null,
-    routing_key text not null,
+    kind        text collate "C" not null check (kind in ('event', 'notice')),
+    type        text collate "C" not null,
+    routing_key text collate "C" not null,
     must_route  boolean not null,               -- retried while no queue takes it: billing events
     body        text not null,
     created_at  timestamptz not null
@@ -295,11 +318,11 @@ create table delivery_attempts (
 create table audit (
     id            bigint generated always as identity primary key,
     at            timestamptz not null default clock_timestamp(),
-    operator      text not null,                -- as the session says, or the role
-    database_role text not null,
-    kind          text not null check (kind in ('server', 'server_closure', 'user', 'terminal', 'policy', 'topology')),
-    object_id     text not null,
-    action        text not null check (action in ('add', 'set', 'move', 'remove')),
+    operator      text collate "C" not null,                -- as the session says, or the role
+    database_role text collate "C" not null,
+    kind          text collate "C" not null check (kind in ('server', 'server_closure', 'user', 'terminal', 'policy', 'topology')),
+    object_id     text collate "C" not null,
+    action        text collate "C" not null check (action in ('add', 'set', 'move', 'remove')),
     before        jsonb,                        -- of 'set': only what differs
     after         jsonb
 );
@@ -307,7 +330,7 @@ create index audit_by_object on audit (kind, object_id, id);
 
 -- Database accounts that `holdfast` has made. A migration grants them what it adds.
 create table database_roles (
-    name       text primary key check (name ~ '^[a-z][a-z0-9_]{0,62}$'),
-    kind       text not null check (kind in ('worker', 'billing')),
+    name       text collate "C" primary key check (name ~ '^[a-z][a-z0-9_]{0,62}$'),
+    kind       text collate "C" not null check (kind in ('worker', 'billing')),
     created_at timestamptz not null default clock_timestamp()
 );

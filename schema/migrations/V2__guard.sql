@@ -9,24 +9,58 @@
 
 -- Calendar periods and use
 
--- The calendar periods that [from_at, to_at) touches. Only PostgreSQL computes period bounds: a second
--- time-zone database would disagree.
+-- The calendar periods that [from_at, to_at) touches, by the stored bounds. Only PostgreSQL computes period
+-- bounds: a second time-zone database would disagree. What is not stored, far from now, is computed.
 create function quota_periods(from_at timestamptz, to_at timestamptz)
     returns table (period_start timestamptz, period_end timestamptz)
     language sql stable as $$
     select bounds.period_start, bounds.period_end
     from (select quota_zone, quota_period, ('1 ' || quota_period)::interval as step from policy) p
     cross join lateral generate_series(
-        -- One step early: where clocks go back to midnight, a period begins with the second midnight,
-        -- and the time since the first one belongs to the period before.
+        -- One step early and one late. Where clocks go back to midnight, a period begins with the second
+        -- midnight, and the time since the first one belongs to the period before. And stored bounds may
+        -- follow other rules than this session's.
         date_trunc(p.quota_period, from_at at time zone p.quota_zone) - p.step,
-        (to_at - interval '1 microsecond') at time zone p.quota_zone,
-        p.step) as local_start
+        (to_at - interval '1 microsecond') at time zone p.quota_zone + p.step,
+        p.step) as series (first_day)
     cross join lateral (
-        select local_start at time zone p.quota_zone as period_start,
-               (local_start + p.step) at time zone p.quota_zone as period_end) bounds
+        select coalesce((select starts_at from quota_bounds where local_start = series.first_day),
+                        series.first_day at time zone p.quota_zone) as period_start,
+               coalesce((select starts_at from quota_bounds where local_start = series.first_day + p.step),
+                        (series.first_day + p.step) at time zone p.quota_zone) as period_end) bounds
     where bounds.period_start < to_at and bounds.period_end > from_at
+      and bounds.period_start < bounds.period_end -- a zone may skip a day
 $$;
+
+-- Stores the bounds of the periods that [from_at, to_at) touches, unless a session has. Policy changes wait.
+create function store_quota_bounds(from_at timestamptz, to_at timestamptz) returns void language plpgsql as $$
+begin
+    perform from policy for share;
+    insert into quota_bounds (local_start, starts_at)
+    select series.first_day, series.first_day at time zone p.quota_zone
+    from (select quota_zone, quota_period, ('1 ' || quota_period)::interval as step from policy) p
+    cross join lateral generate_series(
+        date_trunc(p.quota_period, from_at at time zone p.quota_zone) - p.step,
+        (to_at - interval '1 microsecond') at time zone p.quota_zone + 2 * p.step,
+        p.step) as series (first_day)
+    order by series.first_day
+    on conflict do nothing;
+end $$;
+
+-- Stores bounds for 800 days ahead: more than the longest horizon (730 days) and the longest reservation
+-- (31 days). So decisions find all bounds stored, unless the clock jumps; then the guard stores them.
+create function extend_quota_bounds() returns void language plpgsql
+    security definer set search_path from current as $$
+declare
+    stored_until timestamptz;
+    until_at timestamptz := now() + interval '800 days';
+begin
+    select case bounds_until when '-infinity' then now() else bounds_until end into stored_until from timekeeping;
+    if stored_until < until_at - interval '10 days' then
+        perform store_quota_bounds(stored_until, until_at);
+        update timekeeping set bounds_from = least(bounds_from, stored_until), bounds_until = until_at;
+    end if;
+end $$;
 
 -- Seconds that a user's live reservations take in the period that begins at an instant. Rounded up, or
 -- parts of a second could overrun a limit.
@@ -53,11 +87,29 @@ create function peak_depth(of_server text, from_at timestamptz, to_at timestampt
     from (select sum(step) over (order by at, step) as depth from steps) running
 $$;
 
--- Counts the use of all users anew: for a new quota period or zone, and after writes past the guard.
+-- Forgets all bounds and stores them by this session's zone rules, for what is reserved and what can be.
+create function restore_quota_bounds() returns void language plpgsql as $$
+declare
+    reserved record;
+begin
+    perform from policy for update;
+    delete from quota_bounds;
+    -- A century bounds the work; beyond it there is only what was typed by hand.
+    select least(min(start_at), now()) as from_at,
+           greatest(least(max(end_at), now() + interval '100 years'), now() + interval '800 days') as until_at
+    into reserved
+    from reservations where state <> 'cancelled';
+    perform store_quota_bounds(reserved.from_at, reserved.until_at);
+    update timekeeping set bounds_from = reserved.from_at, bounds_until = reserved.until_at;
+end $$;
+
+-- Stores the bounds of all periods anew and counts the use of all users: for a new quota period or zone,
+-- after a change of the zone rules, and after writes past the guard.
 create function recount_use() returns void language plpgsql security definer set search_path from current as $$
 begin
     -- Nobody reserves against an old count meanwhile.
     lock table reservations in share row exclusive mode;
+    perform restore_quota_bounds();
     delete from user_periods;
     insert into user_periods (user_id, period_start, period_end, reserved_us)
     select user_id, period_start, period_end,
@@ -69,6 +121,46 @@ begin
     from (select id, (select count(*) from reservations
                       where user_id = users.id and state = 'held') as holds from users) counted
     where users.id = counted.id and users.holds <> counted.holds;
+end $$;
+
+
+
+-- Retention's clock
+
+-- The time that everything which deletes by age goes by. A clock that is set ahead deletes nothing.
+create function retention_time() returns timestamptz language sql stable as $$
+    select least(believed_at, now()) from timekeeping
+$$;
+
+-- Advances retention's clock; returns by how many seconds the database's is ahead of it. `elapsed` is the
+-- caller's measured time, in seconds, since it last called. One reading of the database's clock cannot move
+-- retention's by more than twice the time that has passed since the reading before, nor twice that measured
+-- time; so after a pause it catches up, and a wrong clock makes it early by no more than the time it was wrong.
+-- See `docs/decisions/0026-retention-has-its-own-clock.md`.
+create function advance_retention_clock(elapsed double precision) returns double precision language plpgsql
+    security definer set search_path from current as $$
+declare
+    kept timekeeping;
+    clock timestamptz := clock_timestamp();
+    step interval;
+begin
+    select * into kept from timekeeping for update;
+    -- 120 s: two rounds of a worker. Of a longer silence nothing more is believed.
+    step := greatest(least(clock - kept.read_at, make_interval(secs => least(elapsed, 120))), interval '0');
+    if clock >= kept.believed_at then
+        kept.believed_at := least(kept.believed_at + 2 * step, clock);
+        kept.behind_seconds := 0;
+    else
+        -- A clock that was set back is followed once it has stayed there for a day. Sooner, a server that
+        -- starts with the year 2000 would stop retention for decades.
+        kept.behind_seconds := kept.behind_seconds + extract(epoch from step);
+        if kept.behind_seconds >= 86400 then
+            kept.believed_at := clock;
+            kept.behind_seconds := 0;
+        end if;
+    end if;
+    update timekeeping set believed_at = kept.believed_at, behind_seconds = kept.behind_seconds, read_at = clock;
+    return extract(epoch from clock - kept.believed_at);
 end $$;
 
 
@@ -170,6 +262,9 @@ begin
             violation.id, violation.server_id, violation.capacity using errcode = 'ZR001';
     end if;
 
+    -- Only bounds far from now are not stored yet.
+    perform store_quota_bounds(n.start_at, n.end_at) from new_rows n cross join timekeeping t
+    where n.state <> 'cancelled' and (n.start_at < t.bounds_from or n.end_at > t.bounds_until);
     with touched as (
         insert into user_periods as kept (user_id, period_start, period_end, reserved_us)
         select user_id, period_start, period_end,
@@ -292,6 +387,9 @@ begin
         return null;
     end if;
 
+    -- Only bounds far from now are not stored yet.
+    perform store_quota_bounds(n.start_at, n.end_at) from new_rows n cross join timekeeping t
+    where n.state <> 'cancelled' and (n.start_at < t.bounds_from or n.end_at > t.bounds_until);
     with touched as (
         insert into user_periods as kept (user_id, period_start, period_end, reserved_us)
         select user_id, period_start, period_end,
@@ -328,14 +426,15 @@ begin
     return null;
 end $$;
 
--- Only a settled reservation that is over can be deleted.
+-- Only a settled reservation that is over can be deleted: over by retention's clock, since a single reading of
+-- the database's must not be able to delete anything.
 create function guard_delete() returns trigger language plpgsql
     security definer set search_path from current as $$
 declare
     violation record;
 begin
     select id, state into violation from deleted_rows
-    where state in ('held', 'reconfirmed') or end_at > clock_timestamp()
+    where state in ('held', 'reconfirmed') or end_at > retention_time()
     limit 1;
     if found then
         raise exception 'reservation % is not over: %', violation.id, violation.state using errcode = 'ZR003';
@@ -351,7 +450,7 @@ begin
     where kept.user_id = difference.user_id and kept.period_start = difference.period_start;
     -- An empty period that is over gets no more reservations.
     delete from user_periods kept using deleted_rows
-    where kept.user_id = deleted_rows.user_id and kept.reserved_us = 0 and kept.period_end < clock_timestamp();
+    where kept.user_id = deleted_rows.user_id and kept.reserved_us = 0 and kept.period_end < retention_time();
     return null;
 end $$;
 
@@ -555,3 +654,5 @@ begin
         raise exception '% of % locked rows changed', changed, expected using errcode = 'ZR006';
     end if;
 end $$;
+
+select extend_quota_bounds();

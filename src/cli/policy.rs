@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
 use strum::Display;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -9,7 +10,7 @@ use tokio_postgres::error::SqlState;
 use super::context::Context;
 use super::exit::{refusal, refuse};
 use super::history;
-use super::output::fields;
+use super::output::{fields, time};
 use super::range::within;
 use crate::domain::bounds::{self, Bounds, DAY_SECONDS};
 use crate::store::admin::policy::{self, Policy, PolicyChange};
@@ -22,6 +23,12 @@ pub(super) enum Command {
     History,
     /// Change the policy; affects new requests only
     Set(Set),
+    /// Let retention go by the database's clock as it is now
+    ///
+    /// Retention follows that clock only as fast as time passes, and catches up slowly after a pause or a
+    /// jump, since a wrong clock would have it delete what is needed. Look at the clock first: what is older
+    /// than the policy keeps, by that clock, is deleted for good.
+    BelieveClock,
 }
 
 #[derive(Args)]
@@ -70,6 +77,11 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
         Command::History => return history::policy(context).await,
         Command::Show => policy::load_policy(&context.database().await?).await?,
         Command::Set(set) => update(&context.database().await?, set).await?,
+        Command::BelieveClock => {
+            let now = time(policy::believe_clock(&context.database().await?).await?);
+            let text = || format!("retention goes by the database's clock: {now}");
+            return context.output.print(&json!({ "believed_at": now }), text);
+        }
     };
     context.output.print(&policy, || text(&policy))
 }

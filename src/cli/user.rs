@@ -5,13 +5,14 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::context::Context;
-use super::exit::{refusal, refuse};
+use super::exit::{CliError, refusal, refuse};
 use super::history;
 use super::output::{fields, table, time};
 use super::range::within;
 use crate::domain::bounds::{self, Bounds};
 use crate::domain::id::UserId;
 use crate::store::admin::users::{self, UserChange, UserLine};
+use crate::store::outside;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -47,6 +48,15 @@ Example: ten hours per period, and as many holds as everybody
         id: UserId,
         #[command(flatten)]
         limits: Limits,
+    },
+    /// Count everybody's use anew, by the zone rules that PostgreSQL has now
+    ///
+    /// Quota periods begin when they were first stored to begin, also after new zone rules. Run this when
+    /// the database's server, and all its sessions, have the new rules. Nobody reserves meanwhile.
+    Recount {
+        /// Change nothing; exit with 3 if the zone rules have changed
+        #[arg(long)]
+        check: bool,
     },
 }
 
@@ -92,6 +102,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
         Command::List => list(context).await,
         Command::History { id } => history::user(context, &id).await,
         Command::Set { id, limits } => set(context, &id, limits).await,
+        Command::Recount { check } => recount(context, check).await,
     }
 }
 
@@ -157,6 +168,20 @@ async fn set(context: &Context, id: &UserId, limits: Limits) -> Result<()> {
         let holds = by(user.holds_max.is_some());
         let holds = format!("{} at a time{holds}; {} now", user.holds_limit, user.holds);
         fields(&[("user", user.id.clone()), ("quota", quota), ("holds", holds)])
+    })
+}
+
+async fn recount(context: &Context, check: bool) -> Result<()> {
+    let client = context.database().await?;
+    let changed = outside::zone_rules(&client).await?;
+    if !check {
+        users::recount(&client).await.map_err(refusal)?;
+    } else if let Some(changed) = changed {
+        return Err(CliError::CheckFailed(changed).into());
+    }
+    context.output.print(&json!({ "recounted": !check }), || match check {
+        true => "the zone rules have not changed".to_owned(),
+        false => "counted everybody's use anew".to_owned(),
     })
 }
 

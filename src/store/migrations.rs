@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::error::StoreError;
 use super::url::DatabaseUrl;
-use super::{error, grants, pool, sql};
+use super::{error, grants, outside, pool, sql};
 use crate::backoff;
 
 mod embedded {
@@ -55,6 +55,9 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>> {
     take_turn(&client).await?;
     let applied = apply(&mut client).await?;
     grants::grant_all(&client).await.context("granting rights on the tables")?;
+    for change in outside::changes(&client).await? {
+        warn!("{change}");
+    }
     Ok(applied)
 }
 
@@ -113,6 +116,11 @@ async fn apply(client: &mut Client) -> Result<Vec<String>> {
 fn is_contention(error: &refinery::Error) -> bool {
     let refinery::error::Kind::Connection(_, source) = error.kind() else { return false };
     source.downcast_ref().and_then(tokio_postgres::Error::code).is_some_and(error::is_contention)
+}
+
+/// What the database takes from outside and has changed since: sentences for people.
+pub async fn outside_changes(url: &DatabaseUrl) -> Result<Vec<String>> {
+    Ok(outside::changes(&connect(url).await?).await?)
 }
 
 /// Names of the missing migrations. Fails if an applied one differs from this program's.

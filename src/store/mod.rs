@@ -12,7 +12,8 @@
 //! # Lock order
 //!
 //! All transactions lock in this order, so that none deadlock: servers, reservations, users (each by id),
-//! timers, then keys of processed commands (sorted).
+//! bounds of quota
+//! periods (by start), timers, then keys of processed commands (sorted).
 
 pub mod admin;
 mod connect;
@@ -25,6 +26,7 @@ pub mod migrations;
 pub(crate) mod moves;
 pub mod needs;
 pub(crate) mod outbox;
+pub(crate) mod outside;
 pub mod pool;
 pub mod registry;
 pub mod retention;

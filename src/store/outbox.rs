@@ -17,6 +17,10 @@ pub const CHANNEL: &str = "holdfast_outbox";
 /// How long the relay leaves messages to their worker.
 pub const GRACE_SECONDS: f64 = 10.0;
 
+/// No message is postponed for this long. One that seems to be was postponed before the database's clock
+/// was set back.
+const POSTPONED_MAX_SECONDS: f64 = 300.0;
+
 /// Most messages that one relay claims.
 pub const RELAY_BATCH_MAX: i64 = 500;
 
@@ -97,6 +101,18 @@ async fn delete_outbox(session: &Session, seqs: &[i64]) -> Result<(), StoreError
     let statement = session.client().prepare_cached(sql!("delete_outbox")).await?;
     session.client().execute(&statement, &[&seqs]).await?;
     Ok(())
+}
+
+/// Makes messages due that were postponed before the database's clock was set back.
+pub async fn recover(pool: &Pool) -> Result<(), StoreError> {
+    bounded("looking for messages of the future", async {
+        let session = Session::take(pool).await?;
+        let statement = session.client().prepare_cached(sql!("update_retry_at")).await?;
+        session.client().execute(&statement, &[&POSTPONED_MAX_SECONDS]).await?;
+        session.finish();
+        Ok(())
+    })
+    .await
 }
 
 /// Locked messages. Other relays skip them until this is finished or dropped.

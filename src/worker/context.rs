@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use crate::store::pool::Pool;
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::Notify;
-use tracing::info;
+use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::clock::Clock;
@@ -13,7 +13,7 @@ use super::outlived::Outlived;
 use super::settings::Settings;
 use crate::message::shape::Shape;
 use crate::store::view::ReadPool;
-use crate::store::{migrations, pool, registry};
+use crate::store::{migrations, outside, pool, registry};
 
 /// Connections besides one per pipeline: relay, sweep, retention, marking wake-ups as scheduled.
 const SPARE_CONNECTIONS: usize = 4;
@@ -62,6 +62,9 @@ impl Context {
             bail!(
                 "the workers' broker account {account} is also a terminal's; use another account"
             );
+        }
+        for change in outside::changes(&client).await? {
+            warn!("{change}");
         }
         drop(client);
         let queries = match &settings.database_read {

@@ -50,6 +50,7 @@ async fn drain(
     connections: &Connections,
     publisher: &mut Option<Publisher>,
 ) -> Result<(), RelayError> {
+    outbox::recover(&context.pool).await?;
     while let Some(claim) = outbox::claim(&context.pool).await? {
         crash_point!("relay-claimed");
         let publisher = match publisher {

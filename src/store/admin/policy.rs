@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tokio_postgres::{Client, Row};
 
+use crate::domain::interval::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::sql;
 
@@ -82,4 +83,9 @@ pub async fn update_policy(client: &Client, change: &PolicyChange) -> Result<Pol
         )
         .await?;
     Ok(read(&row))
+}
+
+/// Sets retention's clock to the database's, and returns its time.
+pub async fn believe_clock(client: &Client) -> Result<Timestamp, StoreError> {
+    Ok(client.query_one(sql!("update_believed"), &[]).await?.get(0))
 }

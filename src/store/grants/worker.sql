@@ -1,7 +1,8 @@
 -- A worker changes no policy, no price and no quota, only adds to history and billing entries, and creates
 -- no tables, not even temporary ones.
 grant usage on schema public to {role};
-grant select on policy, topology, schema_migrations, closures, servers, users, user_periods, terminals to {role};
+grant select on policy, topology, schema_migrations, closures, servers, users, user_periods, terminals, timekeeping,
+    quota_bounds to {role};
 -- Locking a row takes the right to update one of its columns: here one that nothing depends on.
 grant update (created_at) on users to {role};
 -- A fence moves a server. The guard writes its counts with its owner's rights.
