@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::connections::Connections;
 use super::context::Context;
-use super::{moves, partition, queries, relay, retention, sweep};
+use super::{copies, moves, partition, queries, relay, retention, sweep};
 use crate::backoff;
 use crate::broker::{BrokerError, declare};
 
@@ -52,6 +52,7 @@ pub async fn run(
     let relay_stop = session.child_token();
     let mut services = JoinSet::new();
     services.spawn(relay::run(context.clone(), connections.clone(), relay_stop.clone()));
+    services.spawn(copies::run(context.clone(), connections.clone(), relay_stop.clone()));
     if context.settings.sweep {
         services.spawn(sweep::run(context.clone(), connections.clone(), session.child_token()));
     }
