@@ -46,8 +46,8 @@ const PARTITION_LEN_MAX: i64 = 1_000_000;
 const PARTITION_BYTES_MAX: i64 = 4 << 30;
 /// Messages per ladder level. Wake-ups are few: one per partition and timestamp.
 const DELAY_LEN_MAX: i64 = 1_000_000;
-/// Events for an absent billing system. Further ones stay in the outbox.
-const BILLING_LEN_MAX: i64 = 10_000_000;
+/// Bills for an absent billing system. Further ones stay in the outbox. No queue of ours may be longer.
+pub(super) const BILLING_LEN_MAX: i64 = 10_000_000;
 /// The queue drops the oldest.
 const DEAD_LEN_MAX: i64 = 100_000;
 /// Practically no limit: a billing system, or an operator with a dead letter, may fail repeatedly.

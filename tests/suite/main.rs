@@ -29,6 +29,7 @@ mod moves;
 mod operator;
 mod order;
 mod plans;
+mod policies;
 mod privileges;
 mod queries;
 mod readme;
