@@ -1,5 +1,6 @@
 //! `topology verify` and `apply` compare what queues and exchanges do, not how they were declared.
 
+use holdfast::broker::delay::level_name;
 use holdfast::broker::topology::{
     BILLING_EXCHANGE, BILLING_QUEUE, COMMANDS_EXCHANGE, EVENTS_EXCHANGE, REPLIES_EXCHANGE,
     partition_queue, reply_queue,
@@ -203,7 +204,7 @@ async fn bindings_of_others_to_private_exchanges_are_named() {
         bound.await.expect("bound");
     };
     bind("theirs", BILLING_EXCHANGE, "").await;
-    bind("theirs", "reservation.delay.v1.0", "#").await;
+    bind("theirs", &level_name(0), "#").await;
     // What anybody may do.
     bind("theirs", EVENTS_EXCHANGE, "#").await;
     // As before bills had an exchange of their own.
@@ -211,7 +212,7 @@ async fn bindings_of_others_to_private_exchanges_are_named() {
     let run = stack.operate(&[], "topology verify", 3).await;
     for named in [
         format!("of others: queue theirs, bound to {BILLING_EXCHANGE}"),
-        "of others: queue theirs, bound to reservation.delay.v1.0".to_owned(),
+        format!("of others: queue theirs, bound to {}", level_name(0)),
         format!("of others: queue {BILLING_QUEUE}, bound to {EVENTS_EXCHANGE}"),
     ] {
         assert!(run.stdout.contains(&named), "{named}: {run:?}");
