@@ -107,11 +107,13 @@ CREATE TABLE moves (
 CREATE TABLE outbox (
     seq bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
     outbox_message_id uuid NOT NULL,
+    is_copy boolean DEFAULT false NOT NULL,
     retry_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     attempts integer DEFAULT 0 NOT NULL,
     CONSTRAINT outbox_pkey PRIMARY KEY (seq)
 ) WITH (autovacuum_vacuum_scale_factor=0.0, autovacuum_vacuum_threshold=5000);
-CREATE INDEX outbox_ready ON outbox USING btree (retry_at, seq);
+CREATE INDEX outbox_copies ON outbox USING btree (retry_at, seq) WHERE is_copy;
+CREATE INDEX outbox_ready ON outbox USING btree (retry_at, seq) WHERE NOT is_copy;
 
 CREATE TABLE outbox_messages (
     id uuid NOT NULL,

@@ -262,21 +262,24 @@ create table outbox_messages (
     kind        text collate "C" not null check (kind in ('event', 'notice')),
     type        text collate "C" not null,
     routing_key text collate "C" not null,
-    must_route  boolean not null,               -- retried while no queue takes it: billing events
+    must_route  boolean not null,               -- a billing event: retried until the billing queue has it
     body        text not null,
     created_at  timestamptz not null
 );
 create index outbox_messages_by_age on outbox_messages using brin (created_at) with (autosummarize = on);
 
--- Pointers to messages that are not published yet. The relay publishes them and deletes the pointers.
+-- Pointers to messages that are not published yet. Relays publish them and delete the pointers. A billing
+-- event has two: its way to the biller does not depend on other subscribers.
 -- Every batch touches this table and timers, so vacuum them by number of rows, not by share.
 create table outbox (
     seq               bigint generated always as identity primary key,
     outbox_message_id uuid not null,            -- no foreign key: pruning spares what is pointed to
+    is_copy           boolean not null default false,  -- for the exchange of all events, tried a few times
     retry_at          timestamptz not null default '-infinity',
     attempts          integer not null default 0
 ) with (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 5000);
-create index outbox_ready on outbox (retry_at, seq);
+create index outbox_ready on outbox (retry_at, seq) where not is_copy;
+create index outbox_copies on outbox (retry_at, seq) where is_copy;
 
 -- Times at which a partition needs a wake-up.
 create table timers (

@@ -1,4 +1,4 @@
-//! RabbitMQ's management API: the few calls that create accounts.
+//! RabbitMQ's management API: the few calls that create accounts and compare bindings and policies.
 //!
 //! `rabbitmq_http_client` would replace the program's allocator and double a busy worker's memory.
 //! See `docs/decisions/0018-own-management-client.md`.
@@ -73,6 +73,24 @@ pub(crate) enum ManagementError {
     },
 }
 
+impl ManagementError {
+    fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            Self::Away(_) => None,
+        }
+    }
+
+    /// The account lacks a tag, or a permission on the vhost.
+    pub(super) fn is_forbidden(&self) -> bool {
+        matches!(self.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
+    }
+
+    pub(super) fn is_not_found(&self) -> bool {
+        self.status() == Some(StatusCode::NOT_FOUND)
+    }
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct User {
     pub(super) name: String,
@@ -129,18 +147,31 @@ impl Management {
     }
 
     pub(super) async fn put(&self, path: &[&str], body: &Value) -> Result<(), ManagementError> {
-        self.send(Method::PUT, path, Some(body)).await.map(drop)
+        self.send(Method::PUT, path, &[], Some(body)).await.map(drop)
     }
 
     pub(super) async fn post(&self, path: &[&str], body: &Value) -> Result<(), ManagementError> {
-        self.send(Method::POST, path, Some(body)).await.map(drop)
+        self.send(Method::POST, path, &[], Some(body)).await.map(drop)
+    }
+
+    pub(super) async fn delete(&self, path: &[&str]) -> Result<(), ManagementError> {
+        self.send(Method::DELETE, path, &[], None).await.map(drop)
     }
 
     pub(super) async fn read<T: DeserializeOwned>(
         &self,
         path: &[&str],
     ) -> Result<T, ManagementError> {
-        let response = self.send(Method::GET, path, None).await?;
+        self.read_with(path, &[]).await
+    }
+
+    /// `query` has names and values.
+    pub(super) async fn read_with<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<T, ManagementError> {
+        let response = self.send(Method::GET, path, query, None).await?;
         response.json().await.map_err(away)
     }
 
@@ -148,12 +179,16 @@ impl Management {
         &self,
         method: Method,
         path: &[&str],
+        query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Response, ManagementError> {
         let mut url = self.url.clone();
         let mut segments = url.path_segments_mut().expect("http URLs have a path");
         segments.pop_if_empty().push("api").extend(path);
         drop(segments);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
         let (name, password) = &self.account;
         let mut request = self.client.request(method, url).basic_auth(name, Some(password));
         if let Some(body) = body {

@@ -15,8 +15,8 @@ use crate::message::shape::Shape;
 use crate::store::view::ReadPool;
 use crate::store::{migrations, outside, pool, registry};
 
-/// Connections besides one per pipeline: relay, sweep, retention, marking wake-ups as scheduled.
-const SPARE_CONNECTIONS: usize = 4;
+/// Connections besides one per pipeline: two relays, sweep, retention, marking wake-ups as scheduled.
+const SPARE_CONNECTIONS: usize = 5;
 
 /// Queries are answered one batch at a time; the second connection is for when the first breaks.
 const QUERY_CONNECTIONS: usize = 2;
@@ -36,6 +36,8 @@ pub struct Context {
     pub rates: Rates,
     /// Wakes the relay when an operator wrote outbox messages.
     pub outbox_notified: Notify,
+    /// Wakes the relay of copies when events were decided.
+    pub copies_notified: Notify,
     /// Wakes whoever publishes fences when an operator moves a server.
     pub moves_notified: Notify,
     pub outlived: Outlived,
@@ -85,6 +87,7 @@ impl Context {
             clock: Clock::default(),
             rates: Rates::default(),
             outbox_notified: Notify::new(),
+            copies_notified: Notify::new(),
             moves_notified: Notify::new(),
             outlived: Outlived::default(),
             id,

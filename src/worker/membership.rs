@@ -110,6 +110,7 @@ async fn connect(context: &Arc<Context>, notified: Arc<Notify>) -> Result<Client
             match message {
                 AsyncMessage::Notification(about) if about.channel() == outbox::CHANNEL => {
                     context.outbox_notified.notify_one();
+                    context.copies_notified.notify_one();
                 }
                 AsyncMessage::Notification(about) if about.channel() == moves::CHANNEL => {
                     context.moves_notified.notify_one();

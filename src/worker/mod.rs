@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`membership`] assigns partitions, [`session`] runs a [`partition`] pipeline for
 //! each, [`sweep`] finds what the delay ladder lost, [`relay`] publishes what remains in the
-//! outbox, [`retention`] deletes old rows, [`queries`] answers queries, [`moves`] publishes the fences of
+//! outbox, [`copies`] publishes events for subscribers, [`retention`] deletes old rows, [`queries`] answers queries, [`moves`] publishes the fences of
 //! servers that move.
 //!
 //! There is no leader election, no fencing token and no decision by a replica's clock. The broker
@@ -12,6 +12,7 @@
 mod clock;
 mod connections;
 mod context;
+mod copies;
 pub mod membership;
 mod messages;
 mod moves;

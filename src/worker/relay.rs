@@ -1,5 +1,5 @@
-//! Publishes what remains in the outbox: messages of lost workers, billing events without a queue,
-//! and operators' messages.
+//! Publishes what remains in the outbox: messages of lost workers, bills without a queue, and operators'
+//! messages.
 //!
 //! It publishes before it deletes: after a crash in between, the next relay publishes the same ids
 //! and bytes.

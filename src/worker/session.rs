@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::connections::Connections;
 use super::context::Context;
-use super::{moves, partition, queries, relay, retention, sweep};
+use super::{copies, moves, partition, queries, relay, retention, sweep};
 use crate::backoff;
 use crate::broker::{BrokerError, declare};
 
@@ -54,6 +54,10 @@ pub async fn run(
     services.spawn(named(
         "the relay",
         relay::run(context.clone(), connections.clone(), relay_stop.clone()),
+    ));
+    services.spawn(named(
+        "the relay of copies",
+        copies::run(context.clone(), connections.clone(), relay_stop.clone()),
     ));
     if context.settings.sweep {
         let sweep = sweep::run(context.clone(), connections.clone(), session.child_token());

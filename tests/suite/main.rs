@@ -34,6 +34,7 @@ mod operator;
 mod order;
 mod plans;
 mod pooler;
+mod policies;
 mod privileges;
 mod queries;
 mod readme;

@@ -39,7 +39,8 @@ insert into processed_commands select terminal_id, message_id, 'request', '', 'a
 insert into outbox_messages select id, 'event', 'x', 'x', true, '', held_at from reservations order by held_at;
 insert into timers (partition, due_at, scheduled_until)
     select n % 4, now() + n * interval '1 min', now() from generate_series(1, 20000) n;
-insert into outbox (outbox_message_id) select id from outbox_messages limit 20000;
+insert into outbox (outbox_message_id, is_copy) select id, copy from outbox_messages, (values (true), (false)) c (copy)
+    limit 20000;
 reset session_replication_role;
 select recount_use();
 vacuum analyze";
@@ -124,7 +125,13 @@ fn cases() -> Vec<Case> {
         ),
         case!("find_unscheduled", "array[0, 1, 2, 3], 3.0, 1000", ["timers_unscheduled"]),
         case!("claim_outbox", "500", ["outbox_ready", "outbox_messages_pkey"]),
-        case!("update_retry_at", "300.0", ["outbox_ready"]),
+        case!("update_retry_at", "300.0", ["outbox_ready", "outbox_copies"]),
+        case!(
+            "claim_copies",
+            "500, 15.0",
+            ["outbox_copies", "outbox_pkey", "outbox_messages_pkey"]
+        ),
+        case!("postpone_copies", "array[1, 2, 3]::bigint[]", ["outbox_pkey"]),
         case!("delete_outbox", "array[1, 2, 3]::bigint[]", ["outbox_pkey"]),
         case!("postpone_outbox", "array[1, 2, 3]::bigint[]", ["outbox_pkey"]),
         case!("prune_processed_commands", "1000", ["processed_commands_by_age"]),

@@ -163,9 +163,12 @@ impl Decider {
     }
 
     fn add(&self, committed: Committed<&Received>, batch: &mut CommittedBatch) {
-        let Committed { now, reactions, unscheduled, pending } = committed;
+        let Committed { now, reactions, unscheduled, pending, copies } = committed;
         let (context, partition) = (&self.context, self.partition);
         context.clock.set(now);
+        if copies {
+            context.copies_notified.notify_one();
+        }
         for (reaction, message) in reactions {
             match reaction {
                 Reaction::Answer(reply) => {
