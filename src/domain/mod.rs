@@ -10,6 +10,8 @@ pub mod decide;
 pub mod id;
 pub mod input;
 pub mod interval;
+pub mod limit;
+pub mod offer;
 pub mod outcome;
 pub mod query;
 pub mod quota;

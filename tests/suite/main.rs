@@ -26,6 +26,7 @@ mod lifecycle;
 mod migrations;
 mod model;
 mod moves;
+mod offered;
 mod operator;
 mod order;
 mod plans;
