@@ -12,6 +12,8 @@ pub mod id;
 pub mod input;
 pub mod interval;
 pub mod money;
+pub mod limit;
+pub mod offer;
 pub mod outcome;
 pub mod query;
 pub mod quota;

@@ -30,6 +30,7 @@ mod migrations;
 mod model;
 mod money;
 mod moves;
+mod offered;
 mod operator;
 mod order;
 mod plans;

@@ -17,5 +17,7 @@ grant select, insert, delete on processed_commands, outbox_messages to {role};
 grant update (decided_at) on processed_commands to {role};
 grant update (created_at) on outbox_messages to {role};
 grant insert on history, billing_entries to {role};
+-- For `show`: why an operator cancelled, and whether a charge was credited.
+grant select (reservation_id, from_state, to_state, note) on history to {role};
 grant select, insert, update, delete on outbox, timers, sweeps, workers, delivery_attempts to {role};
 grant usage on sequence decision_block to {role};
