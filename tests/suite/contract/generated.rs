@@ -84,7 +84,10 @@ fn sample(rng: &mut StdRng, hir: &Hir) -> String {
         }
         HirKind::Capture(group) => sample(rng, &group.sub),
         HirKind::Concat(parts) => parts.iter().map(|part| sample(rng, part)).collect(),
-        HirKind::Alternation(ways) => sample(rng, ways.choose(rng).expect("not empty")),
+        HirKind::Alternation(ways) => {
+            let way = ways.choose(rng).expect("not empty");
+            sample(rng, way)
+        }
         HirKind::Look(_) | HirKind::Empty => String::new(),
     }
 }
