@@ -23,14 +23,14 @@ CREATE INDEX audit_by_object ON audit USING btree (kind, object_id, id);
 
 CREATE TABLE billing_entries (
     id uuid NOT NULL,
-    kind text NOT NULL,
+    kind text COLLATE "C" NOT NULL,
     reservation_id uuid NOT NULL,
     charge_id uuid,
-    user_id text NOT NULL,
-    server_id text NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    server_id text COLLATE "C" NOT NULL,
     seconds bigint NOT NULL,
     amount_minor bigint NOT NULL,
-    currency text NOT NULL,
+    currency text COLLATE "C" NOT NULL,
     created_at timestamp with time zone NOT NULL,
     CONSTRAINT billing_entries_pkey PRIMARY KEY (id),
     CONSTRAINT billing_entries_reservation_id_kind_key UNIQUE (reservation_id, kind),
@@ -42,7 +42,7 @@ CREATE TABLE billing_entries (
 
 CREATE TABLE closures (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
-    server_id text NOT NULL,
+    server_id text COLLATE "C" NOT NULL,
     start_at timestamp with time zone NOT NULL,
     end_at timestamp with time zone NOT NULL,
     reason text DEFAULT ''::text NOT NULL,
@@ -52,8 +52,8 @@ CREATE TABLE closures (
 CREATE INDEX closures_by_server ON closures USING btree (server_id, end_at);
 
 CREATE TABLE database_roles (
-    name text NOT NULL,
-    kind text NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT database_roles_pkey PRIMARY KEY (name),
     CONSTRAINT database_roles_kind_check CHECK (kind = ANY (ARRAY['worker'::text, 'billing'::text])),
@@ -71,15 +71,15 @@ CREATE TABLE delivery_attempts (
 CREATE TABLE history (
     seq bigint NOT NULL,
     reservation_id uuid NOT NULL,
-    from_state text,
-    to_state text NOT NULL,
+    from_state text COLLATE "C",
+    to_state text COLLATE "C" NOT NULL,
     reason text,
-    actor text NOT NULL,
-    actor_id text,
-    trigger text NOT NULL,
-    message_id text,
+    actor text COLLATE "C" NOT NULL,
+    actor_id text COLLATE "C",
+    trigger text COLLATE "C" NOT NULL,
+    message_id text COLLATE "C",
     lateness_ms bigint,
-    server_id text NOT NULL,
+    server_id text COLLATE "C" NOT NULL,
     at timestamp with time zone NOT NULL,
     note text,
     CONSTRAINT history_pkey PRIMARY KEY (reservation_id, seq, to_state),
@@ -88,11 +88,11 @@ CREATE TABLE history (
 );
 
 CREATE TABLE moves (
-    server_id text NOT NULL,
+    server_id text COLLATE "C" NOT NULL,
     from_partition integer NOT NULL,
     to_partition integer NOT NULL,
     fence uuid NOT NULL,
-    phase text DEFAULT 'binding'::text NOT NULL,
+    phase text COLLATE "C" DEFAULT 'binding'::text NOT NULL,
     started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     phase_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     fenced_at timestamp with time zone,
@@ -117,9 +117,9 @@ CREATE INDEX outbox_ready ON outbox USING btree (retry_at, seq) WHERE NOT is_cop
 
 CREATE TABLE outbox_messages (
     id uuid NOT NULL,
-    kind text NOT NULL,
-    type text NOT NULL,
-    routing_key text NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    type text COLLATE "C" NOT NULL,
+    routing_key text COLLATE "C" NOT NULL,
     must_route boolean NOT NULL,
     body text NOT NULL,
     created_at timestamp with time zone NOT NULL,
@@ -130,8 +130,8 @@ CREATE INDEX outbox_messages_by_age ON outbox_messages USING brin (created_at) W
 
 CREATE TABLE policy (
     only_row boolean DEFAULT true NOT NULL,
-    quota_period text DEFAULT 'month'::text NOT NULL,
-    quota_zone text DEFAULT 'UTC'::text NOT NULL,
+    quota_period text COLLATE "C" DEFAULT 'month'::text NOT NULL,
+    quota_zone text COLLATE "C" DEFAULT 'UTC'::text NOT NULL,
     quota_default_seconds bigint DEFAULT 360000 NOT NULL,
     holds_default_max integer DEFAULT 100 NOT NULL,
     answers_kept_seconds bigint DEFAULT 2592000 NOT NULL,
@@ -151,14 +151,14 @@ CREATE TABLE policy (
 );
 
 CREATE TABLE processed_commands (
-    terminal_id text NOT NULL,
-    message_id text NOT NULL,
-    kind text NOT NULL,
+    terminal_id text COLLATE "C" NOT NULL,
+    message_id text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
     digest bytea NOT NULL,
-    outcome text NOT NULL,
-    answer_type text NOT NULL,
+    outcome text COLLATE "C" NOT NULL,
+    answer_type text COLLATE "C" NOT NULL,
     answer text NOT NULL,
-    server_id text,
+    server_id text COLLATE "C",
     reservation_id uuid,
     seq bigint NOT NULL,
     decided_at timestamp with time zone NOT NULL,
@@ -166,12 +166,18 @@ CREATE TABLE processed_commands (
 );
 CREATE INDEX processed_commands_by_age ON processed_commands USING brin (decided_at) WITH (autosummarize='on');
 
+CREATE TABLE quota_bounds (
+    local_start timestamp without time zone NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    CONSTRAINT quota_bounds_pkey PRIMARY KEY (local_start)
+);
+
 CREATE TABLE reservations (
     id uuid NOT NULL,
-    terminal_id text NOT NULL,
-    message_id text NOT NULL,
-    user_id text NOT NULL,
-    server_id text NOT NULL,
+    terminal_id text COLLATE "C" NOT NULL,
+    message_id text COLLATE "C" NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    server_id text COLLATE "C" NOT NULL,
     partition integer NOT NULL,
     start_at timestamp with time zone NOT NULL,
     end_at timestamp with time zone NOT NULL,
@@ -179,10 +185,10 @@ CREATE TABLE reservations (
     deadline_at timestamp with time zone NOT NULL,
     remind_at timestamp with time zone,
     reminded_at timestamp with time zone,
-    state text NOT NULL,
-    cancel_reason text,
+    state text COLLATE "C" NOT NULL,
+    cancel_reason text COLLATE "C",
     price_minor bigint NOT NULL,
-    currency text NOT NULL,
+    currency text COLLATE "C" NOT NULL,
     tariff_version integer NOT NULL,
     held_at timestamp with time zone NOT NULL,
     reconfirmed_at timestamp with time zone,
@@ -206,11 +212,11 @@ CREATE INDEX reservations_live_by_server ON reservations USING btree (server_id,
 CREATE INDEX reservations_to_remind ON reservations USING btree (partition, remind_at, id) WHERE state = 'held'::text AND remind_at IS NOT NULL;
 
 CREATE TABLE servers (
-    id text NOT NULL,
+    id text COLLATE "C" NOT NULL,
     capacity integer NOT NULL,
     open boolean DEFAULT true NOT NULL,
     rate_minor bigint NOT NULL,
-    currency text NOT NULL,
+    currency text COLLATE "C" NOT NULL,
     tariff_version integer DEFAULT 1 NOT NULL,
     slot_seconds integer DEFAULT 60 NOT NULL,
     min_seconds integer DEFAULT 60 NOT NULL,
@@ -219,7 +225,7 @@ CREATE TABLE servers (
     lead_seconds integer DEFAULT 21600 NOT NULL,
     reminder_seconds integer DEFAULT 3600 NOT NULL,
     horizon_seconds integer DEFAULT 7776000 NOT NULL,
-    late_booking text DEFAULT 'reject'::text NOT NULL,
+    late_booking text COLLATE "C" DEFAULT 'reject'::text NOT NULL,
     connection_url text NOT NULL,
     busy_max_seconds integer DEFAULT 0 NOT NULL,
     partition integer NOT NULL,
@@ -261,12 +267,23 @@ CREATE TABLE tariffs (
 );
 
 CREATE TABLE terminals (
-    id text NOT NULL,
-    user_id text NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
     enabled boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT terminals_pkey PRIMARY KEY (id),
     CONSTRAINT terminals_id_check CHECK (id ~ '^[a-z0-9-]{1,64}$'::text)
+);
+
+CREATE TABLE timekeeping (
+    only_row boolean DEFAULT true NOT NULL,
+    believed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    read_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    behind_seconds double precision DEFAULT 0 NOT NULL,
+    bounds_from timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
+    bounds_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT timekeeping_pkey PRIMARY KEY (only_row),
+    CONSTRAINT timekeeping_only_row_check CHECK (only_row)
 );
 
 CREATE TABLE timers (
@@ -292,7 +309,7 @@ CREATE TABLE topology (
 );
 
 CREATE TABLE user_periods (
-    user_id text NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
     period_start timestamp with time zone NOT NULL,
     period_end timestamp with time zone NOT NULL,
     reserved_us bigint NOT NULL,
@@ -300,7 +317,7 @@ CREATE TABLE user_periods (
 ) WITH (fillfactor=70);
 
 CREATE TABLE users (
-    id text NOT NULL,
+    id text COLLATE "C" NOT NULL,
     quota_seconds bigint,
     holds_max integer,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
@@ -325,6 +342,36 @@ ALTER TABLE billing_entries ADD CONSTRAINT billing_entries_charge_id_fkey FOREIG
 ALTER TABLE closures ADD CONSTRAINT closures_server_id_fkey FOREIGN KEY (server_id) REFERENCES servers(id);
 ALTER TABLE moves ADD CONSTRAINT moves_server_id_fkey FOREIGN KEY (server_id) REFERENCES servers(id);
 ALTER TABLE terminals ADD CONSTRAINT terminals_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id);
+
+CREATE OR REPLACE FUNCTION public.advance_retention_clock(elapsed double precision)
+ RETURNS double precision
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+declare
+    kept timekeeping;
+    clock timestamptz := clock_timestamp();
+    step interval;
+begin
+    select * into kept from timekeeping for update;
+    -- 120 s: two rounds of a worker. Of a longer silence nothing more is believed.
+    step := greatest(least(clock - kept.read_at, make_interval(secs => least(elapsed, 120))), interval '0');
+    if clock >= kept.believed_at then
+        kept.believed_at := least(kept.believed_at + 2 * step, clock);
+        kept.behind_seconds := 0;
+    else
+        -- A clock that was set back is followed once it has stayed there for a day. Sooner, a server that
+        -- starts with the year 2000 would stop retention for decades.
+        kept.behind_seconds := kept.behind_seconds + extract(epoch from step);
+        if kept.behind_seconds >= 86400 then
+            kept.believed_at := clock;
+            kept.behind_seconds := 0;
+        end if;
+    end if;
+    update timekeeping set believed_at = kept.believed_at, behind_seconds = kept.behind_seconds, read_at = clock;
+    return extract(epoch from clock - kept.believed_at);
+end $function$;
 
 CREATE OR REPLACE FUNCTION public.check_capacity(ids uuid[])
  RETURNS void
@@ -376,6 +423,23 @@ begin
     end if;
 end $function$;
 
+CREATE OR REPLACE FUNCTION public.extend_quota_bounds()
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+declare
+    stored_until timestamptz;
+    until_at timestamptz := now() + interval '800 days';
+begin
+    select case bounds_until when '-infinity' then now() else bounds_until end into stored_until from timekeeping;
+    if stored_until < until_at - interval '10 days' then
+        perform store_quota_bounds(stored_until, until_at);
+        update timekeeping set bounds_from = least(bounds_from, stored_until), bounds_until = until_at;
+    end if;
+end $function$;
+
 CREATE OR REPLACE FUNCTION public.guard_billing_entries()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -404,7 +468,7 @@ declare
     violation record;
 begin
     select id, state into violation from deleted_rows
-    where state in ('held', 'reconfirmed') or end_at > clock_timestamp()
+    where state in ('held', 'reconfirmed') or end_at > retention_time()
     limit 1;
     if found then
         raise exception 'reservation % is not over: %', violation.id, violation.state using errcode = 'ZR003';
@@ -420,7 +484,7 @@ begin
     where kept.user_id = difference.user_id and kept.period_start = difference.period_start;
     -- An empty period that is over gets no more reservations.
     delete from user_periods kept using deleted_rows
-    where kept.user_id = deleted_rows.user_id and kept.reserved_us = 0 and kept.period_end < clock_timestamp();
+    where kept.user_id = deleted_rows.user_id and kept.reserved_us = 0 and kept.period_end < retention_time();
     return null;
 end $function$;
 
@@ -475,6 +539,9 @@ begin
             violation.id, violation.server_id, violation.capacity using errcode = 'ZR001';
     end if;
 
+    -- Only bounds far from now are not stored yet.
+    perform store_quota_bounds(n.start_at, n.end_at) from new_rows n cross join timekeeping t
+    where n.state <> 'cancelled' and (n.start_at < t.bounds_from or n.end_at > t.bounds_until);
     with touched as (
         insert into user_periods as kept (user_id, period_start, period_end, reserved_us)
         select user_id, period_start, period_end,
@@ -630,6 +697,9 @@ begin
         return null;
     end if;
 
+    -- Only bounds far from now are not stored yet.
+    perform store_quota_bounds(n.start_at, n.end_at) from new_rows n cross join timekeeping t
+    where n.state <> 'cancelled' and (n.start_at < t.bounds_from or n.end_at > t.bounds_until);
     with touched as (
         insert into user_periods as kept (user_id, period_start, period_end, reserved_us)
         select user_id, period_start, period_end,
@@ -728,15 +798,19 @@ AS $function$
     select bounds.period_start, bounds.period_end
     from (select quota_zone, quota_period, ('1 ' || quota_period)::interval as step from policy) p
     cross join lateral generate_series(
-        -- One step early: where clocks go back to midnight, a period begins with the second midnight,
-        -- and the time since the first one belongs to the period before.
+        -- One step early and one late. Where clocks go back to midnight, a period begins with the second
+        -- midnight, and the time since the first one belongs to the period before. And stored bounds may
+        -- follow other rules than this session's.
         date_trunc(p.quota_period, from_at at time zone p.quota_zone) - p.step,
-        (to_at - interval '1 microsecond') at time zone p.quota_zone,
-        p.step) as local_start
+        (to_at - interval '1 microsecond') at time zone p.quota_zone + p.step,
+        p.step) as series (first_day)
     cross join lateral (
-        select local_start at time zone p.quota_zone as period_start,
-               (local_start + p.step) at time zone p.quota_zone as period_end) bounds
+        select coalesce((select starts_at from quota_bounds where local_start = series.first_day),
+                        series.first_day at time zone p.quota_zone) as period_start,
+               coalesce((select starts_at from quota_bounds where local_start = series.first_day + p.step),
+                        (series.first_day + p.step) at time zone p.quota_zone) as period_end) bounds
     where bounds.period_start < to_at and bounds.period_end > from_at
+      and bounds.period_start < bounds.period_end -- a zone may skip a day
 $function$;
 
 CREATE OR REPLACE FUNCTION public.record_change()
@@ -794,6 +868,7 @@ AS $function$
 begin
     -- Nobody reserves against an old count meanwhile.
     lock table reservations in share row exclusive mode;
+    perform restore_quota_bounds();
     delete from user_periods;
     insert into user_periods (user_id, period_start, period_end, reserved_us)
     select user_id, period_start, period_end,
@@ -821,6 +896,49 @@ CREATE OR REPLACE FUNCTION public.refuse_truncate()
 AS $function$
 begin
     raise exception '% cannot be truncated', tg_table_name using errcode = 'ZR004';
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.restore_quota_bounds()
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+    reserved record;
+begin
+    perform from policy for update;
+    delete from quota_bounds;
+    -- A century bounds the work; beyond it there is only what was typed by hand.
+    select least(min(start_at), now()) as from_at,
+           greatest(least(max(end_at), now() + interval '100 years'), now() + interval '800 days') as until_at
+    into reserved
+    from reservations where state <> 'cancelled';
+    perform store_quota_bounds(reserved.from_at, reserved.until_at);
+    update timekeeping set bounds_from = reserved.from_at, bounds_until = reserved.until_at;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.retention_time()
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select least(believed_at, now()) from timekeeping
+$function$;
+
+CREATE OR REPLACE FUNCTION public.store_quota_bounds(from_at timestamp with time zone, to_at timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    perform from policy for share;
+    insert into quota_bounds (local_start, starts_at)
+    select series.first_day, series.first_day at time zone p.quota_zone
+    from (select quota_zone, quota_period, ('1 ' || quota_period)::interval as step from policy) p
+    cross join lateral generate_series(
+        date_trunc(p.quota_period, from_at at time zone p.quota_zone) - p.step,
+        (to_at - interval '1 microsecond') at time zone p.quota_zone + 2 * p.step,
+        p.step) as series (first_day)
+    order by series.first_day
+    on conflict do nothing;
 end $function$;
 
 CREATE OR REPLACE FUNCTION public.used_seconds(of_user text, from_at timestamp with time zone)

@@ -23,7 +23,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let mut logged = false;
     while !stop.is_cancelled() {
         let began = Instant::now();
-        match retention::advance(&context.pool, began - advanced).await {
+        match retention::advance(&context.pool, began.duration_since(advanced)).await {
             Ok(ahead) => {
                 advanced = began;
                 logged = log_ahead(ahead, logged);
