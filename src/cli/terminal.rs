@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 
 use super::context::Context;
 use super::exit::{refusal, refuse};
-use super::output::{table, time, yes_or_no};
+use super::output::{Csv, table, time, yes_or_no};
 use crate::broker::accounts::{Accounts, Found};
 use crate::domain::id::{TerminalId, UserId};
 use crate::domain::refusal::Code;
@@ -40,6 +40,8 @@ Example: a request as that terminal
         /// Only those of this user
         #[arg(long, value_name = "ID")]
         user: Option<UserId>,
+        #[command(flatten)]
+        csv: Csv,
     },
     /// Refuse a terminal's commands from now on
     ///
@@ -60,7 +62,7 @@ Example: a request as that terminal
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Add { id, user } => add(context, id, user).await,
-        Command::List { user } => list(context, user).await,
+        Command::List { user, csv } => list(context, user, csv).await,
         Command::Disable { id } => set_enabled(context, &id, false).await,
         Command::Enable { id } => set_enabled(context, &id, true).await,
     }
@@ -123,10 +125,10 @@ async fn open_server(client: &Client) -> Result<Option<String>> {
     Ok(servers.into_iter().find(|server| server.open).map(|server| server.id))
 }
 
-async fn list(context: &Context, user: Option<UserId>) -> Result<()> {
+async fn list(context: &Context, user: Option<UserId>, csv: Csv) -> Result<()> {
     let client = context.database().await?;
     let terminals = terminals::list_terminals(&client, user.as_ref()).await?;
-    context.output.print(&terminals, || {
+    context.output.list(csv, &["id", "user", "enabled", "created_at"], &terminals, || {
         let row = |terminal: &TerminalLine| {
             let TerminalLine { id, user, enabled, created_at } = terminal;
             vec![id.clone(), user.clone(), yes_or_no(*enabled), time(*created_at)]
