@@ -1,6 +1,6 @@
 //! What a command works with.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
@@ -19,9 +19,12 @@ pub(super) struct Context {
 pub type Stop = fn() -> std::io::Result<CancellationToken>;
 
 impl Context {
+    /// With the limits of operators' commands.
     pub async fn database(&self) -> Result<tokio_postgres::Client> {
-        let settings = pool::settings(self.config.database()?);
-        let (client, connection) = settings.connect().await?;
+        let url = self.config.database()?;
+        let connected = pool::operator_settings(url).connect().await;
+        let (client, connection) =
+            connected.with_context(|| format!("cannot connect to {}", url.place()))?;
         tokio::spawn(connection);
         Ok(client)
     }

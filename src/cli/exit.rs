@@ -3,6 +3,9 @@
 //! An engine that answers with an error, even to a login, is not away, unless it is starting,
 //! stopping or full.
 
+mod advice;
+mod rules;
+
 use std::error::Error;
 
 use lapin::ErrorKind;
@@ -14,6 +17,8 @@ use crate::broker::BrokerError;
 use crate::broker::management::ManagementError;
 use crate::client::ClientError;
 use crate::store::error::StoreError;
+
+pub use rules::of_constraint as rule_of_constraint;
 
 const FAILURE: u8 = 1;
 const CHECK_FAILED: u8 = 3;
@@ -62,7 +67,10 @@ fn code_of(cause: &(dyn Error + 'static)) -> Option<u8> {
     if cause.is::<ConfigError>() {
         return Some(CONFIGURATION);
     }
-    is_away(cause).then_some(AWAY)
+    if is_away(cause) {
+        return Some(AWAY);
+    }
+    advice::of(cause).map(|advice| advice.code)
 }
 
 fn is_away(cause: &(dyn Error + 'static)) -> bool {
@@ -84,7 +92,7 @@ fn is_away(cause: &(dyn Error + 'static)) -> bool {
         return broker_away(error);
     }
     match cause.downcast_ref() {
-        Some(ManagementError::Away(_)) => true,
+        Some(ManagementError::Away { .. }) => true,
         Some(ManagementError::Refused { status, .. }) => status.is_server_error(),
         None => false,
     }
@@ -134,7 +142,8 @@ pub fn describe(error: &anyhow::Error) -> Option<String> {
             break;
         }
     }
-    Some(told.join(": "))
+    let next = error.chain().find_map(advice::of).map(|advice| format!("; {}", advice.next));
+    Some(told.join(": ") + &next.unwrap_or_default())
 }
 
 /// A refusal if the database refused the change; otherwise `error`.
@@ -143,6 +152,9 @@ pub(super) fn refusal(error: StoreError) -> anyhow::Error {
         state.code().starts_with("ZR")
             || [SqlState::INVALID_PARAMETER_VALUE, SqlState::CHECK_VIOLATION].contains(state)
     });
+    if let Some(rule) = error.constraint().and_then(rules::of_constraint) {
+        return CliError::Refused(rule.to_owned()).into();
+    }
     match error.database_message() {
         Some((message, detail)) if refused => {
             // A CHECK's detail is only the row. A guard's names what is in the way.

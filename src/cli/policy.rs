@@ -1,12 +1,17 @@
 //! `holdfast policy`.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use strum::Display;
+use tokio::time::{Instant, timeout};
+use tokio_postgres::Client;
 
 use super::context::Context;
 use super::exit::refusal;
 use super::output::fields;
+use crate::backoff;
 use crate::store::admin::policy::{self, Policy, PolicyChange};
 
 #[derive(Subcommand)]
@@ -14,6 +19,10 @@ pub(super) enum Command {
     /// Print the policy
     Show,
     /// Change the policy; affects new requests only
+    ///
+    /// Another quota period or zone counts all reservations that are kept anew, in one transaction.
+    /// Decisions wait until it is done: about 15 seconds per million reservations. Interrupted, it
+    /// changes nothing.
     Set(Set),
 }
 
@@ -56,13 +65,57 @@ enum Period {
     Month,
 }
 
+/// Tries to lock. Each waits for `lock_timeout`, five seconds, while decisions queue behind it.
+const TRIES_MAX: u32 = 20;
+
+/// Longest pause between two tries, in which decisions go on.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Between two lines about a count that goes on.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     let client = context.database().await?;
     let policy = match command {
         Command::Show => policy::load_policy(&client).await?,
-        Command::Set(set) => policy::update_policy(&client, &change(set)).await.map_err(refusal)?,
+        Command::Set(set) => {
+            let counts = set.quota_period.is_some() || set.quota_zone.is_some();
+            let changing = update(&client, change(set));
+            if counts { with_progress(changing).await? } else { changing.await? }
+        }
     };
     context.output.print(&policy, || text(&policy))
+}
+
+/// Retries a change that only a lock stopped.
+async fn update(client: &Client, change: PolicyChange) -> Result<Policy> {
+    let mut tries = 1;
+    loop {
+        match policy::update_policy(client, &change).await {
+            Err(error) if error.is_contention() && tries < TRIES_MAX => {
+                eprintln!("the reservations are locked by another transaction; trying again");
+                tries += 1;
+                tokio::time::sleep(backoff::up_to(PAUSE_MAX)).await;
+            }
+            outcome => return outcome.map_err(refusal),
+        }
+    }
+}
+
+/// Says from time to time that it goes on.
+async fn with_progress<T>(work: impl Future<Output = T>) -> T {
+    let began = Instant::now();
+    let mut work = std::pin::pin!(work);
+    loop {
+        match timeout(PROGRESS_INTERVAL, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => eprintln!(
+                "counting all reservations anew, for {} s so far; decisions wait until it is done, \
+                 and Ctrl-C undoes it",
+                began.elapsed().as_secs()
+            ),
+        }
+    }
 }
 
 fn change(set: Set) -> PolicyChange {

@@ -72,7 +72,10 @@ async fn add(context: &Context, id: TerminalId, user: UserId) -> Result<()> {
     let broker = context.config.broker()?;
     if id.as_str() == broker.account() {
         // Workers trust every message from their own account.
-        return refuse(format!("{id} is the account of the workers"));
+        return refuse(format!(
+            "terminal {id}: is the account in AMQP_URL, which operates Holdfast; choose another id, \
+             such as {id}-1"
+        ));
     }
     let accounts = Accounts::new(context.config.management()?, broker)?;
     let client = context.database().await?;
@@ -83,7 +86,8 @@ async fn add(context: &Context, id: TerminalId, user: UserId) -> Result<()> {
         ));
     }
     register(&client, &id, &user, account).await?;
-    let server = open_server(&client).await?;
+    // For a first request.
+    let server = servers::load_open_server(&client).await?;
     let password = accounts
         .create_terminal(&id)
         .await
@@ -117,12 +121,6 @@ async fn register(client: &Client, id: &TerminalId, user: &UserId, account: Foun
         }
         TerminalAdded::New => Ok(()),
     }
-}
-
-/// A server for a first request.
-async fn open_server(client: &Client) -> Result<Option<String>> {
-    let servers = servers::list_servers(client).await?;
-    Ok(servers.into_iter().find(|server| server.open).map(|server| server.id))
 }
 
 async fn list(context: &Context, user: Option<UserId>, csv: Csv) -> Result<()> {

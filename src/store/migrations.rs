@@ -32,7 +32,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Without the workers' session limits: a migration may take long.
 async fn connect(url: &DatabaseUrl) -> Result<Client> {
     let connected = pool::unlimited(url).connect().await;
-    let (client, connection) = connected.context("cannot connect to the database")?;
+    let (client, connection) =
+        connected.with_context(|| format!("cannot connect to {}", url.place()))?;
     tokio::spawn(connection);
     Ok(client)
 }

@@ -30,6 +30,13 @@ const SESSION_OPTIONS: &str = "-c statement_timeout=20s -c lock_timeout=5s \
     -c idle_in_transaction_session_timeout=10s -c timezone=UTC \
     -c default_transaction_isolation=read\\ committed";
 
+/// Bounds for operators' commands, which may count millions of rows. They wait no longer for a lock than
+/// workers do: a change that waits makes decisions queue behind it. The server notices within two seconds
+/// that the program was interrupted, and rolls back.
+const OPERATOR_OPTIONS: &str = "-c statement_timeout=1h -c lock_timeout=5s \
+    -c idle_in_transaction_session_timeout=1min -c client_connection_check_interval=2s -c timezone=UTC \
+    -c default_transaction_isolation=read\\ committed";
+
 /// Each statement is planned once per connection, for any array, and statistics of a young table cannot
 /// cause a sequential scan. Otherwise planning took as long as executing. See
 /// `docs/decisions/0022-statements-are-planned-once.md`.
@@ -60,12 +67,22 @@ impl Settings {
     }
 }
 
-/// Settings of `url`, with Holdfast's session limits.
+/// Settings of `url`, with the session limits of batches.
 pub fn settings(url: &DatabaseUrl) -> Settings {
+    limited(url, SESSION_OPTIONS)
+}
+
+/// Settings of `url`, with the session limits of operators' commands.
+pub fn operator_settings(url: &DatabaseUrl) -> Settings {
+    limited(url, OPERATOR_OPTIONS)
+}
+
+fn limited(url: &DatabaseUrl, limits: &str) -> Settings {
     let mut settings = unlimited(url);
+    // Options in the URL come last, and win.
     let options = match settings.config.get_options() {
-        Some(given) => format!("{SESSION_OPTIONS} {given}"),
-        None => SESSION_OPTIONS.to_owned(),
+        Some(given) => format!("{limits} {given}"),
+        None => limits.to_owned(),
     };
     settings
         .config
