@@ -18,14 +18,11 @@ use crate::broker::management::ManagementError;
 use crate::client::ClientError;
 use crate::store::error::StoreError;
 
+use advice::{AWAY, CHECK_FAILED, CONFIGURATION, FAILURE, postgres_away};
 pub use rules::of_constraint as rule_of_constraint;
 
-const FAILURE: u8 = 1;
-const CHECK_FAILED: u8 = 3;
 const REFUSED: u8 = 4;
 const NO_ANSWER: u8 = 5;
-const AWAY: u8 = 75;
-const CONFIGURATION: u8 = 78;
 
 /// An outcome with its own exit code.
 #[derive(Debug, thiserror::Error)]
@@ -95,22 +92,6 @@ fn is_away(cause: &(dyn Error + 'static)) -> bool {
         Some(ManagementError::Away { .. }) => true,
         Some(ManagementError::Refused { status, .. }) => status.is_server_error(),
         None => false,
-    }
-}
-
-fn postgres_away(error: &tokio_postgres::Error) -> bool {
-    match error.code() {
-        Some(code) => [
-            SqlState::ADMIN_SHUTDOWN,
-            SqlState::CRASH_SHUTDOWN,
-            SqlState::CANNOT_CONNECT_NOW,
-            SqlState::TOO_MANY_CONNECTIONS,
-        ]
-        .contains(code),
-        None => {
-            let cause = error.source();
-            error.is_closed() || cause.is_some_and(|cause| cause.is::<std::io::Error>())
-        }
     }
 }
 

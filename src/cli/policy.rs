@@ -11,7 +11,6 @@ use tokio_postgres::Client;
 use super::context::Context;
 use super::exit::refusal;
 use super::output::fields;
-use crate::backoff;
 use crate::store::admin::policy::{self, Policy, PolicyChange};
 
 #[derive(Subcommand)]
@@ -68,8 +67,8 @@ enum Period {
 /// Tries to lock. Each waits for `lock_timeout`, five seconds, while decisions queue behind it.
 const TRIES_MAX: u32 = 20;
 
-/// Longest pause between two tries, in which decisions go on.
-const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Between two tries, for decisions to go on.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// Between two lines about a count that goes on.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
@@ -95,7 +94,7 @@ async fn update(client: &Client, change: PolicyChange) -> Result<Policy> {
             Err(error) if error.is_contention() && tries < TRIES_MAX => {
                 eprintln!("the reservations are locked by another transaction; trying again");
                 tries += 1;
-                tokio::time::sleep(backoff::up_to(PAUSE_MAX)).await;
+                tokio::time::sleep(PAUSE).await;
             }
             outcome => return outcome.map_err(refusal),
         }

@@ -457,9 +457,9 @@ async fn commands_of_a_terminal_are_answered_refused_or_neither() {
     let lost = holdfast(&environment, &relative.split(' ').collect::<Vec<_>>()).await;
     assert_eq!(lost.code, 5, "{lost:?}");
     let repeat = lost.stderr.lines().find_map(|line| line.strip_prefix("  holdfast "));
-    let repeat = repeat.expect("the command to repeat").replace("--timeout=1", "--timeout=60");
+    let repeat = repeat.expect("the command to repeat").replace("--timeout 1", "--timeout 60");
     assert!(!repeat.contains('+'), "{repeat}");
-    let id = repeat.split("--message-id=").nth(1).and_then(|rest| rest.split(' ').next());
+    let id = repeat.split("--message-id ").nth(1).and_then(|rest| rest.split(' ').next());
     let id = id.expect("a message id");
     let mut worker = stack.worker();
     // Under the same id it gets the one answer there is.

@@ -13,12 +13,18 @@ impl Repeat {
     /// `words` follow the server: what the command is about, with absolute times.
     pub(super) fn of(sent: &Sent, name: &str, words: &[&str], timeout: u64) -> Self {
         let server = sent.server.as_deref().unwrap_or_default();
-        let fixed = ["client", name, "--server", server];
-        // In one word: a message id may begin with a hyphen.
-        let id = format!("--message-id={}", sent.message_id);
-        let timeout = format!("--timeout={timeout}");
-        let all = fixed.iter().chain(words).copied().chain([id.as_str(), timeout.as_str()]);
-        Self(Some(all.map(str::to_owned).collect()))
+        let mut all = vec!["client", name, "--server", server];
+        all.extend(words);
+        let timeout = timeout.to_string();
+        // In one word, if the message id would be taken for a flag.
+        let id = sent.message_id.as_str();
+        let joined = format!("--message-id={id}");
+        match id.starts_with('-') {
+            true => all.push(&joined),
+            false => all.extend(["--message-id", id]),
+        }
+        all.extend(["--timeout", &timeout]);
+        Self(Some(all.into_iter().map(str::to_owned).collect()))
     }
 
     pub(super) fn query() -> Self {
@@ -62,7 +68,7 @@ mod tests {
         let line = Repeat::of(&sent, "request", &words, 10).line(true).unwrap();
         let split = shlex::split(&line).unwrap();
         assert_eq!(split[..2], ["holdfast", "--json"]);
-        assert_eq!(split[split.len() - 2], "--message-id=it's $HOME");
+        assert_eq!(split[split.len() - 4..split.len() - 2], ["--message-id", "it's $HOME"]);
         assert!(line.contains("--start 2031-05-01T18:00:00Z"), "{line}");
         assert_eq!(Repeat::query().line(false), None);
     }

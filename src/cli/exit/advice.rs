@@ -7,11 +7,15 @@ use lapin::protocol::AMQPErrorKind;
 use reqwest::StatusCode;
 use tokio_postgres::error::SqlState;
 
-use super::{AWAY, CHECK_FAILED, CONFIGURATION, FAILURE, postgres_away};
 use crate::broker::BrokerError;
 use crate::broker::management::ManagementError;
 use crate::client::ClientError;
 use crate::store::error::StoreError;
+
+pub(super) const FAILURE: u8 = 1;
+pub(super) const CHECK_FAILED: u8 = 3;
+pub(super) const AWAY: u8 = 75;
+pub(super) const CONFIGURATION: u8 = 78;
 
 /// What a failure means for who typed the command.
 pub(super) struct Advice {
@@ -108,4 +112,21 @@ fn of_management(error: &ManagementError) -> Option<Advice> {
         ManagementError::Refused { .. } => return None,
     };
     Some(Advice { code, next })
+}
+
+/// Whether PostgreSQL cannot be reached, or is starting, stopping or full.
+pub(super) fn postgres_away(error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        Some(code) => [
+            SqlState::ADMIN_SHUTDOWN,
+            SqlState::CRASH_SHUTDOWN,
+            SqlState::CANNOT_CONNECT_NOW,
+            SqlState::TOO_MANY_CONNECTIONS,
+        ]
+        .contains(code),
+        None => {
+            let cause = error.source();
+            error.is_closed() || cause.is_some_and(|cause| cause.is::<std::io::Error>())
+        }
+    }
 }

@@ -107,7 +107,7 @@ async fn every_check_that_a_command_can_violate_is_a_sentence() {
     }
     let environment = [("DATABASE_URL", database.url.as_str())];
     database.server("cam", 1, 0).await;
-    let said = ["is not shorter than the shortest", "2678400"];
+    let said = ["shorter than the shortest", "--max-seconds"];
     fails(&environment, "server set cam --min-seconds 90000", 4, &said).await;
     let said = ["not shorter than answers"];
     fails(&environment, "policy set --answers-kept-days 30000", 4, &said).await;
