@@ -254,6 +254,8 @@ create table billing_entries (
     unique (reservation_id, kind),
     check ((kind = 'credit') = (charge_id is not null))
 );
+-- Pages of the ledger. Entries arrive in order of time, so the index grows at its end only.
+create index billing_entries_by_time on billing_entries (created_at, id);
 
 -- Events to the world and notices to terminals. Kept, so that an event can be published again with the
 -- same id, time and bytes.

@@ -486,6 +486,8 @@ begin
             select string_agg(r.id::text, ', ' order by r.start_at, r.id) into in_the_way
             from reservations r
             where r.server_id = new.id and r.state <> 'cancelled' and r.busy_until > clock_timestamp()
+              -- Implied, and spares the past.
+              and r.start_at > now() - make_interval(secs => new.busy_max_seconds)
               and peak_depth(r.server_id, r.start_at, r.busy_until, new.busy_max_seconds) > new.capacity;
             if in_the_way is not null then
                 raise exception 'capacity % of server % is below what is booked', new.capacity, new.id

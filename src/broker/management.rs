@@ -61,8 +61,13 @@ impl FromStr for Address {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ManagementError {
     /// The API is unreachable, or its response unreadable.
-    #[error("the management API cannot be reached")]
-    Away(#[source] reqwest::Error),
+    #[error("the management API at {address} cannot be reached")]
+    Away {
+        /// Host and port.
+        address: String,
+        /// The cause, without the URL.
+        source: reqwest::Error,
+    },
     /// The API returned an error.
     #[error("the management API answers {status}{reason}")]
     Refused {
@@ -77,7 +82,7 @@ impl ManagementError {
     fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Refused { status, .. } => Some(*status),
-            Self::Away(_) => None,
+            Self::Away { .. } => None,
         }
     }
 
@@ -127,7 +132,7 @@ impl Management {
             .redirect(Policy::none())
             .no_proxy()
             .build()
-            .map_err(away)?;
+            .map_err(|error| away(&address.url, error))?;
         let (name, password) = default_account;
         let account =
             address.account.clone().unwrap_or_else(|| (name.to_owned(), password.to_owned()));
@@ -172,7 +177,7 @@ impl Management {
         query: &[(&str, &str)],
     ) -> Result<T, ManagementError> {
         let response = self.send(Method::GET, path, query, None).await?;
-        response.json().await.map_err(away)
+        response.json().await.map_err(|error| away(&self.url, error))
     }
 
     async fn send(
@@ -194,14 +199,16 @@ impl Management {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(away)?;
+        let response = request.send().await.map_err(|error| away(&self.url, error))?;
         if response.status().is_success() { Ok(response) } else { Err(refused(response).await) }
     }
 }
 
-/// Drops the address: it may hold a password.
-fn away(error: reqwest::Error) -> ManagementError {
-    ManagementError::Away(error.without_url())
+/// Names host and port only: the error's own URL may hold a password.
+fn away(url: &Url, error: reqwest::Error) -> ManagementError {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+    ManagementError::Away { address: format!("{host}{port}"), source: error.without_url() }
 }
 
 async fn refused(response: Response) -> ManagementError {

@@ -137,7 +137,9 @@ async fn add_biller(context: &Context, name: &str) -> Result<()> {
     let broker = context.config.broker()?;
     let account = biller_account(name);
     if account == broker.account() {
-        return refuse(format!("{account} is the account of the workers"));
+        return refuse(format!(
+            "account {account}: is the account in AMQP_URL, which operates Holdfast; choose another name"
+        ));
     }
     let accounts = unused(context, &account).await?;
     let password = accounts.create_biller(&account).await?;

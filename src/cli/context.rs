@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
@@ -42,9 +42,11 @@ impl Stop {
 }
 
 impl Context {
-    /// A session that makes changes in the operator's name.
+    /// A session that makes changes in the operator's name, with the limits of operators' commands.
     pub async fn database(&self) -> Result<tokio_postgres::Client> {
-        let client = pool::settings(self.config.database()?).open().await?;
+        let url = self.config.database()?;
+        let opened = pool::operator_settings(url).open().await;
+        let client = opened.with_context(|| format!("cannot connect to {}", url.place()))?;
         if let Some(operator) = self.config.operator() {
             audit::name_operator(&client, operator).await?;
         }

@@ -3,6 +3,9 @@
 //! An engine that answers with an error, even to a login, is not away, unless it is starting,
 //! stopping or full.
 
+mod advice;
+mod rules;
+
 use std::error::Error;
 
 use lapin::ErrorKind;
@@ -15,12 +18,11 @@ use crate::broker::management::ManagementError;
 use crate::client::ClientError;
 use crate::store::error::StoreError;
 
-const FAILURE: u8 = 1;
-const CHECK_FAILED: u8 = 3;
+use advice::{AWAY, CHECK_FAILED, CONFIGURATION, FAILURE, postgres_away};
+pub use rules::of_constraint as rule_of_constraint;
+
 const REFUSED: u8 = 4;
 const NO_ANSWER: u8 = 5;
-const AWAY: u8 = 75;
-const CONFIGURATION: u8 = 78;
 
 /// An outcome with its own exit code.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +64,10 @@ fn code_of(cause: &(dyn Error + 'static)) -> Option<u8> {
     if cause.is::<ConfigError>() || matches!(cause.downcast_ref(), Some(StoreError::Session(_))) {
         return Some(CONFIGURATION);
     }
-    is_away(cause).then_some(AWAY)
+    if is_away(cause) {
+        return Some(AWAY);
+    }
+    advice::of(cause).map(|advice| advice.code)
 }
 
 fn is_away(cause: &(dyn Error + 'static)) -> bool {
@@ -92,25 +97,9 @@ fn is_away(cause: &(dyn Error + 'static)) -> bool {
         return broker_away(error);
     }
     match cause.downcast_ref() {
-        Some(ManagementError::Away(_)) => true,
+        Some(ManagementError::Away { .. }) => true,
         Some(ManagementError::Refused { status, .. }) => status.is_server_error(),
         None => false,
-    }
-}
-
-fn postgres_away(error: &tokio_postgres::Error) -> bool {
-    match error.code() {
-        Some(code) => [
-            SqlState::ADMIN_SHUTDOWN,
-            SqlState::CRASH_SHUTDOWN,
-            SqlState::CANNOT_CONNECT_NOW,
-            SqlState::TOO_MANY_CONNECTIONS,
-        ]
-        .contains(code),
-        None => {
-            let cause = error.source();
-            error.is_closed() || cause.is_some_and(|cause| cause.is::<std::io::Error>())
-        }
     }
 }
 
@@ -142,7 +131,8 @@ pub fn describe(error: &anyhow::Error) -> Option<String> {
             break;
         }
     }
-    Some(told.join(": "))
+    let next = error.chain().find_map(advice::of).map(|advice| format!("; {}", advice.next));
+    Some(told.join(": ") + &next.unwrap_or_default())
 }
 
 /// A refusal if the database refused the change; otherwise `error`.
@@ -151,6 +141,9 @@ pub(super) fn refusal(error: StoreError) -> anyhow::Error {
         state.code().starts_with("ZR")
             || [SqlState::INVALID_PARAMETER_VALUE, SqlState::CHECK_VIOLATION].contains(state)
     });
+    if let Some(rule) = error.constraint().and_then(rules::of_constraint) {
+        return CliError::Refused(rule.to_owned()).into();
+    }
     match error.database_message() {
         Some((message, detail)) if refused => {
             // A CHECK's detail is only the row. A guard's names what is in the way.

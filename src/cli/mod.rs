@@ -49,8 +49,10 @@ Setting up an installation:
   holdfast worker
 
 Exit codes:
-  0 done   1 failed   2 wrong usage   3 a check failed   4 refused   5 no answer in time
-  75 the database, the broker or its management API is away   78 the configuration is wrong";
+  0 done   1 failed   2 wrong usage   3 a check failed, or the schema is not migrated
+  4 refused   5 no answer in time
+  75 the database, the broker or its management API is away, or a lock is held; try again
+  78 the configuration is wrong: a setting, an account, its rights, a database or a vhost";
 
 /// Reservation control service: holds, reconfirmations, deadlines and billing.
 ///

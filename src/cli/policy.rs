@@ -1,19 +1,23 @@
 //! `holdfast policy`.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use strum::Display;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::context::Context;
 use super::exit::{refusal, refuse};
 use super::history;
-use super::output::{fields, time};
+use super::output::{fields, hint, time};
 use super::range::within;
 use crate::domain::bounds::{self, Bounds, DAY_SECONDS};
 use crate::store::admin::policy::{self, Policy, PolicyChange};
+use crate::store::error::StoreError;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -22,6 +26,10 @@ pub(super) enum Command {
     /// Show who changed the policy and the number of partitions
     History,
     /// Change the policy; affects new requests only
+    ///
+    /// Another quota period or zone counts all reservations that are kept anew, in one transaction.
+    /// Decisions wait until it is done: about 15 seconds per million reservations. Interrupted, it
+    /// changes nothing.
     Set(Set),
     /// Let retention go by the database's clock as it is now
     ///
@@ -72,11 +80,25 @@ enum Period {
     Month,
 }
 
+/// Tries to lock. Each waits for `lock_timeout`, five seconds, while decisions queue behind it.
+const TRIES_MAX: u32 = 20;
+
+/// Between two tries, for decisions to go on.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Between two lines about a count that goes on.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     let policy = match command {
         Command::History => return history::policy(context).await,
         Command::Show => policy::load_policy(&context.database().await?).await?,
-        Command::Set(set) => update(&context.database().await?, set).await?,
+        Command::Set(set) => {
+            let counts = set.quota_period.is_some() || set.quota_zone.is_some();
+            let client = context.database().await?;
+            let changing = update(&client, change(set));
+            if counts { with_progress(changing).await? } else { changing.await? }
+        }
         Command::BelieveClock => {
             let now = time(policy::believe_clock(&context.database().await?).await?);
             let text = || format!("retention goes by the database's clock: {now}");
@@ -86,12 +108,28 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     context.output.print(&policy, || text(&policy))
 }
 
-async fn update(client: &Client, set: Set) -> Result<Policy> {
-    let change = change(set);
-    let error = match policy::update_policy(client, &change).await {
-        Ok(policy) => return Ok(policy),
-        Err(error) => error,
-    };
+/// Retries a change that only a lock stopped.
+async fn update(client: &Client, change: PolicyChange) -> Result<Policy> {
+    let mut tries = 1;
+    loop {
+        match policy::update_policy(client, &change).await {
+            Err(error) if error.is_contention() && tries < TRIES_MAX => {
+                hint!("the reservations are locked by another transaction; trying again");
+                tries += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Ok(policy) => return Ok(policy),
+            Err(error) => return Err(refused(client, &change, error).await?),
+        }
+    }
+}
+
+/// Names zones near a wrong one.
+async fn refused(
+    client: &Client,
+    change: &PolicyChange,
+    error: StoreError,
+) -> Result<anyhow::Error> {
     match &change.quota_zone {
         Some(zone) if error.sql_state() == Some(&SqlState::INVALID_PARAMETER_VALUE) => {
             let near = match nearest(zone, policy::load_zones(client).await?) {
@@ -103,7 +141,7 @@ async fn update(client: &Client, set: Set) -> Result<Policy> {
                  Europe/Berlin{near}"
             ))
         }
-        _ => Err(refusal(error)),
+        _ => Ok(refusal(error)),
     }
 }
 
@@ -126,6 +164,22 @@ fn nearest(wrong: &str, names: Vec<String>) -> Vec<String> {
     names.retain(|(likeness, _)| *likeness >= LIKENESS_MIN);
     names.sort_by(|(a, left), (b, right)| b.total_cmp(a).then_with(|| left.cmp(right)));
     names.into_iter().take(SUGGESTIONS).map(|(_, name)| name).collect()
+}
+
+/// Says from time to time that it goes on.
+async fn with_progress<T>(work: impl Future<Output = T>) -> T {
+    let began = Instant::now();
+    let mut work = std::pin::pin!(work);
+    loop {
+        match timeout(PROGRESS_INTERVAL, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => hint!(
+                "counting all reservations anew, for {} s so far; decisions wait until it is done, \
+                 and Ctrl-C undoes it",
+                began.elapsed().as_secs()
+            ),
+        }
+    }
 }
 
 fn change(set: Set) -> PolicyChange {

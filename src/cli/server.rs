@@ -11,7 +11,7 @@ use clap::Subcommand;
 
 use super::context::Context;
 use super::history;
-use super::output::{table, yes_or_no};
+use super::output::{Csv, table, yes_or_no};
 use crate::domain::id::ServerId;
 use crate::domain::money::money;
 use crate::store::admin::servers::{self, ServerLine};
@@ -21,7 +21,7 @@ pub(super) enum Command {
     /// Add a server
     Add(Box<add::Add>),
     /// List the servers
-    List,
+    List(Csv),
     /// Show a server: what it takes and costs, its partition, and the closures ahead
     Show {
         /// The server's id
@@ -64,7 +64,7 @@ pub(super) enum Command {
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Add(add) => add::run(context, *add).await,
-        Command::List => list(context).await,
+        Command::List(csv) => list(context, csv).await,
         Command::Show { id } => show::run(context, &id).await,
         Command::History { id } => history::server(context, &id).await,
         Command::Set(set) => set::run(context, *set).await,
@@ -75,10 +75,23 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     }
 }
 
-async fn list(context: &Context) -> Result<()> {
+/// The fields of a [`ServerLine`].
+const FIELDS: [&str; 9] = [
+    "id",
+    "open",
+    "capacity",
+    "rate_minor",
+    "currency",
+    "lead_seconds",
+    "live_reservations",
+    "partition",
+    "connection_url",
+];
+
+async fn list(context: &Context, csv: Csv) -> Result<()> {
     let client = context.database().await?;
     let servers = servers::list_servers(&client).await?;
-    context.output.print(&servers, || {
+    context.output.list(csv, &FIELDS, &servers, || {
         let header = [
             "ID",
             "OPEN",

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::context::Context;
 use super::exit::{CliError, refusal, refuse};
 use super::history;
-use super::output::{fields, table, time};
+use super::output::{Csv, fields, table, time};
 use super::range::within;
 use crate::domain::bounds::{self, Bounds};
 use crate::domain::id::UserId;
@@ -31,7 +31,7 @@ pub(super) enum Command {
     ///
     /// USED: seconds reserved in the current quota period, of the limit in QUOTA. HELD: reservations
     /// not yet reconfirmed, of the limit in HOLDS. A limit with a * is the policy's default.
-    List,
+    List(Csv),
     /// Show who changed a user and its terminals
     History {
         /// The user's id
@@ -99,7 +99,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
         Command::Add { id, quota_seconds, holds_max } => {
             add(context, &id, quota_seconds, holds_max).await
         }
-        Command::List => list(context).await,
+        Command::List(csv) => list(context, csv).await,
         Command::History { id } => history::user(context, &id).await,
         Command::Set { id, limits } => set(context, &id, limits).await,
         Command::Recount { check } => recount(context, check).await,
@@ -120,10 +120,24 @@ async fn add(
     context.output.print(&json!({ "user": id.as_str() }), || format!("added user {id}"))
 }
 
-async fn list(context: &Context) -> Result<()> {
+/// The fields of a [`UserLine`].
+const FIELDS: [&str; 10] = [
+    "id",
+    "quota_seconds",
+    "holds_max",
+    "period_start",
+    "period_end",
+    "limit_seconds",
+    "used_seconds",
+    "holds_limit",
+    "holds",
+    "terminals",
+];
+
+async fn list(context: &Context, csv: Csv) -> Result<()> {
     let client = context.database().await?;
     let users = users::list_users(&client, None).await?;
-    context.output.print(&users, || {
+    context.output.list(csv, &FIELDS, &users, || {
         let header = ["ID", "USED", "QUOTA", "UNTIL", "HELD", "HOLDS", "TERMINALS"];
         table(&header, &users.iter().map(row).collect::<Vec<_>>())
     })

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::command::Kind;
 use super::fields::Fields;
-use crate::domain::bounds;
 use super::pattern;
+use crate::domain::bounds;
 use crate::domain::id::ServerId;
 use crate::domain::interval::Timestamp;
 use crate::domain::limit::{Limit, Relation, Unit};

@@ -69,6 +69,14 @@ impl StoreError {
         self.sql_state().is_some_and(|state| matches!(state.code(), "ZR002" | "ZR005"))
     }
 
+    /// The constraint that a statement would have violated, if any.
+    pub fn constraint(&self) -> Option<&str> {
+        match self {
+            StoreError::Postgres(error) => error.as_db_error()?.constraint(),
+            _ => None,
+        }
+    }
+
     /// PostgreSQL's message and detail, for people.
     pub fn database_message(&self) -> Option<(&str, Option<&str>)> {
         match self {

@@ -37,8 +37,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Without the workers' session limits: a migration may take long. `lock_timeout` is short.
 async fn connect(url: &DatabaseUrl) -> Result<Client> {
-    let settings = pool::unlimited(url).named("migrate");
-    settings.open().await.context("cannot connect to the database")
+    let opened = pool::unlimited(url).named("migrate").open().await;
+    opened.with_context(|| format!("cannot connect to {}", url.place()))
 }
 
 fn runner() -> Runner {

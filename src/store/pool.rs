@@ -12,7 +12,7 @@ use tracing::warn;
 pub use super::connect::Driver;
 use super::connect::{self, CONNECT_TIMEOUT, Wanted};
 use super::error::StoreError;
-use super::session::{self, LIMITS, MIGRATION, PLANNER, Setting};
+use super::session::{self, LIMITS, MIGRATION, OPERATOR, PLANNER, Setting};
 use super::url::DatabaseUrl;
 use crate::addresses::Recent;
 
@@ -95,9 +95,14 @@ async fn drive(driver: Driver) {
     }
 }
 
-/// Settings of `url`, with Holdfast's session limits.
+/// Settings of `url`, with the session limits of batches.
 pub fn settings(url: &DatabaseUrl) -> Settings {
     of(url, LIMITS)
+}
+
+/// Settings of `url`, with the session limits of operators' commands.
+pub fn operator_settings(url: &DatabaseUrl) -> Settings {
+    of(url, OPERATOR)
 }
 
 /// Settings of `url` for migrations, which may take long.

@@ -22,6 +22,18 @@ pub(super) const LIMITS: &[Setting] = &[
     ("default_transaction_isolation", "read committed"),
 ];
 
+/// Bounds for operators' commands, which may count millions of rows. They wait no longer for a lock than
+/// workers do: a change that waits makes decisions queue behind it. The server notices within two seconds
+/// that the program was interrupted, and rolls back.
+pub(super) const OPERATOR: &[Setting] = &[
+    ("statement_timeout", "1h"),
+    ("lock_timeout", "5s"),
+    ("idle_in_transaction_session_timeout", "1min"),
+    ("client_connection_check_interval", "2s"),
+    ("TimeZone", "UTC"),
+    ("default_transaction_isolation", "read committed"),
+];
+
 /// Each statement is planned once per connection, for any array, and statistics of a young table cannot
 /// cause a sequential scan. Otherwise planning took as long as executing. See
 /// `docs/decisions/0022-statements-are-planned-once.md`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 use tokio_postgres::Config;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode};
 
 use crate::tls;
 
@@ -74,6 +74,23 @@ impl PartialEq for DatabaseUrl {
 }
 
 impl DatabaseUrl {
+    /// Database, hosts and account, for people; without the password.
+    pub fn place(&self) -> String {
+        let config = &self.config;
+        let port = |index: usize| {
+            let ports = config.get_ports();
+            ports.get(index).or(ports.first()).copied().unwrap_or(5432)
+        };
+        let hosts = config.get_hosts().iter().enumerate().map(|(index, host)| match host {
+            Host::Tcp(name) => format!("{name}:{}", port(index)),
+            Host::Unix(path) => format!("{}:{}", path.display(), port(index)),
+        });
+        let hosts: Vec<String> = hosts.collect();
+        let user = config.get_user().unwrap_or("the system's user");
+        let database = config.get_dbname().unwrap_or(user);
+        format!("database {database} on {} as {user}", hosts.join(","))
+    }
+
     /// This URL for another account. Account and password must need no encoding.
     pub fn for_account(&self, account: &str, password: &str) -> String {
         let mut place = self.place.clone();
@@ -109,6 +126,17 @@ mod tests {
                 (other.get_hosts(), other.get_ports(), other.get_ssl_mode()),
                 (given.config.get_hosts(), given.config.get_ports(), given.config.get_ssl_mode())
             );
+        }
+    }
+
+    #[test]
+    fn a_place_is_named_without_the_password() {
+        for (url, place) in [
+            ("postgres://me:s3cret@h:6543/x", "database x on h:6543 as me"),
+            ("postgres://me:s3cret@h1,h2:2/x", "database x on h1:5432,h2:2 as me"),
+            ("postgres://me@%2Frun%2Fpg", "database me on /run/pg:5432 as me"),
+        ] {
+            assert_eq!(read(url).place(), place);
         }
     }
 

@@ -209,6 +209,72 @@ async fn no_large_table_is_read_from_end_to_end() {
     database.finish().await;
 }
 
+/// Operators' lists look at what is not over only: the index scan is bounded by the start.
+#[tokio::test]
+async fn operators_lists_spare_the_past() {
+    macro_rules! admin {
+        ($name:literal, $arguments:expr) => {
+            Case {
+                name: $name,
+                sql: include_str!(concat!("../../src/store/admin/sql/", $name, ".sql")),
+                arguments: $arguments,
+                uses: &["reservations_live_by_server"],
+            }
+        };
+    }
+    let database = Database::new().await;
+    for statement in FILL.split_inclusive(';') {
+        database.client.batch_execute(statement).await.expect(statement);
+    }
+    for case in [
+        admin!("list_servers", ""),
+        admin!("list_places", ""),
+        admin!("load_server", "'s-1'"),
+        admin!("load_touched_reservations", "'s-1', now(), now() + interval '1 h'"),
+    ] {
+        let explained = explain_admin(&database, &case).await;
+        let (mut scanned, mut used) = (BTreeSet::new(), BTreeSet::new());
+        walk(&explained, &mut scanned, &mut used);
+        assert!(!scanned.contains("reservations"), "{}: {scanned:?}", case.name);
+        assert!(used.contains(case.uses[0]), "{}: {used:?}", case.name);
+        let mut bounds = Vec::new();
+        conditions(&explained, &mut bounds);
+        assert!(bounds.iter().any(|it| it.contains("start_at >")), "{}: {bounds:?}", case.name);
+    }
+    database.finish().await;
+}
+
+async fn explain_admin(database: &Database, case: &Case) -> Value {
+    let session = database.session().await;
+    session.batch_execute(&format!("prepare it as {}", case.sql)).await.expect(case.name);
+    let arguments = match case.arguments {
+        "" => String::new(),
+        arguments => format!("({arguments})"),
+    };
+    let explain = format!("explain (format json) execute it {arguments}");
+    let explained = session.simple_query(&explain).await.expect(case.name);
+    let text: String = explained
+        .iter()
+        .filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        })
+        .collect();
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// Collects the conditions of all index scans of a plan.
+fn conditions(plan: &Value, found: &mut Vec<String>) {
+    match plan {
+        Value::Object(node) => {
+            found.extend(node.get("Index Cond").and_then(Value::as_str).map(str::to_owned));
+            node.values().for_each(|value| conditions(value, found));
+        }
+        Value::Array(nodes) => nodes.iter().for_each(|node| conditions(node, found)),
+        _ => {}
+    }
+}
+
 /// Every statement is in the cases above, or touches no large table.
 #[test]
 fn every_statement_is_looked_at() {

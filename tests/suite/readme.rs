@@ -1,5 +1,7 @@
 //! The README says what the code does.
 
+mod set_up;
+
 use clap::Parser;
 use holdfast::cli::Cli;
 use holdfast::cli::config::{About, settings};
