@@ -78,11 +78,14 @@ pub(super) struct User {
 }
 
 impl User {
-    pub(super) fn has_tags(&self) -> bool {
+    /// Its tags, with commas between; empty if there are none.
+    pub(super) fn tags(&self) -> String {
         match &self.tags {
-            Value::Array(tags) => !tags.is_empty(),
-            Value::String(tags) => !tags.is_empty(),
-            _ => true,
+            Value::Array(tags) => {
+                tags.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+            }
+            Value::String(tags) => tags.clone(),
+            other => other.to_string(),
         }
     }
 }
@@ -130,6 +133,10 @@ impl Management {
 
     pub(super) async fn post(&self, path: &[&str], body: &Value) -> Result<(), ManagementError> {
         self.send(Method::POST, path, Some(body)).await.map(drop)
+    }
+
+    pub(super) async fn delete(&self, path: &[&str]) -> Result<(), ManagementError> {
+        self.send(Method::DELETE, path, None).await.map(drop)
     }
 
     pub(super) async fn read<T: DeserializeOwned>(

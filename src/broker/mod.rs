@@ -12,6 +12,7 @@ pub mod consumer;
 pub mod declare;
 pub mod delay;
 pub(crate) mod delay_probe;
+pub mod installation;
 pub(crate) mod lookup;
 pub mod management;
 pub mod publisher;

@@ -34,6 +34,11 @@ impl Output {
     }
 }
 
+/// Tells a person something that is no result. A standard error that cannot be written to stops nothing.
+pub(super) fn hint(text: &str) {
+    writeln!(std::io::stderr(), "{text}").ok();
+}
+
 /// RFC 3339, so that it can be typed in again.
 pub(super) fn time(instant: Timestamp) -> String {
     instant.to_rfc3339_opts(SecondsFormat::AutoSi, true)

@@ -1,6 +1,7 @@
 //! `holdfast topology`: declare, verify, rebalance and remove what is on the broker.
 
 mod apply;
+mod owner;
 mod rebalance;
 mod remove;
 mod routes;
@@ -19,6 +20,8 @@ pub(super) enum Command {
     /// of servers that were interrupted, and removes what former versions left. With the management API
     /// at hand it changes only what differs, and removes bindings that are too many; otherwise it binds
     /// each server again, which takes some milliseconds per server.
+    ///
+    /// It marks the vhost as this installation's, and refuses one that bears another's mark.
     Apply(apply::Apply),
     /// Check that everything is declared, and send a message through the delay ladder
     ///

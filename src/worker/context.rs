@@ -8,9 +8,11 @@ use tokio::sync::Notify;
 use tracing::info;
 use uuid::Uuid;
 
+use super::accounts::WorkerAccounts;
 use super::clock::Clock;
 use super::outlived::Outlived;
 use super::settings::Settings;
+use super::strangers::Strangers;
 use crate::message::shape::Shape;
 use crate::store::view::ReadPool;
 use crate::store::{migrations, pool, registry};
@@ -37,6 +39,11 @@ pub struct Context {
     /// Wakes whoever publishes fences when an operator moves a server.
     pub moves_notified: Notify,
     pub outlived: Outlived,
+    /// Broker accounts whose wake-ups and fences are believed.
+    pub accounts: WorkerAccounts,
+    pub strangers: Strangers,
+    /// Which installation the database is.
+    pub installation: Uuid,
     pub id: Uuid,
 }
 
@@ -54,13 +61,15 @@ impl Context {
         let shape = registry::load_topology(&client)
             .await?
             .context("no topology is recorded; run `holdfast topology apply`")?;
+        let installation = registry::load_installation(&client).await?;
         let account = settings.broker.account();
-        if registry::terminal_exists(&client, account).await? {
+        if !registry::insert_worker_account(&client, account).await? {
             // That terminal could forge wake-ups.
             bail!(
                 "the workers' broker account {account} is also a terminal's; use another account"
             );
         }
+        let accounts = WorkerAccounts::new(registry::load_worker_accounts(&client).await?);
         drop(client);
         driver.abort();
         let queries = match &settings.database_read {
@@ -83,6 +92,9 @@ impl Context {
             outbox_notified: Notify::new(),
             moves_notified: Notify::new(),
             outlived: Outlived::default(),
+            accounts,
+            strangers: Strangers::default(),
+            installation,
             id: Uuid::new_v4(),
         })
     }

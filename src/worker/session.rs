@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::connections::Connections;
 use super::context::Context;
-use super::{moves, partition, queries, relay, retention, sweep};
+use super::{moves, owner, partition, queries, relay, retention, sweep};
 use crate::backoff;
 use crate::broker::{BrokerError, declare};
 
@@ -28,6 +28,12 @@ pub enum SessionError {
     /// Not applied, or deleted.
     #[error("the broker lacks {}", .0.join(", "))]
     TopologyMissing(Vec<String>),
+    /// The vhost belongs to another installation.
+    #[error("{0}")]
+    OtherInstallation(String),
+    /// It has become another's during the session.
+    #[error("taken over: {0}")]
+    TakenOver(String),
     #[error("the connection to the broker is lost")]
     ConnectionLost,
     /// A task of the session panicked, so nobody does its work.
@@ -42,7 +48,11 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), SessionError> {
     let connections = Arc::new(Connections::open(&context).await?);
-    let missing = declare::missing(&connections.publish, context.shape()).await?;
+    if let Some(why) = owner::check(&context, &connections).await? {
+        return Err(SessionError::OtherInstallation(why));
+    }
+    let missing =
+        declare::missing(&connections.publish, context.installation, context.shape()).await?;
     if !missing.is_empty() {
         return Err(SessionError::TopologyMissing(missing));
     }
@@ -61,6 +71,7 @@ pub async fn run(
     let mut partitions = Partitions::new(context.clone(), connections.clone(), session.clone());
     let outcome = tokio::select! {
         outcome = partitions.follow(owned, &stop) => outcome,
+        why = owner::lost(&context, &connections) => Err(SessionError::TakenOver(why)),
         Some(Err(error)) = services.join_next() => Err(error.into()),
     };
     let grace = context.settings.drain_grace;

@@ -7,6 +7,7 @@
     reason = "tests are set up by `./dev` through the environment, and play clients with clocks"
 )]
 
+mod accounts;
 mod cli;
 mod clients;
 mod connections;
@@ -19,6 +20,7 @@ mod fuzzed;
 mod guard;
 mod house;
 mod input;
+mod installation;
 mod invariants;
 mod isolation;
 mod layers;

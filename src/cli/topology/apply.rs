@@ -5,6 +5,7 @@ use clap::Args;
 use serde::Serialize;
 use tokio_postgres::Client;
 
+use super::owner::{self, TakenOver};
 use super::routes::{found_routes, wanted_routes};
 use crate::broker::connection::Connection;
 use crate::broker::routes::{self, Difference};
@@ -34,6 +35,13 @@ pub(in crate::cli) struct Apply {
     /// Levels of the delay ladder; default 24 the first time, up to 19 days per hop
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=24))]
     delay_levels: Option<u32>,
+    /// Take a vhost over that belongs to another installation, which must be gone for good
+    ///
+    /// Its workers must be stopped. What waits in its queues is decided by this installation: commands of
+    /// terminals that this database does not know are answered with `unknown_terminal` and become dead
+    /// letters, and its deadlines settle nothing here.
+    #[arg(long)]
+    take_over: bool,
 }
 
 /// What was done, for programs.
@@ -46,12 +54,15 @@ struct Applied {
     unbound: usize,
     removed: Vec<String>,
     kept: Vec<String>,
+    taken_over: Option<TakenOver>,
 }
 
 pub(super) async fn run(context: &Context, apply: &Apply) -> Result<()> {
     let database = context.database().await?;
     // Connect before recording, to fail early.
     let connection = context.broker("topology").await?;
+    // Before anything else is declared, and before the database says that it is.
+    let taken_over = owner::claim(context, &database, &connection, apply.take_over).await?;
     moves::lock(&database).await?;
     let before = registry::load_topology(&database)
         .await?
@@ -89,6 +100,7 @@ pub(super) async fn run(context: &Context, apply: &Apply) -> Result<()> {
         unbound: difference.surplus.len(),
         removed: retired.removed,
         kept: retired.kept,
+        taken_over,
     };
     context.output.print(&applied, || text(&applied))
 }
@@ -152,8 +164,10 @@ async fn shrink(
 }
 
 fn text(applied: &Applied) -> String {
-    let Applied { partitions, delay_levels, servers, bound, unbound, removed, kept } = applied;
-    let mut lines = vec![format!("applied: {partitions} partitions, {delay_levels} delay levels")];
+    let Applied { partitions, delay_levels, servers, bound, unbound, removed, kept, taken_over } =
+        applied;
+    let mut lines: Vec<String> = taken_over.iter().map(TakenOver::text).collect();
+    lines.push(format!("applied: {partitions} partitions, {delay_levels} delay levels"));
     if *servers > 0 || *unbound > 0 {
         lines.push(format!("servers: {servers}, bound {bound}, unbound {unbound}"));
     }

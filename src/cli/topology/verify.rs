@@ -11,12 +11,14 @@ use crate::broker::delay_probe::{self, Probe};
 use crate::broker::routes::{self, Difference, Route};
 use crate::cli::context::Context;
 use crate::cli::exit::CliError;
+use crate::store::registry::load_installation;
 
 pub(super) async fn run(context: &Context) -> Result<()> {
     let database = context.database().await?;
     let shape = recorded(&database).await?;
-    let connection = context.broker("topology").await?;
-    let mut missing = declare::missing(&connection, shape).await?;
+    let connection = context.own_broker(&database, "topology").await?;
+    let installation = load_installation(&database).await?;
+    let mut missing = declare::missing(&connection, installation, shape).await?;
     let mut surplus = Vec::new();
     if missing.is_empty() {
         let difference = compare(context, &database, &connection).await?;

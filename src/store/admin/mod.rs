@@ -12,3 +12,4 @@ pub mod servers;
 pub mod terminals;
 pub mod topology;
 pub mod users;
+pub mod worker_accounts;
