@@ -62,14 +62,18 @@ impl Socket {
         self
     }
 
-    fn read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn read_wire(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match &mut self.wire {
             Wire::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
             Wire::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 
-    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn write_wire(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.wire {
             Wire::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Wire::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
@@ -104,7 +108,7 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let read = this.read(cx, buffer);
+        let read = this.read_wire(cx, buffer);
         match &mut this.silence {
             Some(silence) if read.is_pending() => silence.poll_due(cx),
             Some(silence) => {
@@ -123,7 +127,7 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = this.write(cx, bytes);
+        let written = this.write_wire(cx, bytes);
         if let Some(silence) = &mut this.silence {
             silence.sent(cx);
         }
