@@ -80,8 +80,7 @@ async fn workers_with_two_accounts_believe_each_other() {
     let mut stack = Stack::new().await;
     let mut terminal = stack.terminal("ann").await;
     let server = stack.server("cam", &[]).await;
-    let by_hand = [("HOLDFAST_LADDER", "off"), ("HOLDFAST_SWEEP", "off")];
-    let worker = stack.worker_with(&by_hand);
+    let worker = stack.worker_by_hand().await;
     let held = terminal.accepted(&server, window(62, 600)).await;
     let name = format!("late_{}", stack.suffix());
     let account = engines::create_account(&name, &stack.vhost).await;

@@ -14,9 +14,6 @@ use crate::support::stack::Stack;
 use crate::support::terminal::{Terminal, window};
 use crate::support::worker::Worker;
 
-/// Neither ladder nor sweep: only wake-ups by hand settle anything.
-const BY_HAND: [(&str, &str); 2] = [("HOLDFAST_LADDER", "off"), ("HOLDFAST_SWEEP", "off")];
-
 /// Seconds from now at which a reservation must start for its deadline to be two or three seconds
 /// away: the servers' lead time is a minute.
 const SOON: i64 = 63;
@@ -122,7 +119,7 @@ async fn an_early_wake_up_settles_nothing_and_goes_on() {
     let mut stack = Stack::new().await;
     let mut terminal = stack.terminal("ann").await;
     let server = stack.server("cam", &[]).await;
-    let _worker = stack.worker_with(&BY_HAND);
+    let _worker = stack.worker_by_hand().await;
     let held = terminal.accepted(&server, window(3_600, 600)).await;
     stack.wake(held.deadline_at, held.deadline_at).await;
     // Answered after the wake-up was read, since both stand in one queue.
@@ -134,7 +131,7 @@ async fn an_early_wake_up_settles_nothing_and_goes_on() {
     let mut stack = Stack::new().await;
     let mut terminal = stack.terminal("ann").await;
     let server = stack.server("cam", &[]).await;
-    let mut unscheduled = stack.worker_with(&BY_HAND);
+    let mut unscheduled = stack.worker_by_hand().await;
     let held = terminal.accepted(&server, window(SOON, 600)).await;
     unscheduled.stop().await;
     let _worker = stack.worker_with(&[("HOLDFAST_SWEEP", "off")]);
@@ -147,7 +144,7 @@ async fn an_early_wake_up_settles_nothing_and_goes_on() {
 async fn repeated_and_idle_wake_ups_do_no_harm() {
     let mut stack = Stack::new().await;
     let mut terminal = stack.terminal("ann").await;
-    let _worker = stack.worker_with(&BY_HAND);
+    let _worker = stack.worker_by_hand().await;
     let (left, kept) = two_holds(&stack, &mut terminal).await;
     passed(&stack, left.deadline_at).await;
     for _ in 0..3 {
@@ -168,7 +165,7 @@ async fn repeated_and_idle_wake_ups_do_no_harm() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreadable_wake_up_is_a_dead_letter() {
     let stack = Stack::new().await;
-    let _worker = stack.worker_with(&BY_HAND);
+    let _worker = stack.worker_by_hand().await;
     let channel = stack.amqp.create_channel().await.expect("a channel");
     let properties = lapin::BasicProperties::default()
         .with_user_id(stack.broker.account().into())
@@ -188,7 +185,7 @@ async fn held_then_workerless(
     windows: &[(DateTime<Utc>, DateTime<Utc>)],
 ) -> (ServerId, Vec<ReservationView>) {
     let server = stack.server("cam", &[("capacity", &10)]).await;
-    let mut worker = stack.worker_with(&BY_HAND);
+    let mut worker = stack.worker_by_hand().await;
     let mut held = Vec::new();
     for window in windows {
         held.push(terminal.accepted(&server, *window).await);
@@ -207,7 +204,7 @@ async fn an_intermediate_leg_read_after_the_deadline_does_not_settle() {
     stack.wake(deadline, deadline - TimeDelta::milliseconds(1)).await;
     let sent = terminal.client.reconfirm(&server, held[0].id).await.expect("sent");
     passed(&stack, deadline).await;
-    let _worker = stack.worker_with(&BY_HAND);
+    let _worker = stack.worker_by_hand().await;
     terminal.reply_to(&sent).await;
     // The fresh wake-up behind the reconfirmation settles both.
     stack.until_state(held[0].id, "confirmed").await;
@@ -228,7 +225,7 @@ async fn a_wake_up_settles_only_its_own_instant() {
     terminal.client.reconfirm(&server, second.id).await.expect("sent");
     terminal.client.reconfirm(&server, first.id).await.expect("sent");
     stack.wake(second.deadline_at, second.deadline_at).await;
-    let _worker = stack.worker_with(&BY_HAND);
+    let _worker = stack.worker_by_hand().await;
     stack.until_state(second.id, "confirmed").await;
     assert_eq!(stack.state(first.id).await, "cancelled");
     stack.finish().await;
@@ -239,7 +236,7 @@ async fn a_hold_committed_after_its_wake_up_is_found_by_the_sweep() {
     let mut stack = Stack::new().await;
     let mut terminal = stack.terminal("ann").await;
     let server = stack.server("cam", &[("capacity", &10)]).await;
-    let mut worker = stack.worker_with(&BY_HAND);
+    let mut worker = stack.worker_by_hand().await;
     let held = terminal.accepted(&server, window(SOON, 600)).await;
     stack.server("other", &[]).await;
     // Of another user: who writes a hold has that user locked until it is committed.
@@ -315,7 +312,7 @@ async fn a_large_instant_is_settled_in_slices() {
     }
     let due: DateTime<Utc> = stack.ask("select max(deadline_at) from reservations", &[]).await;
     stack.wake(due, due).await;
-    let _worker = stack.worker_with(&BY_HAND);
+    let _worker = stack.worker_by_hand().await;
     facts::until("all are settled", async || {
         let open: i64 =
             stack.ask("select count(*) from reservations where state = 'held'", &[]).await;

@@ -62,7 +62,7 @@ impl Scene {
         let mut stack = Stack::with_shape(shape).await;
         let mut terminals = Vec::new();
         for user in USERS {
-            stack.user(user, Some(1 << 40), Some(1 << 20)).await;
+            stack.user(user, Some(1_000_000_000_000), Some(1_000_000)).await;
             terminals.push(stack.terminal(user).await);
         }
         for n in 0..SERVERS {
@@ -339,7 +339,7 @@ async fn compare(scene: &Scene, expected: &Expected) {
 #[tokio::test(flavor = "multi_thread")]
 async fn decisions_keep_the_order_while_workers_come_and_go() {
     let mut stack = Stack::new().await;
-    stack.user("ann", Some(1 << 40), Some(1 << 20)).await;
+    stack.user("ann", Some(1_000_000_000_000), Some(1_000_000)).await;
     let mut terminal = stack.terminal("ann").await;
     let server: ServerId = stack.server("cam", &[]).await;
     let start = in_seconds(7_200);
@@ -383,7 +383,7 @@ async fn decisions_keep_the_order_while_workers_come_and_go() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_is_let_go_of_in_order() {
     let mut stack = Stack::with_partitions(4).await;
-    stack.user("ann", Some(1 << 40), Some(1 << 20)).await;
+    stack.user("ann", Some(1_000_000_000_000), Some(1_000_000)).await;
     let mut terminal = stack.terminal("ann").await;
     let start = in_seconds(7_200);
     let mut commands = Vec::new();

@@ -290,6 +290,8 @@ fn every_statement_is_looked_at() {
         "load_installation",
         "load_worker_accounts",
         "load_roles",
+        "load_migrations_lock",
+        "load_session",
         "load_topology",
         "lock_migrations",
         "terminal_exists",

@@ -248,7 +248,7 @@ async fn too_much_to_tell_is_told_in_parts() {
     let mut stack = Stack::new().await;
     let server = stack.server("cam", &[]).await;
     let mut terminal = stack.terminal("ann").await;
-    stack.user("bob", Some(1 << 40), Some(1 << 20)).await;
+    stack.user("bob", Some(1_000_000_000_000), Some(1_000_000)).await;
     let mut busy = stack.terminal("bob").await;
     let _worker = stack.worker();
     let base = in_seconds(7_200);

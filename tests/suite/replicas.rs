@@ -50,7 +50,7 @@ async fn until_shared(stack: &Stack, expected: &[&[i32]]) {
 async fn workers_share_the_partitions_and_take_over() {
     let mut stack = Stack::with_partitions(4).await;
     with_servers(&stack).await;
-    stack.user("ann", Some(1 << 40), Some(1 << 20)).await;
+    stack.user("ann", Some(1_000_000_000_000), Some(1_000_000)).await;
     let mut terminal = stack.terminal("ann").await;
     let mut first = stack.worker();
     until_shared(&stack, &[&[0, 1, 2, 3]]).await;

@@ -201,6 +201,17 @@ impl Stack {
         Worker::start(&borrowed(&all))
     }
 
+    /// Starts a worker that sends no wake-ups of its own: it has no ladder, and the next sweep is an hour
+    /// away.
+    pub async fn worker_by_hand(&self) -> Worker {
+        let swept = "insert into sweeps
+            select partition, clock_timestamp() from topology, generate_series(0, partitions - 1) partition
+            on conflict (partition) do update set swept_at = excluded.swept_at";
+        self.db.execute(swept, &[]).await.expect("sweeps");
+        let hour = ("HOLDFAST_SWEEP_INTERVAL_SECONDS", "3600");
+        self.worker_with(&[("HOLDFAST_LADDER", "off"), hour])
+    }
+
     /// Starts a worker with the default settings, whose standard error is `output`.
     pub fn worker_into(&self, output: std::process::Stdio) -> Worker {
         let all = self.worker_environment(&[]);
