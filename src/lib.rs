@@ -11,8 +11,8 @@
 //! ```
 //!
 //! A layer uses only layers to its right; `broker` and `store` do not know each other. A layer's
-//! files do not import each other in circles. `tests/suite/layers.rs` checks both. [`tls`] and
-//! [`backoff`] stand below `broker` and `store`. `docs/architecture.md` follows a request and a
+//! files do not import each other in circles. `tests/suite/layers.rs` checks both. `parts` and `live` (URLs and
+//! where they come from), [`tls`] and [`backoff`] stand below `broker` and `store`. `docs/architecture.md` follows a request and a
 //! deadline through the code.
 //!
 //! # Invariants
@@ -52,7 +52,9 @@ pub mod client;
 mod crash;
 pub mod domain;
 pub mod engine;
+mod live;
 pub mod message;
+mod parts;
 pub mod store;
 pub mod tls;
 pub mod worker;

@@ -33,10 +33,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
-    // Bytes that are not UTF-8 become U+FFFD.
-    let environment =
-        |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-    let config = cli.read_config(environment)?;
+    let config = cli.read_config(|name| std::env::var_os(name))?;
     start_telemetry(&config);
     cli.run(config, stop_on_signals).await
 }

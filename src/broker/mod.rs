@@ -28,8 +28,13 @@ use std::time::Duration;
 
 use lapin::ErrorKind;
 
+use crate::tls;
+
 /// Bound on connecting, declaring, opening and closing; lapin has no timeouts.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// AMQP's code with which the broker refuses an account.
+const ACCESS_REFUSED: u16 = 403;
 
 /// A failed broker operation.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +56,16 @@ pub enum BrokerError {
     /// The connection broke meanwhile. The operation's outcome is unknown.
     #[error("{0}: the connection to the broker is lost")]
     ConnectionLost(String),
+    /// The broker refused account or password, or could not prove who it is.
+    #[error(
+        "{operation}: the account or its password is refused, or the certificate not trusted: {source}"
+    )]
+    CredentialsRefused {
+        /// The operation.
+        operation: String,
+        /// The cause.
+        source: lapin::Error,
+    },
     /// A text exceeds AMQP's 255 bytes.
     #[error("{0} is too long for AMQP")]
     TooLong(&'static str),
@@ -59,10 +74,25 @@ pub enum BrokerError {
 impl BrokerError {
     /// The AMQP code, such as 404, with which the broker closed the channel or connection.
     pub(crate) fn code(&self) -> Option<u16> {
-        let BrokerError::Amqp { source, .. } = self else { return None };
+        let (BrokerError::Amqp { source, .. } | BrokerError::CredentialsRefused { source, .. }) =
+            self
+        else {
+            return None;
+        };
         match source.kind() {
             ErrorKind::ProtocolError(refusal) => Some(refusal.get_id()),
             _ => None,
+        }
+    }
+
+    /// The error of a connect, where access refused is not about a right but about the account.
+    fn of_connect(self) -> Self {
+        let refused = self.code() == Some(ACCESS_REFUSED);
+        match self {
+            BrokerError::Amqp { operation, source } if refused || tls::is_untrusted(&source) => {
+                BrokerError::CredentialsRefused { operation, source }
+            }
+            other => other,
         }
     }
 }

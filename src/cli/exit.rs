@@ -1,7 +1,7 @@
 //! Maps errors to exit codes and texts. The help of `holdfast` lists the codes.
 //!
-//! An engine that answers with an error, even to a login, is not away, unless it is starting,
-//! stopping or full.
+//! An engine that answers with an error is not away, unless it is starting, stopping or full. One that refuses
+//! a login, or cannot prove who it is, is an error of the configuration.
 
 use std::error::Error;
 
@@ -13,7 +13,9 @@ use super::config::ConfigError;
 use crate::broker::BrokerError;
 use crate::broker::management::ManagementError;
 use crate::client::ClientError;
-use crate::store::error::StoreError;
+use crate::store::error::{StoreError, is_refusal};
+use crate::tls;
+use crate::worker::patience::Hopeless;
 
 const FAILURE: u8 = 1;
 const CHECK_FAILED: u8 = 3;
@@ -21,6 +23,9 @@ const REFUSED: u8 = 4;
 const NO_ANSWER: u8 = 5;
 const AWAY: u8 = 75;
 const CONFIGURATION: u8 = 78;
+
+/// HTTP's code for a wrong account or password.
+const UNAUTHORIZED: u16 = 401;
 
 /// An outcome with its own exit code.
 #[derive(Debug, thiserror::Error)]
@@ -59,10 +64,32 @@ fn code_of(cause: &(dyn Error + 'static)) -> Option<u8> {
     if let Some(ClientError::Unroutable(_)) = cause.downcast_ref() {
         return Some(REFUSED);
     }
-    if cause.is::<ConfigError>() {
+    if cause.is::<ConfigError>() || is_refused(cause) {
         return Some(CONFIGURATION);
     }
     is_away(cause).then_some(AWAY)
+}
+
+/// Whether an engine refused the account or its password, or could not prove who it is.
+fn is_refused(cause: &(dyn Error + 'static)) -> bool {
+    if let Some(error) = cause.downcast_ref::<StoreError>() {
+        return error.is_refusal();
+    }
+    if let Some(error) = cause.downcast_ref::<tokio_postgres::Error>() {
+        return is_refusal(error);
+    }
+    let broker = match cause.downcast_ref::<ClientError>() {
+        Some(ClientError::Broker(error)) => Some(error),
+        _ => cause.downcast_ref::<BrokerError>(),
+    };
+    if let Some(error) = broker {
+        return matches!(error, BrokerError::CredentialsRefused { .. });
+    }
+    match cause.downcast_ref() {
+        Some(ManagementError::Away(error)) => tls::is_untrusted(error),
+        Some(ManagementError::Refused { status, .. }) => status.as_u16() == UNAUTHORIZED,
+        None => cause.is::<Hopeless>(),
+    }
 }
 
 fn is_away(cause: &(dyn Error + 'static)) -> bool {
@@ -111,7 +138,7 @@ fn broker_away(error: &BrokerError) -> bool {
         BrokerError::Timeout(_)
         | BrokerError::ConsumerEnded(_)
         | BrokerError::ConnectionLost(_) => true,
-        BrokerError::TooLong(_) => false,
+        BrokerError::TooLong(_) | BrokerError::CredentialsRefused { .. } => false,
         BrokerError::Amqp { source, .. } => match source.kind() {
             ErrorKind::ProtocolError(answer) => {
                 matches!(answer.kind(), AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED))

@@ -2,6 +2,8 @@
 
 use tokio_postgres::error::SqlState;
 
+use crate::tls;
+
 /// A failed operation; the caller that logs it names it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -37,6 +39,15 @@ impl StoreError {
         self.sql_state().is_some_and(is_contention)
     }
 
+    /// Whether the server refused the account or its password, or could not prove who it is.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            StoreError::Postgres(error)
+            | StoreError::Pool(deadpool_postgres::PoolError::Backend(error)) => is_refusal(error),
+            _ => false,
+        }
+    }
+
     /// Whether the server is read-only.
     pub fn is_read_only(&self) -> bool {
         matches!(self, StoreError::ReadOnly)
@@ -69,8 +80,14 @@ pub fn is_contention(state: &SqlState) -> bool {
     codes.contains(state)
 }
 
+/// Whether the server refused the account or its password, or could not prove who it is.
+pub fn is_refusal(error: &tokio_postgres::Error) -> bool {
+    let codes = [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION];
+    error.code().is_some_and(|code| codes.contains(code)) || tls::is_untrusted(error)
+}
+
 /// tokio-postgres prints only "db error"; people need the server's message and code.
-fn describe(error: &tokio_postgres::Error) -> String {
+pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(db) => format!("{} (SQLSTATE {})", db.message(), db.code().code()),
         None => match std::error::Error::source(error) {

@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use deadpool_postgres::{
-    ClientWrapper, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
+    ClientWrapper, Connect, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
 };
+use futures::future::BoxFuture;
 use rustls::ClientConfig;
+use tokio::task::JoinHandle;
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tracing::warn;
 
-use super::error::StoreError;
+use super::error::{StoreError, describe, is_refusal};
 use super::url::DatabaseUrl;
 
 /// Bound on waiting for, opening and recycling a connection.
@@ -36,11 +39,13 @@ const SESSION_OPTIONS: &str = "-c statement_timeout=20s -c lock_timeout=5s \
 const PLANNER_OPTIONS: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off \
     -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off";
 
-/// Address, account and trusted authorities.
+/// How to connect. The URL's file and that of the authorities are read at every connect.
 #[derive(Clone)]
 pub struct Settings {
-    config: tokio_postgres::Config,
-    tls: MakeRustlsConnect,
+    url: DatabaseUrl,
+    limited: bool,
+    writable: bool,
+    planned: bool,
 }
 
 /// Drives a connection and yields its messages.
@@ -49,38 +54,75 @@ type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
 impl Settings {
     /// Accepts no standby and no former primary.
-    pub fn writable(mut self) -> Self {
-        self.config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        self
+    pub fn writable(self) -> Self {
+        Self { writable: true, ..self }
     }
 
     /// Connects.
     pub async fn connect(&self) -> Result<(Client, Driver), StoreError> {
-        Ok(self.config.connect(self.tls.clone()).await?)
+        Ok(self.connect_now().await?)
+    }
+
+    async fn connect_now(&self) -> Result<(Client, Driver), tokio_postgres::Error> {
+        let (config, tls) = self.current();
+        let connected = config.connect(tls).await;
+        self.url.note(connected.as_ref().is_err_and(is_refusal));
+        connected
+    }
+
+    /// What the URL says now, with Holdfast's own settings.
+    fn current(&self) -> (tokio_postgres::Config, MakeRustlsConnect) {
+        let target = self.url.current();
+        let mut config = target.config.clone();
+        let options = [
+            self.planned.then_some(PLANNER_OPTIONS),
+            self.limited.then_some(SESSION_OPTIONS),
+            target.config.get_options(),
+        ];
+        let options: Vec<&str> = options.into_iter().flatten().collect();
+        if !options.is_empty() {
+            config.options(options.join(" "));
+        }
+        if self.limited {
+            config
+                .application_name("holdfast")
+                .connect_timeout(CONNECTION_TIMEOUT)
+                .tcp_user_timeout(TCP_USER_TIMEOUT)
+                .keepalives_idle(TCP_USER_TIMEOUT);
+        }
+        if self.writable {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        (config, MakeRustlsConnect::new(ClientConfig::clone(&target.trust)))
+    }
+}
+
+/// For the pool, whose own settings are fixed.
+impl Connect for Settings {
+    fn connect(
+        &self,
+        _: &tokio_postgres::Config,
+    ) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
+        Box::pin(async move {
+            let (client, driver) = self.connect_now().await?;
+            let driven = tokio::spawn(async move {
+                if let Err(error) = driver.await {
+                    warn!(error = %describe(&error), "a database connection broke");
+                }
+            });
+            Ok((client, driven))
+        })
     }
 }
 
 /// Settings of `url`, with Holdfast's session limits.
 pub fn settings(url: &DatabaseUrl) -> Settings {
-    let mut settings = unlimited(url);
-    let options = match settings.config.get_options() {
-        Some(given) => format!("{SESSION_OPTIONS} {given}"),
-        None => SESSION_OPTIONS.to_owned(),
-    };
-    settings
-        .config
-        .options(options)
-        .application_name("holdfast")
-        .connect_timeout(CONNECTION_TIMEOUT)
-        .tcp_user_timeout(TCP_USER_TIMEOUT)
-        .keepalives_idle(TCP_USER_TIMEOUT);
-    settings
+    Settings { limited: true, ..unlimited(url) }
 }
 
 /// Settings of `url` as given.
 pub fn unlimited(url: &DatabaseUrl) -> Settings {
-    let tls = MakeRustlsConnect::new(ClientConfig::clone(&url.trust));
-    Settings { config: url.config.clone(), tls }
+    Settings { url: url.clone(), limited: false, writable: false, planned: false }
 }
 
 /// Connects to a writable server, for batches, sweeps, relays and pruning.
@@ -89,12 +131,11 @@ pub fn open(settings: Settings, size: usize) -> Pool {
 }
 
 /// Connects to any server, for queries.
-pub fn open_to_read(mut settings: Settings, size: usize) -> Pool {
-    let given = settings.config.get_options().unwrap_or_default();
-    let options = format!("{PLANNER_OPTIONS} {given}");
-    settings.config.options(options);
+pub fn open_to_read(settings: Settings, size: usize) -> Pool {
+    let settings = Settings { planned: true, ..settings };
     let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    Pool::builder(Manager::from_config(settings.config, settings.tls, manager_config))
+    let unused = tokio_postgres::Config::new();
+    Pool::builder(Manager::from_connect(unused, settings, manager_config))
         .max_size(size)
         .wait_timeout(Some(CONNECTION_TIMEOUT))
         .create_timeout(Some(CONNECTION_TIMEOUT))

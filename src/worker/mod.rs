@@ -18,6 +18,7 @@ mod moves;
 pub mod outgoing;
 mod outlived;
 pub mod partition;
+pub mod patience;
 mod queries;
 mod rate_limit;
 mod relay;
@@ -48,7 +49,8 @@ const GOOD_SESSION: Duration = Duration::from_secs(60);
 /// partitions and leaves.
 ///
 /// Fails if, at start, the database is unreachable or not set up, or the topology is missing. Later
-/// failures are retried forever.
+/// failures are retried forever, unless an engine refuses the account or cannot prove who it is: then the
+/// worker ends after [`patience`].
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
     let context = Arc::new(Context::prepare(settings).await?);
     info!(worker = %context.id, partitions = context.shape().partitions, "worker started");
@@ -59,9 +61,13 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
         pid: i32::try_from(std::process::id()).unwrap_or_default(),
     };
     let membership = tokio::spawn(membership::run(context.clone(), member, owned_tx, stop.clone()));
+    let patience = tokio::spawn(patience::run(context.clone(), stop.clone()));
     let outcome = keep_sessions(&context, owned_rx, &stop).await;
     stop.cancel();
     membership.await.context("the membership task failed")?;
+    if let Some(hopeless) = patience.await.context("the task that ends patience failed")? {
+        return Err(hopeless.into());
+    }
     info!(worker = %context.id, "worker stopped");
     outcome
 }

@@ -17,12 +17,12 @@ const LAYERS: [(&str, &[&str], &[&str]); 8] = [
     ("message", &["domain"], &["lapin", "tokio", "std::env", "Utc::now", "SystemTime"]),
     (
         "store",
-        &["backoff", "tls", "message", "domain"],
+        &["backoff", "live", "parts", "tls", "message", "domain"],
         &["lapin", "std::env", "Utc::now", "SystemTime", "random_range"],
     ),
     (
         "broker",
-        &["tls", "message", "domain"],
+        &["live", "parts", "tls", "message", "domain"],
         &["tokio_postgres", "std::env", "Utc::now", "SystemTime"],
     ),
     (
@@ -42,7 +42,7 @@ const LAYERS: [(&str, &[&str], &[&str]); 8] = [
     ),
     (
         "cli",
-        &["worker", "client", "engine", "broker", "store", "message", "domain"],
+        &["worker", "client", "engine", "broker", "store", "live", "tls", "message", "domain"],
         &["std::env", "lapin::Connection", "lapin::Channel", "acker"],
     ),
 ];
