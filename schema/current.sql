@@ -5,39 +5,56 @@
 
 CREATE SEQUENCE decision_block;
 
+CREATE TABLE audit (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    operator text NOT NULL,
+    database_role text NOT NULL,
+    kind text NOT NULL,
+    object_id text NOT NULL,
+    action text NOT NULL,
+    before jsonb,
+    after jsonb,
+    CONSTRAINT audit_pkey PRIMARY KEY (id),
+    CONSTRAINT audit_action_check CHECK (action = ANY (ARRAY['add'::text, 'set'::text, 'move'::text, 'remove'::text])),
+    CONSTRAINT audit_kind_check CHECK (kind = ANY (ARRAY['server'::text, 'server_closure'::text, 'user'::text, 'terminal'::text, 'policy'::text, 'topology'::text]))
+);
+CREATE INDEX audit_by_object ON audit USING btree (kind, object_id, id);
+
 CREATE TABLE billing_entries (
     id uuid NOT NULL,
-    kind text NOT NULL,
+    kind text COLLATE "C" NOT NULL,
     reservation_id uuid NOT NULL,
     charge_id uuid,
-    user_id text NOT NULL,
-    server_id text NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    server_id text COLLATE "C" NOT NULL,
     seconds bigint NOT NULL,
     amount_minor bigint NOT NULL,
-    currency text NOT NULL,
+    currency text COLLATE "C" NOT NULL,
     created_at timestamp with time zone NOT NULL,
     CONSTRAINT billing_entries_pkey PRIMARY KEY (id),
     CONSTRAINT billing_entries_reservation_id_kind_key UNIQUE (reservation_id, kind),
-    CONSTRAINT billing_entries_amount_minor_check CHECK (amount_minor >= 0),
+    CONSTRAINT billing_entries_amount_minor_check CHECK (amount_minor >= 0 AND amount_minor <= '74400000000000'::bigint),
     CONSTRAINT billing_entries_check CHECK ((kind = 'credit'::text) = (charge_id IS NOT NULL)),
     CONSTRAINT billing_entries_kind_check CHECK (kind = ANY (ARRAY['charge'::text, 'credit'::text])),
-    CONSTRAINT billing_entries_seconds_check CHECK (seconds > 0)
+    CONSTRAINT billing_entries_seconds_check CHECK (seconds >= 1 AND seconds <= 2678400)
 );
+CREATE INDEX billing_entries_by_time ON billing_entries USING btree (created_at, id);
 
 CREATE TABLE closures (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
-    server_id text NOT NULL,
+    server_id text COLLATE "C" NOT NULL,
     start_at timestamp with time zone NOT NULL,
     end_at timestamp with time zone NOT NULL,
     reason text DEFAULT ''::text NOT NULL,
     CONSTRAINT closures_pkey PRIMARY KEY (id),
-    CONSTRAINT closures_check CHECK (start_at < end_at AND isfinite(start_at) AND isfinite(end_at))
+    CONSTRAINT closures_check CHECK (start_at < end_at AND start_at >= '1970-01-01 00:00:00+00'::timestamp with time zone AND end_at <= '9999-12-31 23:59:59+00'::timestamp with time zone)
 );
 CREATE INDEX closures_by_server ON closures USING btree (server_id, end_at);
 
 CREATE TABLE database_roles (
-    name text NOT NULL,
-    kind text NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT database_roles_pkey PRIMARY KEY (name),
     CONSTRAINT database_roles_kind_check CHECK (kind = ANY (ARRAY['worker'::text, 'billing'::text])),
@@ -55,15 +72,15 @@ CREATE TABLE delivery_attempts (
 CREATE TABLE history (
     seq bigint NOT NULL,
     reservation_id uuid NOT NULL,
-    from_state text,
-    to_state text NOT NULL,
+    from_state text COLLATE "C",
+    to_state text COLLATE "C" NOT NULL,
     reason text,
-    actor text NOT NULL,
-    actor_id text,
-    trigger text NOT NULL,
-    message_id text,
+    actor text COLLATE "C" NOT NULL,
+    actor_id text COLLATE "C",
+    trigger text COLLATE "C" NOT NULL,
+    message_id text COLLATE "C",
     lateness_ms bigint,
-    server_id text NOT NULL,
+    server_id text COLLATE "C" NOT NULL,
     at timestamp with time zone NOT NULL,
     note text,
     CONSTRAINT history_pkey PRIMARY KEY (reservation_id, seq, to_state),
@@ -72,34 +89,38 @@ CREATE TABLE history (
 );
 
 CREATE TABLE moves (
-    server_id text NOT NULL,
+    server_id text COLLATE "C" NOT NULL,
     from_partition integer NOT NULL,
     to_partition integer NOT NULL,
     fence uuid NOT NULL,
-    phase text DEFAULT 'binding'::text NOT NULL,
+    phase text COLLATE "C" DEFAULT 'binding'::text NOT NULL,
     started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     phase_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     fenced_at timestamp with time zone,
     CONSTRAINT moves_pkey PRIMARY KEY (server_id),
     CONSTRAINT moves_fence_key UNIQUE (fence),
     CONSTRAINT moves_check CHECK (from_partition <> to_partition),
-    CONSTRAINT moves_phase_check CHECK (phase = ANY (ARRAY['binding'::text, 'unbinding'::text, 'fencing'::text]))
+    CONSTRAINT moves_from_partition_check CHECK (from_partition >= 0 AND from_partition <= 255),
+    CONSTRAINT moves_phase_check CHECK (phase = ANY (ARRAY['binding'::text, 'unbinding'::text, 'fencing'::text])),
+    CONSTRAINT moves_to_partition_check CHECK (to_partition >= 0 AND to_partition <= 255)
 );
 
 CREATE TABLE outbox (
     seq bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
     outbox_message_id uuid NOT NULL,
+    is_copy boolean DEFAULT false NOT NULL,
     retry_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     attempts integer DEFAULT 0 NOT NULL,
     CONSTRAINT outbox_pkey PRIMARY KEY (seq)
 ) WITH (autovacuum_vacuum_scale_factor=0.0, autovacuum_vacuum_threshold=5000);
-CREATE INDEX outbox_ready ON outbox USING btree (retry_at, seq);
+CREATE INDEX outbox_copies ON outbox USING btree (retry_at, seq) WHERE is_copy;
+CREATE INDEX outbox_ready ON outbox USING btree (retry_at, seq) WHERE NOT is_copy;
 
 CREATE TABLE outbox_messages (
     id uuid NOT NULL,
-    kind text NOT NULL,
-    type text NOT NULL,
-    routing_key text NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    type text COLLATE "C" NOT NULL,
+    routing_key text COLLATE "C" NOT NULL,
     must_route boolean NOT NULL,
     body text NOT NULL,
     created_at timestamp with time zone NOT NULL,
@@ -110,8 +131,8 @@ CREATE INDEX outbox_messages_by_age ON outbox_messages USING brin (created_at) W
 
 CREATE TABLE policy (
     only_row boolean DEFAULT true NOT NULL,
-    quota_period text DEFAULT 'month'::text NOT NULL,
-    quota_zone text DEFAULT 'UTC'::text NOT NULL,
+    quota_period text COLLATE "C" DEFAULT 'month'::text NOT NULL,
+    quota_zone text COLLATE "C" DEFAULT 'UTC'::text NOT NULL,
     quota_default_seconds bigint DEFAULT 360000 NOT NULL,
     holds_default_max integer DEFAULT 100 NOT NULL,
     answers_kept_seconds bigint DEFAULT 2592000 NOT NULL,
@@ -119,25 +140,26 @@ CREATE TABLE policy (
     terminal_rate_max integer,
     query_rate_max integer,
     CONSTRAINT policy_pkey PRIMARY KEY (only_row),
-    CONSTRAINT policy_answers_kept_seconds_check CHECK (answers_kept_seconds >= 86400),
-    CONSTRAINT policy_check CHECK (reservations_kept_seconds >= 3456000 AND reservations_kept_seconds >= answers_kept_seconds),
-    CONSTRAINT policy_holds_default_max_check CHECK (holds_default_max > 0),
+    CONSTRAINT policy_answers_kept_seconds_check CHECK (answers_kept_seconds >= 86400 AND answers_kept_seconds <= '3153600000'::bigint),
+    CONSTRAINT policy_check CHECK (reservations_kept_seconds >= answers_kept_seconds),
+    CONSTRAINT policy_holds_default_max_check CHECK (holds_default_max >= 1 AND holds_default_max <= 1000000),
     CONSTRAINT policy_only_row_check CHECK (only_row),
-    CONSTRAINT policy_query_rate_max_check CHECK (query_rate_max > 0),
-    CONSTRAINT policy_quota_default_seconds_check CHECK (quota_default_seconds >= 0),
+    CONSTRAINT policy_query_rate_max_check CHECK (query_rate_max >= 1 AND query_rate_max <= 1000000),
+    CONSTRAINT policy_quota_default_seconds_check CHECK (quota_default_seconds >= 0 AND quota_default_seconds <= '1000000000000'::bigint),
     CONSTRAINT policy_quota_period_check CHECK (quota_period = ANY (ARRAY['day'::text, 'week'::text, 'month'::text])),
-    CONSTRAINT policy_terminal_rate_max_check CHECK (terminal_rate_max > 0)
+    CONSTRAINT policy_reservations_kept_seconds_check CHECK (reservations_kept_seconds >= 3456000 AND reservations_kept_seconds <= '3153600000'::bigint),
+    CONSTRAINT policy_terminal_rate_max_check CHECK (terminal_rate_max >= 1 AND terminal_rate_max <= 1000000)
 );
 
 CREATE TABLE processed_commands (
-    terminal_id text NOT NULL,
-    message_id text NOT NULL,
-    kind text NOT NULL,
+    terminal_id text COLLATE "C" NOT NULL,
+    message_id text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
     digest bytea NOT NULL,
-    outcome text NOT NULL,
-    answer_type text NOT NULL,
+    outcome text COLLATE "C" NOT NULL,
+    answer_type text COLLATE "C" NOT NULL,
     answer text NOT NULL,
-    server_id text,
+    server_id text COLLATE "C",
     reservation_id uuid,
     seq bigint NOT NULL,
     decided_at timestamp with time zone NOT NULL,
@@ -145,12 +167,18 @@ CREATE TABLE processed_commands (
 );
 CREATE INDEX processed_commands_by_age ON processed_commands USING brin (decided_at) WITH (autosummarize='on');
 
+CREATE TABLE quota_bounds (
+    local_start timestamp without time zone NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    CONSTRAINT quota_bounds_pkey PRIMARY KEY (local_start)
+);
+
 CREATE TABLE reservations (
     id uuid NOT NULL,
-    terminal_id text NOT NULL,
-    message_id text NOT NULL,
-    user_id text NOT NULL,
-    server_id text NOT NULL,
+    terminal_id text COLLATE "C" NOT NULL,
+    message_id text COLLATE "C" NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    server_id text COLLATE "C" NOT NULL,
     partition integer NOT NULL,
     start_at timestamp with time zone NOT NULL,
     end_at timestamp with time zone NOT NULL,
@@ -158,10 +186,10 @@ CREATE TABLE reservations (
     deadline_at timestamp with time zone NOT NULL,
     remind_at timestamp with time zone,
     reminded_at timestamp with time zone,
-    state text NOT NULL,
-    cancel_reason text,
+    state text COLLATE "C" NOT NULL,
+    cancel_reason text COLLATE "C",
     price_minor bigint NOT NULL,
-    currency text NOT NULL,
+    currency text COLLATE "C" NOT NULL,
     tariff_version integer NOT NULL,
     held_at timestamp with time zone NOT NULL,
     reconfirmed_at timestamp with time zone,
@@ -169,12 +197,14 @@ CREATE TABLE reservations (
     CONSTRAINT reservations_pkey PRIMARY KEY (id),
     CONSTRAINT reservations_cancel_reason_check CHECK (cancel_reason = ANY (ARRAY['not_reconfirmed'::text, 'withdrawn'::text, 'operator'::text])),
     CONSTRAINT reservations_check CHECK (start_at < end_at AND end_at <= busy_until AND deadline_at <= start_at),
-    CONSTRAINT reservations_check1 CHECK (isfinite(start_at) AND isfinite(busy_until) AND isfinite(deadline_at)),
-    CONSTRAINT reservations_check2 CHECK (remind_at < deadline_at AND isfinite(remind_at)),
-    CONSTRAINT reservations_check3 CHECK ((state = 'cancelled'::text) = (cancel_reason IS NOT NULL)),
-    CONSTRAINT reservations_check4 CHECK ((state = ANY (ARRAY['confirmed'::text, 'cancelled'::text])) = (settled_at IS NOT NULL)),
-    CONSTRAINT reservations_check5 CHECK (state <> 'reconfirmed'::text OR reconfirmed_at IS NOT NULL),
-    CONSTRAINT reservations_price_minor_check CHECK (price_minor >= 0),
+    CONSTRAINT reservations_check1 CHECK (end_at <= (start_at + '744:00:00'::interval) AND busy_until <= (end_at + '24:00:00'::interval)),
+    CONSTRAINT reservations_check2 CHECK (deadline_at >= '1970-01-01 00:00:00+00'::timestamp with time zone AND busy_until <= '9999-12-31 23:59:59+00'::timestamp with time zone),
+    CONSTRAINT reservations_check3 CHECK (remind_at < deadline_at AND remind_at >= '1970-01-01 00:00:00+00'::timestamp with time zone),
+    CONSTRAINT reservations_check4 CHECK ((state = 'cancelled'::text) = (cancel_reason IS NOT NULL)),
+    CONSTRAINT reservations_check5 CHECK ((state = ANY (ARRAY['confirmed'::text, 'cancelled'::text])) = (settled_at IS NOT NULL)),
+    CONSTRAINT reservations_check6 CHECK (state <> 'reconfirmed'::text OR reconfirmed_at IS NOT NULL),
+    CONSTRAINT reservations_partition_check CHECK (partition >= 0 AND partition <= 255),
+    CONSTRAINT reservations_price_minor_check CHECK (price_minor >= 0 AND price_minor <= '74400000000000'::bigint),
     CONSTRAINT reservations_state_check CHECK (state = ANY (ARRAY['held'::text, 'reconfirmed'::text, 'confirmed'::text, 'cancelled'::text]))
 );
 CREATE INDEX reservations_by_user ON reservations USING btree (user_id, id);
@@ -183,11 +213,11 @@ CREATE INDEX reservations_live_by_server ON reservations USING btree (server_id,
 CREATE INDEX reservations_to_remind ON reservations USING btree (partition, remind_at, id) WHERE state = 'held'::text AND remind_at IS NOT NULL;
 
 CREATE TABLE servers (
-    id text NOT NULL,
+    id text COLLATE "C" NOT NULL,
     capacity integer NOT NULL,
     open boolean DEFAULT true NOT NULL,
     rate_minor bigint NOT NULL,
-    currency text NOT NULL,
+    currency text COLLATE "C" NOT NULL,
     tariff_version integer DEFAULT 1 NOT NULL,
     slot_seconds integer DEFAULT 60 NOT NULL,
     min_seconds integer DEFAULT 60 NOT NULL,
@@ -196,25 +226,28 @@ CREATE TABLE servers (
     lead_seconds integer DEFAULT 21600 NOT NULL,
     reminder_seconds integer DEFAULT 3600 NOT NULL,
     horizon_seconds integer DEFAULT 7776000 NOT NULL,
-    late_booking text DEFAULT 'reject'::text NOT NULL,
+    late_booking text COLLATE "C" DEFAULT 'reject'::text NOT NULL,
     connection_url text NOT NULL,
     busy_max_seconds integer DEFAULT 0 NOT NULL,
     partition integer NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT servers_pkey PRIMARY KEY (id),
+    CONSTRAINT servers_busy_max_seconds_check CHECK (busy_max_seconds >= 0 AND busy_max_seconds <= 2764800),
     CONSTRAINT servers_capacity_check CHECK (capacity >= 1 AND capacity <= 10000),
-    CONSTRAINT servers_check CHECK (max_seconds >= min_seconds AND max_seconds <= 2678400),
+    CONSTRAINT servers_check CHECK (min_seconds <= max_seconds),
     CONSTRAINT servers_currency_check CHECK (currency ~ '^[A-Z]{3}$'::text),
     CONSTRAINT servers_gap_seconds_check CHECK (gap_seconds >= 0 AND gap_seconds <= 86400),
     CONSTRAINT servers_horizon_seconds_check CHECK (horizon_seconds >= 1 AND horizon_seconds <= 63072000),
     CONSTRAINT servers_id_check CHECK (id ~ '^[a-z0-9-]{1,64}$'::text),
     CONSTRAINT servers_late_booking_check CHECK (late_booking = ANY (ARRAY['reject'::text, 'confirm'::text])),
     CONSTRAINT servers_lead_seconds_check CHECK (lead_seconds >= 0 AND lead_seconds <= 31536000),
-    CONSTRAINT servers_min_seconds_check CHECK (min_seconds > 0),
+    CONSTRAINT servers_max_seconds_check CHECK (max_seconds >= 1 AND max_seconds <= 2678400),
+    CONSTRAINT servers_min_seconds_check CHECK (min_seconds >= 1 AND min_seconds <= 2678400),
     CONSTRAINT servers_partition_check CHECK (partition >= 0 AND partition <= 255),
     CONSTRAINT servers_rate_minor_check CHECK (rate_minor >= 0 AND rate_minor <= '100000000000'::bigint),
     CONSTRAINT servers_reminder_seconds_check CHECK (reminder_seconds >= 0 AND reminder_seconds <= 31536000),
-    CONSTRAINT servers_slot_seconds_check CHECK (slot_seconds >= 1 AND slot_seconds <= 86400)
+    CONSTRAINT servers_slot_seconds_check CHECK (slot_seconds >= 1 AND slot_seconds <= 86400),
+    CONSTRAINT servers_tariff_version_check CHECK (tariff_version >= 1)
 );
 
 CREATE TABLE sweeps (
@@ -223,13 +256,35 @@ CREATE TABLE sweeps (
     CONSTRAINT sweeps_pkey PRIMARY KEY (partition)
 );
 
+CREATE TABLE tariffs (
+    server_id text NOT NULL,
+    version integer NOT NULL,
+    rate_minor bigint NOT NULL,
+    currency text NOT NULL,
+    from_at timestamp with time zone NOT NULL,
+    CONSTRAINT tariffs_pkey PRIMARY KEY (server_id, version),
+    CONSTRAINT tariffs_rate_minor_check CHECK (rate_minor >= 0 AND rate_minor <= '100000000000'::bigint),
+    CONSTRAINT tariffs_version_check CHECK (version >= 1)
+);
+
 CREATE TABLE terminals (
-    id text NOT NULL,
-    user_id text NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
     enabled boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT terminals_pkey PRIMARY KEY (id),
     CONSTRAINT terminals_id_check CHECK (id ~ '^[a-z0-9-]{1,64}$'::text)
+);
+
+CREATE TABLE timekeeping (
+    only_row boolean DEFAULT true NOT NULL,
+    believed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    read_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    behind_seconds double precision DEFAULT 0 NOT NULL,
+    bounds_from timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
+    bounds_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT timekeeping_pkey PRIMARY KEY (only_row),
+    CONSTRAINT timekeeping_only_row_check CHECK (only_row)
 );
 
 CREATE TABLE timers (
@@ -255,7 +310,7 @@ CREATE TABLE topology (
 );
 
 CREATE TABLE user_periods (
-    user_id text NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
     period_start timestamp with time zone NOT NULL,
     period_end timestamp with time zone NOT NULL,
     reserved_us bigint NOT NULL,
@@ -263,15 +318,15 @@ CREATE TABLE user_periods (
 ) WITH (fillfactor=70);
 
 CREATE TABLE users (
-    id text NOT NULL,
+    id text COLLATE "C" NOT NULL,
     quota_seconds bigint,
     holds_max integer,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     holds integer DEFAULT 0 NOT NULL,
     CONSTRAINT users_pkey PRIMARY KEY (id),
-    CONSTRAINT users_holds_max_check CHECK (holds_max > 0),
+    CONSTRAINT users_holds_max_check CHECK (holds_max >= 1 AND holds_max <= 1000000),
     CONSTRAINT users_id_check CHECK (id ~ '^[a-z0-9-]{1,64}$'::text),
-    CONSTRAINT users_quota_seconds_check CHECK (quota_seconds >= 0)
+    CONSTRAINT users_quota_seconds_check CHECK (quota_seconds >= 0 AND quota_seconds <= '1000000000000'::bigint)
 ) WITH (fillfactor=50);
 
 CREATE TABLE workers (
@@ -288,6 +343,36 @@ ALTER TABLE billing_entries ADD CONSTRAINT billing_entries_charge_id_fkey FOREIG
 ALTER TABLE closures ADD CONSTRAINT closures_server_id_fkey FOREIGN KEY (server_id) REFERENCES servers(id);
 ALTER TABLE moves ADD CONSTRAINT moves_server_id_fkey FOREIGN KEY (server_id) REFERENCES servers(id);
 ALTER TABLE terminals ADD CONSTRAINT terminals_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id);
+
+CREATE OR REPLACE FUNCTION public.advance_retention_clock(elapsed double precision)
+ RETURNS double precision
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+declare
+    kept timekeeping;
+    clock timestamptz := clock_timestamp();
+    step interval;
+begin
+    select * into kept from timekeeping for update;
+    -- 120 s: two rounds of a worker. Of a longer silence nothing more is believed.
+    step := greatest(least(clock - kept.read_at, make_interval(secs => least(elapsed, 120))), interval '0');
+    if clock >= kept.believed_at then
+        kept.believed_at := least(kept.believed_at + 2 * step, clock);
+        kept.behind_seconds := 0;
+    else
+        -- A clock that was set back is followed once it has stayed there for a day. Sooner, a server that
+        -- starts with the year 2000 would stop retention for decades.
+        kept.behind_seconds := kept.behind_seconds + extract(epoch from step);
+        if kept.behind_seconds >= 86400 then
+            kept.believed_at := clock;
+            kept.behind_seconds := 0;
+        end if;
+    end if;
+    update timekeeping set believed_at = kept.believed_at, behind_seconds = kept.behind_seconds, read_at = clock;
+    return extract(epoch from clock - kept.believed_at);
+end $function$;
 
 CREATE OR REPLACE FUNCTION public.check_capacity(ids uuid[])
  RETURNS void
@@ -312,12 +397,20 @@ begin
     end if;
 end $function$;
 
-CREATE OR REPLACE FUNCTION public.check_policy()
+CREATE OR REPLACE FUNCTION public.check_zone()
  RETURNS trigger
  LANGUAGE plpgsql
 AS $function$
+declare
+    spelled text;
 begin
-    perform clock_timestamp() at time zone new.quota_zone;
+    select name into spelled from pg_timezone_names
+    where lower(name) = lower(new.quota_zone) and zone_is_named(name);
+    if spelled is null then
+        raise exception 'quota zone %: unknown; expected UTC or an IANA name with its area, such as Europe/Berlin',
+            new.quota_zone using errcode = '22023';
+    end if;
+    new.quota_zone := spelled;
     return new;
 end $function$;
 
@@ -328,6 +421,23 @@ AS $function$
 begin
     if changed <> expected then
         raise exception '% of % locked rows changed', changed, expected using errcode = 'ZR006';
+    end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.extend_quota_bounds()
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+declare
+    stored_until timestamptz;
+    until_at timestamptz := now() + interval '800 days';
+begin
+    select case bounds_until when '-infinity' then now() else bounds_until end into stored_until from timekeeping;
+    if stored_until < until_at - interval '10 days' then
+        perform store_quota_bounds(stored_until, until_at);
+        update timekeeping set bounds_from = least(bounds_from, stored_until), bounds_until = until_at;
     end if;
 end $function$;
 
@@ -359,7 +469,7 @@ declare
     violation record;
 begin
     select id, state into violation from deleted_rows
-    where state in ('held', 'reconfirmed') or end_at > clock_timestamp()
+    where state in ('held', 'reconfirmed') or end_at > retention_time()
     limit 1;
     if found then
         raise exception 'reservation % is not over: %', violation.id, violation.state using errcode = 'ZR003';
@@ -375,7 +485,7 @@ begin
     where kept.user_id = difference.user_id and kept.period_start = difference.period_start;
     -- An empty period that is over gets no more reservations.
     delete from user_periods kept using deleted_rows
-    where kept.user_id = deleted_rows.user_id and kept.reserved_us = 0 and kept.period_end < clock_timestamp();
+    where kept.user_id = deleted_rows.user_id and kept.reserved_us = 0 and kept.period_end < retention_time();
     return null;
 end $function$;
 
@@ -430,6 +540,9 @@ begin
             violation.id, violation.server_id, violation.capacity using errcode = 'ZR001';
     end if;
 
+    -- Only bounds far from now are not stored yet.
+    perform store_quota_bounds(n.start_at, n.end_at) from new_rows n cross join timekeeping t
+    where n.state <> 'cancelled' and (n.start_at < t.bounds_from or n.end_at > t.bounds_until);
     with touched as (
         insert into user_periods as kept (user_id, period_start, period_end, reserved_us)
         select user_id, period_start, period_end,
@@ -491,11 +604,14 @@ AS $function$
 declare
     in_the_way text;
 begin
-    if tg_op = 'UPDATE' then
+    if tg_op = 'INSERT' then
+        -- A server that is added again goes on counting: bills name versions.
+        new.tariff_version := greatest(new.tariff_version, 1 + coalesce(
+            (select max(version) from tariffs where server_id = new.id), 0));
+    else
         new.busy_max_seconds := greatest(new.busy_max_seconds, old.busy_max_seconds);
-        if new.rate_minor <> old.rate_minor or new.currency <> old.currency then
-            new.tariff_version := old.tariff_version + 1;
-        end if;
+        new.tariff_version := old.tariff_version
+            + (new.rate_minor <> old.rate_minor or new.currency <> old.currency)::integer;
         if new.capacity < old.capacity then
             -- An older snapshot would not show what was booked since.
             if current_setting('transaction_isolation') <> 'read committed' then
@@ -504,6 +620,8 @@ begin
             select string_agg(r.id::text, ', ' order by r.start_at, r.id) into in_the_way
             from reservations r
             where r.server_id = new.id and r.state <> 'cancelled' and r.busy_until > clock_timestamp()
+              -- Implied, and spares the past.
+              and r.start_at > now() - make_interval(secs => new.busy_max_seconds)
               and peak_depth(r.server_id, r.start_at, r.busy_until, new.busy_max_seconds) > new.capacity;
             if in_the_way is not null then
                 raise exception 'capacity % of server % is below what is booked', new.capacity, new.id
@@ -582,6 +700,9 @@ begin
         return null;
     end if;
 
+    -- Only bounds far from now are not stored yet.
+    perform store_quota_bounds(n.start_at, n.end_at) from new_rows n cross join timekeeping t
+    where n.state <> 'cancelled' and (n.start_at < t.bounds_from or n.end_at > t.bounds_until);
     with touched as (
         insert into user_periods as kept (user_id, period_start, period_end, reserved_us)
         select user_id, period_start, period_end,
@@ -618,6 +739,18 @@ begin
     return null;
 end $function$;
 
+CREATE OR REPLACE FUNCTION public.keep_tariff()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+begin
+    insert into tariffs (server_id, version, rate_minor, currency, from_at)
+    values (new.id, new.tariff_version, new.rate_minor, new.currency, clock_timestamp());
+    return null;
+end $function$;
+
 CREATE OR REPLACE FUNCTION public.lock_for_guard(server_ids text[], user_ids text[])
  RETURNS void
  LANGUAGE plpgsql
@@ -638,7 +771,7 @@ CREATE OR REPLACE FUNCTION public.oldest_id_of(at timestamp with time zone)
  LANGUAGE sql
  IMMUTABLE
 AS $function$
-    select (lpad(to_hex(floor(extract(epoch from at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
+    select (lpad(to_hex(greatest(floor(extract(epoch from at) * 1000), 0)::bigint), 12, '0') || repeat('0', 20))::uuid
 $function$;
 
 CREATE OR REPLACE FUNCTION public.peak_depth(of_server text, from_at timestamp with time zone, to_at timestamp with time zone, busy_max_seconds integer)
@@ -668,16 +801,57 @@ AS $function$
     select bounds.period_start, bounds.period_end
     from (select quota_zone, quota_period, ('1 ' || quota_period)::interval as step from policy) p
     cross join lateral generate_series(
-        -- One step early: where clocks go back to midnight, a period begins with the second midnight,
-        -- and the time since the first one belongs to the period before.
+        -- One step early and one late. Where clocks go back to midnight, a period begins with the second
+        -- midnight, and the time since the first one belongs to the period before. And stored bounds may
+        -- follow other rules than this session's.
         date_trunc(p.quota_period, from_at at time zone p.quota_zone) - p.step,
-        (to_at - interval '1 microsecond') at time zone p.quota_zone,
-        p.step) as local_start
+        (to_at - interval '1 microsecond') at time zone p.quota_zone + p.step,
+        p.step) as series (first_day)
     cross join lateral (
-        select local_start at time zone p.quota_zone as period_start,
-               (local_start + p.step) at time zone p.quota_zone as period_end) bounds
+        select coalesce((select starts_at from quota_bounds where local_start = series.first_day),
+                        series.first_day at time zone p.quota_zone) as period_start,
+               coalesce((select starts_at from quota_bounds where local_start = series.first_day + p.step),
+                        (series.first_day + p.step) at time zone p.quota_zone) as period_end) bounds
     where bounds.period_start < to_at and bounds.period_end > from_at
+      and bounds.period_start < bounds.period_end -- a zone may skip a day
 $function$;
+
+CREATE OR REPLACE FUNCTION public.record_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+declare
+    no_settings text[] := tg_argv[2]::text[];
+    before jsonb := case when tg_op <> 'INSERT' then to_jsonb(old) - no_settings end;
+    after jsonb := case when tg_op <> 'DELETE' then to_jsonb(new) - no_settings end;
+    object_id text := coalesce(to_jsonb(new), to_jsonb(old)) ->> tg_argv[1];
+begin
+    if tg_op = 'UPDATE' then
+        select jsonb_object_agg(b.key, b.value), jsonb_object_agg(a.key, a.value) into before, after
+        from jsonb_each(before) b join jsonb_each(after) a using (key)
+        where b.value <> a.value;
+        if before is null then
+            return null;
+        end if;
+    end if;
+    perform write_audit(tg_argv[0], object_id,
+        case tg_op when 'INSERT' then 'add' when 'UPDATE' then 'set' else 'remove' end, before, after);
+    return null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.record_move()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+begin
+    perform write_audit('server', new.server_id, 'move', jsonb_build_object('partition', new.from_partition),
+        jsonb_build_object('partition', new.to_partition));
+    return null;
+end $function$;
 
 CREATE OR REPLACE FUNCTION public.recount_for_policy()
  RETURNS trigger
@@ -697,6 +871,7 @@ AS $function$
 begin
     -- Nobody reserves against an old count meanwhile.
     lock table reservations in share row exclusive mode;
+    perform restore_quota_bounds();
     delete from user_periods;
     insert into user_periods (user_id, period_start, period_end, reserved_us)
     select user_id, period_start, period_end,
@@ -726,6 +901,49 @@ begin
     raise exception '% cannot be truncated', tg_table_name using errcode = 'ZR004';
 end $function$;
 
+CREATE OR REPLACE FUNCTION public.restore_quota_bounds()
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+    reserved record;
+begin
+    perform from policy for update;
+    delete from quota_bounds;
+    -- A century bounds the work; beyond it there is only what was typed by hand.
+    select least(min(start_at), now()) as from_at,
+           greatest(least(max(end_at), now() + interval '100 years'), now() + interval '800 days') as until_at
+    into reserved
+    from reservations where state <> 'cancelled';
+    perform store_quota_bounds(reserved.from_at, reserved.until_at);
+    update timekeeping set bounds_from = reserved.from_at, bounds_until = reserved.until_at;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.retention_time()
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select least(believed_at, now()) from timekeeping
+$function$;
+
+CREATE OR REPLACE FUNCTION public.store_quota_bounds(from_at timestamp with time zone, to_at timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    perform from policy for share;
+    insert into quota_bounds (local_start, starts_at)
+    select series.first_day, series.first_day at time zone p.quota_zone
+    from (select quota_zone, quota_period, ('1 ' || quota_period)::interval as step from policy) p
+    cross join lateral generate_series(
+        date_trunc(p.quota_period, from_at at time zone p.quota_zone) - p.step,
+        (to_at - interval '1 microsecond') at time zone p.quota_zone + 2 * p.step,
+        p.step) as series (first_day)
+    order by series.first_day
+    on conflict do nothing;
+end $function$;
+
 CREATE OR REPLACE FUNCTION public.used_seconds(of_user text, from_at timestamp with time zone)
  RETURNS bigint
  LANGUAGE sql
@@ -735,19 +953,47 @@ AS $function$
                      where user_id = of_user and period_start = from_at), 0)
 $function$;
 
+CREATE OR REPLACE FUNCTION public.write_audit(kind text, object_id text, action text, before jsonb, after jsonb)
+ RETURNS void
+ LANGUAGE sql
+AS $function$
+    insert into audit (operator, database_role, kind, object_id, action, before, after)
+    values (coalesce(nullif(current_setting('holdfast.operator', true), ''), session_user), session_user,
+            kind, object_id, action, before, after)
+$function$;
+
+CREATE OR REPLACE FUNCTION public.zone_is_named(name text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select name ~ '^(UTC|(Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Europe|Indian|Pacific)/.+)$'
+$function$;
+
+CREATE TRIGGER audit_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
 CREATE TRIGGER billing_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON billing_entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
 CREATE TRIGGER billing_entries_guard AFTER INSERT ON billing_entries REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_billing_entries();
+CREATE TRIGGER closures_audit AFTER INSERT OR DELETE OR UPDATE ON closures FOR EACH ROW EXECUTE FUNCTION record_change('server_closure', 'server_id', '{server_id}');
 CREATE TRIGGER history_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON history FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
+CREATE TRIGGER moves_audit AFTER INSERT ON moves FOR EACH ROW EXECUTE FUNCTION record_move();
+CREATE TRIGGER policy_audit AFTER INSERT OR DELETE OR UPDATE ON policy FOR EACH ROW EXECUTE FUNCTION record_change('policy', 'only_row', '{only_row}');
 CREATE TRIGGER policy_recount AFTER UPDATE OF quota_period, quota_zone ON policy FOR EACH ROW WHEN (old.quota_period <> new.quota_period OR old.quota_zone <> new.quota_zone) EXECUTE FUNCTION recount_for_policy();
-CREATE TRIGGER policy_zone BEFORE INSERT OR UPDATE ON policy FOR EACH ROW EXECUTE FUNCTION check_policy();
+CREATE TRIGGER policy_zone BEFORE INSERT OR UPDATE OF quota_zone ON policy FOR EACH ROW EXECUTE FUNCTION check_zone();
 CREATE TRIGGER reservations_guard_delete AFTER DELETE ON reservations REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_delete();
 CREATE TRIGGER reservations_guard_insert AFTER INSERT ON reservations REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_insert();
 CREATE TRIGGER reservations_guard_update AFTER UPDATE ON reservations REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_update();
 CREATE TRIGGER reservations_no_truncate BEFORE TRUNCATE ON reservations FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
+CREATE TRIGGER servers_audit AFTER INSERT OR DELETE OR UPDATE OF id, capacity, open, rate_minor, currency, slot_seconds, min_seconds, max_seconds, gap_seconds, lead_seconds, reminder_seconds, horizon_seconds, late_booking, connection_url ON servers FOR EACH ROW EXECUTE FUNCTION record_change('server', 'id', '{id,busy_max_seconds,created_at}');
+CREATE TRIGGER servers_first_tariff AFTER INSERT ON servers FOR EACH ROW EXECUTE FUNCTION keep_tariff();
 CREATE TRIGGER servers_guard BEFORE INSERT OR UPDATE ON servers FOR EACH ROW EXECUTE FUNCTION guard_server();
+CREATE TRIGGER servers_next_tariff AFTER UPDATE OF rate_minor, currency ON servers FOR EACH ROW WHEN (old.tariff_version <> new.tariff_version) EXECUTE FUNCTION keep_tariff();
 CREATE TRIGGER servers_no_truncate BEFORE TRUNCATE ON servers FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
 CREATE TRIGGER servers_referenced AFTER DELETE ON servers REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_referenced('server_id');
+CREATE TRIGGER tariffs_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON tariffs FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
+CREATE TRIGGER terminals_audit AFTER INSERT OR DELETE OR UPDATE ON terminals FOR EACH ROW EXECUTE FUNCTION record_change('terminal', 'id', '{id,created_at}');
 CREATE TRIGGER terminals_no_truncate BEFORE TRUNCATE ON terminals FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
 CREATE TRIGGER terminals_referenced AFTER DELETE ON terminals REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_referenced('terminal_id');
+CREATE TRIGGER topology_audit AFTER INSERT OR DELETE OR UPDATE ON topology FOR EACH ROW EXECUTE FUNCTION record_change('topology', 'only_row', '{only_row,applied_at}');
+CREATE TRIGGER users_audit AFTER INSERT OR DELETE OR UPDATE OF id, quota_seconds, holds_max ON users FOR EACH ROW EXECUTE FUNCTION record_change('user', 'id', '{id,holds,created_at}');
 CREATE TRIGGER users_no_truncate BEFORE TRUNCATE ON users FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
 CREATE TRIGGER users_referenced AFTER DELETE ON users REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_referenced('user_id');

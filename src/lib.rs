@@ -12,7 +12,8 @@
 //!
 //! A layer uses only layers to its right; `broker` and `store` do not know each other. A layer's
 //! files do not import each other in circles. `tests/suite/layers.rs` checks both. `parts` and `live` (URLs and
-//! where they come from), [`tls`] and [`backoff`] stand below `broker` and `store`. `docs/architecture.md` follows a request and a
+//! where they come from), [`tls`], [`backoff`] and `addresses` stand below `broker` and `store`.
+//! `docs/architecture.md` follows a request and a
 //! deadline through the code.
 //!
 //! # Invariants
@@ -44,7 +45,10 @@
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+// They panic when nobody reads.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
+mod addresses;
 pub mod backoff;
 pub mod broker;
 pub mod cli;

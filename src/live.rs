@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 /// How long an engine may refuse a setting that nothing can change while the process runs. An engine that
-/// starts may refuse an account that it has not loaded yet.
-pub const PATIENCE_FIXED: Duration = Duration::from_secs(15);
+/// starts may refuse an account that it has not loaded yet, and one that is set up anew takes as long as whoever
+/// makes the accounts.
+pub const PATIENCE_FIXED: Duration = Duration::from_secs(60);
 
 /// How long an engine may refuse a setting from a file, which may be written later than the engine learns
 /// of the new password: platforms take a minute or two to pass on a changed secret.

@@ -2,60 +2,66 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the environment is read here, once, and the second signal ends the process here"
+    reason = "the environment is read here, once, and a signal ends the process here"
 )]
 
-use std::io::IsTerminal;
+mod logging;
+
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use holdfast::cli::Cli;
-use holdfast::cli::config::{Config, LogFormat};
 use holdfast::cli::exit::{describe, exit_code};
+use holdfast::cli::{Cli, Stop};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     // Keeps `FAILPOINTS` active.
     #[cfg(feature = "failpoints")]
     let _failpoints = fail::FailScenario::setup();
-    match run(Cli::parse()).await {
+    let stop = Stop::default();
+    // First: the kernel ignores signals to process 1 that nobody handles.
+    let listening = Runtime::new().and_then(|runtime| {
+        runtime.block_on(async { end_on_signals(stop.clone()) })?;
+        Ok(runtime)
+    });
+    let outcome = match listening {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(Cli::parse(), stop));
+            // A name that is still looked up would hold up the end.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if let Some(message) = describe(&error) {
-                eprintln!("error: {message}");
+                // Nobody may read it; the exit code says it, too.
+                writeln!(std::io::stderr(), "error: {message}").ok();
             }
             ExitCode::from(exit_code(&error))
         }
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<()> {
-    let config = cli.read_config(|name| std::env::var_os(name))?;
-    start_telemetry(&config);
-    cli.run(config, stop_on_signals).await
+async fn run(cli: Cli, stop: Stop) -> anyhow::Result<()> {
+    // Bytes that are not UTF-8 become U+FFFD.
+    let environment =
+        |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    let config = cli.read_config(environment)?;
+    let log = logging::start(&config);
+    let outcome = cli.run(config, stop).await;
+    log.finish();
+    outcome
 }
 
-/// Logs to standard error: standard output is for results.
-fn start_telemetry(config: &Config) {
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&config.log_filter))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    match config.log_format() {
-        LogFormat::Text => logs.init(),
-        LogFormat::Json => logs.json().init(),
-    }
-}
-
-/// The first SIGTERM or SIGINT cancels the token. The second ends the process.
-fn stop_on_signals() -> std::io::Result<CancellationToken> {
+/// SIGTERM and SIGINT end the process, or the first one only lets a command finish its work.
+fn end_on_signals(stop: Stop) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let token = CancellationToken::new();
-    let stop = token.clone();
     tokio::spawn(async move {
         loop {
             // 128 + signal, as shells report it.
@@ -63,11 +69,10 @@ fn stop_on_signals() -> std::io::Result<CancellationToken> {
                 _ = terminate.recv() => 143,
                 _ = interrupt.recv() => 130,
             };
-            if stop.is_cancelled() {
+            if stop.signal() {
                 std::process::exit(code);
             }
-            stop.cancel();
         }
     });
-    Ok(token)
+    Ok(())
 }

@@ -19,7 +19,7 @@ const ENCODE: &str = "has a character that must be percent-encoded in an account
 
 /// Options that other programs read and Holdfast does not. Only these are named in errors: an unknown one may
 /// be a piece of a password.
-const FOREIGN: [&str; 32] = [
+const FOREIGN: [&str; 33] = [
     "host",
     "hostaddr",
     "port",
@@ -46,6 +46,7 @@ const FOREIGN: [&str; 32] = [
     "client_encoding",
     "fallback_application_name",
     "keepalives_count",
+    "load_balance_hosts",
     "certfile",
     "keyfile",
     "verify",

@@ -2,27 +2,56 @@
 --
 -- Times are timestamptz (UTC), money is bigint minor units, intervals are half-open and bounded.
 -- A reservation is live unless it is cancelled: it takes capacity and counts against the quota.
+-- Every number has a CHECK with the bound of its quantity (`src/domain/bounds.rs`): within them no
+-- statement overflows.
+-- Text that identifies something compares bytewise (collate "C"): the operating system's collations change,
+-- and an index that follows an old one lets the same key in twice.
 
 -- Settings that all replicas share, so that no replica's environment can differ.
 create table policy (
     only_row                  boolean primary key default true check (only_row),
-    quota_period              text    not null default 'month' check (quota_period in ('day', 'week', 'month')),
-    quota_zone                text    not null default 'UTC',
-    quota_default_seconds     bigint  not null default 360000 check (quota_default_seconds >= 0),
-    holds_default_max         integer not null default 100 check (holds_default_max > 0),
+    quota_period              text collate "C" not null default 'month' check (quota_period in ('day', 'week', 'month')),
+    quota_zone                text collate "C" not null default 'UTC',
+    quota_default_seconds     bigint  not null default 360000
+        check (quota_default_seconds between 0 and 1000000000000),
+    holds_default_max         integer not null default 100
+        check (holds_default_max between 1 and 1000000),
     -- How long a repeated message id gets its stored answer. Reservations are kept for longer than the
     -- answers that name them.
-    answers_kept_seconds      bigint  not null default 2592000 check (answers_kept_seconds >= 86400),
+    answers_kept_seconds      bigint  not null default 2592000
+        check (answers_kept_seconds between 86400 and 3153600000),
     -- How long a reservation and its messages are kept after its end: at least 40 days, more than the
     -- longest quota period that it counts in.
     reservations_kept_seconds bigint  not null default 34560000
-        check (reservations_kept_seconds >= 3456000 and reservations_kept_seconds >= answers_kept_seconds),
+        check (reservations_kept_seconds between 3456000 and 3153600000),
+    check (reservations_kept_seconds >= answers_kept_seconds),
     -- Most commands per second and partition from one terminal; null: no limit.
-    terminal_rate_max         integer check (terminal_rate_max > 0),
+    terminal_rate_max         integer check (terminal_rate_max between 1 and 1000000),
     -- Most queries per second and worker from one terminal; null: no limit.
-    query_rate_max            integer check (query_rate_max > 0)
+    query_rate_max            integer check (query_rate_max between 1 and 1000000)
 );
 insert into policy default values;
+
+-- What deletion and quota periods go by, instead of one reading of a clock or of the zone rules.
+create table timekeeping (
+    only_row       boolean primary key default true check (only_row),
+    -- Retention's own clock. It follows the database's at no more than twice the pace of time.
+    believed_at    timestamptz not null default clock_timestamp(),
+    read_at        timestamptz not null default clock_timestamp(),  -- the database's clock at the last step
+    -- Measured time for which the database's clock has been behind this one.
+    behind_seconds double precision not null default 0,
+    -- All quota periods that touch this time have their bounds stored.
+    bounds_from    timestamptz not null default 'infinity',
+    bounds_until   timestamptz not null default '-infinity'
+);
+insert into timekeeping default values;
+
+-- When quota periods begin, by the zone rules of the session that stored it first. All others go by it, so
+-- that no two sessions count one instant in two periods.
+create table quota_bounds (
+    local_start timestamp primary key,          -- in the policy's zone
+    starts_at   timestamptz not null
+);
 
 -- The applied broker topology. Workers read it here instead of in their environment.
 create table topology (
@@ -36,29 +65,40 @@ create table topology (
 );
 
 create table servers (
-    id               text primary key check (id ~ '^[a-z0-9-]{1,64}$'),
+    id               text collate "C" primary key check (id ~ '^[a-z0-9-]{1,64}$'),
     capacity         integer not null check (capacity between 1 and 10000),
     open             boolean not null default true,
     rate_minor       bigint  not null check (rate_minor between 0 and 100000000000),  -- per hour
-    currency         text    not null check (currency ~ '^[A-Z]{3}$'),
-    tariff_version   integer not null default 1,
+    currency         text collate "C" not null check (currency ~ '^[A-Z]{3}$'),
+    tariff_version   integer not null default 1 check (tariff_version >= 1),
     slot_seconds     integer not null default 60 check (slot_seconds between 1 and 86400),
-    min_seconds      integer not null default 60 check (min_seconds > 0),
-    max_seconds      integer not null default 86400 check (max_seconds between min_seconds and 2678400),
+    min_seconds      integer not null default 60 check (min_seconds between 1 and 2678400),
+    max_seconds      integer not null default 86400 check (max_seconds between 1 and 2678400),
     gap_seconds      integer not null default 0 check (gap_seconds between 0 and 86400),
     lead_seconds     integer not null default 21600 check (lead_seconds between 0 and 31536000),
     -- How long before the deadline a held reservation's terminal is reminded; 0: never.
     reminder_seconds integer not null default 3600 check (reminder_seconds between 0 and 31536000),
     horizon_seconds  integer not null default 7776000 check (horizon_seconds between 1 and 63072000),
-    late_booking     text    not null default 'reject' check (late_booking in ('reject', 'confirm')),
+    late_booking     text collate "C" not null default 'reject' check (late_booking in ('reject', 'confirm')),
     connection_url   text    not null,
     -- The longest time, gap included, that any reservation has kept this server busy. It bounds the
     -- index scan for overlaps. The guard raises it and never lowers it.
-    busy_max_seconds integer not null default 0,
+    busy_max_seconds integer not null default 0 check (busy_max_seconds between 0 and 2764800),
     -- The partition of this server's commands. Commands that arrive through another one have bypassed the
     -- queue that orders decisions, and are refused.
     partition        integer not null check (partition between 0 and 255),
-    created_at       timestamptz not null default clock_timestamp()
+    created_at       timestamptz not null default clock_timestamp(),
+    check (min_seconds <= max_seconds)
+);
+
+-- Append-only: the rate of each tariff version that bills name. Only the guard writes it.
+create table tariffs (
+    server_id  text collate "C" not null,
+    version    integer not null check (version >= 1),
+    rate_minor bigint not null check (rate_minor between 0 and 100000000000),  -- per hour
+    currency   text collate "C" not null,
+    from_at    timestamptz not null,
+    primary key (server_id, version)
 );
 
 -- Servers on their way to another partition. Workers read the phase:
@@ -68,11 +108,11 @@ create table servers (
 --   fencing    all commands go to the new queue; workers publish the fence to the tail of the old one
 -- The transaction that reads the fence moves the server and deletes the row.
 create table moves (
-    server_id      text primary key references servers,
-    from_partition integer not null,
-    to_partition   integer not null,
+    server_id      text collate "C" primary key references servers,
+    from_partition integer not null check (from_partition between 0 and 255),
+    to_partition   integer not null check (to_partition between 0 and 255),
     fence          uuid not null unique,
-    phase          text not null default 'binding' check (phase in ('binding', 'unbinding', 'fencing')),
+    phase          text collate "C" not null default 'binding' check (phase in ('binding', 'unbinding', 'fencing')),
     started_at     timestamptz not null default clock_timestamp(),
     phase_at       timestamptz not null default clock_timestamp(),
     fenced_at      timestamptz,                 -- when a worker last published the fence
@@ -81,18 +121,19 @@ create table moves (
 
 create table closures (
     id        bigint generated always as identity primary key,
-    server_id text not null references servers,
+    server_id text collate "C" not null references servers,
     start_at  timestamptz not null,
     end_at    timestamptz not null,
     reason    text not null default '',
-    check (start_at < end_at and isfinite(start_at) and isfinite(end_at))
+    check (start_at < end_at and start_at >= '1970-01-01T00:00:00Z' and end_at <= '9999-12-31T23:59:59Z')
 );
 create index closures_by_server on closures (server_id, end_at);
 
 create table users (
-    id            text primary key check (id ~ '^[a-z0-9-]{1,64}$'),
-    quota_seconds bigint check (quota_seconds >= 0),   -- null: the policy's default
-    holds_max     integer check (holds_max > 0),       -- null: the policy's default
+    id            text collate "C" primary key check (id ~ '^[a-z0-9-]{1,64}$'),
+    -- Null: the policy's default.
+    quota_seconds bigint check (quota_seconds between 0 and 1000000000000),
+    holds_max     integer check (holds_max between 1 and 1000000),
     created_at    timestamptz not null default clock_timestamp(),
     holds         integer not null default 0           -- held reservations; only the guard writes it
 ) with (fillfactor = 50);  -- holds changes with every batch: leave room in the page
@@ -100,7 +141,7 @@ create table users (
 -- Microseconds that a user's live reservations take in each calendar period. Only the guard writes it,
 -- under the user's lock: a decision costs the same for one reservation and for a hundred thousand.
 create table user_periods (
-    user_id      text not null,
+    user_id      text collate "C" not null,
     period_start timestamptz not null,
     period_end   timestamptz not null,
     reserved_us  bigint not null,
@@ -108,8 +149,8 @@ create table user_periods (
 ) with (fillfactor = 70);
 
 create table terminals (
-    id         text primary key check (id ~ '^[a-z0-9-]{1,64}$'),
-    user_id    text not null references users,
+    id         text collate "C" primary key check (id ~ '^[a-z0-9-]{1,64}$'),
+    user_id    text collate "C" not null references users,
     enabled    boolean not null default true,
     created_at timestamptz not null default clock_timestamp()
 );
@@ -118,29 +159,30 @@ create table terminals (
 -- look up one row at a time and lock terminals that many batches share.
 create table reservations (
     id             uuid primary key,
-    terminal_id    text not null,
-    message_id     text not null,               -- of the request
-    user_id        text not null,
-    server_id      text not null,
-    partition      integer not null,
+    terminal_id    text collate "C" not null,
+    message_id     text collate "C" not null,               -- of the request
+    user_id        text collate "C" not null,
+    server_id      text collate "C" not null,
+    partition      integer not null check (partition between 0 and 255),
     start_at       timestamptz not null,
     end_at         timestamptz not null,
     busy_until     timestamptz not null,        -- the end plus the server's gap
     deadline_at    timestamptz not null,
     remind_at      timestamptz,                 -- null: never, or done
     reminded_at    timestamptz,
-    state          text not null check (state in ('held', 'reconfirmed', 'confirmed', 'cancelled')),
-    cancel_reason  text check (cancel_reason in ('not_reconfirmed', 'withdrawn', 'operator')),
-    price_minor    bigint not null check (price_minor >= 0),
-    currency       text not null,
+    state          text collate "C" not null check (state in ('held', 'reconfirmed', 'confirmed', 'cancelled')),
+    cancel_reason  text collate "C" check (cancel_reason in ('not_reconfirmed', 'withdrawn', 'operator')),
+    price_minor    bigint not null check (price_minor between 0 and 74400000000000),
+    currency       text collate "C" not null,
     tariff_version integer not null,
     held_at        timestamptz not null,
     reconfirmed_at timestamptz,
     settled_at     timestamptz,
     -- An empty interval would overlap nothing and escape every check.
     check (start_at < end_at and end_at <= busy_until and deadline_at <= start_at),
-    check (isfinite(start_at) and isfinite(busy_until) and isfinite(deadline_at)),
-    check (remind_at < deadline_at and isfinite(remind_at)),
+    check (end_at <= start_at + interval '744 hours' and busy_until <= end_at + interval '24 hours'),
+    check (deadline_at >= '1970-01-01T00:00:00Z' and busy_until <= '9999-12-31T23:59:59Z'),
+    check (remind_at < deadline_at and remind_at >= '1970-01-01T00:00:00Z'),
     check ((state = 'cancelled') = (cancel_reason is not null)),
     check ((state in ('confirmed', 'cancelled')) = (settled_at is not null)),
     check (state <> 'reconfirmed' or reconfirmed_at is not null)
@@ -159,14 +201,14 @@ create index reservations_by_user on reservations (user_id, id);
 
 -- One row per decided command. A repeat gets the stored answer, byte for byte.
 create table processed_commands (
-    terminal_id    text not null,
-    message_id     text not null,
-    kind           text not null,
+    terminal_id    text collate "C" not null,
+    message_id     text collate "C" not null,
+    kind           text collate "C" not null,
     digest         bytea not null,              -- tells a repeat from another command under the same id
-    outcome        text not null,               -- 'accepted', 'reconfirmed', 'withdrawn' or the code
-    answer_type    text not null,
+    outcome        text collate "C" not null,               -- 'accepted', 'reconfirmed', 'withdrawn' or the code
+    answer_type    text collate "C" not null,
     answer         text not null,
-    server_id      text,
+    server_id      text collate "C",
     reservation_id uuid,
     seq            bigint not null,             -- place in the decision order
     decided_at     timestamptz not null,
@@ -182,15 +224,15 @@ create sequence decision_block;
 create table history (
     seq            bigint not null,             -- place in the decision order
     reservation_id uuid not null,
-    from_state     text,                        -- null: the reservation is new
-    to_state       text not null,
+    from_state     text collate "C",                        -- null: the reservation is new
+    to_state       text collate "C" not null,
     reason         text,
-    actor          text not null check (actor in ('terminal', 'operator', 'deadline')),
-    actor_id       text,                        -- the terminal or the operator
-    trigger        text not null check (trigger in ('command', 'message', 'sweep', 'operator')),
-    message_id     text,                        -- of the command
+    actor          text collate "C" not null check (actor in ('terminal', 'operator', 'deadline')),
+    actor_id       text collate "C",                        -- the terminal or the operator
+    trigger        text collate "C" not null check (trigger in ('command', 'message', 'sweep', 'operator')),
+    message_id     text collate "C",                        -- of the command
     lateness_ms    bigint,                      -- of a settlement, from the deadline
-    server_id      text not null,
+    server_id      text collate "C" not null,
     at             timestamptz not null,
     note           text,                        -- the operator's reason, for people
     primary key (reservation_id, seq, to_state)
@@ -200,41 +242,46 @@ create table history (
 -- Entries outlive their reservations, so the guard checks the reference once, on insert.
 create table billing_entries (
     id             uuid primary key,            -- also the id of its event
-    kind           text not null check (kind in ('charge', 'credit')),
+    kind           text collate "C" not null check (kind in ('charge', 'credit')),
     reservation_id uuid not null,
     charge_id      uuid references billing_entries,
-    user_id        text not null,
-    server_id      text not null,
-    seconds        bigint not null check (seconds > 0),
-    amount_minor   bigint not null check (amount_minor >= 0),
-    currency       text not null,
+    user_id        text collate "C" not null,
+    server_id      text collate "C" not null,
+    seconds        bigint not null check (seconds between 1 and 2678400),
+    amount_minor   bigint not null check (amount_minor between 0 and 74400000000000),
+    currency       text collate "C" not null,
     created_at     timestamptz not null,
     unique (reservation_id, kind),
     check ((kind = 'credit') = (charge_id is not null))
 );
+-- Pages of the ledger. Entries arrive in order of time, so the index grows at its end only.
+create index billing_entries_by_time on billing_entries (created_at, id);
 
 -- Events to the world and notices to terminals. Kept, so that an event can be published again with the
 -- same id, time and bytes.
 create table outbox_messages (
     id          uuid primary key,               -- AMQP message id; of an event also its CloudEvents id
-    kind        text not null check (kind in ('event', 'notice')),
-    type        text not null,
-    routing_key text not null,
-    must_route  boolean not null,               -- retried while no queue takes it: billing events
+    kind        text collate "C" not null check (kind in ('event', 'notice')),
+    type        text collate "C" not null,
+    routing_key text collate "C" not null,
+    must_route  boolean not null,               -- a billing event: retried until the billing queue has it
     body        text not null,
     created_at  timestamptz not null
 );
 create index outbox_messages_by_age on outbox_messages using brin (created_at) with (autosummarize = on);
 
--- Pointers to messages that are not published yet. The relay publishes them and deletes the pointers.
+-- Pointers to messages that are not published yet. Relays publish them and delete the pointers. A billing
+-- event has two: its way to the biller does not depend on other subscribers.
 -- Every batch touches this table and timers, so vacuum them by number of rows, not by share.
 create table outbox (
     seq               bigint generated always as identity primary key,
     outbox_message_id uuid not null,            -- no foreign key: pruning spares what is pointed to
+    is_copy           boolean not null default false,  -- for the exchange of all events, tried a few times
     retry_at          timestamptz not null default '-infinity',
     attempts          integer not null default 0
 ) with (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 5000);
-create index outbox_ready on outbox (retry_at, seq);
+create index outbox_ready on outbox (retry_at, seq) where not is_copy;
+create index outbox_copies on outbox (retry_at, seq) where is_copy;
 
 -- Times at which a partition needs a wake-up.
 create table timers (
@@ -271,9 +318,24 @@ create table delivery_attempts (
     primary key (partition, fingerprint)
 );
 
+-- Append-only: who changed what is set up. Only triggers write it. A server's closures are listed under
+-- the server. The service's own writes (use, holds, moves that end) are no changes.
+create table audit (
+    id            bigint generated always as identity primary key,
+    at            timestamptz not null default clock_timestamp(),
+    operator      text collate "C" not null,                -- as the session says, or the role
+    database_role text collate "C" not null,
+    kind          text collate "C" not null check (kind in ('server', 'server_closure', 'user', 'terminal', 'policy', 'topology')),
+    object_id     text collate "C" not null,
+    action        text collate "C" not null check (action in ('add', 'set', 'move', 'remove')),
+    before        jsonb,                        -- of 'set': only what differs
+    after         jsonb
+);
+create index audit_by_object on audit (kind, object_id, id);
+
 -- Database accounts that `holdfast` has made. A migration grants them what it adds.
 create table database_roles (
-    name       text primary key check (name ~ '^[a-z][a-z0-9_]{0,62}$'),
-    kind       text not null check (kind in ('worker', 'billing')),
+    name       text collate "C" primary key check (name ~ '^[a-z][a-z0-9_]{0,62}$'),
+    kind       text collate "C" not null check (kind in ('worker', 'billing')),
     created_at timestamptz not null default clock_timestamp()
 );

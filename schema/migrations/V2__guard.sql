@@ -9,24 +9,58 @@
 
 -- Calendar periods and use
 
--- The calendar periods that [from_at, to_at) touches. Only PostgreSQL computes period bounds: a second
--- time-zone database would disagree.
+-- The calendar periods that [from_at, to_at) touches, by the stored bounds. Only PostgreSQL computes period
+-- bounds: a second time-zone database would disagree. What is not stored, far from now, is computed.
 create function quota_periods(from_at timestamptz, to_at timestamptz)
     returns table (period_start timestamptz, period_end timestamptz)
     language sql stable as $$
     select bounds.period_start, bounds.period_end
     from (select quota_zone, quota_period, ('1 ' || quota_period)::interval as step from policy) p
     cross join lateral generate_series(
-        -- One step early: where clocks go back to midnight, a period begins with the second midnight,
-        -- and the time since the first one belongs to the period before.
+        -- One step early and one late. Where clocks go back to midnight, a period begins with the second
+        -- midnight, and the time since the first one belongs to the period before. And stored bounds may
+        -- follow other rules than this session's.
         date_trunc(p.quota_period, from_at at time zone p.quota_zone) - p.step,
-        (to_at - interval '1 microsecond') at time zone p.quota_zone,
-        p.step) as local_start
+        (to_at - interval '1 microsecond') at time zone p.quota_zone + p.step,
+        p.step) as series (first_day)
     cross join lateral (
-        select local_start at time zone p.quota_zone as period_start,
-               (local_start + p.step) at time zone p.quota_zone as period_end) bounds
+        select coalesce((select starts_at from quota_bounds where local_start = series.first_day),
+                        series.first_day at time zone p.quota_zone) as period_start,
+               coalesce((select starts_at from quota_bounds where local_start = series.first_day + p.step),
+                        (series.first_day + p.step) at time zone p.quota_zone) as period_end) bounds
     where bounds.period_start < to_at and bounds.period_end > from_at
+      and bounds.period_start < bounds.period_end -- a zone may skip a day
 $$;
+
+-- Stores the bounds of the periods that [from_at, to_at) touches, unless a session has. Policy changes wait.
+create function store_quota_bounds(from_at timestamptz, to_at timestamptz) returns void language plpgsql as $$
+begin
+    perform from policy for share;
+    insert into quota_bounds (local_start, starts_at)
+    select series.first_day, series.first_day at time zone p.quota_zone
+    from (select quota_zone, quota_period, ('1 ' || quota_period)::interval as step from policy) p
+    cross join lateral generate_series(
+        date_trunc(p.quota_period, from_at at time zone p.quota_zone) - p.step,
+        (to_at - interval '1 microsecond') at time zone p.quota_zone + 2 * p.step,
+        p.step) as series (first_day)
+    order by series.first_day
+    on conflict do nothing;
+end $$;
+
+-- Stores bounds for 800 days ahead: more than the longest horizon (730 days) and the longest reservation
+-- (31 days). So decisions find all bounds stored, unless the clock jumps; then the guard stores them.
+create function extend_quota_bounds() returns void language plpgsql
+    security definer set search_path from current as $$
+declare
+    stored_until timestamptz;
+    until_at timestamptz := now() + interval '800 days';
+begin
+    select case bounds_until when '-infinity' then now() else bounds_until end into stored_until from timekeeping;
+    if stored_until < until_at - interval '10 days' then
+        perform store_quota_bounds(stored_until, until_at);
+        update timekeeping set bounds_from = least(bounds_from, stored_until), bounds_until = until_at;
+    end if;
+end $$;
 
 -- Seconds that a user's live reservations take in the period that begins at an instant. Rounded up, or
 -- parts of a second could overrun a limit.
@@ -53,11 +87,29 @@ create function peak_depth(of_server text, from_at timestamptz, to_at timestampt
     from (select sum(step) over (order by at, step) as depth from steps) running
 $$;
 
--- Counts the use of all users anew: for a new quota period or zone, and after writes past the guard.
+-- Forgets all bounds and stores them by this session's zone rules, for what is reserved and what can be.
+create function restore_quota_bounds() returns void language plpgsql as $$
+declare
+    reserved record;
+begin
+    perform from policy for update;
+    delete from quota_bounds;
+    -- A century bounds the work; beyond it there is only what was typed by hand.
+    select least(min(start_at), now()) as from_at,
+           greatest(least(max(end_at), now() + interval '100 years'), now() + interval '800 days') as until_at
+    into reserved
+    from reservations where state <> 'cancelled';
+    perform store_quota_bounds(reserved.from_at, reserved.until_at);
+    update timekeeping set bounds_from = reserved.from_at, bounds_until = reserved.until_at;
+end $$;
+
+-- Stores the bounds of all periods anew and counts the use of all users: for a new quota period or zone,
+-- after a change of the zone rules, and after writes past the guard.
 create function recount_use() returns void language plpgsql security definer set search_path from current as $$
 begin
     -- Nobody reserves against an old count meanwhile.
     lock table reservations in share row exclusive mode;
+    perform restore_quota_bounds();
     delete from user_periods;
     insert into user_periods (user_id, period_start, period_end, reserved_us)
     select user_id, period_start, period_end,
@@ -72,16 +124,70 @@ begin
 end $$;
 
 
+
+-- Retention's clock
+
+-- The time that everything which deletes by age goes by. A clock that is set ahead deletes nothing.
+create function retention_time() returns timestamptz language sql stable as $$
+    select least(believed_at, now()) from timekeeping
+$$;
+
+-- Advances retention's clock; returns by how many seconds the database's is ahead of it. `elapsed` is the
+-- caller's measured time, in seconds, since it last called. One reading of the database's clock cannot move
+-- retention's by more than twice the time that has passed since the reading before, nor twice that measured
+-- time; so after a pause it catches up, and a wrong clock makes it early by no more than the time it was wrong.
+-- See `docs/decisions/0026-retention-has-its-own-clock.md`.
+create function advance_retention_clock(elapsed double precision) returns double precision language plpgsql
+    security definer set search_path from current as $$
+declare
+    kept timekeeping;
+    clock timestamptz := clock_timestamp();
+    step interval;
+begin
+    select * into kept from timekeeping for update;
+    -- 120 s: two rounds of a worker. Of a longer silence nothing more is believed.
+    step := greatest(least(clock - kept.read_at, make_interval(secs => least(elapsed, 120))), interval '0');
+    if clock >= kept.believed_at then
+        kept.believed_at := least(kept.believed_at + 2 * step, clock);
+        kept.behind_seconds := 0;
+    else
+        -- A clock that was set back is followed once it has stayed there for a day. Sooner, a server that
+        -- starts with the year 2000 would stop retention for decades.
+        kept.behind_seconds := kept.behind_seconds + extract(epoch from step);
+        if kept.behind_seconds >= 86400 then
+            kept.believed_at := clock;
+            kept.behind_seconds := 0;
+        end if;
+    end if;
+    update timekeeping set believed_at = kept.believed_at, behind_seconds = kept.behind_seconds, read_at = clock;
+    return extract(epoch from clock - kept.believed_at);
+end $$;
+
+
 -- Policy
 
--- PostgreSQL must know the zone; a CHECK cannot ask that.
-create function check_policy() returns trigger language plpgsql as $$
+-- PostgreSQL takes any text that looks like a POSIX zone: `Mars+1` is one, and `UTC+2` lies west. So only
+-- names of its zone list are taken, in its spelling: `UTC`, and those that begin with an area, whose clock
+-- changes as the law of a place says. Abbreviations such as `CET` and `EST` name no place.
+create function zone_is_named(name text) returns boolean language sql immutable as $$
+    select name ~ '^(UTC|(Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Europe|Indian|Pacific)/.+)$'
+$$;
+
+create function check_zone() returns trigger language plpgsql as $$
+declare
+    spelled text;
 begin
-    perform clock_timestamp() at time zone new.quota_zone;
+    select name into spelled from pg_timezone_names
+    where lower(name) = lower(new.quota_zone) and zone_is_named(name);
+    if spelled is null then
+        raise exception 'quota zone %: unknown; expected UTC or an IANA name with its area, such as Europe/Berlin',
+            new.quota_zone using errcode = '22023';
+    end if;
+    new.quota_zone := spelled;
     return new;
 end $$;
-create trigger policy_zone before insert or update on policy
-    for each row execute function check_policy();
+create trigger policy_zone before insert or update of quota_zone on policy
+    for each row execute function check_zone();
 
 create function recount_for_policy() returns trigger language plpgsql as $$
 begin
@@ -156,6 +262,9 @@ begin
             violation.id, violation.server_id, violation.capacity using errcode = 'ZR001';
     end if;
 
+    -- Only bounds far from now are not stored yet.
+    perform store_quota_bounds(n.start_at, n.end_at) from new_rows n cross join timekeeping t
+    where n.state <> 'cancelled' and (n.start_at < t.bounds_from or n.end_at > t.bounds_until);
     with touched as (
         insert into user_periods as kept (user_id, period_start, period_end, reserved_us)
         select user_id, period_start, period_end,
@@ -278,6 +387,9 @@ begin
         return null;
     end if;
 
+    -- Only bounds far from now are not stored yet.
+    perform store_quota_bounds(n.start_at, n.end_at) from new_rows n cross join timekeeping t
+    where n.state <> 'cancelled' and (n.start_at < t.bounds_from or n.end_at > t.bounds_until);
     with touched as (
         insert into user_periods as kept (user_id, period_start, period_end, reserved_us)
         select user_id, period_start, period_end,
@@ -314,14 +426,15 @@ begin
     return null;
 end $$;
 
--- Only a settled reservation that is over can be deleted.
+-- Only a settled reservation that is over can be deleted: over by retention's clock, since a single reading of
+-- the database's must not be able to delete anything.
 create function guard_delete() returns trigger language plpgsql
     security definer set search_path from current as $$
 declare
     violation record;
 begin
     select id, state into violation from deleted_rows
-    where state in ('held', 'reconfirmed') or end_at > clock_timestamp()
+    where state in ('held', 'reconfirmed') or end_at > retention_time()
     limit 1;
     if found then
         raise exception 'reservation % is not over: %', violation.id, violation.state using errcode = 'ZR003';
@@ -337,7 +450,7 @@ begin
     where kept.user_id = difference.user_id and kept.period_start = difference.period_start;
     -- An empty period that is over gets no more reservations.
     delete from user_periods kept using deleted_rows
-    where kept.user_id = deleted_rows.user_id and kept.reserved_us = 0 and kept.period_end < clock_timestamp();
+    where kept.user_id = deleted_rows.user_id and kept.reserved_us = 0 and kept.period_end < retention_time();
     return null;
 end $$;
 
@@ -357,11 +470,14 @@ create function guard_server() returns trigger language plpgsql as $$
 declare
     in_the_way text;
 begin
-    if tg_op = 'UPDATE' then
+    if tg_op = 'INSERT' then
+        -- A server that is added again goes on counting: bills name versions.
+        new.tariff_version := greatest(new.tariff_version, 1 + coalesce(
+            (select max(version) from tariffs where server_id = new.id), 0));
+    else
         new.busy_max_seconds := greatest(new.busy_max_seconds, old.busy_max_seconds);
-        if new.rate_minor <> old.rate_minor or new.currency <> old.currency then
-            new.tariff_version := old.tariff_version + 1;
-        end if;
+        new.tariff_version := old.tariff_version
+            + (new.rate_minor <> old.rate_minor or new.currency <> old.currency)::integer;
         if new.capacity < old.capacity then
             -- An older snapshot would not show what was booked since.
             if current_setting('transaction_isolation') <> 'read committed' then
@@ -370,6 +486,8 @@ begin
             select string_agg(r.id::text, ', ' order by r.start_at, r.id) into in_the_way
             from reservations r
             where r.server_id = new.id and r.state <> 'cancelled' and r.busy_until > clock_timestamp()
+              -- Implied, and spares the past.
+              and r.start_at > now() - make_interval(secs => new.busy_max_seconds)
               and peak_depth(r.server_id, r.start_at, r.busy_until, new.busy_max_seconds) > new.capacity;
             if in_the_way is not null then
                 raise exception 'capacity % of server % is below what is booked', new.capacity, new.id
@@ -429,6 +547,11 @@ create trigger history_append_only before update or delete or truncate on histor
 create trigger billing_entries_append_only before update or delete or truncate on billing_entries
     for each statement execute function refuse_rewrite();
 
+create trigger tariffs_append_only before update or delete or truncate on tariffs
+    for each statement execute function refuse_rewrite();
+create trigger audit_append_only before update or delete or truncate on audit
+    for each statement execute function refuse_rewrite();
+
 -- A new billing entry names a reservation that exists.
 create function guard_billing_entries() returns trigger language plpgsql as $$
 declare
@@ -448,12 +571,82 @@ create trigger billing_entries_guard after insert on billing_entries
     referencing new table as new_rows for each statement execute function guard_billing_entries();
 
 
+-- Tariffs and the audit. The triggers name the columns that operators set, so the service's own updates of
+-- these tables cost nothing.
+
+create function keep_tariff() returns trigger language plpgsql
+    security definer set search_path from current as $$
+begin
+    insert into tariffs (server_id, version, rate_minor, currency, from_at)
+    values (new.id, new.tariff_version, new.rate_minor, new.currency, clock_timestamp());
+    return null;
+end $$;
+create trigger servers_first_tariff after insert on servers
+    for each row execute function keep_tariff();
+create trigger servers_next_tariff after update of rate_minor, currency on servers
+    for each row when (old.tariff_version <> new.tariff_version) execute function keep_tariff();
+
+-- The operator is what the session set as `holdfast.operator`, else its role.
+create function write_audit(kind text, object_id text, action text, before jsonb, after jsonb)
+    returns void language sql as $$
+    insert into audit (operator, database_role, kind, object_id, action, before, after)
+    values (coalesce(nullif(current_setting('holdfast.operator', true), ''), session_user), session_user,
+            kind, object_id, action, before, after)
+$$;
+
+-- Arguments: the kind, the column that identifies the object, and what is no setting.
+create function record_change() returns trigger language plpgsql
+    security definer set search_path from current as $$
+declare
+    no_settings text[] := tg_argv[2]::text[];
+    before jsonb := case when tg_op <> 'INSERT' then to_jsonb(old) - no_settings end;
+    after jsonb := case when tg_op <> 'DELETE' then to_jsonb(new) - no_settings end;
+    object_id text := coalesce(to_jsonb(new), to_jsonb(old)) ->> tg_argv[1];
+begin
+    if tg_op = 'UPDATE' then
+        select jsonb_object_agg(b.key, b.value), jsonb_object_agg(a.key, a.value) into before, after
+        from jsonb_each(before) b join jsonb_each(after) a using (key)
+        where b.value <> a.value;
+        if before is null then
+            return null;
+        end if;
+    end if;
+    perform write_audit(tg_argv[0], object_id,
+        case tg_op when 'INSERT' then 'add' when 'UPDATE' then 'set' else 'remove' end, before, after);
+    return null;
+end $$;
+create trigger servers_audit
+    after insert or delete or update of id, capacity, open, rate_minor, currency, slot_seconds, min_seconds,
+        max_seconds, gap_seconds, lead_seconds, reminder_seconds, horizon_seconds, late_booking, connection_url
+    on servers for each row execute function record_change('server', 'id', '{id,busy_max_seconds,created_at}');
+create trigger closures_audit after insert or delete or update on closures
+    for each row execute function record_change('server_closure', 'server_id', '{server_id}');
+create trigger users_audit after insert or delete or update of id, quota_seconds, holds_max on users
+    for each row execute function record_change('user', 'id', '{id,holds,created_at}');
+create trigger terminals_audit after insert or delete or update on terminals
+    for each row execute function record_change('terminal', 'id', '{id,created_at}');
+create trigger policy_audit after insert or delete or update on policy
+    for each row execute function record_change('policy', 'only_row', '{only_row}');
+create trigger topology_audit after insert or delete or update on topology
+    for each row execute function record_change('topology', 'only_row', '{only_row,applied_at}');
+
+-- A move is recorded when an operator begins it; a worker ends it.
+create function record_move() returns trigger language plpgsql
+    security definer set search_path from current as $$
+begin
+    perform write_audit('server', new.server_id, 'move', jsonb_build_object('partition', new.from_partition),
+        jsonb_build_object('partition', new.to_partition));
+    return null;
+end $$;
+create trigger moves_audit after insert on moves for each row execute function record_move();
+
+
 -- For the service's statements
 
 -- The smallest id that can have been drawn at an instant: UUIDs of version 7 begin with its milliseconds
--- since the epoch.
+-- since the epoch. No instant before that drew any.
 create function oldest_id_of(at timestamptz) returns uuid language sql immutable as $$
-    select (lpad(to_hex(floor(extract(epoch from at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
+    select (lpad(to_hex(greatest(floor(extract(epoch from at) * 1000), 0)::bigint), 12, '0') || repeat('0', 20))::uuid
 $$;
 
 -- Raises ZR006 unless a statement changed as many rows as expected: locked rows must not have changed.
@@ -463,3 +656,5 @@ begin
         raise exception '% of % locked rows changed', changed, expected using errcode = 'ZR006';
     end if;
 end $$;
+
+select extend_quota_bounds();

@@ -25,9 +25,8 @@ pub const TERMINAL_CHANNELS_MAX: u32 = 4 * TERMINAL_CONNECTIONS_MAX;
 
 const NOTHING: &str = "^$";
 
-/// Workers publish replies, events, dead letters and wake-ups.
-const WORKER_WRITE: &str =
-    r"^reservation\.(replies|events|dead|due)\.v1$|^reservation\.delay\.v1\.[0-9]+$";
+/// Workers publish replies, bills, events, dead letters and wake-ups.
+const WORKER_WRITE: &str = r"^reservation\.(replies|events|dead|due)\.v1$|^billing\.entries\.v1$|^reservation\.delay\.v1\.[0-9]+$";
 /// Workers consume the partitions and the queries.
 const WORKER_READ: &str = r"^reservation\.commands\.v2\.[0-9]+$|^reservation\.queries\.v2$";
 

@@ -1,6 +1,7 @@
 //! Broker addresses and connections.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use tokio::time::{sleep, timeout};
 
 use super::sanitize::stream::Plain;
 use super::sanitize::{Sanitized, SanitizingReactor};
-use super::{BrokerError, OPERATION_TIMEOUT, bounded};
+use super::{BrokerError, OPERATION_TIMEOUT, bounded, bounded_by};
+use crate::addresses::{self, Recent};
 use crate::live::{self, Live};
 use crate::message::envelope::BODY_LEN_MAX;
 use crate::parts::{Account, Form, Parts, choice, number};
@@ -54,7 +56,11 @@ const DEFAULT_VHOST: &str = "/";
 /// A broker address with account and vhost, perhaps from a file, which is then read at every connect.
 /// `Debug` and `Display` hide the password.
 #[derive(Clone)]
-pub struct Endpoint(Live<Target>);
+pub struct Endpoint {
+    live: Live<Target>,
+    /// Clones share it.
+    recent: Recent,
+}
 
 struct Target {
     uri: AMQPUri,
@@ -72,7 +78,7 @@ impl std::fmt::Debug for Endpoint {
 /// end is in doubt.
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let AMQPUri { scheme, authority, vhost, .. } = &self.0.first().uri;
+        let AMQPUri { scheme, authority, vhost, .. } = &self.live.first().uri;
         let AMQPAuthority { userinfo, host, port } = authority;
         write!(f, "{scheme}://{}@{host}:{port}/{vhost}", userinfo.username)
     }
@@ -152,34 +158,34 @@ impl FromStr for Endpoint {
     /// `amqps` checks certificate and host name. `cacertfile` names a PEM file of authorities that
     /// replace the system's. Errors repeat nothing of the text.
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(Self)
+        Ok(Self { live: text.parse()?, recent: Recent::default() })
     }
 }
 
 impl Endpoint {
     /// The same address, which follows a file: its password, host and options may change.
     pub fn in_file(self, path: &Path) -> Self {
-        Self(self.0.in_file(path))
+        Self { live: self.live.in_file(path), ..self }
     }
 
     /// The broker account, which the broker checks as `user_id`.
     pub fn account(&self) -> &str {
-        &self.0.first().uri.authority.userinfo.username
+        &self.live.first().uri.authority.userinfo.username
     }
 
     /// Its password when the process started.
     pub fn password(&self) -> &str {
-        &self.0.first().uri.authority.userinfo.password
+        &self.live.first().uri.authority.userinfo.password
     }
 
     /// The vhost.
     pub fn vhost(&self) -> &str {
-        &self.0.first().uri.vhost
+        &self.live.first().uri.vhost
     }
 
     /// The AMQP URL of another account on this vhost. Options are left out: they are this machine's.
     pub fn url_for(&self, account: &str, password: &str) -> String {
-        let target = self.0.first();
+        let target = self.live.first();
         let mut parts = target.parts.clone().with_account(account, password);
         parts.options.clear();
         parts.path = vec![target.uri.vhost.clone()];
@@ -192,7 +198,7 @@ impl Endpoint {
     /// How long the broker has been refusing the account, or could not prove who it is, once that is longer
     /// than a remedy may take.
     pub fn hopeless(&self) -> Option<Duration> {
-        self.0.hopeless()
+        self.live.hopeless()
     }
 
     /// Connects; `name` appears in the broker's list of connections.
@@ -217,15 +223,67 @@ impl Endpoint {
         frame_max: Option<u32>,
         body_len_max: Option<usize>,
     ) -> Result<Connection, BrokerError> {
-        let target = self.0.current();
+        let target = self.live.current();
+        let (host, port) = (&target.uri.authority.host, target.uri.authority.port);
+        let addresses = addresses::resolve(host, port).await.map_err(|error| {
+            self.live.note(false);
+            BrokerError::Amqp {
+                operation: format!("connecting to {self}: looking up {host}"),
+                source: error.into(),
+            }
+        })?;
         let mut uri = target.uri.clone();
         uri.query.frame_max = uri.query.frame_max.or(frame_max);
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let connecting = connect(uri, target.tls.clone(), properties, body_len_max);
-        let connected = bounded(format!("connecting to {self}"), connecting).await;
-        let connected = connected.map_err(BrokerError::of_connect);
-        self.0.note(matches!(connected, Err(BrokerError::CredentialsRefused { .. })));
-        Ok(Connection { inner: connected? })
+        self.connect_to_any(addresses, uri, target.tls.clone(), name, body_len_max).await
+    }
+
+    /// Connects to one of these addresses instead of the host's.
+    pub async fn connect_at(
+        &self,
+        addresses: Vec<SocketAddr>,
+        name: &str,
+    ) -> Result<Connection, BrokerError> {
+        let target = self.live.current();
+        self.connect_to_any(addresses, target.uri.clone(), target.tls.clone(), name, None).await
+    }
+
+    /// Tries each address within its share of [`OPERATION_TIMEOUT`], handshake included; first the one that
+    /// answered last.
+    async fn connect_to_any(
+        &self,
+        mut addresses: Vec<SocketAddr>,
+        uri: AMQPUri,
+        tls: Option<Arc<ClientConfig>>,
+        name: &str,
+        body_len_max: Option<usize>,
+    ) -> Result<Connection, BrokerError> {
+        let recent = self.recent.get();
+        addresses.sort_by_key(|address| Some(*address) != recent);
+        let limit = addresses::share(OPERATION_TIMEOUT, addresses.len());
+        let mut failed = BrokerError::Timeout(format!("connecting to {self}"));
+        for address in addresses {
+            let properties = ConnectionProperties::default().with_connection_name(name.into());
+            let peer = Peer { address, limit, tls: tls.clone(), body_len_max };
+            let connecting = connect(uri.clone(), peer, properties);
+            let operation = format!("connecting to {self} at {address}");
+            match bounded_by(limit, operation, connecting).await {
+                Ok(inner) => {
+                    self.recent.set(Some(address));
+                    self.live.note(false);
+                    return Ok(Connection { inner });
+                }
+                Err(error) => failed = error,
+            }
+            // The broker answered, and refuses this account on every node.
+            if failed.code().is_some() {
+                break;
+            }
+        }
+        if failed.code().is_none() {
+            self.recent.set(None);
+        }
+        self.live.note(failed.refuses_connecting());
+        Err(failed)
     }
 }
 
@@ -297,19 +355,27 @@ impl Liveness {
     }
 }
 
+/// How one address is dialled.
+struct Peer {
+    address: SocketAddr,
+    limit: Duration,
+    tls: Option<Arc<ClientConfig>>,
+    body_len_max: Option<usize>,
+}
+
 async fn connect(
     uri: AMQPUri,
-    tls: Option<Arc<ClientConfig>>,
+    peer: Peer,
     properties: ConnectionProperties,
-    body_len_max: Option<usize>,
 ) -> lapin::Result<lapin::Connection> {
     let tokio = Runtime::tokio_current();
     let reactor = SanitizingReactor(tokio.clone());
     let runtime = Runtime::new(RuntimeParts::new(Tokio::current(), reactor));
     let silence_max = silence_max(&uri);
+    let Peer { address, limit, tls, body_len_max } = peer;
     let open = async move |uri: AMQPUri, _| {
         // lapin's thread keeps dialling after its caller has timed out.
-        let dialled = timeout(OPERATION_TIMEOUT, dial(&tokio, uri, tls.clone())).await;
+        let dialled = timeout(limit, dial(&tokio, address, uri, tls.clone())).await;
         let stream = dialled.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let sanitized = match body_len_max {
             Some(len_max) => Sanitized::cutting(stream, len_max),
@@ -326,11 +392,11 @@ async fn connect(
 
 async fn dial(
     tokio: &Runtime<Tokio>,
+    address: SocketAddr,
     uri: AMQPUri,
     tls: Option<Arc<ClientConfig>>,
 ) -> io::Result<Plain> {
     let host = uri.authority.host;
-    let address = tokio.to_socket_addrs((host.clone(), uri.authority.port));
     let stream = AsyncTcpStream::connect(tokio, address).await?;
     match tls {
         Some(trust) => stream.into_rustls(&RustlsConnector::from(trust), &host).await,

@@ -1,4 +1,4 @@
-//! RabbitMQ's management API: the few calls that create accounts.
+//! RabbitMQ's management API: the few calls that create accounts and compare bindings and policies.
 //!
 //! `rabbitmq_http_client` would replace the program's allocator and double a busy worker's memory.
 //! See `docs/decisions/0018-own-management-client.md`.
@@ -21,6 +21,9 @@ use crate::parts::{Account, Form, Parts};
 use crate::tls;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Shared by all addresses of the host, so that an unreachable one leaves time for the others.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Characters shown of the API's reason.
 const REASON_MAX: usize = 200;
@@ -99,8 +102,13 @@ impl Address {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ManagementError {
     /// The API is unreachable, or its response unreadable.
-    #[error("the management API cannot be reached")]
-    Away(#[source] reqwest::Error),
+    #[error("the management API at {address} cannot be reached")]
+    Away {
+        /// Host and port.
+        address: String,
+        /// The cause, without the URL.
+        source: reqwest::Error,
+    },
     /// The API returned an error.
     #[error("the management API answers {status}{reason}")]
     Refused {
@@ -109,6 +117,24 @@ pub(crate) enum ManagementError {
         /// A colon and the API's reason, or empty.
         reason: String,
     },
+}
+
+impl ManagementError {
+    fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            Self::Away { .. } => None,
+        }
+    }
+
+    /// The account lacks a tag, or a permission on the vhost.
+    pub(super) fn is_forbidden(&self) -> bool {
+        matches!(self.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
+    }
+
+    pub(super) fn is_not_found(&self) -> bool {
+        self.status() == Some(StatusCode::NOT_FOUND)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -144,10 +170,11 @@ impl Management {
         let client = Client::builder()
             .tls_backend_preconfigured(ClientConfig::clone(&address.tls))
             .timeout(REQUEST_TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
             .redirect(Policy::none())
             .no_proxy()
             .build()
-            .map_err(away)?;
+            .map_err(|error| away(&address.url, error))?;
         let (name, password) = default_account;
         let account =
             address.account.clone().unwrap_or_else(|| (name.to_owned(), password.to_owned()));
@@ -167,44 +194,63 @@ impl Management {
     }
 
     pub(super) async fn put(&self, path: &[&str], body: &Value) -> Result<(), ManagementError> {
-        self.send(Method::PUT, path, Some(body)).await.map(drop)
+        self.send(Method::PUT, path, &[], Some(body)).await.map(drop)
     }
 
     pub(super) async fn post(&self, path: &[&str], body: &Value) -> Result<(), ManagementError> {
-        self.send(Method::POST, path, Some(body)).await.map(drop)
+        self.send(Method::POST, path, &[], Some(body)).await.map(drop)
+    }
+
+    pub(super) async fn delete(&self, path: &[&str]) -> Result<(), ManagementError> {
+        self.send(Method::DELETE, path, &[], None).await.map(drop)
     }
 
     pub(super) async fn read<T: DeserializeOwned>(
         &self,
         path: &[&str],
     ) -> Result<T, ManagementError> {
-        let response = self.send(Method::GET, path, None).await?;
-        response.json().await.map_err(away)
+        self.read_with(path, &[]).await
+    }
+
+    /// `query` has names and values.
+    pub(super) async fn read_with<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<T, ManagementError> {
+        let response = self.send(Method::GET, path, query, None).await?;
+        response.json().await.map_err(|error| away(&self.url, error))
     }
 
     async fn send(
         &self,
         method: Method,
         path: &[&str],
+        query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Response, ManagementError> {
         let mut url = self.url.clone();
         let mut segments = url.path_segments_mut().expect("http URLs have a path");
         segments.pop_if_empty().push("api").extend(path);
         drop(segments);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
         let (name, password) = &self.account;
         let mut request = self.client.request(method, url).basic_auth(name, Some(password));
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(away)?;
+        let response = request.send().await.map_err(|error| away(&self.url, error))?;
         if response.status().is_success() { Ok(response) } else { Err(refused(response).await) }
     }
 }
 
-/// Drops the address: it may hold a password.
-fn away(error: reqwest::Error) -> ManagementError {
-    ManagementError::Away(error.without_url())
+/// Names host and port only: the error's own URL may hold a password.
+fn away(url: &Url, error: reqwest::Error) -> ManagementError {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+    ManagementError::Away { address: format!("{host}{port}"), source: error.without_url() }
 }
 
 async fn refused(response: Response) -> ManagementError {

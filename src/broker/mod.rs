@@ -12,8 +12,10 @@ pub mod consumer;
 pub mod declare;
 pub mod delay;
 pub(crate) mod delay_probe;
+mod effective;
 pub(crate) mod lookup;
 pub mod management;
+pub mod policies;
 pub mod publisher;
 pub(crate) mod removal;
 pub mod reply_queues;
@@ -56,16 +58,6 @@ pub enum BrokerError {
     /// The connection broke meanwhile. The operation's outcome is unknown.
     #[error("{0}: the connection to the broker is lost")]
     ConnectionLost(String),
-    /// The broker refused account or password, or could not prove who it is.
-    #[error(
-        "{operation}: the account or its password is refused, or the certificate not trusted: {source}"
-    )]
-    CredentialsRefused {
-        /// The operation.
-        operation: String,
-        /// The cause.
-        source: lapin::Error,
-    },
     /// A text exceeds AMQP's 255 bytes.
     #[error("{0} is too long for AMQP")]
     TooLong(&'static str),
@@ -74,26 +66,17 @@ pub enum BrokerError {
 impl BrokerError {
     /// The AMQP code, such as 404, with which the broker closed the channel or connection.
     pub(crate) fn code(&self) -> Option<u16> {
-        let (BrokerError::Amqp { source, .. } | BrokerError::CredentialsRefused { source, .. }) =
-            self
-        else {
-            return None;
-        };
+        let BrokerError::Amqp { source, .. } = self else { return None };
         match source.kind() {
             ErrorKind::ProtocolError(refusal) => Some(refusal.get_id()),
             _ => None,
         }
     }
 
-    /// The error of a connect, where access refused is not about a right but about the account.
-    fn of_connect(self) -> Self {
-        let refused = self.code() == Some(ACCESS_REFUSED);
-        match self {
-            BrokerError::Amqp { operation, source } if refused || tls::is_untrusted(&source) => {
-                BrokerError::CredentialsRefused { operation, source }
-            }
-            other => other,
-        }
+    /// Of a connect's error: whether the broker refused account or password, or could not prove who it is.
+    /// Elsewhere access refused is about a right.
+    fn refuses_connecting(&self) -> bool {
+        self.code() == Some(ACCESS_REFUSED) || tls::is_untrusted(self)
     }
 }
 
@@ -102,8 +85,17 @@ pub(crate) async fn bounded<T>(
     operation: impl Into<String>,
     work: impl Future<Output = lapin::Result<T>>,
 ) -> Result<T, BrokerError> {
+    bounded_by(OPERATION_TIMEOUT, operation, work).await
+}
+
+/// Bounds one operation; errors name the operation.
+pub(crate) async fn bounded_by<T>(
+    limit: Duration,
+    operation: impl Into<String>,
+    work: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, BrokerError> {
     let operation = operation.into();
-    match tokio::time::timeout(OPERATION_TIMEOUT, work).await {
+    match tokio::time::timeout(limit, work).await {
         Ok(result) => result.map_err(|source| BrokerError::Amqp { operation, source }),
         Err(_) => Err(BrokerError::Timeout(operation)),
     }

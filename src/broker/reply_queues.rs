@@ -8,6 +8,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Map, Value};
 
 use super::connection::Connection;
+use super::lookup::Lookup;
 use super::topology::{REPLIES_EXCHANGE, REPLY_LEN_MAX, reply_queue};
 use super::{BrokerError, bounded};
 
@@ -49,6 +50,22 @@ fn arguments_as_table() -> FieldTable {
         table.insert(name.into(), value);
     }
     table
+}
+
+/// Those of `terminals` that have no reply queue.
+pub async fn missing(
+    connection: &Connection,
+    terminals: &[String],
+) -> Result<Vec<String>, BrokerError> {
+    let mut lookup = Lookup::open(connection).await?;
+    let mut missing = Vec::new();
+    for terminal in terminals {
+        if lookup.queue(&reply_queue(terminal)).await?.is_none() {
+            missing.push(terminal.clone());
+        }
+    }
+    lookup.close().await?;
+    Ok(missing)
 }
 
 /// Declares and binds the reply queues of `terminals`. Repeatable.

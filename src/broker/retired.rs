@@ -1,9 +1,11 @@
 //! What former versions declared.
 
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
 
 use super::connection::Connection;
 use super::lookup::Lookup;
+use super::topology::{BILLING_PATTERNS, BILLING_QUEUE, EVENTS_EXCHANGE};
 use super::{BrokerError, bounded};
 
 /// Exchanges of former versions.
@@ -42,6 +44,12 @@ pub async fn remove(connection: &Connection, partitions: i32) -> Result<Retired,
         let deleted = channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default());
         bounded(format!("deleting queue {name}"), deleted).await?;
         retired.removed.push(format!("queue {name}"));
+    }
+    for pattern in BILLING_PATTERNS {
+        // Bills have an exchange of their own; through this one each would come twice.
+        let (queue, exchange) = (BILLING_QUEUE.into(), EVENTS_EXCHANGE.into());
+        let unbound = channel.queue_unbind(queue, exchange, pattern.into(), FieldTable::default());
+        bounded(format!("unbinding queue {BILLING_QUEUE} from {EVENTS_EXCHANGE}"), unbound).await?;
     }
     lookup.close().await?;
     bounded("closing the channel", channel.close(200, "done".into())).await?;

@@ -15,6 +15,9 @@ pub const COMMANDS_EXCHANGE: &str = "reservation.commands.v2";
 pub const REPLIES_EXCHANGE: &str = "reservation.replies.v1";
 /// Events for any consumer.
 pub const EVENTS_EXCHANGE: &str = "reservation.events.v1";
+/// Bills: charges and credits, a second time, for the billing queue alone. What others bind to the events'
+/// exchange cannot refuse them.
+pub const BILLING_EXCHANGE: &str = "billing.entries.v1";
 /// Queue of the billing system.
 pub const BILLING_QUEUE: &str = "billing.entries.v1";
 /// Queries, which every worker answers.
@@ -43,8 +46,8 @@ const PARTITION_LEN_MAX: i64 = 1_000_000;
 const PARTITION_BYTES_MAX: i64 = 4 << 30;
 /// Messages per ladder level. Wake-ups are few: one per partition and timestamp.
 const DELAY_LEN_MAX: i64 = 1_000_000;
-/// Events for an absent billing system. Further ones stay in the outbox.
-const BILLING_LEN_MAX: i64 = 10_000_000;
+/// Bills for an absent billing system. Further ones stay in the outbox. No queue of ours may be longer.
+pub(super) const BILLING_LEN_MAX: i64 = 10_000_000;
 /// The queue drops the oldest.
 const DEAD_LEN_MAX: i64 = 100_000;
 /// Practically no limit: a billing system, or an operator with a dead letter, may fail repeatedly.
@@ -224,9 +227,8 @@ impl Topology {
         // Declared early, so that the first billing system misses no event.
         let arguments = add(quorum(BILLING_LEN_MAX, "reject-publish"), unlimited.clone());
         self.queue(BILLING_QUEUE, arguments);
-        for pattern in BILLING_PATTERNS {
-            self.bind_queue(EVENTS_EXCHANGE, BILLING_QUEUE, pattern);
-        }
+        self.exchange(BILLING_EXCHANGE, ExchangeKind::Fanout, FieldTable::default());
+        self.bind_queue(BILLING_EXCHANGE, BILLING_QUEUE, "");
         self.exchange(DEAD, ExchangeKind::Fanout, FieldTable::default());
         self.queue(DEAD, add(quorum(DEAD_LEN_MAX, "drop-head"), unlimited));
         self.bind_queue(DEAD, DEAD, "");

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::config::{AMQP_URL, DATABASE_URL, MANAGEMENT_URL};
 use super::context::Context;
 use super::exit::refuse;
+use super::output::hint;
 use crate::broker::accounts::{Accounts, Found, biller_account};
 use crate::broker::topology::BILLING_QUEUE;
 use crate::domain::id::TerminalId;
@@ -119,7 +120,7 @@ async fn add_role(context: &Context, kind: roles::Kind, name: &str) -> Result<()
         ));
     };
     let url = context.config.database()?.for_account(name, &password);
-    eprintln!("account {name}; its URL, with the password, is shown this once:");
+    hint!("account {name}; its URL, with the password, is shown this once:");
     let value = json!({ "account": name, "kind": kind.as_str(), "database_url": url });
     context.output.print(&value, || url.clone())
 }
@@ -128,7 +129,7 @@ async fn add_broker_worker(context: &Context, account: &str) -> Result<()> {
     let accounts = unused(context, account).await?;
     let password = accounts.create_worker(account).await?;
     let url = context.config.broker()?.url_for(account, &password);
-    eprintln!("account {account}; its AMQP URL, with the password, is shown this once:");
+    hint!("account {account}; its AMQP URL, with the password, is shown this once:");
     context.output.print(&json!({ "account": account, "amqp_url": url }), || url.clone())
 }
 
@@ -136,12 +137,14 @@ async fn add_biller(context: &Context, name: &str) -> Result<()> {
     let broker = context.config.broker()?;
     let account = biller_account(name);
     if account == broker.account() {
-        return refuse(format!("{account} is the account of the workers"));
+        return refuse(format!(
+            "account {account}: is the account in AMQP_URL, which operates Holdfast; choose another name"
+        ));
     }
     let accounts = unused(context, &account).await?;
     let password = accounts.create_biller(&account).await?;
     let url = broker.url_for(&account, &password);
-    eprintln!(
+    hint!(
         "account {account} for {BILLING_QUEUE}; its AMQP URL, with the password, is shown this \
          once:"
     );
@@ -158,7 +161,7 @@ async fn unused(context: &Context, account: &str) -> Result<Accounts> {
              this again, or choose another name"
         )),
         Found::HalfMade => {
-            eprintln!("completing account {account}, which has no rights yet");
+            hint!("completing account {account}, which has no rights yet");
             Ok(accounts)
         }
         Found::Nothing => Ok(accounts),

@@ -11,10 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::exit::CliError;
+use super::output::hint;
 use crate::broker::BrokerError;
 use crate::broker::consumer::QueueConsumer;
 use crate::broker::temporary;
 use crate::broker::topology::{BILLING_PATTERNS, EVENTS_EXCHANGE};
+use crate::domain::money::money;
 
 const PREFETCH: u16 = 100;
 
@@ -50,11 +52,16 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
 }
 
 async fn run_tail(context: &Context, tail: Tail) -> Result<()> {
-    let stop = (context.stop)()?;
-    let connection = context.broker("billing tail").await?;
-    let queue = temporary::declare(&connection, EVENTS_EXCHANGE, &BILLING_PATTERNS).await?;
-    let mut consumer = QueueConsumer::open(&connection, &queue, PREFETCH).await?;
-    eprintln!("waiting for billing events");
+    let stop = context.stop.drain();
+    let opening = async {
+        let connection = context.broker("billing tail").await?;
+        let queue = temporary::declare(&connection, EVENTS_EXCHANGE, &BILLING_PATTERNS).await?;
+        let consumer = QueueConsumer::open(&connection, &queue, PREFETCH).await?;
+        anyhow::Ok((connection, consumer))
+    };
+    let Some(opened) = stop.run_until_cancelled(opening).await else { return Ok(()) };
+    let (_connection, mut consumer) = opened?;
+    hint!("waiting for billing events");
     let mut printed = 0;
     while tail.count.is_none_or(|count| printed < count) {
         let Some(event) = next(&mut consumer, &tail, &stop).await? else {
@@ -111,13 +118,19 @@ fn line(event: &Value) -> String {
     let data = &event["data"];
     let kind = text(&event["type"]);
     format!(
-        "{}  {}  {} {} minor units  user {}  server {}  reservation {}",
+        "{}  {}  {}  user {}  server {}  reservation {}",
         text(&event["time"]),
         kind.trim_start_matches("reservation."),
-        text(&data["amount_minor"]),
-        text(&data["currency"]),
+        amount(data),
         text(&data["user"]),
         text(&data["server"]),
         text(&event["subject"]),
     )
+}
+
+fn amount(data: &Value) -> String {
+    match (data["amount_minor"].as_i64(), data["currency"].as_str()) {
+        (Some(amount), Some(currency)) => money(amount.into(), currency),
+        _ => "-".to_owned(),
+    }
 }

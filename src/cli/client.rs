@@ -1,5 +1,7 @@
 //! `holdfast client`: act as a terminal.
 
+mod repeat;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -9,7 +11,7 @@ use uuid::Uuid;
 
 use super::context::Context;
 use super::exit::CliError;
-use super::output::fields;
+use super::output::{fields, time};
 use super::view;
 use super::when::When;
 use crate::client::{Command as Sent, Reply, TerminalClient};
@@ -18,6 +20,7 @@ use crate::domain::interval::Timestamp;
 use crate::message::answer::Answer;
 use crate::message::envelope::MESSAGE_ID_LEN_MAX;
 use crate::message::query::PAGE_MAX;
+use repeat::Repeat;
 
 const AFTER_HELP: &str = "\
 The AMQP URL is the terminal's own, as `holdfast terminal add` printed it.
@@ -28,14 +31,15 @@ Examples:
   holdfast client reconfirm --server gpu-1 0196a7c0-5b1e-7cc0-8a52-3f6c1e0d9b11
 
 Exits with 4 if the answer is a refusal and with 5 if there is none in time. A command with the
-same --message-id is decided once: send it again to get its answer again.";
+same --message-id is decided once. If its answer is lost, the command line that gets it is printed:
+the same message id, and times that no longer depend on the clock.";
 
 #[derive(Subcommand)]
 #[command(after_help = AFTER_HELP)]
 pub(super) enum Command {
     /// Reserve a server
     ///
-    /// Times are RFC 3339 with an offset, or relative to this machine's clock (+90s, +30m, +2h,
+    /// Times are RFC 3339 with an offset, or relative to this machine's clock (now, +90s, +30m, +2h,
     /// +3d), rounded up to the next full minute.
     Request {
         /// The server's id
@@ -86,7 +90,7 @@ pub(super) enum Command {
     },
     /// Show how many places of a server are free, over at most 31 days, and what they cost
     ///
-    /// Times are as with `request`.
+    /// Times are as with `request`, but not rounded.
     Availability {
         /// The server's id
         #[arg(long, value_name = "ID")]
@@ -102,18 +106,22 @@ pub(super) enum Command {
 #[derive(Args)]
 pub(super) struct Window {
     /// First instant, such as 2031-05-01T18:00:00Z or +2h
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     start: When,
     /// First instant after it, such as 2031-05-01T20:00:00Z or +4h (also from now)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     end: When,
 }
 
 impl Window {
-    fn resolve(self) -> Result<(Timestamp, Timestamp)> {
+    /// `resolve` takes a time as typed and the current one.
+    fn resolve(
+        self,
+        resolve: fn(When, Timestamp) -> Option<Timestamp>,
+    ) -> Result<(Timestamp, Timestamp)> {
         let now = When::now();
-        let start = self.start.resolve(now).context("the start is beyond the calendar")?;
-        let end = self.end.resolve(now).context("the end is beyond the calendar")?;
+        let start = resolve(self.start, now).context("the start is beyond the calendar")?;
+        let end = resolve(self.end, now).context("the end is beyond the calendar")?;
         Ok((start, end))
     }
 }
@@ -145,49 +153,67 @@ impl Exchange {
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
-    let (sent, exchange) = command_to_send(command)?;
-    let no_answer = || {
-        CliError::NoAnswer(format!(
-            "no answer to {id} within {} s; to ask again, repeat it with --message-id {id}",
-            exchange.timeout,
-            id = sent.message_id
-        ))
-    };
+    let (sent, exchange, repeat) = command_to_send(command)?;
     let mut client = TerminalClient::connect(context.config.broker()?).await?;
     let account = client.account().to_owned();
     client.listen().await.with_context(|| format!("reading the replies to terminal {account}"))?;
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(exchange.timeout);
-    timeout_at(deadline, client.send(&sent)).await.map_err(|_| no_answer())??;
-    let rest = deadline.saturating_duration_since(tokio::time::Instant::now());
-    let reply = client.answer_to(&sent.message_id, rest).await?;
+    // Until here a signal ends the process: nothing is sent yet.
+    let stop = context.stop.drain();
+    let answer = tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(CliError::NoAnswer("interrupted".to_owned()).into()),
+        answer = exchanged(&mut client, &sent, exchange.timeout) => answer,
+    };
+    let reply = answer.inspect_err(|error| repeat.advise(context, error))?;
     // Returns the other replies to the queue sooner than the end of the process does.
     if let Err(error) = client.close().await {
         tracing::debug!(%error, "closing the terminal's connection");
     }
-    show(context, &reply.ok_or_else(no_answer)?)
+    show(context, &reply)
 }
 
-fn command_to_send(command: Command) -> Result<(Sent, Exchange)> {
+/// Sends a command and waits for its answer.
+async fn exchanged(client: &mut TerminalClient, sent: &Sent, seconds: u64) -> Result<Reply> {
+    let id = &sent.message_id;
+    let no_answer = || CliError::NoAnswer(format!("no answer to {id} within {seconds} s"));
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds);
+    timeout_at(deadline, client.send(sent)).await.map_err(|_| no_answer())??;
+    let rest = deadline.saturating_duration_since(tokio::time::Instant::now());
+    Ok(client.answer_to(id, rest).await?.ok_or_else(no_answer)?)
+}
+
+fn command_to_send(command: Command) -> Result<(Sent, Exchange, Repeat)> {
     Ok(match command {
         Command::Request { server, window, exchange } => {
-            let (start, end) = window.resolve()?;
-            (Sent::request(exchange.id(), server.as_str(), start, end), exchange)
+            let (start, end) = window.resolve(When::resolve_to_minute)?;
+            let sent = Sent::request(exchange.id(), server.as_str(), start, end);
+            let (start, end) = (time(start), time(end));
+            let repeat =
+                Repeat::of(&sent, "request", &["--start", &start, "--end", &end], exchange.timeout);
+            (sent, exchange, repeat)
         }
         Command::Reconfirm { server, reservation, exchange } => {
-            (Sent::reconfirm(exchange.id(), server.as_str(), reservation), exchange)
+            let sent = Sent::reconfirm(exchange.id(), server.as_str(), reservation);
+            let id = reservation.to_string();
+            let repeat = Repeat::of(&sent, "reconfirm", &[&id], exchange.timeout);
+            (sent, exchange, repeat)
         }
         Command::Withdraw { server, reservation, exchange } => {
-            (Sent::withdraw(exchange.id(), server.as_str(), reservation), exchange)
+            let sent = Sent::withdraw(exchange.id(), server.as_str(), reservation);
+            let id = reservation.to_string();
+            let repeat = Repeat::of(&sent, "withdraw", &[&id], exchange.timeout);
+            (sent, exchange, repeat)
         }
         Command::Show { reservation, exchange } => {
-            (Sent::show(exchange.id(), reservation), exchange)
+            (Sent::show(exchange.id(), reservation), exchange, Repeat::query())
         }
         Command::List { limit, after, exchange } => {
-            (Sent::list(exchange.id(), limit, after), exchange)
+            (Sent::list(exchange.id(), limit, after), exchange, Repeat::query())
         }
         Command::Availability { server, window, exchange } => {
-            let (start, end) = window.resolve()?;
-            (Sent::availability(exchange.id(), server.as_str(), start, end), exchange)
+            let (start, end) = window.resolve(When::resolve)?;
+            let sent = Sent::availability(exchange.id(), server.as_str(), start, end);
+            (sent, exchange, Repeat::query())
         }
     })
 }

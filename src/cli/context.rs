@@ -1,11 +1,15 @@
 //! What a command works with.
 
-use anyhow::Result;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use super::output::Output;
 use crate::broker::connection::Connection;
+use crate::store::admin::audit;
 use crate::store::pool;
 
 pub(super) struct Context {
@@ -14,20 +18,57 @@ pub(super) struct Context {
     pub stop: Stop,
 }
 
-/// Listens for signals; the first one cancels the token. Only commands that finish their work first
-/// call it. A signal ends all others at once.
-pub type Stop = fn() -> std::io::Result<CancellationToken>;
+/// How signals end the process. The first one lets commands finish that call [`Stop::drain`]; all others end at
+/// once.
+#[derive(Clone, Default)]
+pub struct Stop {
+    token: CancellationToken,
+    drains: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// From now on the first signal cancels the token, and the second ends the process.
+    pub(super) fn drain(&self) -> CancellationToken {
+        self.drains.store(true, Ordering::Release);
+        self.token.clone()
+    }
+
+    /// Takes note of a signal, and returns whether the process must end now.
+    pub fn signal(&self) -> bool {
+        let ends = !self.drains.load(Ordering::Acquire) || self.token.is_cancelled();
+        self.token.cancel();
+        ends
+    }
+}
 
 impl Context {
+    /// A session that makes changes in the operator's name, with the limits of operators' commands.
     pub async fn database(&self) -> Result<tokio_postgres::Client> {
-        let settings = pool::settings(self.config.database()?);
-        let (client, connection) = settings.connect().await?;
-        tokio::spawn(connection);
+        let url = self.config.database()?;
+        let opened = pool::operator_settings(url).open().await;
+        let client = opened.with_context(|| format!("cannot connect to {}", url.place()))?;
+        if let Some(operator) = self.config.operator() {
+            audit::name_operator(&client, operator).await?;
+        }
         Ok(client)
     }
 
     /// `purpose` becomes part of the connection's name, for operators.
     pub async fn broker(&self, purpose: &str) -> Result<Connection> {
         Ok(self.config.broker()?.connect(&format!("holdfast {purpose}")).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_ends_what_does_not_drain() {
+        assert!(Stop::default().signal());
+        let stop = Stop::default();
+        let token = stop.drain();
+        assert!(!stop.signal() && token.is_cancelled());
+        assert!(stop.signal(), "the second one");
     }
 }

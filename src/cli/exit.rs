@@ -3,6 +3,9 @@
 //! An engine that answers with an error is not away, unless it is starting, stopping or full. One that refuses
 //! a login, or cannot prove who it is, is an error of the configuration.
 
+mod advice;
+mod rules;
+
 use std::error::Error;
 
 use lapin::ErrorKind;
@@ -13,19 +16,15 @@ use super::config::ConfigError;
 use crate::broker::BrokerError;
 use crate::broker::management::ManagementError;
 use crate::client::ClientError;
-use crate::store::error::{StoreError, is_refusal};
+use crate::store::error::StoreError;
 use crate::tls;
 use crate::worker::patience::Hopeless;
 
-const FAILURE: u8 = 1;
-const CHECK_FAILED: u8 = 3;
+use advice::{AWAY, CHECK_FAILED, CONFIGURATION, FAILURE, postgres_away};
+pub use rules::of_constraint as rule_of_constraint;
+
 const REFUSED: u8 = 4;
 const NO_ANSWER: u8 = 5;
-const AWAY: u8 = 75;
-const CONFIGURATION: u8 = 78;
-
-/// HTTP's code for a wrong account or password.
-const UNAUTHORIZED: u16 = 401;
 
 /// An outcome with its own exit code.
 #[derive(Debug, thiserror::Error)]
@@ -64,38 +63,31 @@ fn code_of(cause: &(dyn Error + 'static)) -> Option<u8> {
     if let Some(ClientError::Unroutable(_)) = cause.downcast_ref() {
         return Some(REFUSED);
     }
-    if cause.is::<ConfigError>() || is_refused(cause) {
+    if cause.is::<ConfigError>()
+        || cause.is::<Hopeless>()
+        || matches!(cause.downcast_ref(), Some(StoreError::Session(_)))
+        || tls::is_untrusted(cause)
+    {
         return Some(CONFIGURATION);
     }
-    is_away(cause).then_some(AWAY)
-}
-
-/// Whether an engine refused the account or its password, or could not prove who it is.
-fn is_refused(cause: &(dyn Error + 'static)) -> bool {
-    if let Some(error) = cause.downcast_ref::<StoreError>() {
-        return error.is_refusal();
+    if is_away(cause) {
+        return Some(AWAY);
     }
-    if let Some(error) = cause.downcast_ref::<tokio_postgres::Error>() {
-        return is_refusal(error);
-    }
-    let broker = match cause.downcast_ref::<ClientError>() {
-        Some(ClientError::Broker(error)) => Some(error),
-        _ => cause.downcast_ref::<BrokerError>(),
-    };
-    if let Some(error) = broker {
-        return matches!(error, BrokerError::CredentialsRefused { .. });
-    }
-    match cause.downcast_ref() {
-        Some(ManagementError::Away(error)) => tls::is_untrusted(error),
-        Some(ManagementError::Refused { status, .. }) => status.as_u16() == UNAUTHORIZED,
-        None => cause.is::<Hopeless>(),
-    }
+    advice::of(cause).map(|advice| advice.code)
 }
 
 fn is_away(cause: &(dyn Error + 'static)) -> bool {
     if let Some(error) = cause.downcast_ref::<StoreError>() {
-        return matches!(error, StoreError::Timeout(_))
-            || matches!(error, StoreError::Pool(_)) && error.sql_state().is_none();
+        return match error {
+            StoreError::Timeout(_)
+            | StoreError::Pool(_)
+            | StoreError::Unreachable(_)
+            | StoreError::Silent(_)
+            | StoreError::ReadOnly => true,
+            StoreError::NoServer { source, .. } => is_away(source.as_ref()),
+            StoreError::Postgres(error) => postgres_away(error),
+            StoreError::Session(_) | StoreError::Unexpected(_) => false,
+        };
     }
     if let Some(error) = cause.downcast_ref::<tokio_postgres::Error>() {
         return postgres_away(error);
@@ -111,25 +103,9 @@ fn is_away(cause: &(dyn Error + 'static)) -> bool {
         return broker_away(error);
     }
     match cause.downcast_ref() {
-        Some(ManagementError::Away(_)) => true,
+        Some(ManagementError::Away { .. }) => true,
         Some(ManagementError::Refused { status, .. }) => status.is_server_error(),
         None => false,
-    }
-}
-
-fn postgres_away(error: &tokio_postgres::Error) -> bool {
-    match error.code() {
-        Some(code) => [
-            SqlState::ADMIN_SHUTDOWN,
-            SqlState::CRASH_SHUTDOWN,
-            SqlState::CANNOT_CONNECT_NOW,
-            SqlState::TOO_MANY_CONNECTIONS,
-        ]
-        .contains(code),
-        None => {
-            let cause = error.source();
-            error.is_closed() || cause.is_some_and(|cause| cause.is::<std::io::Error>())
-        }
     }
 }
 
@@ -138,7 +114,7 @@ fn broker_away(error: &BrokerError) -> bool {
         BrokerError::Timeout(_)
         | BrokerError::ConsumerEnded(_)
         | BrokerError::ConnectionLost(_) => true,
-        BrokerError::TooLong(_) | BrokerError::CredentialsRefused { .. } => false,
+        BrokerError::TooLong(_) => false,
         BrokerError::Amqp { source, .. } => match source.kind() {
             ErrorKind::ProtocolError(answer) => {
                 matches!(answer.kind(), AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED))
@@ -161,7 +137,8 @@ pub fn describe(error: &anyhow::Error) -> Option<String> {
             break;
         }
     }
-    Some(told.join(": "))
+    let next = error.chain().find_map(advice::of).map(|advice| format!("; {}", advice.next));
+    Some(told.join(": ") + &next.unwrap_or_default())
 }
 
 /// A refusal if the database refused the change; otherwise `error`.
@@ -170,6 +147,9 @@ pub(super) fn refusal(error: StoreError) -> anyhow::Error {
         state.code().starts_with("ZR")
             || [SqlState::INVALID_PARAMETER_VALUE, SqlState::CHECK_VIOLATION].contains(state)
     });
+    if let Some(rule) = error.constraint().and_then(rules::of_constraint) {
+        return CliError::Refused(rule.to_owned()).into();
+    }
     match error.database_message() {
         Some((message, detail)) if refused => {
             // A CHECK's detail is only the row. A guard's names what is in the way.

@@ -11,6 +11,8 @@ use crate::store::url::DatabaseUrl;
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Change nothing; print the steps that are missing, and exit with 3 if there are any
+    ///
+    /// Also exits with 3 if zone rules or collations have changed under the data.
     #[arg(long)]
     check: bool,
 }
@@ -34,7 +36,15 @@ async fn check(context: &Context, url: &DatabaseUrl) -> Result<()> {
         false => pending.join("\n"),
     })?;
     match pending.len() {
-        0 => Ok(()),
+        0 => check_outside(url).await,
         count => Err(CliError::CheckFailed(format!("missing steps: {count}")).into()),
     }
+}
+
+async fn check_outside(url: &DatabaseUrl) -> Result<()> {
+    let changes = migrations::outside_changes(url).await?;
+    if changes.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::CheckFailed(changes.join("\n")).into())
 }

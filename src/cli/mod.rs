@@ -10,11 +10,13 @@ mod completions;
 pub mod config;
 mod context;
 pub mod exit;
+mod history;
 mod man;
 mod migrate;
 mod moves;
 mod output;
 mod policy;
+mod range;
 mod reservation;
 mod server;
 mod terminal;
@@ -49,8 +51,10 @@ Setting up an installation:
   holdfast worker
 
 Exit codes:
-  0 done   1 failed   2 wrong usage   3 a check failed   4 refused   5 no answer in time
-  75 the database, the broker or its management API is away   78 the configuration is wrong";
+  0 done   1 failed   2 wrong usage   3 a check failed, or the schema is not migrated
+  4 refused   5 no answer in time
+  75 the database, the broker or its management API is away, or a lock is held; try again
+  78 the configuration is wrong: a setting, an account, its rights, a database or a vhost";
 
 /// Reservation control service: holds, reconfirmations, deadlines and billing.
 ///
@@ -129,7 +133,7 @@ impl Cli {
     pub async fn run(self, config: Config, stop: Stop) -> Result<()> {
         let context = Context { config, output: Output { json: self.json }, stop };
         match self.command {
-            Command::Worker(_) => worker::run(context.config.worker()?, (context.stop)()?).await,
+            Command::Worker(_) => worker::run(context.config.worker()?, context.stop.drain()).await,
             Command::Migrate(args) => migrate::run(&context, args).await,
             Command::Account(command) => account::run(&context, command).await,
             Command::Topology(command) => topology::run(&context, command).await,

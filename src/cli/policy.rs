@@ -1,20 +1,42 @@
 //! `holdfast policy`.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
 use strum::Display;
+use tokio::time::{Instant, timeout};
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::context::Context;
-use super::exit::refusal;
-use super::output::fields;
+use super::exit::{refusal, refuse};
+use super::history;
+use super::output::{fields, hint, time};
+use super::range::within;
+use crate::domain::bounds::{self, Bounds, DAY_SECONDS};
 use crate::store::admin::policy::{self, Policy, PolicyChange};
+use crate::store::error::StoreError;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Print the policy
     Show,
+    /// Show who changed the policy and the number of partitions
+    History,
     /// Change the policy; affects new requests only
+    ///
+    /// Another quota period or zone counts all reservations that are kept anew, in one transaction.
+    /// Decisions wait until it is done: about 15 seconds per million reservations. Interrupted, it
+    /// changes nothing.
     Set(Set),
+    /// Let retention go by the database's clock as it is now
+    ///
+    /// Retention follows that clock only as fast as time passes, and catches up slowly after a pause or a
+    /// jump, since a wrong clock would have it delete what is needed. Look at the clock first: what is older
+    /// than the policy keeps, by that clock, is deleted for good.
+    BelieveClock,
 }
 
 #[derive(Args)]
@@ -23,30 +45,32 @@ pub(super) struct Set {
     /// Calendar period in which reserved time is counted
     #[arg(long, value_name = "PERIOD")]
     quota_period: Option<Period>,
-    /// IANA zone in which periods begin, such as Europe/Berlin
+    /// IANA zone in which periods begin: UTC, or a name with its area, such as Europe/Berlin
     #[arg(long, value_name = "ZONE")]
     quota_zone: Option<String>,
     /// Time per period for users without a limit of their own
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "SECONDS", value_parser = within::<i64>(bounds::QUOTA_SECONDS))]
     quota_default_seconds: Option<i64>,
     /// Unreconfirmed reservations at a time for users without a limit of their own
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = within::<i32>(bounds::HOLDS))]
     holds_default_max: Option<i32>,
     /// How long the answer to a message id can be repeated
-    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(1..=36_500))]
+    #[arg(long, value_name = "DAYS", value_parser = within::<i64>(in_days(&bounds::ANSWERS_KEPT_SECONDS)))]
     answers_kept_days: Option<i64>,
     /// How long after its end a reservation is kept; not shorter than the answers, and at least 40
-    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(40..=36_500))]
+    #[arg(long, value_name = "DAYS", value_parser = within::<i64>(in_days(&bounds::RESERVATIONS_KEPT_SECONDS)))]
     reservations_kept_days: Option<i64>,
     /// Commands per second that one terminal may send to one partition; 0: no limit
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, value_name = "N", value_parser = within::<i32>(bounds::or_zero(&bounds::MESSAGE_RATE)))]
     terminal_rate_max: Option<i32>,
     /// Queries per second that one terminal may send to each worker; 0: no limit
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, value_name = "N", value_parser = within::<i32>(bounds::or_zero(&bounds::MESSAGE_RATE)))]
     query_rate_max: Option<i32>,
 }
 
-const DAY_SECONDS: i64 = 86_400;
+fn in_days(seconds: &Bounds) -> Bounds {
+    seconds.start() / DAY_SECONDS..=seconds.end() / DAY_SECONDS
+}
 
 #[derive(Clone, Copy, ValueEnum, Display)]
 #[strum(serialize_all = "snake_case")]
@@ -56,13 +80,106 @@ enum Period {
     Month,
 }
 
+/// Tries to lock. Each waits for `lock_timeout`, five seconds, while decisions queue behind it.
+const TRIES_MAX: u32 = 20;
+
+/// Between two tries, for decisions to go on.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Between two lines about a count that goes on.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
-    let client = context.database().await?;
     let policy = match command {
-        Command::Show => policy::load_policy(&client).await?,
-        Command::Set(set) => policy::update_policy(&client, &change(set)).await.map_err(refusal)?,
+        Command::History => return history::policy(context).await,
+        Command::Show => policy::load_policy(&context.database().await?).await?,
+        Command::Set(set) => {
+            let counts = set.quota_period.is_some() || set.quota_zone.is_some();
+            let client = context.database().await?;
+            let changing = update(&client, change(set));
+            if counts { with_progress(changing).await? } else { changing.await? }
+        }
+        Command::BelieveClock => {
+            let now = time(policy::believe_clock(&context.database().await?).await?);
+            let text = || format!("retention goes by the database's clock: {now}");
+            return context.output.print(&json!({ "believed_at": now }), text);
+        }
     };
     context.output.print(&policy, || text(&policy))
+}
+
+/// Retries a change that only a lock stopped.
+async fn update(client: &Client, change: PolicyChange) -> Result<Policy> {
+    let mut tries = 1;
+    loop {
+        match policy::update_policy(client, &change).await {
+            Err(error) if error.is_contention() && tries < TRIES_MAX => {
+                hint!("the reservations are locked by another transaction; trying again");
+                tries += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Ok(policy) => return Ok(policy),
+            Err(error) => return Err(refused(client, &change, error).await?),
+        }
+    }
+}
+
+/// Names zones near a wrong one.
+async fn refused(
+    client: &Client,
+    change: &PolicyChange,
+    error: StoreError,
+) -> Result<anyhow::Error> {
+    match &change.quota_zone {
+        Some(zone) if error.sql_state() == Some(&SqlState::INVALID_PARAMETER_VALUE) => {
+            let near = match nearest(zone, policy::load_zones(client).await?) {
+                near if near.is_empty() => String::new(),
+                near => format!(". Near it: {}", near.join(", ")),
+            };
+            refuse(format!(
+                "quota zone {zone:?}: unknown; give UTC or an IANA name with its area, such as \
+                 Europe/Berlin{near}"
+            ))
+        }
+        _ => Ok(refusal(error)),
+    }
+}
+
+/// Names to suggest for a wrong one.
+const SUGGESTIONS: usize = 3;
+
+/// How like a suggested name is at least; 1 is the same.
+const LIKENESS_MIN: f64 = 0.8;
+
+/// The names most like `wrong`, by their city or as a whole.
+fn nearest(wrong: &str, names: Vec<String>) -> Vec<String> {
+    let wrong = wrong.to_lowercase().replace(' ', "_");
+    let likeness = |name: &str| {
+        let name = name.to_lowercase();
+        let city = name.rsplit('/').next().unwrap_or(&name);
+        strsim::jaro_winkler(&wrong, &name).max(strsim::jaro_winkler(&wrong, city))
+    };
+    let mut names: Vec<(f64, String)> =
+        names.into_iter().map(|name| (likeness(&name), name)).collect();
+    names.retain(|(likeness, _)| *likeness >= LIKENESS_MIN);
+    names.sort_by(|(a, left), (b, right)| b.total_cmp(a).then_with(|| left.cmp(right)));
+    names.into_iter().take(SUGGESTIONS).map(|(_, name)| name).collect()
+}
+
+/// Says from time to time that it goes on.
+async fn with_progress<T>(work: impl Future<Output = T>) -> T {
+    let began = Instant::now();
+    let mut work = std::pin::pin!(work);
+    loop {
+        match timeout(PROGRESS_INTERVAL, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => hint!(
+                "counting all reservations anew, for {} s so far; decisions wait until it is done, \
+                 and Ctrl-C undoes it",
+                began.elapsed().as_secs()
+            ),
+        }
+    }
 }
 
 fn change(set: Set) -> PolicyChange {
@@ -103,4 +220,23 @@ fn rate(limit: Option<i32>, unit: &str) -> String {
 
 fn days(seconds: i64) -> String {
     format!("{} days", seconds / DAY_SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_zone_has_near_ones() {
+        let names = ["America/New_York", "Europe/Berlin", "Europe/Bern", "Europe/Paris", "UTC"];
+        for (wrong, near) in [
+            ("Berlin", "Europe/Berlin"),
+            ("europe/berlim", "Europe/Berlin"),
+            ("new york", "America/New_York"),
+            ("UTC+2", "UTC"),
+        ] {
+            let found = nearest(wrong, names.map(str::to_owned).to_vec());
+            assert_eq!(found.first().map(String::as_str), Some(near), "{wrong}");
+        }
+    }
 }

@@ -10,9 +10,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::context::Context;
-use super::exit::CliError;
-use super::output::{fields, money, table, time};
+use super::exit::{CliError, refuse};
+use super::output::{fields, table, time};
 use crate::domain::input::Cancellation;
+use crate::domain::money::money;
 use crate::domain::outcome::Cancelled;
 use crate::domain::reservation::Reservation;
 use crate::engine::cancel;
@@ -41,16 +42,13 @@ pub(super) enum Command {
     /// Cancel a live reservation, whatever its state; one that was billed is credited in full
     ///
     /// Its terminal gets a notice, billing gets the credit, and the time is free again. This cannot be
-    /// undone.
+    /// undone. The history names the --operator.
     Cancel {
         /// The reservation's id
         id: Uuid,
         /// Why; goes into the history, the notice and the credit
         #[arg(long, value_name = "TEXT", value_parser = note)]
         reason: String,
-        /// Who you are; goes into the history
-        #[arg(long, value_name = "NAME", value_parser = note)]
-        operator: String,
     },
 }
 
@@ -70,7 +68,10 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
         Command::Show { id } => show::run(context, id).await,
         Command::List(list) => list::run(context, list).await,
         Command::History { id } => run_history(context, id).await,
-        Command::Cancel { id, reason, operator } => {
+        Command::Cancel { id, reason } => {
+            let Some(operator) = context.config.operator().map(str::to_owned) else {
+                return refuse("who you are is unknown; give --operator NAME");
+            };
             run_cancel(context, Cancellation { reservation: id, operator, note: reason }).await
         }
     }
@@ -84,7 +85,7 @@ async fn run_cancel(context: &Context, request: Cancellation) -> Result<()> {
         })?;
     let view = ReservationView::new(&reservation, None);
     context.output.print(&json!({ "reservation": view, "credited": credited }), || {
-        let price = money(reservation.price_minor, &reservation.currency);
+        let price = money(reservation.price_minor.into(), &reservation.currency);
         match credited {
             true => format!("cancelled {}, and credited its charge of {price}", reservation.id),
             false => format!("cancelled {}; nothing had been billed", reservation.id),
@@ -116,7 +117,7 @@ fn text(reservation: &Reservation, history: &[HistoryLine]) -> String {
         ("start", time(reservation.interval.start)),
         ("end", time(reservation.interval.end)),
         ("deadline", time(reservation.deadline_at)),
-        ("price", money(reservation.price_minor, &reservation.currency)),
+        ("price", money(reservation.price_minor.into(), &reservation.currency)),
     ]);
     let rows: Vec<Vec<String>> = history
         .iter()

@@ -10,8 +10,10 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use super::context::Context;
-use super::output::{table, yes_or_no};
+use super::history;
+use super::output::{Csv, table, yes_or_no};
 use crate::domain::id::ServerId;
+use crate::domain::money::money;
 use crate::store::admin::servers::{self, ServerLine};
 
 #[derive(Subcommand)]
@@ -19,9 +21,14 @@ pub(super) enum Command {
     /// Add a server
     Add(Box<add::Add>),
     /// List the servers
-    List,
+    List(Csv),
     /// Show a server: what it takes and costs, its partition, and the closures ahead
     Show {
+        /// The server's id
+        id: ServerId,
+    },
+    /// Show who changed a server, its closures and its partition, and the rate of each tariff version
+    History {
         /// The server's id
         id: ServerId,
     },
@@ -57,8 +64,9 @@ pub(super) enum Command {
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Add(add) => add::run(context, *add).await,
-        Command::List => list(context).await,
+        Command::List(csv) => list(context, csv).await,
         Command::Show { id } => show::run(context, &id).await,
+        Command::History { id } => history::server(context, &id).await,
         Command::Set(set) => set::run(context, *set).await,
         Command::Move(wanted) => add::run_move(context, wanted).await,
         Command::Close { id } => show::set_open(context, &id, false).await,
@@ -67,17 +75,30 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     }
 }
 
-async fn list(context: &Context) -> Result<()> {
+/// The fields of a [`ServerLine`].
+const FIELDS: [&str; 9] = [
+    "id",
+    "open",
+    "capacity",
+    "rate_minor",
+    "currency",
+    "lead_seconds",
+    "live_reservations",
+    "partition",
+    "connection_url",
+];
+
+async fn list(context: &Context, csv: Csv) -> Result<()> {
     let client = context.database().await?;
     let servers = servers::list_servers(&client).await?;
-    context.output.print(&servers, || {
+    context.output.list(csv, &FIELDS, &servers, || {
         let header = [
             "ID",
             "OPEN",
             "CAPACITY",
             "LIVE",
             "PARTITION",
-            "MINOR/HOUR",
+            "PER HOUR",
             "LEAD SECONDS",
             "CONNECTION",
         ];
@@ -92,7 +113,7 @@ fn row(server: &ServerLine) -> Vec<String> {
         server.capacity.to_string(),
         server.live_reservations.to_string(),
         server.partition.to_string(),
-        format!("{} {}", server.rate_minor, server.currency),
+        money(server.rate_minor.into(), &server.currency),
         server.lead_seconds.to_string(),
         server.connection_url.clone(),
     ]

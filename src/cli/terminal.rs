@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 
 use super::context::Context;
 use super::exit::{refusal, refuse};
-use super::output::{table, time, yes_or_no};
+use super::output::{Csv, hint, table, time, yes_or_no};
 use crate::broker::accounts::{Accounts, Found};
 use crate::domain::id::{TerminalId, UserId};
 use crate::domain::refusal::Code;
@@ -40,6 +40,8 @@ Example: a request as that terminal
         /// Only those of this user
         #[arg(long, value_name = "ID")]
         user: Option<UserId>,
+        #[command(flatten)]
+        csv: Csv,
     },
     /// Refuse a terminal's commands from now on
     ///
@@ -60,7 +62,7 @@ Example: a request as that terminal
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Add { id, user } => add(context, id, user).await,
-        Command::List { user } => list(context, user).await,
+        Command::List { user, csv } => list(context, user, csv).await,
         Command::Disable { id } => set_enabled(context, &id, false).await,
         Command::Enable { id } => set_enabled(context, &id, true).await,
     }
@@ -70,7 +72,10 @@ async fn add(context: &Context, id: TerminalId, user: UserId) -> Result<()> {
     let broker = context.config.broker()?;
     if id.as_str() == broker.account() {
         // Workers trust every message from their own account.
-        return refuse(format!("{id} is the account of the workers"));
+        return refuse(format!(
+            "terminal {id}: is the account in AMQP_URL, which operates Holdfast; choose another id, \
+             such as {id}-1"
+        ));
     }
     let accounts = Accounts::new(context.config.management()?, broker)?;
     let client = context.database().await?;
@@ -81,17 +86,18 @@ async fn add(context: &Context, id: TerminalId, user: UserId) -> Result<()> {
         ));
     }
     register(&client, &id, &user, account).await?;
-    let server = open_server(&client).await?;
+    // For a first request.
+    let server = servers::load_open_server(&client).await?;
     let password = accounts
         .create_terminal(&id)
         .await
         .context("terminal is registered but has no complete account")?;
     let url = broker.url_for(id.as_str(), &password);
-    eprintln!("terminal {id} of user {user}; its AMQP URL, with the password, is shown this once:");
+    hint!("terminal {id} of user {user}; its AMQP URL, with the password, is shown this once:");
     let value = json!({ "terminal": id.as_str(), "user": user.as_str(), "amqp_url": url });
     context.output.print(&value, || url.clone())?;
     if !context.output.json {
-        eprintln!("\n{}", snippet::python(&id, server.as_deref()));
+        hint!("\n{}", snippet::python(&id, server.as_deref()));
     }
     Ok(())
 }
@@ -110,23 +116,17 @@ async fn register(client: &Client, id: &TerminalId, user: &UserId, account: Foun
              this again"
         )),
         TerminalAdded::Exists => {
-            eprintln!("completing terminal {id}, which has no complete account yet");
+            hint!("completing terminal {id}, which has no complete account yet");
             Ok(())
         }
         TerminalAdded::New => Ok(()),
     }
 }
 
-/// A server for a first request.
-async fn open_server(client: &Client) -> Result<Option<String>> {
-    let servers = servers::list_servers(client).await?;
-    Ok(servers.into_iter().find(|server| server.open).map(|server| server.id))
-}
-
-async fn list(context: &Context, user: Option<UserId>) -> Result<()> {
+async fn list(context: &Context, user: Option<UserId>, csv: Csv) -> Result<()> {
     let client = context.database().await?;
     let terminals = terminals::list_terminals(&client, user.as_ref()).await?;
-    context.output.print(&terminals, || {
+    context.output.list(csv, &["id", "user", "enabled", "created_at"], &terminals, || {
         let row = |terminal: &TerminalLine| {
             let TerminalLine { id, user, enabled, created_at } = terminal;
             vec![id.clone(), user.clone(), yes_or_no(*enabled), time(*created_at)]

@@ -1,6 +1,7 @@
 //! `holdfast topology`: declare, verify, rebalance and remove what is on the broker.
 
 mod apply;
+mod policies;
 mod rebalance;
 mod remove;
 mod routes;
@@ -19,12 +20,18 @@ pub(super) enum Command {
     /// of servers that were interrupted, and removes what former versions left. With the management API
     /// at hand it changes only what differs, and removes bindings that are too many; otherwise it binds
     /// each server again, which takes some milliseconds per server.
+    ///
+    /// With the management API it also sets the policy `holdfast`, which changes nothing and keeps off other
+    /// policies of a priority below 1000, and exits with 3 if a policy changes what was declared all the
+    /// same.
     Apply(apply::Apply),
     /// Check that everything is declared, and send a message through the delay ladder
     ///
-    /// With the management API at hand it compares the servers' bindings with the database; otherwise it
-    /// sends a probe to each server, which finds what is missing but not what is too many. Exits with 3
-    /// and names what is wrong.
+    /// This includes the terminals' reply queues. With the management API at hand it compares the servers'
+    /// bindings with the database, and arguments and policies over the queues and exchanges with what
+    /// Holdfast relies on; otherwise it sends a probe to each server, which finds what is missing but not
+    /// what is too many, and says that policies were not compared. The API is up to five seconds behind.
+    /// Exits with 3 and names what is wrong.
     Verify,
     /// Move servers until the partitions are about equally busy
     ///

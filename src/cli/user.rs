@@ -1,16 +1,18 @@
 //! `holdfast user`.
 
-use std::str::FromStr;
-
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::context::Context;
-use super::exit::{refusal, refuse};
-use super::output::{fields, table, time};
+use super::exit::{CliError, refusal, refuse};
+use super::history;
+use super::output::{Csv, fields, table, time};
+use super::range::within;
+use crate::domain::bounds::{self, Bounds};
 use crate::domain::id::UserId;
 use crate::store::admin::users::{self, UserChange, UserLine};
+use crate::store::outside;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -19,17 +21,22 @@ pub(super) enum Command {
         /// Id: 1 to 64 characters of a-z, 0-9 and '-'
         id: UserId,
         /// Time that may be reserved per quota period; default: the policy's
-        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(0..))]
+        #[arg(long, value_name = "SECONDS", value_parser = within::<i64>(bounds::QUOTA_SECONDS))]
         quota_seconds: Option<i64>,
         /// Reservations that may be unreconfirmed at a time; default: the policy's
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+        #[arg(long, value_name = "N", value_parser = within::<i32>(bounds::HOLDS))]
         holds_max: Option<i32>,
     },
     /// List the users, with their limits and what they use now
     ///
     /// USED: seconds reserved in the current quota period, of the limit in QUOTA. HELD: reservations
     /// not yet reconfirmed, of the limit in HOLDS. A limit with a * is the policy's default.
-    List,
+    List(Csv),
+    /// Show who changed a user and its terminals
+    History {
+        /// The user's id
+        id: UserId,
+    },
     /// Change a user's limits
     ///
     /// Affects new requests only: reservations stay, also beyond a lower limit.
@@ -42,34 +49,49 @@ Example: ten hours per period, and as many holds as everybody
         #[command(flatten)]
         limits: Limits,
     },
+    /// Count everybody's use anew, by the zone rules that PostgreSQL has now
+    ///
+    /// Quota periods begin when they were first stored to begin, also after new zone rules. Run this when
+    /// the database's server, and all its sessions, have the new rules. Nobody reserves meanwhile.
+    Recount {
+        /// Change nothing; exit with 3 if the zone rules have changed
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 #[derive(Args)]
 #[group(required = true, multiple = true)]
 pub(super) struct Limits {
     /// Time that may be reserved per quota period, or `default` for the policy's
-    #[arg(long, value_name = "SECONDS|default")]
-    quota_seconds: Option<Limit<i64, 0>>,
+    #[arg(long, value_name = "SECONDS|default", value_parser = quota_limit)]
+    quota_seconds: Option<Limit<i64>>,
     /// Reservations that may be unreconfirmed at a time, or `default` for the policy's
-    #[arg(long, value_name = "N|default")]
-    holds_max: Option<Limit<i32, 1>>,
+    #[arg(long, value_name = "N|default", value_parser = holds_limit)]
+    holds_max: Option<Limit<i32>>,
 }
 
-/// A user's own limit, at least `MIN`; `None` is the policy's default.
+/// A user's own limit; `None` is the policy's default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Limit<T, const MIN: i32>(Option<T>);
+struct Limit<T>(Option<T>);
 
-impl<T: FromStr + PartialOrd + From<i32>, const MIN: i32> FromStr for Limit<T, MIN> {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "default" {
-            return Ok(Self(None));
-        }
-        let number = text.parse().ok().filter(|number| *number >= T::from(MIN));
-        let number = number.ok_or_else(|| format!("a whole number from {MIN} on, or `default`"))?;
-        Ok(Self(Some(number)))
+fn limit<T: TryFrom<i64>>(text: &str, bounds: Bounds) -> Result<Limit<T>, String> {
+    if text == "default" {
+        return Ok(Limit(None));
     }
+    let number = text.parse().ok().filter(|number| bounds.contains(number));
+    let number = number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
+        format!("a whole number from {} to {}, or `default`", bounds.start(), bounds.end())
+    })?;
+    Ok(Limit(Some(number)))
+}
+
+fn quota_limit(text: &str) -> Result<Limit<i64>, String> {
+    limit(text, bounds::QUOTA_SECONDS)
+}
+
+fn holds_limit(text: &str) -> Result<Limit<i32>, String> {
+    limit(text, bounds::HOLDS)
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
@@ -77,8 +99,10 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
         Command::Add { id, quota_seconds, holds_max } => {
             add(context, &id, quota_seconds, holds_max).await
         }
-        Command::List => list(context).await,
+        Command::List(csv) => list(context, csv).await,
+        Command::History { id } => history::user(context, &id).await,
         Command::Set { id, limits } => set(context, &id, limits).await,
+        Command::Recount { check } => recount(context, check).await,
     }
 }
 
@@ -96,10 +120,24 @@ async fn add(
     context.output.print(&json!({ "user": id.as_str() }), || format!("added user {id}"))
 }
 
-async fn list(context: &Context) -> Result<()> {
+/// The fields of a [`UserLine`].
+const FIELDS: [&str; 10] = [
+    "id",
+    "quota_seconds",
+    "holds_max",
+    "period_start",
+    "period_end",
+    "limit_seconds",
+    "used_seconds",
+    "holds_limit",
+    "holds",
+    "terminals",
+];
+
+async fn list(context: &Context, csv: Csv) -> Result<()> {
     let client = context.database().await?;
     let users = users::list_users(&client, None).await?;
-    context.output.print(&users, || {
+    context.output.list(csv, &FIELDS, &users, || {
         let header = ["ID", "USED", "QUOTA", "UNTIL", "HELD", "HOLDS", "TERMINALS"];
         table(&header, &users.iter().map(row).collect::<Vec<_>>())
     })
@@ -147,17 +185,33 @@ async fn set(context: &Context, id: &UserId, limits: Limits) -> Result<()> {
     })
 }
 
+async fn recount(context: &Context, check: bool) -> Result<()> {
+    let client = context.database().await?;
+    let changed = outside::zone_rules(&client).await?;
+    if !check {
+        users::recount(&client).await.map_err(refusal)?;
+    } else if let Some(changed) = changed {
+        return Err(CliError::CheckFailed(changed).into());
+    }
+    context.output.print(&json!({ "recounted": !check }), || match check {
+        true => "the zone rules have not changed".to_owned(),
+        false => "counted everybody's use anew".to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_limit_is_a_number_or_the_default() {
-        assert_eq!("default".parse(), Ok(Limit::<i64, 0>(None)));
-        assert_eq!("0".parse(), Ok(Limit::<i64, 0>(Some(0))));
-        assert_eq!("7".parse(), Ok(Limit::<i32, 1>(Some(7))));
-        for bad in ["", "0", "-1", "1.5", "many", "99999999999"] {
-            assert!(bad.parse::<Limit<i32, 1>>().is_err(), "{bad}");
+        assert_eq!(quota_limit("default"), Ok(Limit(None)));
+        assert_eq!(quota_limit("0"), Ok(Limit(Some(0))));
+        assert_eq!(quota_limit("1000000000000"), Ok(Limit(Some(1_000_000_000_000))));
+        assert!(quota_limit("1000000000001").is_err());
+        assert_eq!(holds_limit("7"), Ok(Limit(Some(7))));
+        for bad in ["", "0", "-1", "1.5", "many", "1000001", "99999999999"] {
+            assert!(holds_limit(bad).is_err(), "{bad}");
         }
     }
 }

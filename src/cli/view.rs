@@ -2,6 +2,7 @@
 
 use super::output::{fields, table, time};
 use crate::domain::interval::Timestamp;
+use crate::domain::money::money;
 use crate::message::answer::{FreePlaces, QuotaReceipt, ReservationView, ServerView};
 
 pub(super) fn reservation(reservation: &ReservationView) -> Vec<(&'static str, String)> {
@@ -17,7 +18,7 @@ pub(super) fn reservation(reservation: &ReservationView) -> Vec<(&'static str, S
         ("start", time(reservation.start_at)),
         ("end", time(reservation.end_at)),
         ("deadline", time(reservation.deadline_at)),
-        ("price", format!("{} {} minor units", price.amount_minor, price.currency)),
+        ("price", money(price.amount_minor.into(), &price.currency)),
     ];
     let optional = [
         ("reconfirmed", reservation.reconfirmed_at.map(time)),
@@ -69,7 +70,7 @@ pub(super) fn availability(server: &ServerView, end_at: Timestamp, free: &[FreeP
         ("server", server.id.clone()),
         ("open", open.to_owned()),
         ("places", server.capacity.to_string()),
-        ("price", format!("{} {} minor units per hour", price.amount_minor, price.currency)),
+        ("price", format!("{} an hour", money(price.amount_minor.into(), &price.currency))),
         ("told until", time(end_at)),
     ]);
     let rows: Vec<Vec<String>> = free

@@ -13,8 +13,8 @@ const MINUTE_SECONDS: i64 = 60;
 pub(super) enum When {
     /// RFC 3339.
     At(Timestamp),
-    /// From now, rounded up to a full minute, since most servers have such a grid.
-    In(TimeDelta),
+    /// From now; negative: before now.
+    FromNow(TimeDelta),
 }
 
 impl When {
@@ -24,13 +24,21 @@ impl When {
         Utc::now()
     }
 
-    /// `None` beyond the calendar.
+    /// The instant, to the second and below. `None` beyond the calendar.
     pub(super) fn resolve(self, now: Timestamp) -> Option<Timestamp> {
-        let wait = match self {
-            When::At(instant) => return Some(instant),
-            When::In(wait) => wait,
-        };
-        let exact = now.checked_add_signed(wait)?;
+        match self {
+            When::At(instant) => Some(instant),
+            When::FromNow(distance) => now.checked_add_signed(distance),
+        }
+    }
+
+    /// For a request: a relative time is rounded up to a full minute, since most servers have such a
+    /// grid. `None` beyond the calendar.
+    pub(super) fn resolve_to_minute(self, now: Timestamp) -> Option<Timestamp> {
+        let exact = self.resolve(now)?;
+        if matches!(self, When::At(_)) {
+            return Some(exact);
+        }
         let partial = exact.timestamp_subsec_nanos() > 0;
         let second = exact.timestamp() + i64::from(partial);
         let minutes =
@@ -43,22 +51,28 @@ impl FromStr for When {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(wait) = text.strip_prefix('+') {
-            return parse_wait(wait).map(When::In).ok_or_else(|| {
-                "a relative time is `+`, a whole number and s, m, h or d, such as +90s".to_owned()
-            });
+        if text == "now" {
+            return Ok(When::FromNow(TimeDelta::zero()));
+        }
+        if let Some(sign @ ('+' | '-')) = text.chars().next() {
+            let distance = parse_distance(&text[1..]).ok_or_else(|| {
+                "a relative time is `+` or `-`, a whole number and s, m, h or d, such as +90s or \
+                 -1d"
+                .to_owned()
+            })?;
+            return Ok(When::FromNow(if sign == '-' { -distance } else { distance }));
         }
         DateTime::parse_from_rfc3339(text)
             .map(|instant| When::At(instant.with_timezone(&Utc)))
             .map_err(|_| {
                 "neither RFC 3339 with an offset, such as 2031-05-01T18:00:00Z, nor relative, \
-                 such as +2h"
+                 such as +2h, -1d or now"
                     .to_owned()
             })
     }
 }
 
-fn parse_wait(text: &str) -> Option<TimeDelta> {
+fn parse_distance(text: &str) -> Option<TimeDelta> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: i64 = digits.parse().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()))?;
     match &text[digits.len()..] {
@@ -89,6 +103,19 @@ mod tests {
             ("2031-05-01T12:00:00Z", "+5m", "2031-05-01T12:05:00Z"),
         ] {
             let when: When = text.parse().unwrap();
+            assert_eq!(when.resolve_to_minute(at(now)), Some(at(expected)), "{now} {text}");
+        }
+    }
+
+    #[test]
+    fn a_range_keeps_its_seconds_and_may_lie_in_the_past() {
+        for (now, text, expected) in [
+            ("2031-05-01T12:00:00.25Z", "-90s", "2031-05-01T11:58:30.25Z"),
+            ("2031-05-01T12:00:07Z", "-1d", "2031-04-30T12:00:07Z"),
+            ("2031-05-01T12:00:07Z", "+2h", "2031-05-01T14:00:07Z"),
+            ("2031-05-01T12:00:07.5Z", "now", "2031-05-01T12:00:07.5Z"),
+        ] {
+            let when: When = text.parse().unwrap();
             assert_eq!(when.resolve(at(now)), Some(at(expected)), "{now} {text}");
         }
     }
@@ -96,7 +123,9 @@ mod tests {
     #[test]
     fn absolute_times_are_taken_as_they_are() {
         let when: When = "2031-05-01T18:00:01+02:00".parse().unwrap();
-        assert_eq!(when.resolve(at("2031-01-01T00:00:00Z")), Some(at("2031-05-01T16:00:01Z")));
+        let expected = Some(at("2031-05-01T16:00:01Z"));
+        assert_eq!(when.resolve(at("2031-01-01T00:00:00Z")), expected);
+        assert_eq!(when.resolve_to_minute(at("2031-01-01T00:00:00Z")), expected);
     }
 
     #[test]
@@ -110,7 +139,10 @@ mod tests {
             "+-1s",
             "++1s",
             "+1.5h",
-            "now",
+            "-",
+            "--1s",
+            "-1w",
+            "Now",
             "2031-05-01",
             "2031-05-01T18:00:00",
             "+99999999999999999999s",
@@ -121,5 +153,6 @@ mod tests {
         }
         let far: When = "+99999999d".parse().unwrap();
         assert_eq!(far.resolve(at("2031-01-01T00:00:00Z")), None);
+        assert_eq!(far.resolve_to_minute(at("2031-01-01T00:00:00Z")), None);
     }
 }

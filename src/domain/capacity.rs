@@ -22,45 +22,25 @@ pub fn peak_depth(window: &Interval, booked: impl Iterator<Item = Interval>) -> 
     usize::try_from(peak).expect("a peak is never below zero")
 }
 
-/// A part of a window with a constant number of free places.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FreeSpan {
-    /// Its bounds.
-    pub interval: Interval,
-    /// Free places throughout.
-    pub places: usize,
-}
-
-/// The free places of a server over `window`: in time order, without gaps, neighbours differ.
-/// Nothing is free while `closed`.
-pub fn free_spans(
-    window: &Interval,
-    capacity: usize,
-    booked: impl Iterator<Item = Interval>,
-    closed: impl Iterator<Item = Interval>,
-) -> Vec<FreeSpan> {
-    let capacity = i64::try_from(capacity).unwrap_or(i64::MAX);
-    let taken = booked.map(|interval| (interval, 1)).chain(closed.map(|closed| (closed, capacity)));
-    // The window's ends are steps of zero.
-    let mut steps = vec![(window.start, 0), (window.end, 0)];
-    for (interval, places) in taken.filter(|(interval, _)| interval.overlaps(window)) {
-        steps.push((interval.start.max(window.start), places));
-        steps.push((interval.end.min(window.end), -places));
+/// How many of `booked` overlap, from when until when. In order of time, without the times at which there
+/// are none.
+pub(super) fn depths(booked: &[Interval]) -> Vec<(Interval, usize)> {
+    let mut steps: Vec<(Timestamp, i32)> = Vec::new();
+    for interval in booked {
+        steps.push((interval.start, 1));
+        steps.push((interval.end, -1));
     }
     steps.sort_unstable();
-    let mut spans: Vec<FreeSpan> = Vec::new();
-    let mut taken = 0;
+    let mut depth = 0;
+    let mut depths = Vec::new();
     for pair in steps.windows(2) {
-        let ((start, step), (end, _)) = (pair[0], pair[1]);
-        taken += step;
-        let Some(interval) = Interval::new(start, end) else { continue };
-        let places = usize::try_from(capacity - taken).unwrap_or(0);
-        match spans.last_mut() {
-            Some(last) if last.places == places => last.interval.end = end,
-            _ => spans.push(FreeSpan { interval, places }),
+        depth += pair[0].1;
+        let during = Interval::new(pair[0].0, pair[1].0);
+        if let (Some(during), Ok(depth @ 1..)) = (during, usize::try_from(depth)) {
+            depths.push((during, depth));
         }
     }
-    spans
+    depths
 }
 
 #[cfg(test)]
@@ -84,28 +64,15 @@ mod tests {
     }
 
     #[test]
-    fn free_places_are_told_over_time() {
+    fn depths_are_told_over_time() {
         let booked = [span(0, 20), span(10, 30), span(20, 40), span(90, 120)];
-        let closed = [span(60, 70)];
-        let free = |window: Interval| -> Vec<(i64, i64, usize)> {
-            free_spans(&window, 2, booked.into_iter(), closed.into_iter())
-                .iter()
-                .map(|s| (s.interval.start.timestamp(), s.interval.end.timestamp(), s.places))
-                .collect()
-        };
-        // At 20 one ends and another begins.
-        assert_eq!(
-            free(span(5, 100)),
-            [
-                (5, 10, 1),
-                (10, 30, 0),
-                (30, 40, 1),
-                (40, 60, 2),
-                (60, 70, 0),
-                (70, 90, 2),
-                (90, 100, 1)
-            ]
-        );
-        assert_eq!(free(span(41, 50)), [(41, 50, 2)]);
+        let expected = [
+            (span(0, 10), 1),
+            (span(10, 20), 2),
+            (span(20, 30), 2),
+            (span(30, 40), 1),
+            (span(90, 120), 1),
+        ];
+        assert_eq!(depths(&booked), expected);
     }
 }

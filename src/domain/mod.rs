@@ -3,6 +3,7 @@
 //! Read [`reservation`] (states), [`refusal`] (codes), then [`decide`].
 
 mod batch;
+pub mod bounds;
 mod cancel;
 pub mod capacity;
 pub mod deadline;
@@ -10,6 +11,9 @@ pub mod decide;
 pub mod id;
 pub mod input;
 pub mod interval;
+pub mod limit;
+pub mod money;
+pub mod offer;
 pub mod outcome;
 pub mod query;
 pub mod quota;

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::id::TerminalId;
 use super::input::{Command, Digest, Trigger, WakeUp};
-use super::interval::Timestamp;
+use super::interval::{Interval, Timestamp};
+use super::limit::Limit;
 use super::quota::Receipt;
 use super::refusal::Code;
 use super::reservation::{CancelReason, Reservation, State};
@@ -88,6 +90,8 @@ pub enum Decision {
         reservation: Reservation,
         /// One per period touched.
         receipts: Vec<Receipt>,
+        /// Whether its terminal will be reminded.
+        reminder: Reminder,
     },
     /// A hold is reconfirmed.
     Reconfirmed(Reservation),
@@ -95,6 +99,34 @@ pub enum Decision {
     Withdrawn(Reservation),
     /// Nothing changed.
     Refused(Refusal),
+}
+
+/// Whether a new hold's terminal will be reminded (R12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reminder {
+    /// At this instant, if it is still only held.
+    At(Timestamp),
+    /// The server sends none.
+    Off,
+    /// Its time had passed when the hold was accepted.
+    Passed,
+    /// The reservation is confirmed at once.
+    Confirmed,
+}
+
+impl Reminder {
+    /// Words for why there will be none.
+    pub const REASONS: &[&str] = &["off", "passed", "confirmed"];
+
+    /// Why there will be none, if so.
+    pub fn reason(self) -> Option<&'static str> {
+        match self {
+            Reminder::At(_) => None,
+            Reminder::Off => Some("off"),
+            Reminder::Passed => Some("passed"),
+            Reminder::Confirmed => Some("confirmed"),
+        }
+    }
 }
 
 /// A refusal.
@@ -108,12 +140,36 @@ pub struct Refusal {
     pub receipts: Vec<Receipt>,
     /// For `already_cancelled`.
     pub reason: Option<CancelReason>,
+    /// The limit that is not kept, where the code has one.
+    pub limit: Option<Limit>,
+    /// For `closure`: the maintenance window.
+    pub closure: Option<Interval>,
+    /// For `rate_limited`: when there is room for the message.
+    pub retry_after: Option<Duration>,
 }
 
 impl Refusal {
     /// Only a code.
     pub fn plain(code: Code) -> Self {
-        Self { code, field: None, receipts: Vec::new(), reason: None }
+        Self {
+            code,
+            field: None,
+            receipts: Vec::new(),
+            reason: None,
+            limit: None,
+            closure: None,
+            retry_after: None,
+        }
+    }
+
+    /// `rate_limited`, with the time until there is room.
+    pub fn later(wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..Self::plain(Code::RateLimited) }
+    }
+
+    /// Names the limit that is not kept.
+    pub fn beyond(code: Code, limit: Limit) -> Self {
+        Self { limit: Some(limit), ..Self::plain(code) }
     }
 
     /// Names the part at fault.

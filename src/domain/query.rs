@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 
+use chrono::TimeDelta;
 use uuid::Uuid;
 
-use super::capacity::{FreeSpan, free_spans};
 use super::id::{ServerId, TerminalId};
 use super::interval::{Interval, Timestamp};
+use super::offer::{FreeSpan, Starts, places};
 use super::outcome::Refusal;
 use super::refusal::Code;
 use super::reservation::Reservation;
@@ -81,6 +82,10 @@ pub struct Listed {
     pub reservation: Reservation,
     /// Its server's connection URL, shown if it is confirmed.
     pub connection_url: String,
+    /// Why an operator cancelled it.
+    pub note: Option<String>,
+    /// Whether a charge was credited when it was cancelled.
+    pub credited: bool,
 }
 
 /// Bookings in a window.
@@ -88,7 +93,7 @@ pub struct Listed {
 pub struct Calendar {
     /// With the closures that touch the window.
     pub server: Server,
-    /// When live reservations keep the server busy.
+    /// When live reservations keep the server busy, through the window and the turn-around behind it.
     pub busy: Vec<Interval>,
     /// If more is booked than loaded: only earlier time is known.
     pub complete_until: Option<Timestamp>,
@@ -130,6 +135,8 @@ pub struct Availability {
     pub window: Interval,
     /// In order of time.
     pub free: Vec<FreeSpan>,
+    /// When a reservation can start; `None` if at no time.
+    pub starts: Option<Starts>,
 }
 
 /// Answers a query.
@@ -169,13 +176,27 @@ fn list(view: &View, query: &Query, page: Page) -> Found {
 fn availability(view: &View, asked: &Window) -> Result<Availability, Refusal> {
     let unknown = || Refusal::plain(Code::UnknownServer);
     let calendar = view.calendars.get(asked).ok_or_else(unknown)?;
+    let server = &calendar.server;
+    let starts = Starts::of(server, view.now);
     let Interval { start, end } = asked.interval;
-    let known_until = calendar.complete_until.map_or(end, |complete| complete.min(end));
+    let (known_until, all_known) = known_until(calendar, asked);
     let known = Interval::new(start, known_until).unwrap_or(asked.interval);
-    let (busy, closed) = (calendar.busy.iter().copied(), calendar.server.closures.iter().copied());
-    let mut free = free_spans(&known, calendar.server.capacity, busy, closed);
+    let mut free = places(server, starts.filter(|_| all_known), &known, &calendar.busy);
     free.truncate(SPANS_MAX);
-    let told_until = free.last().map_or(known.end, |last| last.interval.end);
-    let window = Interval { start, end: told_until };
-    Ok(Availability { server: calendar.server.clone(), window, free })
+    let end = free.last().map_or(end, |last| last.interval.end);
+    Ok(Availability { server: server.clone(), window: Interval { start, end }, free, starts })
+}
+
+/// How far the bookings tell what is free, and whether they tell anything. A reservation needs a place for the
+/// turn-around behind it. If not even that is known at the window's start, nothing is offered as far as the
+/// loaded bookings reach. That takes more than a thousand bookings within one turn-around beyond what the
+/// server's capacity allows: they were made before the turn-around was lengthened.
+fn known_until(calendar: &Calendar, asked: &Window) -> (Timestamp, bool) {
+    let Interval { start, end } = asked.interval;
+    let Some(complete_until) = calendar.complete_until else { return (end, true) };
+    let known_until = complete_until - TimeDelta::seconds(calendar.server.gap_seconds);
+    match known_until > start {
+        true => (known_until.min(end), true),
+        false => (complete_until.min(end), false),
+    }
 }

@@ -115,7 +115,7 @@ codes! {
         "A text has a form that is not allowed, such as an id with other characters than `a-z 0-9 -`.",
         "Send the form that the command's schema names.";
     InvalidTimestamp, Never,
-        "A timestamp is not RFC 3339 with an offset.",
+        "A timestamp is not RFC 3339 with upper-case `T`, an offset (`Z` or `+02:00`), at most nine digits of a second and no second 60.",
         "Write it like `2031-05-01T18:00:00Z`.";
     InvalidInterval, Never,
         "The interval is empty or inverted.",

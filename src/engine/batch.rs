@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use deadpool_postgres::{ClientWrapper, Pool};
+use crate::store::pool::Pool;
+use deadpool_postgres::ClientWrapper;
 
 use super::needs;
 use super::outbox::outbox_messages;
@@ -34,8 +35,10 @@ pub struct Committed<T> {
     pub reactions: Vec<(Reaction, T)>,
     /// Instants whose wake-up is not scheduled yet, each with its partition.
     pub unscheduled: Vec<(i32, Timestamp)>,
-    /// Events and notices to publish. The relay publishes what remains.
+    /// Bills and notices to publish. The relay publishes what remains.
     pub pending: Vec<Pending>,
+    /// Whether there are copies of events for the relay.
+    pub copies: bool,
 }
 
 /// Why a batch is not decided. Nothing has changed, unless the connection broke during the commit.
@@ -143,8 +146,8 @@ impl<T: Copy> Transaction<'_, T> {
             commands: &commands,
             messages,
         };
-        let Saved { unscheduled, pending } = save_and_commit(client, save).await?;
-        Ok(Committed { now: snapshot.now, reactions, unscheduled, pending })
+        let Saved { unscheduled, pending, copies } = save_and_commit(client, save).await?;
+        Ok(Committed { now: snapshot.now, reactions, unscheduled, pending, copies })
     }
 }
 

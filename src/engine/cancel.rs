@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::Pool;
+use crate::store::pool::Pool;
 use tokio::time::sleep;
 
 use super::batch::{BatchError, decide_batch};

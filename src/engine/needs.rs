@@ -1,10 +1,8 @@
 //! What the inputs of a batch need loaded.
 
+use crate::domain::bounds;
 use crate::domain::input::{Action, Command, Input};
 use crate::store::needs::Needs;
-
-/// A CHECK bounds reservations to this. Longer requests are refused without reading the calendar.
-const RESERVATION_SECONDS_MAX: i64 = 2_678_400;
 
 pub(super) fn of<'a>(inputs: impl Iterator<Item = &'a Input>) -> Needs {
     let mut needs = Needs::default();
@@ -34,7 +32,8 @@ fn add(needs: &mut Needs, command: &Command) {
     match &command.action {
         Action::Request(interval) => {
             needs.requesting.insert(terminal.clone());
-            if interval.seconds() <= RESERVATION_SECONDS_MAX {
+            // Longer ones are refused without reading the calendar.
+            if interval.seconds() <= *bounds::LENGTH_SECONDS.end() {
                 needs.quota.push((terminal.clone(), *interval));
                 needs.windows.entry(server.clone()).or_default().push(*interval);
             }

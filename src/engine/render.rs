@@ -1,5 +1,8 @@
 //! From outcomes to stored rows and reactions.
 
+use std::time::Duration;
+
+use crate::backoff;
 use crate::domain::input::{Action, Command, WakeUp};
 use crate::domain::outcome::{
     Cancelled, CommandOutcome, Decision, Outcome, Refusal, WakeUpOutcome,
@@ -10,6 +13,9 @@ use crate::message::answer::Answer;
 use crate::message::command::Kind;
 use crate::message::envelope::DeadReason;
 use crate::store::save::DecidedCommand;
+
+/// Longest jitter. Less than the rate limit's burst of two seconds, so that no room passes unused.
+const JITTER_MAX: Duration = Duration::from_secs(1);
 
 pub(super) struct Rendered<T> {
     /// In lock order: by terminal and message id.
@@ -109,15 +115,26 @@ fn reply(command: &Command, type_name: &str, body: String) -> Reply {
     }
 }
 
-/// The answer to an undecided message.
+/// The answer to an undecided message. The wait that it tells, if any, is drawn anew for each, so that
+/// terminals that were refused at once do not come back at once.
 pub fn refused(terminal: &str, message_id: Option<&str>, refusal: &Refusal) -> Reply {
-    let answer = Answer::refused(refusal, None);
+    let mut answer = Answer::refused(refusal, None);
+    if let Answer::Refused { retry_after_ms: Some(wait), .. } = &mut answer {
+        *wait += jitter_ms(*wait);
+    }
     Reply {
         terminal: terminal.to_owned(),
         message_id: message_id.map(str::to_owned),
         type_name: answer.type_name().to_owned(),
         body: answer.to_json(),
     }
+}
+
+/// Half of the wait at most, and never more than [`JITTER_MAX`]. It only lengthens the wait: earlier there
+/// may be no room.
+fn jitter_ms(wait_ms: u64) -> u64 {
+    let bound = Duration::from_millis(wait_ms / 2).min(JITTER_MAX);
+    u64::try_from(backoff::up_to(bound).as_millis()).unwrap_or(u64::MAX)
 }
 
 fn stored(

@@ -1,21 +1,27 @@
 //! Answers to commands and notices to terminals.
 
+use std::time::Duration;
+
+use chrono::SecondsFormat;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::event::{charge_id, credit_id};
 use super::{deterministic_id, words};
-use crate::domain::capacity::FreeSpan;
 use crate::domain::interval::{Interval, Timestamp};
-use crate::domain::outcome::{Decision, Refusal};
+use crate::domain::limit::{Limit, Relation, Unit};
+use crate::domain::offer::FreeSpan;
+use crate::domain::outcome::{Decision, Refusal, Reminder};
 use crate::domain::query::{Found, Listed};
 use crate::domain::quota::Receipt;
 use crate::domain::refusal::{Code, Retry};
 use crate::domain::reservation::{CancelReason, Reservation, State};
 use crate::domain::server::Server;
 
-/// Wait before a terminal repeats an undecided message.
-const RETRY_AFTER_MS: u64 = 5_000;
+/// Wait before a terminal repeats an undecided message whose refusal has no wait of its own: about as long
+/// as a move of a server between partitions takes.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// An answer to a command; the field `type` is also the AMQP property `type`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +36,21 @@ pub enum Answer {
         quota: Vec<QuotaReceipt>,
         /// When it was decided, by the database's clock.
         decided_at: Timestamp,
+        /// When a reminder is sent if it is then still only held.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Timestamp")]
+        remind_at: Option<Timestamp>,
+        /// Set exactly if there is no `remind_at`, and why no reminder will come: the server sends none
+        /// (`off`), its time had passed at the decision (`passed`), or the reservation is a late booking
+        /// (`confirmed`).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "String", extend("enum" = Reminder::REASONS))]
+        no_reminder: Option<String>,
+        /// The id of its charge, set exactly for a late booking. There is no notice of its confirmation:
+        /// this answer has all of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Uuid")]
+        charge: Option<Uuid>,
     },
     /// To `reconfirm`: the reservation will be confirmed and billed at its deadline.
     #[serde(rename = "reservation.reconfirmed")]
@@ -47,11 +68,31 @@ pub enum Answer {
         /// When it was decided, by the database's clock.
         decided_at: Timestamp,
     },
-    /// To `show`: the reservation as it is.
+    /// To `show`: the reservation as it is, with all that notices about it had.
     #[serde(rename = "reservation.shown")]
     Shown {
         /// The reservation.
         reservation: ReservationView,
+        /// The id of its charge, if it was ever confirmed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Uuid")]
+        charge: Option<Uuid>,
+        /// If an operator cancelled it: why, in the operator's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "String")]
+        note: Option<String>,
+        /// The id of the credit, if it was cancelled after it had been charged.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Uuid")]
+        credit: Option<Uuid>,
+        /// When its reminder is sent if it is then still only held.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Timestamp")]
+        remind_at: Option<Timestamp>,
+        /// When its reminder was sent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Timestamp")]
+        reminded_at: Option<Timestamp>,
         /// When it was read, by the clock of the database that was asked.
         decided_at: Timestamp,
         /// What was committed before this instant is in the answer. Earlier than `decided_at` where
@@ -73,8 +114,11 @@ pub enum Answer {
         /// queries are answered from a standby.
         as_of: Timestamp,
     },
-    /// To `availability`: a server's free places over time, and what its time costs. What is free
-    /// can be taken by others before a request for it arrives.
+    /// To `availability`: what a server offers over time, and what its time costs. A request is
+    /// accepted by its server exactly if `places` is at least 1 all through it, its start lies from
+    /// `start_from` to `start_until`, start and end are multiples of `slot_seconds`, and its length is
+    /// from `min_seconds` to `max_seconds`. The user's limits count beside that, and what is free can be
+    /// taken by others before a request for it arrives.
     #[serde(rename = "server.availability")]
     Availability {
         /// The server.
@@ -86,6 +130,15 @@ pub enum Answer {
         end_at: Timestamp,
         /// Free places, without gaps and in order of time.
         free: Vec<FreePlaces>,
+        /// Earliest start that a request can have at `decided_at`. Missing, with `start_until`, if none
+        /// can be accepted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Timestamp")]
+        start_from: Option<Timestamp>,
+        /// Latest start that a request can have at `decided_at`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Timestamp")]
+        start_until: Option<Timestamp>,
         /// When it was read, by the clock of the database that was asked.
         decided_at: Timestamp,
         /// What was committed before this instant is in the answer. Earlier than `decided_at` where
@@ -101,7 +154,8 @@ pub enum Answer {
         /// What can be done: `never`, `same_id` or `new_id`.
         #[schemars(extend("enum" = words(Retry::ALL)))]
         retry: String,
-        /// With `same_id`: how long to wait.
+        /// With `same_id`: how long to wait. With `rate_limited` there is room then, if nothing else is
+        /// sent meanwhile; a random part keeps terminals apart.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schemars(with = "u64")]
         retry_after_ms: Option<u64>,
@@ -114,6 +168,14 @@ pub enum Answer {
         /// With `quota_exceeded`: one receipt per period touched.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         quota: Vec<QuotaReceipt>,
+        /// The limit that is not kept, with codes that have one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "LimitView")]
+        limit: Option<LimitView>,
+        /// With `closure`: the maintenance window.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Span")]
+        closure: Option<Span>,
         /// With `already_cancelled`: why.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schemars(with = "String", extend("enum" = words(CancelReason::ALL)))]
@@ -123,6 +185,34 @@ pub enum Answer {
         #[schemars(with = "Timestamp")]
         decided_at: Option<Timestamp>,
     },
+}
+
+/// A limit that a message does not keep.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LimitView {
+    /// What is limited, such as `max_seconds`.
+    pub name: String,
+    /// How the value must stand to the limit: `at_least`, `at_most`, `more_than`, or `multiple_of`.
+    #[schemars(extend("enum" = words(Relation::ALL)))]
+    pub relation: String,
+    /// The limit.
+    pub value: i64,
+    /// What is counted: `seconds`, `reservations`, `bytes` or `characters`.
+    #[schemars(extend("enum" = words(Unit::ALL)))]
+    pub unit: String,
+    /// What was asked for, where that is one number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64")]
+    pub given: Option<i64>,
+}
+
+/// A half-open span of time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Span {
+    /// First instant.
+    pub start_at: Timestamp,
+    /// First instant after it.
+    pub end_at: Timestamp,
 }
 
 /// A server as terminals see it.
@@ -142,7 +232,8 @@ pub struct ServerView {
     pub min_seconds: i64,
     /// Longest reservation.
     pub max_seconds: i64,
-    /// Turn-around: a reservation also needs a free place for so long behind its end.
+    /// Turn-around: a reservation also takes a place for so long behind its end, maintenance or not.
+    /// `places` has it taken off already.
     pub gap_seconds: i64,
     /// How long before the start the deadline lies.
     pub lead_seconds: i64,
@@ -157,7 +248,8 @@ pub struct FreePlaces {
     pub start_at: Timestamp,
     /// First instant after it.
     pub end_at: Timestamp,
-    /// Reservations that fit all through it; 0 during maintenance.
+    /// Reservations that fit all through it, with the turn-around behind each. 0 during maintenance,
+    /// where the server is closed, and where no reservation can be that starts in time.
     pub places: u64,
 }
 
@@ -278,6 +370,24 @@ impl From<&Receipt> for QuotaReceipt {
     }
 }
 
+impl From<&Limit> for LimitView {
+    fn from(limit: &Limit) -> Self {
+        Self {
+            name: limit.name.to_owned(),
+            relation: limit.relation.as_str().to_owned(),
+            value: limit.value,
+            unit: limit.unit.as_str().to_owned(),
+            given: limit.given,
+        }
+    }
+}
+
+impl From<Interval> for Span {
+    fn from(interval: Interval) -> Self {
+        Self { start_at: interval.start, end_at: interval.end }
+    }
+}
+
 impl From<&Server> for ServerView {
     fn from(server: &Server) -> Self {
         Self {
@@ -341,10 +451,16 @@ impl Answer {
             ReservationView::new(reservation, connection_url(reservation))
         };
         match decision {
-            Decision::Accepted { reservation, receipts } => Answer::Accepted {
+            Decision::Accepted { reservation, receipts, reminder } => Answer::Accepted {
                 reservation: view(reservation),
                 quota: receipts.iter().map(QuotaReceipt::from).collect(),
                 decided_at,
+                remind_at: match reminder {
+                    Reminder::At(at) => Some(*at),
+                    _ => None,
+                },
+                no_reminder: reminder.reason().map(str::to_owned),
+                charge: (reservation.state == State::Confirmed).then(|| charge_id(reservation.id)),
             },
             Decision::Reconfirmed(reservation) => {
                 Answer::Reconfirmed { reservation: view(reservation), decided_at }
@@ -360,9 +476,7 @@ impl Answer {
     pub fn to_query(found: &Found, decided_at: Timestamp, as_of: Timestamp) -> Self {
         let view = |row: &Listed| ReservationView::new(&row.reservation, Some(&row.connection_url));
         match found {
-            Found::Reservation(listed) => {
-                Answer::Shown { reservation: view(listed), decided_at, as_of }
-            }
+            Found::Reservation(listed) => Answer::shown(listed, view(listed), decided_at, as_of),
             Found::Page { page, next } => Answer::Listed {
                 reservations: page.iter().map(view).collect(),
                 next: *next,
@@ -374,9 +488,31 @@ impl Answer {
                 start_at: availability.window.start,
                 end_at: availability.window.end,
                 free: availability.free.iter().map(FreePlaces::from).collect(),
+                start_from: availability.starts.map(|starts| starts.from),
+                start_until: availability.starts.map(|starts| starts.until),
                 decided_at,
                 as_of,
             },
+        }
+    }
+
+    fn shown(
+        listed: &Listed,
+        view: ReservationView,
+        decided_at: Timestamp,
+        as_of: Timestamp,
+    ) -> Self {
+        let Listed { reservation, note, credited, .. } = listed;
+        let charged = *credited || reservation.state == State::Confirmed;
+        Answer::Shown {
+            reservation: view,
+            charge: charged.then(|| charge_id(reservation.id)),
+            note: note.clone(),
+            credit: credited.then(|| credit_id(reservation.id)),
+            remind_at: reservation.remind_at.filter(|_| reservation.state == State::Held),
+            reminded_at: reservation.reminded_at,
+            decided_at,
+            as_of,
         }
     }
 
@@ -386,10 +522,16 @@ impl Answer {
         Answer::Refused {
             code: code.as_str().to_owned(),
             retry: code.retry().as_str().to_owned(),
-            retry_after_ms: (code.retry() == Retry::SameId).then_some(RETRY_AFTER_MS),
+            retry_after_ms: (code.retry() == Retry::SameId).then(|| {
+                let wait = refusal.retry_after.unwrap_or(RETRY_AFTER);
+                // Rounded up: earlier there is no room.
+                u64::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX)
+            }),
             field: refusal.field.clone(),
-            message: format!("{} {}", code.meaning(), code.advice()),
+            message: explained(refusal),
             quota: refusal.receipts.iter().map(QuotaReceipt::from).collect(),
+            limit: refusal.limit.as_ref().map(LimitView::from),
+            closure: refusal.closure.map(Span::from),
             reason: refusal.reason.map(|reason| reason.as_str().to_owned()),
             decided_at,
         }
@@ -431,6 +573,19 @@ impl Answer {
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("an answer always serializes")
     }
+}
+
+/// What a refusal means, what to do, and the numbers that it speaks of.
+fn explained(refusal: &Refusal) -> String {
+    let mut text = format!("{} {}", refusal.code.meaning(), refusal.code.advice());
+    if let Some(limit) = &refusal.limit {
+        text.push_str(&format!(" {limit}"));
+    }
+    if let Some(Interval { start, end }) = refusal.closure {
+        let [start, end] = [start, end].map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+        text.push_str(&format!(" It lasts from {start} to {end}."));
+    }
+    text
 }
 
 impl Notice {

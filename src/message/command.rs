@@ -6,6 +6,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use super::fields::Fields;
+use super::pattern;
 use crate::domain::input::Action;
 use crate::domain::interval::Timestamp;
 use crate::domain::outcome::Refusal;
@@ -53,9 +54,11 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequestBody {
-    /// First instant of the reserved time, RFC 3339 with offset.
+    /// First instant of the reserved time.
+    #[schemars(regex(pattern = pattern::TIMESTAMP))]
     pub start_at: Timestamp,
-    /// First instant after the reserved time, RFC 3339 with offset.
+    /// First instant after the reserved time, later than its start.
+    #[schemars(regex(pattern = pattern::TIMESTAMP))]
     pub end_at: Timestamp,
 }
 
@@ -65,6 +68,7 @@ pub struct RequestBody {
 #[serde(deny_unknown_fields)]
 pub struct ReservationBody {
     /// The reservation's id, from the answer that accepted it.
+    #[schemars(regex(pattern = pattern::UUID))]
     pub reservation: Uuid,
 }
 

@@ -3,6 +3,7 @@
 use strum::IntoStaticStr;
 
 use crate::domain::id::TerminalId;
+use crate::domain::limit::{Limit, Relation, Unit};
 use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
 
@@ -114,7 +115,15 @@ impl Received {
             return Err(Refusal::of_field(Code::MissingMessageId, "message_id"));
         };
         if !is_message_id(id) {
-            return Err(Refusal::of_field(Code::InvalidMessageId, "message_id"));
+            let limit = (id.len() > MESSAGE_ID_LEN_MAX).then(|| Limit {
+                name: "message_id_characters",
+                relation: Relation::AtMost,
+                value: MESSAGE_ID_LEN_MAX as i64,
+                unit: Unit::Characters,
+                given: i64::try_from(id.chars().count()).ok(),
+            });
+            let refusal = Refusal::of_field(Code::InvalidMessageId, "message_id");
+            return Err(Refusal { limit, ..refusal });
         }
         Ok(id)
     }
@@ -132,7 +141,15 @@ impl Received {
             return Err(Refusal::of_field(Code::UnsupportedContent, "content_encoding"));
         }
         if self.body.len() > BODY_LEN_MAX {
-            return Err(Refusal::plain(Code::BodyTooLarge));
+            // Of a long body only the beginning is kept, so its length is not known here.
+            let limit = Limit {
+                name: "body_bytes",
+                relation: Relation::AtMost,
+                value: BODY_LEN_MAX as i64,
+                unit: Unit::Bytes,
+                given: None,
+            };
+            return Err(Refusal::beyond(Code::BodyTooLarge, limit));
         }
         Ok(())
     }

@@ -9,15 +9,17 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::envelope::printable;
+use crate::domain::bounds::MESSAGE_YEARS;
 use crate::domain::interval::{Interval, Timestamp};
+use crate::domain::limit::{Limit, Relation, Unit};
 use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
 
 /// Nanoseconds: chrono silently drops further digits.
 const FRACTION_DIGITS_MAX: usize = 9;
 
-/// Years that RFC 3339 can express.
-const YEARS: RangeInclusive<i32> = 0..=9_999;
+/// 2^53: above it neighbouring integers share a float.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// The unread fields of a JSON object.
 pub struct Fields(Vec<(String, Value)>);
@@ -51,11 +53,13 @@ impl Fields {
         self.0.iter().any(|(field, _)| field == name)
     }
 
-    /// Reads an optional integer within `bounds`.
+    /// Reads an optional integer within `bounds`, which count `unit`. As in JSON Schema, `20.0` and `2e1`
+    /// are integers.
     pub fn integer(
         &mut self,
-        name: &str,
+        name: &'static str,
         bounds: RangeInclusive<i64>,
+        unit: Unit,
     ) -> Result<Option<i64>, Refusal> {
         let Some(index) = self.0.iter().position(|(field, _)| field == name) else {
             return Ok(None);
@@ -66,10 +70,17 @@ impl Fields {
         if number.is_f64() && number.as_f64().is_some_and(|number| number.fract() != 0.0) {
             return Err(Refusal::of_field(Code::InvalidType, name));
         }
-        match number.as_i64().filter(|number| bounds.contains(number)) {
-            Some(number) => Ok(Some(number)),
-            None => Err(Refusal::of_field(Code::OutOfRange, name)),
+        let given = number.as_i64().or_else(|| number.as_f64().and_then(exact));
+        if given.is_some_and(|given| bounds.contains(&given)) {
+            return Ok(given);
         }
+        let below = number.as_f64().is_some_and(|number| number < *bounds.start() as f64);
+        let (relation, value) = match below {
+            true => (Relation::AtLeast, *bounds.start()),
+            false => (Relation::AtMost, *bounds.end()),
+        };
+        let limit = Limit { name, relation, value, unit, given };
+        Err(Refusal { field: Some(name.to_owned()), ..Refusal::beyond(Code::OutOfRange, limit) })
     }
 
     /// Reads a required string.
@@ -95,7 +106,7 @@ impl Fields {
             .ok_or_else(|| Refusal::of_field(Code::InvalidText, name))
     }
 
-    /// Reads an RFC 3339 timestamp with an offset. PostgreSQL is laxer: it accepts `infinity` and
+    /// Reads a timestamp in the profile of RFC 3339 that [`super::pattern::TIMESTAMP`] states. PostgreSQL is laxer: it accepts `infinity` and
     /// `epoch`, rolls over `:60`, and silently maps local times that daylight saving skips or
     /// repeats.
     pub fn timestamp(&mut self, name: &str) -> Result<Timestamp, Refusal> {
@@ -106,12 +117,14 @@ impl Fields {
         // chrono also accepts U+2212 as minus, and any number of digits.
         let digits = text.bytes().skip(20).take_while(u8::is_ascii_digit).count();
         let plain = text.is_ascii() && digits <= FRACTION_DIGITS_MAX;
-        if leap_second || !plain || text.as_bytes().get(10) != Some(&b'T') {
+        // RFC 3339 leaves lower case and a space to its users.
+        let upper_case = text.as_bytes().get(10) == Some(&b'T') && !text.ends_with('z');
+        if leap_second || !plain || !upper_case {
             return Err(wrong());
         }
         // The offset can move the year out of range.
         let timestamp = parsed.with_timezone(&Utc);
-        if YEARS.contains(&timestamp.year()) { Ok(timestamp) } else { Err(wrong()) }
+        if MESSAGE_YEARS.contains(&timestamp.year()) { Ok(timestamp) } else { Err(wrong()) }
     }
 
     /// Reads `start_at` and `end_at`; refuses an empty interval.
@@ -120,6 +133,11 @@ impl Fields {
         let end = self.timestamp("end_at")?;
         Interval::new(start, end).ok_or_else(|| Refusal::of_field(Code::InvalidInterval, "end_at"))
     }
+}
+
+/// The integer that a whole float is, if every integer of its size has a float of its own.
+fn exact(number: f64) -> Option<i64> {
+    (number.abs() <= EXACT_MAX).then_some(number as i64)
 }
 
 /// Keeps order and duplicates.

@@ -15,6 +15,7 @@ pub mod envelope;
 pub mod event;
 pub mod fence;
 mod fields;
+mod pattern;
 pub mod query;
 pub mod shape;
 pub mod wake_up;

@@ -3,7 +3,7 @@
 //! The broker's own count covers a whole prefetch window, and orderly takeovers too. See
 //! `docs/decisions/0015-redelivery-isolation.md`.
 
-use deadpool_postgres::Pool;
+use crate::store::pool::Pool;
 
 use super::error::StoreError;
 use super::pool::{Session, bounded};

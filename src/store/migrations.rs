@@ -1,14 +1,15 @@
 //! Schema migrations: forward only, under an advisory lock, while workers run.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use refinery::{Migration, Report, Runner};
 use tokio_postgres::Client;
 use tracing::warn;
 
+use super::error::StoreError;
 use super::url::DatabaseUrl;
-use super::{error, grants, pool, sql};
+use super::{error, grants, outside, pool, sql};
 use crate::backoff;
 
 mod embedded {
@@ -19,9 +20,14 @@ mod embedded {
 /// without one.
 const MIGRATION_LOCK: i64 = 0x686f_6c64_6661_7374;
 
-/// Later lock requests queue behind a waiting migration, so this is shorter than the workers'
-/// `lock_timeout` (in [`pool`]).
-const LOCK_TIMEOUT: &str = "set lock_timeout = '2s'";
+/// Bound on waiting for another runner: its migrations may rewrite tables.
+const TURN_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Time between two tries for the lock.
+const TURN_PAUSE: Duration = Duration::from_millis(500);
+
+/// Time between two messages about a wait.
+const MESSAGE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Some minutes: a dump or a report may hold a lock that long.
 const TRIES_MAX: u32 = 100;
@@ -29,12 +35,10 @@ const TRIES_MAX: u32 = 100;
 /// Longest pause, in which workers catch up.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Without the workers' session limits: a migration may take long.
+/// Without the workers' session limits: a migration may take long. `lock_timeout` is short.
 async fn connect(url: &DatabaseUrl) -> Result<Client> {
-    let connected = pool::unlimited(url).connect().await;
-    let (client, connection) = connected.context("cannot connect to the database")?;
-    tokio::spawn(connection);
-    Ok(client)
+    let opened = pool::unlimited(url).named("migrate").open().await;
+    opened.with_context(|| format!("cannot connect to {}", url.place()))
 }
 
 fn runner() -> Runner {
@@ -48,12 +52,43 @@ fn runner() -> Runner {
 /// Each is a transaction. After a lock timeout or a deadlock it rolls back and is retried.
 pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>> {
     let mut client = connect(url).await?;
-    // Waits for other runners, so no timeout yet. The lock ends with the connection.
-    client.execute(sql!("lock_migrations"), &[&MIGRATION_LOCK]).await?;
-    client.batch_execute(LOCK_TIMEOUT).await?;
+    take_turn(&client).await?;
     let applied = apply(&mut client).await?;
     grants::grant_all(&client).await.context("granting rights on the tables")?;
+    for change in outside::changes(&client).await? {
+        warn!("{change}");
+    }
     Ok(applied)
+}
+
+/// Waits for other runners. The lock ends with the connection.
+async fn take_turn(client: &Client) -> Result<()> {
+    let began = Instant::now();
+    let mut told = None;
+    loop {
+        let row = client.query_one(sql!("lock_migrations"), &[&MIGRATION_LOCK]).await;
+        if row.map_err(StoreError::from)?.get(0) {
+            return Ok(());
+        }
+        if began.elapsed() > TURN_TIMEOUT {
+            let holder = holder(client).await?;
+            bail!(
+                "gave up waiting for the lock of migrations: {holder}. End that process, or wait"
+            );
+        }
+        if told.is_none_or(|told: Instant| told.elapsed() >= MESSAGE_INTERVAL) {
+            told = Some(Instant::now());
+            let (holder, seconds) = (holder(client).await?, began.elapsed().as_secs());
+            warn!(seconds, "waiting for the lock of migrations: {holder}");
+        }
+        tokio::time::sleep(TURN_PAUSE).await;
+    }
+}
+
+/// Who holds the lock, for people.
+async fn holder(client: &Client) -> Result<String, StoreError> {
+    let row = client.query_opt(sql!("load_migrations_lock"), &[&MIGRATION_LOCK]).await?;
+    Ok(row.map_or_else(|| "nobody holds it any more".to_owned(), |row| row.get(0)))
 }
 
 async fn apply(client: &mut Client) -> Result<Vec<String>> {
@@ -81,6 +116,11 @@ async fn apply(client: &mut Client) -> Result<Vec<String>> {
 fn is_contention(error: &refinery::Error) -> bool {
     let refinery::error::Kind::Connection(_, source) = error.kind() else { return false };
     source.downcast_ref().and_then(tokio_postgres::Error::code).is_some_and(error::is_contention)
+}
+
+/// What the database takes from outside and has changed since: sentences for people.
+pub async fn outside_changes(url: &DatabaseUrl) -> Result<Vec<String>> {
+    Ok(outside::changes(&connect(url).await?).await?)
 }
 
 /// Names of the missing migrations. Fails if an applied one differs from this program's.

@@ -12,9 +12,11 @@
 //! # Lock order
 //!
 //! All transactions lock in this order, so that none deadlock: servers, reservations, users (each by id),
-//! timers, then keys of processed commands (sorted).
+//! bounds of quota
+//! periods (by start), timers, then keys of processed commands (sorted).
 
 pub mod admin;
+mod connect;
 pub(crate) mod delivery_attempts;
 pub mod error;
 pub(crate) mod grants;
@@ -24,13 +26,16 @@ pub mod migrations;
 pub(crate) mod moves;
 pub mod needs;
 pub(crate) mod outbox;
+pub(crate) mod outside;
 pub mod pool;
 pub mod registry;
 pub mod retention;
 mod rows;
 pub(crate) mod save;
 mod sequence;
+mod session;
 mod snapshot;
+mod socket;
 pub(crate) mod timers;
 pub mod url;
 pub mod view;

@@ -1,6 +1,6 @@
 //! Servers on their way to another partition, as workers see them.
 
-use deadpool_postgres::Pool;
+use crate::store::pool::Pool;
 
 use super::error::StoreError;
 use super::pool::{Session, bounded};

@@ -1,9 +1,10 @@
 //! Events and notices on their way to the broker.
 //!
 //! A batch writes its messages with its decisions, and its worker publishes them. If it crashes or fails
-//! to, the relay does.
+//! to, the relay does. Copies of events, for subscribers other than the biller, are published by a relay
+//! of their own, from the start.
 
-use deadpool_postgres::Pool;
+use crate::store::pool::Pool;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -17,6 +18,13 @@ pub const CHANNEL: &str = "holdfast_outbox";
 /// How long the relay leaves messages to their worker.
 pub const GRACE_SECONDS: f64 = 10.0;
 
+/// No message is postponed for this long. One that seems to be was postponed before the database's clock
+/// was set back.
+const POSTPONED_MAX_SECONDS: f64 = 300.0;
+/// How long a relay has for copies that it claimed; then another one tries. Longer than a publication may
+/// take.
+const COPIES_LEASE_SECONDS: f64 = 15.0;
+
 /// Most messages that one relay claims.
 pub const RELAY_BATCH_MAX: i64 = 500;
 
@@ -28,7 +36,7 @@ pub struct OutboxMessage {
     /// AMQP `type`.
     pub type_name: &'static str,
     pub routing_key: String,
-    /// Whether it is retried while no queue takes it.
+    /// Whether it is a bill, which is retried until the billing queue has it.
     pub must_route: bool,
     pub body: String,
 }
@@ -43,7 +51,6 @@ pub struct Pending {
     pub is_event: bool,
     pub type_name: String,
     pub routing_key: String,
-    pub must_route: bool,
     pub body: String,
 }
 
@@ -55,7 +62,6 @@ impl Pending {
             is_event: message.kind == "event",
             type_name: message.type_name.to_owned(),
             routing_key: message.routing_key,
-            must_route: message.must_route,
             body: message.body,
         }
     }
@@ -67,7 +73,6 @@ impl Pending {
             is_event: row.get::<_, &str>("kind") == "event",
             type_name: row.get("type"),
             routing_key: row.get("routing_key"),
-            must_route: row.get("must_route"),
             body: row.get("body"),
         }
     }
@@ -97,6 +102,18 @@ async fn delete_outbox(session: &Session, seqs: &[i64]) -> Result<(), StoreError
     let statement = session.client().prepare_cached(sql!("delete_outbox")).await?;
     session.client().execute(&statement, &[&seqs]).await?;
     Ok(())
+}
+
+/// Makes messages due that were postponed before the database's clock was set back.
+pub async fn recover(pool: &Pool) -> Result<(), StoreError> {
+    bounded("looking for messages of the future", async {
+        let session = Session::take(pool).await?;
+        let statement = session.client().prepare_cached(sql!("update_retry_at")).await?;
+        session.client().execute(&statement, &[&POSTPONED_MAX_SECONDS]).await?;
+        session.finish();
+        Ok(())
+    })
+    .await
 }
 
 /// Locked messages. Other relays skip them until this is finished or dropped.
@@ -142,4 +159,38 @@ impl Claim {
         self.session.finish();
         Ok(())
     }
+}
+
+/// A copy of an event that a relay is to publish.
+pub struct Copy {
+    pub message: Pending,
+    /// Tries, with this one.
+    pub tries: i32,
+}
+
+/// Copies of events to publish now, oldest first; empty if there are none. The try is counted.
+pub async fn claim_copies(pool: &Pool) -> Result<Vec<Copy>, StoreError> {
+    bounded("claiming copies of events", async {
+        let session = Session::take(pool).await?;
+        let statement = session.client().prepare_cached(sql!("claim_copies")).await?;
+        let rows =
+            session.client().query(&statement, &[&RELAY_BATCH_MAX, &COPIES_LEASE_SECONDS]).await?;
+        session.finish();
+        let copy = |row: &Row| Copy { message: Pending::read(row), tries: row.get("attempts") };
+        let mut copies: Vec<Copy> = rows.iter().map(copy).collect();
+        copies.sort_by_key(|copy| copy.message.seq);
+        Ok(copies)
+    })
+    .await
+}
+
+pub async fn postpone_copies(pool: &Pool, seqs: &[i64]) -> Result<(), StoreError> {
+    bounded("postponing copies of events", async {
+        let session = Session::take(pool).await?;
+        let statement = session.client().prepare_cached(sql!("postpone_copies")).await?;
+        session.client().execute(&statement, &[&seqs]).await?;
+        session.finish();
+        Ok(())
+    })
+    .await
 }

@@ -2,23 +2,25 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{
-    ClientWrapper, Connect, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
-};
-use futures::future::BoxFuture;
+use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
+use deadpool_postgres::ClientWrapper;
 use rustls::ClientConfig;
-use tokio::task::JoinHandle;
-use tokio_postgres::config::TargetSessionAttrs;
-use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Socket};
+use tokio_postgres::Client;
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::warn;
 
-use super::error::{StoreError, describe, is_refusal};
-use super::url::DatabaseUrl;
+pub use super::connect::Driver;
+use super::connect::{self, CONNECT_TIMEOUT, Wanted};
+use super::error::StoreError;
+use super::session::{self, LIMITS, MIGRATION, OPERATOR, PLANNER, Setting};
+use super::url::{DatabaseUrl, Target};
+use crate::addresses::Recent;
 
-/// Bound on waiting for, opening and recycling a connection.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bound on waiting for and recycling a connection.
+const POOL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bound on opening one. Longer than [`connect`]'s own, whose error says what is wrong.
+const CREATE_TIMEOUT: Duration = CONNECT_TIMEOUT.saturating_add(Duration::from_secs(1));
 
 /// A peer that does not acknowledge for this long is dead.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,102 +29,126 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 /// commit waits for a standby.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bounds on a stuck batch; a healthy one takes milliseconds. An idle transaction belongs to a frozen
-/// worker: its locks must end soon after the takeover.
-const SESSION_OPTIONS: &str = "-c statement_timeout=20s -c lock_timeout=5s \
-    -c idle_in_transaction_session_timeout=10s -c timezone=UTC \
-    -c default_transaction_isolation=read\\ committed";
+/// Longest name of a connection that PostgreSQL keeps, in bytes.
+const NAME_LEN_MAX: usize = 63;
 
-/// Each statement is planned once per connection, for any array, and statistics of a young table cannot
-/// cause a sequential scan. Otherwise planning took as long as executing. See
-/// `docs/decisions/0022-statements-are-planned-once.md`.
-const PLANNER_OPTIONS: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off \
-    -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off";
-
-/// How to connect. The URL's file and that of the authorities are read at every connect.
+/// Address, account and trusted authorities, read at every connect; what is required of a session.
 #[derive(Clone)]
 pub struct Settings {
     url: DatabaseUrl,
-    limited: bool,
+    session: Vec<Setting>,
+    name: String,
     writable: bool,
-    planned: bool,
+    /// Clones share it.
+    recent: Recent,
 }
-
-/// Drives a connection and yields its messages.
-pub type Driver = tokio_postgres::Connection<Socket, Stream>;
-type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
 impl Settings {
     /// Accepts no standby and no former primary.
-    pub fn writable(self) -> Self {
-        Self { writable: true, ..self }
+    pub fn writable(mut self) -> Self {
+        self.writable = true;
+        self
     }
 
-    /// Connects.
+    /// Names connections, for those who look into `pg_stat_activity`: `holdfast` and a purpose.
+    pub fn named(mut self, purpose: &str) -> Self {
+        self.name = format!("holdfast {purpose}").chars().take(NAME_LEN_MAX).collect();
+        self
+    }
+
+    /// Connects, within [`CONNECT_TIMEOUT`]. Fails if the session is not set as required.
     pub async fn connect(&self) -> Result<(Client, Driver), StoreError> {
-        Ok(self.connect_now().await?)
-    }
-
-    async fn connect_now(&self) -> Result<(Client, Driver), tokio_postgres::Error> {
-        let (config, tls) = self.current();
-        let connected = config.connect(tls).await;
-        self.url.note(connected.as_ref().is_err_and(is_refusal));
+        let target = self.url.current();
+        let connected = self.connect_to(&target).await;
+        self.url.note(connected.as_ref().is_err_and(StoreError::is_refusal));
         connected
     }
 
-    /// What the URL says now, with Holdfast's own settings.
-    fn current(&self) -> (tokio_postgres::Config, MakeRustlsConnect) {
-        let target = self.url.current();
+    async fn connect_to(&self, target: &Target) -> Result<(Client, Driver), StoreError> {
+        let tls = MakeRustlsConnect::new(ClientConfig::clone(&target.trust));
         let mut config = target.config.clone();
-        let options = [
-            self.planned.then_some(PLANNER_OPTIONS),
-            self.limited.then_some(SESSION_OPTIONS),
-            target.config.get_options(),
-        ];
-        let options: Vec<&str> = options.into_iter().flatten().collect();
-        if !options.is_empty() {
-            config.options(options.join(" "));
-        }
-        if self.limited {
-            config
-                .application_name("holdfast")
-                .connect_timeout(CONNECTION_TIMEOUT)
-                .tcp_user_timeout(TCP_USER_TIMEOUT)
-                .keepalives_idle(TCP_USER_TIMEOUT);
-        }
-        if self.writable {
-            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        }
-        (config, MakeRustlsConnect::new(ClientConfig::clone(&target.trust)))
+        let given = config.get_options().map(str::to_owned);
+        config
+            .options(session::options(&self.session, given.as_deref()))
+            .application_name(&self.name)
+            .tcp_user_timeout(TCP_USER_TIMEOUT)
+            .keepalives_idle(TCP_USER_TIMEOUT);
+        let expected = session::expected(&self.session, given.as_deref());
+        // Where statements are bounded, silence is no work.
+        let bounded = expected.iter().any(|(name, _)| *name == "statement_timeout");
+        let wanted = Wanted {
+            config: &config,
+            tls: &tls,
+            settings: expected,
+            writable: self.writable || target.writable,
+            silence_max: bounded.then_some(EXCHANGE_TIMEOUT),
+            recent: &self.recent,
+        };
+        connect::connect(&wanted).await
+    }
+
+    /// Connects and drives the connection in the background.
+    pub async fn open(&self) -> Result<Client, StoreError> {
+        let (client, driver) = self.connect().await?;
+        tokio::spawn(drive(driver));
+        Ok(client)
     }
 }
 
-/// For the pool, whose own settings are fixed.
-impl Connect for Settings {
-    fn connect(
-        &self,
-        _: &tokio_postgres::Config,
-    ) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
-        Box::pin(async move {
-            let (client, driver) = self.connect_now().await?;
-            let driven = tokio::spawn(async move {
-                if let Err(error) = driver.await {
-                    warn!(error = %describe(&error), "a database connection broke");
-                }
-            });
-            Ok((client, driven))
-        })
+/// The client only learns that the connection is closed, so the reason is logged.
+async fn drive(driver: Driver) {
+    if let Err(error) = driver.await {
+        warn!(error = %StoreError::from(error), "a connection to the database broke");
     }
 }
 
-/// Settings of `url`, with Holdfast's session limits.
+/// Settings of `url`, with the session limits of batches.
 pub fn settings(url: &DatabaseUrl) -> Settings {
-    Settings { limited: true, ..unlimited(url) }
+    of(url, LIMITS)
 }
 
-/// Settings of `url` as given.
+/// Settings of `url`, with the session limits of operators' commands.
+pub fn operator_settings(url: &DatabaseUrl) -> Settings {
+    of(url, OPERATOR)
+}
+
+/// Settings of `url` for migrations, which may take long.
 pub fn unlimited(url: &DatabaseUrl) -> Settings {
-    Settings { url: url.clone(), limited: false, writable: false, planned: false }
+    of(url, MIGRATION)
+}
+
+fn of(url: &DatabaseUrl, session: &[Setting]) -> Settings {
+    Settings {
+        url: url.clone(),
+        session: session.to_vec(),
+        name: "holdfast".to_owned(),
+        writable: false,
+        recent: Recent::default(),
+    }
+}
+
+/// Connections that are opened when needed.
+pub type Pool = managed::Pool<Manager>;
+type Object = managed::Object<Manager>;
+
+/// Opens the connections of a pool.
+pub struct Manager(Settings);
+
+impl managed::Manager for Manager {
+    type Type = ClientWrapper;
+    type Error = StoreError;
+
+    async fn create(&self) -> Result<ClientWrapper, StoreError> {
+        let (client, driver) = self.0.connect().await?;
+        Ok(ClientWrapper::new(client, tokio::spawn(drive(driver))))
+    }
+
+    async fn recycle(&self, client: &mut ClientWrapper, _: &Metrics) -> RecycleResult<StoreError> {
+        match client.is_closed() {
+            true => Err(RecycleError::message("the connection is closed")),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Connects to a writable server, for batches, sweeps, relays and pruning.
@@ -131,18 +157,24 @@ pub fn open(settings: Settings, size: usize) -> Pool {
 }
 
 /// Connects to any server, for queries.
-pub fn open_to_read(settings: Settings, size: usize) -> Pool {
-    let settings = Settings { planned: true, ..settings };
-    let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let unused = tokio_postgres::Config::new();
-    Pool::builder(Manager::from_connect(unused, settings, manager_config))
+pub fn open_to_read(mut settings: Settings, size: usize) -> Pool {
+    settings.session.extend(PLANNER);
+    Pool::builder(Manager(settings))
         .max_size(size)
-        .wait_timeout(Some(CONNECTION_TIMEOUT))
-        .create_timeout(Some(CONNECTION_TIMEOUT))
-        .recycle_timeout(Some(CONNECTION_TIMEOUT))
-        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(POOL_TIMEOUT))
+        .create_timeout(Some(CREATE_TIMEOUT))
+        .recycle_timeout(Some(POOL_TIMEOUT))
+        .runtime(deadpool::Runtime::Tokio1)
         .build()
         .expect("a runtime is set, which is all that the timeouts need")
+}
+
+/// Whether a session is still set as it was when it was opened.
+pub async fn check(pool: &Pool) -> Result<(), StoreError> {
+    let session = Session::take(pool).await?;
+    session::check(session.client(), &pool.manager().0.session, false).await?;
+    session.finish();
+    Ok(())
 }
 
 /// Bounds an exchange. After a timeout its outcome is unknown.

@@ -1,9 +1,12 @@
 //! Pruning, in bounded steps: answers, finished reservations and messages by the policy, delivery attempts
 //! after a week.
 //!
-//! History and billing entries are never deleted.
+//! History and billing entries are never deleted. Ages are judged by retention's own clock, which no single
+//! reading of the database's clock moves far: see `docs/decisions/0026-retention-has-its-own-clock.md`.
 
-use deadpool_postgres::Pool;
+use std::time::Duration;
+
+use crate::store::pool::Pool;
 
 use super::error::StoreError;
 use super::pool::{Session, bounded};
@@ -30,6 +33,22 @@ pub struct Step {
     pub deleted: u64,
     /// Whether more may be left.
     pub more: bool,
+}
+
+/// Advances retention's clock, and stores the bounds of quota periods that come within reach.
+///
+/// `elapsed` is the measured time since this replica last succeeded. Returns by how many seconds the
+/// database's clock is ahead of retention's: what it is not believed yet. Negative: it is behind.
+pub async fn advance(pool: &Pool, elapsed: Duration) -> Result<f64, StoreError> {
+    bounded("advancing retention's clock", async {
+        let session = Session::take(pool).await?;
+        let client = session.client();
+        let statement = client.prepare_cached(sql!("update_timekeeping")).await?;
+        let ahead = client.query_one(&statement, &[&elapsed.as_secs_f64()]).await?.try_get(0)?;
+        session.finish();
+        Ok(ahead)
+    })
+    .await
 }
 
 /// Prunes one step, unless another replica is pruning.

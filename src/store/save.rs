@@ -66,8 +66,10 @@ statements!(
 pub struct Saved {
     /// Instants that need a wake-up, each with its partition.
     pub unscheduled: Vec<(i32, Timestamp)>,
-    /// Events and notices to publish.
+    /// Bills and notices to publish.
     pub pending: Vec<Pending>,
+    /// Whether there are copies of events for the relay.
+    pub copies: bool,
 }
 
 /// The commit is sent without waiting for the writes, so the guard's locks last for no round trip. If a
@@ -112,10 +114,11 @@ pub async fn save_and_commit(client: &ClientWrapper, save: Save<'_>) -> Result<S
     deleted.answer().await?;
     commands.answer().await?;
     committed.answer().await?;
-    Ok(Saved { unscheduled, pending: pending(&pointers, save.messages) })
+    let copies = save.messages.iter().any(|message| message.kind == "event");
+    Ok(Saved { unscheduled, pending: pending(&pointers, save.messages), copies })
 }
 
-/// A message without a place in the outbox is left to the relay: after the commit nothing may fail.
+/// A message without a place in the outbox is left to a relay: after the commit nothing may fail.
 fn pending(pointers: &HashMap<Uuid, i64>, messages: Vec<OutboxMessage>) -> Vec<Pending> {
     let place = |message: OutboxMessage| {
         let seq = *pointers.get(&message.id)?;

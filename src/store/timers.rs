@@ -1,6 +1,7 @@
 //! Instants at which partitions need a wake-up, and the sweep that finds missing ones.
 
-use deadpool_postgres::{ClientWrapper, Pool};
+use crate::store::pool::Pool;
+use deadpool_postgres::ClientWrapper;
 
 use super::error::StoreError;
 use super::pool::{Session, bounded};

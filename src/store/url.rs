@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use tokio_postgres::Config;
-use tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslMode, TargetSessionAttrs};
+use tokio_postgres::config::{ChannelBinding, Host, SslMode};
 
 use crate::live::{self, Live};
 use crate::parts::{Form, Parts, choice, number};
@@ -29,7 +29,6 @@ const FORM: Form = Form {
         "keepalives_retries",
         "target_session_attrs",
         "channel_binding",
-        "load_balance_hosts",
     ],
     several_hosts: true,
 };
@@ -49,6 +48,8 @@ pub(super) struct Target {
     parts: Parts,
     pub(super) config: Config,
     pub(super) trust: Arc<ClientConfig>,
+    /// Whether the server must accept writes.
+    pub(super) writable: bool,
 }
 
 impl FromStr for Target {
@@ -64,7 +65,9 @@ impl FromStr for Target {
         config.ssl_mode(mode);
         place(&parts, &mut config);
         options(&parts, &mut config)?;
-        Ok(Self { parts, config, trust })
+        let attributes = [("any", false), ("read-write", true)];
+        let writable = choice(&parts, "target_session_attrs", &attributes)?.unwrap_or_default();
+        Ok(Self { parts, config, trust, writable })
     }
 }
 
@@ -130,22 +133,12 @@ fn options(parts: &Parts, config: &mut Config) -> Result<(), String> {
     set("keepalives_interval")?.map(|time| config.keepalives_interval(time));
     number(parts, "keepalives_retries")?.map(|count| config.keepalives_retries(count));
     choice(parts, "keepalives", &[("0", false), ("1", true)])?.map(|on| config.keepalives(on));
-    let attributes = [
-        ("any", TargetSessionAttrs::Any),
-        ("read-write", TargetSessionAttrs::ReadWrite),
-        ("read-only", TargetSessionAttrs::ReadOnly),
-    ];
-    choice(parts, "target_session_attrs", &attributes)?
-        .map(|attributes| config.target_session_attrs(attributes));
     let binding = [
         ("disable", ChannelBinding::Disable),
         ("prefer", ChannelBinding::Prefer),
         ("require", ChannelBinding::Require),
     ];
     choice(parts, "channel_binding", &binding)?.map(|binding| config.channel_binding(binding));
-    let balance = [("disable", LoadBalanceHosts::Disable), ("random", LoadBalanceHosts::Random)];
-    choice(parts, "load_balance_hosts", &balance)?
-        .map(|balance| config.load_balance_hosts(balance));
     Ok(())
 }
 
@@ -168,6 +161,23 @@ impl DatabaseUrl {
     /// The same URL, which follows a file.
     pub fn in_file(self, path: &Path) -> Self {
         Self(self.0.in_file(path))
+    }
+
+    /// Database, hosts and account, for people; without the password.
+    pub fn place(&self) -> String {
+        let config = &self.0.first().config;
+        let port = |index: usize| {
+            let ports = config.get_ports();
+            ports.get(index).or(ports.first()).copied().unwrap_or(PORT)
+        };
+        let hosts = config.get_hosts().iter().enumerate().map(|(index, host)| match host {
+            Host::Tcp(name) => format!("{name}:{}", port(index)),
+            Host::Unix(path) => format!("{}:{}", path.display(), port(index)),
+        });
+        let hosts: Vec<String> = hosts.collect();
+        let user = config.get_user().unwrap_or("the system's user");
+        let database = config.get_dbname().unwrap_or(user);
+        format!("database {database} on {} as {user}", hosts.join(","))
     }
 
     /// This URL for another account.
@@ -212,7 +222,8 @@ mod tests {
         ] {
             let (given, other) = (read(url), read(url).for_account("a_b", "pw"));
             assert_eq!(other, expected);
-            let other = &read(&other).0.first().config;
+            let other = read(&other);
+            let other = &other.0.first().config;
             let given = &given.0.first().config;
             assert_eq!((other.get_user(), other.get_password()), (Some("a_b"), Some(&b"pw"[..])));
             assert_eq!(
@@ -223,19 +234,32 @@ mod tests {
     }
 
     #[test]
+    fn a_place_is_named_without_the_password() {
+        for (url, place) in [
+            ("postgres://me:s3cret@h:6543/x", "database x on h:6543 as me"),
+            ("postgres://me:s3cret@h1,h2:2/x", "database x on h1:5432,h2:2 as me"),
+            ("postgres://me@%2Frun%2Fpg", "database me on /run/pg:5432 as me"),
+        ] {
+            assert_eq!(read(url).place(), place);
+        }
+    }
+
+    #[test]
     fn every_option_reaches_the_driver() {
         let url = read(
             "postgres://me:a%3Fb@h1:1,%2Frun%2Fpg/x?sslmode=require&options=-c%20a=b&application_name=n\
              &connect_timeout=2&tcp_user_timeout=3&keepalives=0&keepalives_idle=4&keepalives_interval=5\
-             &keepalives_retries=6&target_session_attrs=read-only&channel_binding=require\
-             &load_balance_hosts=random",
+             &keepalives_retries=6&target_session_attrs=read-write&channel_binding=require",
         );
         let config = &url.0.first().config;
         let driver = "host=h1,/run/pg port=1,5432 user=me password=a?b dbname=x sslmode=require \
                       options='-c a=b' application_name=n connect_timeout=2 tcp_user_timeout=3 keepalives=0 \
                       keepalives_idle=4 keepalives_interval=5 keepalives_retries=6 \
-                      target_session_attrs=read-only channel_binding=require load_balance_hosts=random";
-        assert!(*config == driver.parse::<Config>().unwrap(), "{config:?}");
+                      channel_binding=require";
+        assert!(
+            url.0.first().writable && *config == driver.parse::<Config>().unwrap(),
+            "{config:?}"
+        );
     }
 
     /// A password with a raw `?` took `sslmode=require` with it.

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use deadpool_postgres::{ClientWrapper, Pool};
+use crate::store::pool::Pool;
+use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -18,8 +19,8 @@ use super::statements;
 use crate::domain::id::TerminalId;
 use crate::domain::query::{Asked, Calendar, Listed, Page, Query, View, Window};
 
-/// Most reservations read for one `availability` query beyond the server's capacity; more than an answer
-/// can hold.
+/// Most reservations read for one `availability` query beyond twice the server's capacity; more than an
+/// answer can hold.
 const CALENDAR_MAX: i64 = 1_000;
 
 statements!(
@@ -192,8 +193,12 @@ fn assemble(loaded: &Loaded, wanted: &Wanted) -> Result<(View, bool), StoreError
 }
 
 fn read_listed(row: &Row) -> Result<Listed, StoreError> {
-    let connection_url = row.try_get("connection_url")?;
-    Ok(Listed { reservation: read_reservation(row)?, connection_url })
+    Ok(Listed {
+        reservation: read_reservation(row)?,
+        connection_url: row.try_get("connection_url")?,
+        note: row.try_get("note")?,
+        credited: row.try_get("credited")?,
+    })
 }
 
 /// The query that a row answers.

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
+use crate::store::pool::Pool;
 use anyhow::{Context as _, Result, bail};
-use deadpool_postgres::Pool;
 use tokio::sync::Notify;
-use tracing::info;
+use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::clock::Clock;
@@ -13,16 +13,18 @@ use super::outlived::Outlived;
 use super::settings::Settings;
 use crate::message::shape::Shape;
 use crate::store::view::ReadPool;
-use crate::store::{migrations, pool, registry};
+use crate::store::{migrations, outside, pool, registry};
 
-/// Connections besides one per pipeline: relay, sweep, retention, marking wake-ups as scheduled.
-const SPARE_CONNECTIONS: usize = 4;
+/// Connections besides one per pipeline: two relays, sweep, retention, marking wake-ups as scheduled.
+const SPARE_CONNECTIONS: usize = 5;
 
 /// Queries are answered one batch at a time; the second connection is for when the first breaks.
 const QUERY_CONNECTIONS: usize = 2;
 
 pub struct Context {
     pub settings: Settings,
+    /// For a connection of its own.
+    pub database: pool::Settings,
     pub pool: Pool,
     /// For queries; perhaps to a standby.
     pub queries: ReadPool,
@@ -34,6 +36,8 @@ pub struct Context {
     pub rates: Rates,
     /// Wakes the relay when an operator wrote outbox messages.
     pub outbox_notified: Notify,
+    /// Wakes the relay of copies when events were decided.
+    pub copies_notified: Notify,
     /// Wakes whoever publishes fences when an operator moves a server.
     pub moves_notified: Notify,
     pub outlived: Outlived,
@@ -47,10 +51,10 @@ impl Context {
         if !pending.is_empty() {
             bail!("the database lacks {}; run `holdfast migrate`", pending.join(", "));
         }
-        let config = pool::settings(&settings.database);
-        let (client, connection) =
-            config.connect().await.context("cannot connect to the database")?;
-        let driver = tokio::spawn(connection);
+        let id = Uuid::new_v4();
+        let named = |url| pool::settings(url).named(&format!("worker {id}"));
+        let database = named(&settings.database);
+        let client = database.open().await.context("cannot connect to the database")?;
         let shape = registry::load_topology(&client)
             .await?
             .context("no topology is recorded; run `holdfast topology apply`")?;
@@ -61,19 +65,21 @@ impl Context {
                 "the workers' broker account {account} is also a terminal's; use another account"
             );
         }
+        for change in outside::changes(&client).await? {
+            warn!("{change}");
+        }
         drop(client);
-        driver.abort();
         let queries = match &settings.database_read {
-            Some(read) => ReadPool {
-                pool: pool::open_to_read(pool::settings(read), QUERY_CONNECTIONS),
-                standby: true,
-            },
+            Some(read) => {
+                ReadPool { pool: pool::open_to_read(named(read), QUERY_CONNECTIONS), standby: true }
+            }
             None => {
-                ReadPool { pool: pool::open(config.clone(), QUERY_CONNECTIONS), standby: false }
+                ReadPool { pool: pool::open(database.clone(), QUERY_CONNECTIONS), standby: false }
             }
         };
         Ok(Self {
-            pool: pool::open(config, connections(shape.partitions)),
+            pool: pool::open(database.clone(), connections(shape.partitions)),
+            database,
             queries,
             settings,
             delay_levels: shape.delay_levels,
@@ -81,9 +87,10 @@ impl Context {
             clock: Clock::default(),
             rates: Rates::default(),
             outbox_notified: Notify::new(),
+            copies_notified: Notify::new(),
             moves_notified: Notify::new(),
             outlived: Outlived::default(),
-            id: Uuid::new_v4(),
+            id,
         })
     }
 

@@ -20,12 +20,12 @@ use super::context::Context;
 use crate::backoff;
 use crate::store::error::StoreError;
 use crate::store::membership::{self, DEAD_AFTER_SECONDS, Member};
-use crate::store::{moves, outbox, pool};
+use crate::store::{moves, outbox};
 
 /// Three heartbeats fit into `DEAD_AFTER_SECONDS`.
 const BEAT_INTERVAL: Duration = Duration::from_millis(1_500);
 
-/// Timeout of each database exchange here.
+/// Timeout of each database exchange here, but for connecting.
 const BEAT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The partitions of `me`; `live` is ordered by id.
@@ -76,7 +76,10 @@ async fn connected(
     last_beat: &mut Instant,
 ) -> Result<(), StoreError> {
     let notified = Arc::new(Notify::new());
-    let client = bounded(connect(context, notified.clone())).await?;
+    // It has a bound of its own, in which several servers are tried.
+    let connecting = stop.run_until_cancelled(connect(context, notified.clone())).await;
+    let Some(client) = connecting else { return Ok(()) };
+    let client = client?;
     bounded(membership::join(&client)).await?;
     loop {
         let ours = owned.borrow().clone();
@@ -99,8 +102,7 @@ async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result
 
 /// A dedicated connection, because pooled ones do not expose notifications.
 async fn connect(context: &Arc<Context>, notified: Arc<Notify>) -> Result<Client, StoreError> {
-    let settings = pool::settings(&context.settings.database).writable();
-    let (client, mut connection) = settings.connect().await?;
+    let (client, mut connection) = context.database.clone().writable().connect().await?;
     let context = context.clone();
     tokio::spawn(async move {
         let mut messages = futures::stream::poll_fn(move |cx| connection.poll_message(cx));
@@ -108,6 +110,7 @@ async fn connect(context: &Arc<Context>, notified: Arc<Notify>) -> Result<Client
             match message {
                 AsyncMessage::Notification(about) if about.channel() == outbox::CHANNEL => {
                     context.outbox_notified.notify_one();
+                    context.copies_notified.notify_one();
                 }
                 AsyncMessage::Notification(about) if about.channel() == moves::CHANNEL => {
                     context.moves_notified.notify_one();

@@ -1,4 +1,5 @@
-//! Publishes outbox messages: events to subscribers, notices to terminals.
+//! Publishes outbox messages: bills to the biller, notices to terminals. Their exchanges lead to queues of
+//! ours alone, so a refusal is about the message's own queue.
 
 use chrono::SecondsFormat;
 use tracing::warn;
@@ -6,7 +7,7 @@ use tracing::warn;
 use super::context::Context;
 use crate::broker::BrokerError;
 use crate::broker::publisher::{Fate, Outgoing, Publisher};
-use crate::broker::topology::{EVENTS_EXCHANGE, REPLIES_EXCHANGE};
+use crate::broker::topology::{BILLING_EXCHANGE, BILLING_QUEUE, EVENTS_EXCHANGE, REPLIES_EXCHANGE};
 use crate::message::event;
 use crate::store::outbox::Pending;
 
@@ -35,43 +36,47 @@ pub async fn publish(
             false => published.retry.push(pending.seq),
         }
     }
+    if let Some(first) = published.retry.first() {
+        let id = pending.iter().find(|pending| pending.seq == *first).map(|pending| pending.id);
+        warn!(
+            bills = published.retry.len(),
+            first = ?id,
+            "the queue {BILLING_QUEUE} is full or missing; its bills are retried until it takes them"
+        );
+    }
     Ok(published)
 }
 
-/// Only billing events require a queue. A refused event is retried; a notice is not, because its
-/// terminal can query the contents.
+/// Only bills require a queue. A refused notice is not retried: its terminal can query the contents.
 fn is_done(pending: &Pending, fate: Fate) -> bool {
-    let done = match fate {
-        Fate::Routed => true,
-        Fate::Unroutable => !pending.must_route,
-        Fate::Refused => !pending.is_event,
-    };
-    if !done {
-        warn!(id = %pending.id, ?fate, "the broker did not take an outbox message; it is retried");
+    !pending.is_event || fate == Fate::Routed
+}
+
+/// An event's copy, for subscribers.
+pub fn copy(event: &Pending) -> Outgoing {
+    Outgoing {
+        exchange: EVENTS_EXCHANGE.to_owned(),
+        routing_key: event.routing_key.clone(),
+        message_id: event.id.to_string(),
+        type_name: event.type_name.clone(),
+        correlation_id: None,
+        content_type: event::CONTENT_TYPE,
+        user_id: None,
+        headers: Vec::new(),
+        body: event.body.clone().into_bytes(),
+        persistent: true,
     }
-    done
 }
 
 fn outgoing(context: &Context, pending: &Pending) -> Outgoing {
-    let (exchange, content_type) = match pending.is_event {
-        true => (EVENTS_EXCHANGE, event::CONTENT_TYPE),
-        false => (REPLIES_EXCHANGE, "application/json"),
-    };
-    let mut headers = Vec::new();
-    if !pending.is_event {
-        let now = context.clock.now();
-        headers.push(("sent-at", now.to_rfc3339_opts(SecondsFormat::Millis, true)));
+    if pending.is_event {
+        return Outgoing { exchange: BILLING_EXCHANGE.to_owned(), ..copy(pending) };
     }
+    let now = context.clock.now();
     Outgoing {
-        exchange: exchange.to_owned(),
-        routing_key: pending.routing_key.clone(),
-        message_id: pending.id.to_string(),
-        type_name: pending.type_name.clone(),
-        correlation_id: None,
-        content_type,
-        user_id: None,
-        headers,
-        body: pending.body.clone().into_bytes(),
-        persistent: true,
+        exchange: REPLIES_EXCHANGE.to_owned(),
+        content_type: "application/json",
+        headers: vec![("sent-at", now.to_rfc3339_opts(SecondsFormat::Millis, true))],
+        ..copy(pending)
     }
 }

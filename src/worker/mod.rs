@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`membership`] assigns partitions, [`session`] runs a [`partition`] pipeline for
 //! each, [`sweep`] finds what the delay ladder lost, [`relay`] publishes what remains in the
-//! outbox, [`retention`] deletes old rows, [`queries`] answers queries, [`moves`] publishes the fences of
+//! outbox, [`copies`] publishes events for subscribers, [`retention`] deletes old rows, [`queries`] answers queries, [`moves`] publishes the fences of
 //! servers that move.
 //!
 //! There is no leader election, no fencing token and no decision by a replica's clock. The broker
@@ -12,6 +12,7 @@
 mod clock;
 mod connections;
 mod context;
+mod copies;
 pub mod membership;
 mod messages;
 mod moves;
@@ -28,13 +29,14 @@ mod session;
 pub mod settings;
 mod sweep;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::backoff;
 use crate::store::membership::Member;
@@ -52,7 +54,11 @@ const GOOD_SESSION: Duration = Duration::from_secs(60);
 /// failures are retried forever, unless an engine refuses the account or cannot prove who it is: then the
 /// worker ends after [`patience`].
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
-    let context = Arc::new(Context::prepare(settings).await?);
+    // Nothing is begun that would need an end.
+    let Some(prepared) = stop.run_until_cancelled(Context::prepare(settings)).await else {
+        return Ok(());
+    };
+    let context = Arc::new(prepared?);
     info!(worker = %context.id, partitions = context.shape().partitions, "worker started");
     let (owned_tx, owned_rx) = watch::channel(Vec::new());
     let member = Member {
@@ -60,11 +66,25 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
         host: context.settings.host.clone(),
         pid: i32::try_from(std::process::id()).unwrap_or_default(),
     };
-    let membership = tokio::spawn(membership::run(context.clone(), member, owned_tx, stop.clone()));
     let patience = tokio::spawn(patience::run(context.clone(), stop.clone()));
-    let outcome = keep_sessions(&context, owned_rx, &stop).await;
-    stop.cancel();
-    membership.await.context("the membership task failed")?;
+    let mut membership =
+        tokio::spawn(membership::run(context.clone(), member, owned_tx, stop.clone()));
+    let mut sessions = pin!(keep_sessions(&context, owned_rx, &stop));
+    let (outcome, ended) = tokio::select! {
+        outcome = &mut sessions => {
+            stop.cancel();
+            (outcome, membership.await)
+        }
+        // Without heartbeats it owns nothing: sessions drain, and the process ends.
+        ended = &mut membership => {
+            if !stop.is_cancelled() {
+                error!("the membership task has ended; stopping");
+            }
+            stop.cancel();
+            (sessions.await, ended)
+        }
+    };
+    ended.context("the membership task failed")?;
     if let Some(hopeless) = patience.await.context("the task that ends patience failed")? {
         return Err(hopeless.into());
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use deadpool_postgres::Pool;
+use crate::store::pool::Pool;
 
 use crate::domain::input::Digest;
 use crate::store::delivery_attempts;

@@ -20,7 +20,6 @@ use crate::broker::publisher::{Outgoing, Publisher};
 use crate::broker::topology::{QUERIES_QUEUE, QUERY_TTL_MS};
 use crate::domain::outcome::Refusal;
 use crate::domain::query::Query;
-use crate::domain::refusal::Code;
 use crate::engine::answer_queries;
 use crate::message::decode::{Decoded, decode_query};
 use crate::message::envelope::Received;
@@ -108,13 +107,14 @@ impl Answering<'_> {
         let mut queries: Vec<(Query, Received)> = Vec::new();
         for message in deliveries.into_iter().map(received) {
             match decode_query(&message) {
-                Decoded::Input(query) if self.exceeds(&query) => {
-                    let (terminal, id) = (query.terminal.as_str(), query.message_id.as_str());
-                    let limited = Refusal::plain(Code::RateLimited);
-                    let now = self.context.clock.now();
-                    answers.push(refusal(terminal, Some(id), &limited, &message, now));
-                }
-                Decoded::Input(query) => queries.push((query, message)),
+                Decoded::Input(query) => match self.take(&query) {
+                    Ok(()) => queries.push((query, message)),
+                    Err(wait) => {
+                        let (terminal, id) = (query.terminal.as_str(), query.message_id.as_str());
+                        let (limited, now) = (Refusal::later(wait), self.context.clock.now());
+                        answers.push(refusal(terminal, Some(id), &limited, &message, now));
+                    }
+                },
                 Decoded::Refused { terminal, refusal: why } => {
                     let (id, now) = (message.usable_message_id(), self.context.clock.now());
                     answers.push(refusal(terminal.as_str(), id, &why, &message, now));
@@ -127,11 +127,14 @@ impl Answering<'_> {
         Some(answers)
     }
 
-    fn exceeds(&mut self, query: &Query) -> bool {
-        let rate = self.context.rates.queries();
-        rate > 0 && {
-            let now = Instant::now();
-            self.rate_limit.exceeds(&query.terminal, Urgency::Ordinary, rate, now)
+    /// Counts a query, or says how long its sender must wait.
+    fn take(&mut self, query: &Query) -> Result<(), Duration> {
+        match self.context.rates.queries() {
+            0 => Ok(()),
+            rate => {
+                let now = Instant::now();
+                self.rate_limit.take(&query.terminal, Urgency::Ordinary, rate, now)
+            }
         }
     }
 

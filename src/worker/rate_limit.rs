@@ -1,12 +1,12 @@
 //! Limits each terminal to N commands per second per partition, and to N queries per second per
 //! worker, with bursts of 2N. Excess is refused without the database, so that others are served
-//! meanwhile.
+//! meanwhile. A refusal says when the terminal has room again.
 //!
 //! Each worker counts by its own monotonic clock. Refusals are not stored, and the message id stays
 //! free. A takeover resets the count, in the terminal's favour.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
@@ -23,10 +23,43 @@ const URGENT_FACTOR: f64 = 10.0;
 /// Number of terminals from which on quiet ones are dropped.
 const REMEMBERED: usize = 1_024;
 
-/// Commands that still count against the rate.
+/// Longest wait that a refusal tells. Room that lies farther ahead is promised to several messages: a
+/// terminal that far beyond its rate will be refused again.
+const WAIT_MAX_SECONDS: f64 = 60.0;
+
+/// Messages of one urgency that still count against the rate.
+#[derive(Default)]
+struct Level {
+    /// Taken.
+    taken: f64,
+    /// Refused, each with a wait of its own. Told the same wait, all would come back at once, and all but
+    /// one would be refused again.
+    promised: f64,
+}
+
+impl Level {
+    fn drain(&mut self, messages: f64) {
+        self.taken = (self.taken - messages).max(0.0);
+        self.promised = (self.promised - messages).max(0.0);
+    }
+
+    /// Takes a message, or returns how long to wait for room.
+    fn take(&mut self, rate: f64) -> Result<(), Duration> {
+        let beyond = self.taken + 1.0 - rate * BURST_SECONDS;
+        if beyond <= 0.0 {
+            self.taken += 1.0;
+            return Ok(());
+        }
+        let seconds = ((beyond + self.promised) / rate).min(WAIT_MAX_SECONDS);
+        self.promised = (self.promised + 1.0).min(rate * WAIT_MAX_SECONDS);
+        Err(Duration::from_secs_f64(seconds))
+    }
+}
+
+/// Messages of one terminal.
 struct Bucket {
-    ordinary: f64,
-    urgent: f64,
+    ordinary: Level,
+    urgent: Level,
     at: Instant,
     limited: bool,
 }
@@ -34,13 +67,13 @@ struct Bucket {
 impl Bucket {
     fn drain(&mut self, rate: f64, now: Instant) {
         let seconds = now.saturating_duration_since(self.at).as_secs_f64();
-        self.ordinary = (self.ordinary - seconds * rate).max(0.0);
-        self.urgent = (self.urgent - seconds * rate * URGENT_FACTOR).max(0.0);
+        self.ordinary.drain(seconds * rate);
+        self.urgent.drain(seconds * rate * URGENT_FACTOR);
         self.at = now;
     }
 
     fn is_empty(&self) -> bool {
-        self.ordinary == 0.0 && self.urgent == 0.0
+        self.ordinary.taken == 0.0 && self.urgent.taken == 0.0
     }
 }
 
@@ -61,21 +94,21 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// Counts a message unless it exceeds `rate` per second.
-    pub fn exceeds(
+    /// Counts a message, or says how long to wait, if it exceeds `rate` per second.
+    pub fn take(
         &mut self,
         terminal: &TerminalId,
         urgency: Urgency,
         rate: u32,
         now: Instant,
-    ) -> bool {
+    ) -> Result<(), Duration> {
         let rate = f64::from(rate);
         if self.buckets.len() >= self.look_again_at.max(REMEMBERED) {
             self.forget(rate, now);
         }
         let bucket = self.buckets.entry(terminal.clone()).or_insert(Bucket {
-            ordinary: 0.0,
-            urgent: 0.0,
+            ordinary: Level::default(),
+            urgent: Level::default(),
             at: now,
             limited: false,
         });
@@ -87,15 +120,12 @@ impl RateLimit {
             Urgency::Deadline => (&mut bucket.urgent, URGENT_FACTOR),
             Urgency::Ordinary => (&mut bucket.ordinary, 1.0),
         };
-        if *level + 1.0 <= rate * BURST_SECONDS * factor {
-            *level += 1.0;
-            return false;
-        }
-        if !bucket.limited {
+        let taken = level.take(rate * factor);
+        if taken.is_err() && !bucket.limited {
             bucket.limited = true;
             warn!(terminal = terminal.as_str(), "rate limit exceeded; some messages are refused");
         }
-        true
+        taken
     }
 
     fn forget(&mut self, rate: f64, now: Instant) {
@@ -125,7 +155,7 @@ mod tests {
         rate: u32,
         now: Instant,
     ) -> usize {
-        (0..1_000).filter(|_| !limit.exceeds(terminal, urgency, rate, now)).count()
+        (0..1_000).filter(|_| limit.take(terminal, urgency, rate, now).is_ok()).count()
     }
 
     #[test]
@@ -142,6 +172,31 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_as_told_is_taken() {
+        for (urgency, per_second) in [(Urgency::Ordinary, 4_u32), (Urgency::Deadline, 40)] {
+            let (mut limit, start, one) = (RateLimit::default(), Instant::now(), terminal("t-1"));
+            let mut send = |at| limit.take(&one, urgency, 4, at);
+            let waits: Vec<Duration> = (0..100).filter_map(|_| send(start).err()).collect();
+            assert_eq!(waits.len(), 100 - 2 * per_second as usize);
+            assert_eq!(waits[0], Duration::from_secs(1) / per_second);
+            assert!(waits.is_sorted_by(|a, b| a < b), "each has room of its own: {waits:?}");
+            // Rounding must not make it early.
+            let early = Duration::from_micros(1);
+            assert!(send(start + waits[0] - 2 * early).is_err(), "not before");
+            for wait in &waits {
+                assert_eq!(send(start + *wait + early), Ok(()), "{wait:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_wait_is_bounded() {
+        let (mut limit, now, one) = (RateLimit::default(), Instant::now(), terminal("t-1"));
+        let longest = (0..10_000).filter_map(|_| limit.take(&one, Urgency::Ordinary, 1, now).err());
+        assert_eq!(longest.max(), Some(Duration::from_secs_f64(WAIT_MAX_SECONDS)));
+    }
+
+    #[test]
     fn what_has_a_deadline_is_counted_apart() {
         let (mut limit, now, one) = (RateLimit::default(), Instant::now(), terminal("t-1"));
         assert_eq!(through(&mut limit, &one, Urgency::Ordinary, 1, now), 2);
@@ -154,7 +209,8 @@ mod tests {
         let (mut limit, start) = (RateLimit::default(), Instant::now());
         for n in 0..10_000_u64 {
             let at = start + Duration::from_millis(n);
-            assert!(!limit.exceeds(&terminal(&format!("t-{n}")), Urgency::Ordinary, 10, at));
+            let taken = limit.take(&terminal(&format!("t-{n}")), Urgency::Ordinary, 10, at);
+            assert_eq!(taken, Ok(()));
             assert!(limit.buckets.len() <= REMEMBERED);
         }
     }

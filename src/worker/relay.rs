@@ -1,5 +1,5 @@
-//! Publishes what remains in the outbox: messages of lost workers, billing events without a queue,
-//! and operators' messages.
+//! Publishes what remains in the outbox: messages of lost workers, bills without a queue, and operators'
+//! messages.
 //!
 //! It publishes before it deletes: after a crash in between, the next relay publishes the same ids
 //! and bytes.
@@ -50,6 +50,7 @@ async fn drain(
     connections: &Connections,
     publisher: &mut Option<Publisher>,
 ) -> Result<(), RelayError> {
+    outbox::recover(&context.pool).await?;
     while let Some(claim) = outbox::claim(&context.pool).await? {
         crash_point!("relay-claimed");
         let publisher = match publisher {

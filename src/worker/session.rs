@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::connections::Connections;
 use super::context::Context;
-use super::{moves, partition, queries, relay, retention, sweep};
+use super::{copies, moves, partition, queries, relay, retention, sweep};
 use crate::backoff;
 use crate::broker::{BrokerError, declare};
 
@@ -33,6 +33,9 @@ pub enum SessionError {
     /// A task of the session panicked, so nobody does its work.
     #[error("a task of the session failed: {0}")]
     TaskFailed(#[from] JoinError),
+    /// A task that works until the session ends has ended before.
+    #[error("a task of the session has ended: {0}")]
+    TaskEnded(&'static str),
 }
 
 /// `Ok` when stopped and drained, an error when the session breaks.
@@ -41,27 +44,37 @@ pub async fn run(
     owned: watch::Receiver<Vec<i32>>,
     stop: CancellationToken,
 ) -> Result<(), SessionError> {
-    let connections = Arc::new(Connections::open(&context).await?);
-    let missing = declare::missing(&connections.publish, context.shape()).await?;
-    if !missing.is_empty() {
-        return Err(SessionError::TopologyMissing(missing));
-    }
+    let Some(opened) = stop.run_until_cancelled(open(&context)).await else { return Ok(()) };
+    let connections = opened?;
     // Stops the session's tasks, however it ends.
     let session = CancellationToken::new();
     let _ends = session.clone().drop_guard();
     let relay_stop = session.child_token();
     let mut services = JoinSet::new();
-    services.spawn(relay::run(context.clone(), connections.clone(), relay_stop.clone()));
+    services.spawn(named(
+        "the relay",
+        relay::run(context.clone(), connections.clone(), relay_stop.clone()),
+    ));
+    services.spawn(named(
+        "the relay of copies",
+        copies::run(context.clone(), connections.clone(), relay_stop.clone()),
+    ));
     if context.settings.sweep {
-        services.spawn(sweep::run(context.clone(), connections.clone(), session.child_token()));
+        let sweep = sweep::run(context.clone(), connections.clone(), session.child_token());
+        services.spawn(named("the sweep", sweep));
     }
-    services.spawn(moves::run(context.clone(), connections.clone(), session.child_token()));
-    services.spawn(queries::run(context.clone(), connections.clone(), session.child_token()));
-    services.spawn(retention::run(context.clone(), session.child_token()));
+    let moves = moves::run(context.clone(), connections.clone(), session.child_token());
+    services.spawn(named("the moves", moves));
+    let queries = queries::run(context.clone(), connections.clone(), session.child_token());
+    services.spawn(named("the queries", queries));
+    services.spawn(named("the retention", retention::run(context.clone(), session.child_token())));
     let mut partitions = Partitions::new(context.clone(), connections.clone(), session.clone());
     let outcome = tokio::select! {
         outcome = partitions.follow(owned, &stop) => outcome,
-        Some(Err(error)) = services.join_next() => Err(error.into()),
+        Some(ended) = services.join_next() => Err(match ended {
+            Ok(name) => SessionError::TaskEnded(name),
+            Err(error) => error.into(),
+        }),
     };
     let grace = context.settings.drain_grace;
     if timeout(grace, partitions.let_go()).await.is_err() {
@@ -75,6 +88,20 @@ pub async fn run(
         connections.close().await;
     }
     outcome
+}
+
+async fn open(context: &Context) -> Result<Arc<Connections>, SessionError> {
+    let connections = Arc::new(Connections::open(context).await?);
+    let missing = declare::missing(&connections.publish, context.shape()).await?;
+    match missing.is_empty() {
+        true => Ok(connections),
+        false => Err(SessionError::TopologyMissing(missing)),
+    }
+}
+
+async fn named(name: &'static str, work: impl Future<Output = ()>) -> &'static str {
+    work.await;
+    name
 }
 
 struct Partitions {

@@ -2,6 +2,8 @@
 
 mod accounts;
 mod completions;
+mod errors;
+mod large;
 mod man;
 mod reservations;
 mod servers;
@@ -216,6 +218,7 @@ async fn an_engine_that_is_away_has_an_exit_code_of_its_own() {
         let run = holdfast(&away, &line.split(' ').collect::<Vec<_>>()).await;
         assert_eq!((run.code, run.stdout.as_str()), (75, ""), "{line}: {run:?}");
         assert!(run.stderr.starts_with("error: "), "{line}: {run:?}");
+        assert!(line == "worker" || run.stderr.contains("127.0.0.1:1"), "{line}: {run:?}");
         assert!(!run.stderr.contains("s3cret"), "{line}: {run:?}");
     }
 }
@@ -362,7 +365,7 @@ async fn a_terminal_is_added_once_and_completed_if_it_was_interrupted() {
     let amqp_url = engines::amqp_url(&other, engines::PASSWORD, &stack.vhost);
     let line = format!("terminal add {other} --user ann --amqp-url {amqp_url}");
     let refused = operator.run(&line, 4).await;
-    assert!(refused.stderr.contains("the account of the workers"), "{refused:?}");
+    assert!(refused.stderr.contains("which operates Holdfast"), "{refused:?}");
 
     operator.mask(&amqp_url.replace(stack.suffix(), "<x>"), "<url>");
     for password in &passwords {
@@ -448,12 +451,28 @@ async fn commands_of_a_terminal_are_answered_refused_or_neither() {
     assert!(worker.stop().await.success());
     let asked = format!("client request {wanted} --message-id m-2");
     terminal.run(&format!("{asked} --timeout 1"), 5).await;
+    // With relative times, the command that is printed has absolute ones.
+    let relative = "client request --server cam --start +5h --end +6h --timeout 1";
+    let environment = [("AMQP_URL", amqp_url.as_str())];
+    let lost = holdfast(&environment, &relative.split(' ').collect::<Vec<_>>()).await;
+    assert_eq!(lost.code, 5, "{lost:?}");
+    let repeat = lost.stderr.lines().find_map(|line| line.strip_prefix("  holdfast "));
+    let repeat = repeat.expect("the command to repeat").replace("--timeout 1", "--timeout 60");
+    assert!(!repeat.contains('+'), "{repeat}");
+    let id = repeat.split("--message-id ").nth(1).and_then(|rest| rest.split(' ').next());
+    let id = id.expect("a message id");
     let mut worker = stack.worker();
     // Under the same id it gets the one answer there is.
     terminal.run(&format!("{asked} --timeout 60"), 0).await;
     let requests: i64 =
         stack.ask("select count(*) from processed_commands where message_id = 'm-2'", &[]).await;
     assert_eq!(requests, 1);
+    for _ in 0..2 {
+        let again = holdfast(&environment, &repeat.split(' ').collect::<Vec<_>>()).await;
+        assert_eq!(again.code, 0, "{again:?}");
+    }
+    let query = "select count(*) from processed_commands where message_id = $1";
+    assert_eq!(stack.ask::<i64>(query, &[&id]).await, 1, "no second hold");
     terminal.check("client");
     assert!(worker.stop().await.success());
     engines::drop_account(&account).await;
@@ -494,7 +513,7 @@ async fn history_tells_why_and_the_tail_takes_nothing() {
     let done = for_people.wait_with_output().await.expect("it ends");
     assert!(done.status.success(), "{done:?}");
     let line = String::from_utf8(done.stdout).expect("text");
-    for said in ["confirmed", "1800 EUR", "user ann", "server cam", &confirmed.to_string()] {
+    for said in ["confirmed", "18.00 EUR", "user ann", "server cam", &confirmed.to_string()] {
         assert!(line.contains(said), "{line}");
     }
     let done = for_programs.wait_with_output().await.expect("it ends");

@@ -7,6 +7,7 @@
 mod asyncapi;
 mod document;
 mod examples;
+mod generated;
 mod schema;
 
 use std::collections::BTreeSet;
@@ -167,17 +168,22 @@ fn paths(value: &Value) -> Vec<String> {
     inner.into_iter().flat_map(below).collect()
 }
 
-/// Whether the decoder accepts a body that a terminal sends.
-fn is_decoded(kind: Kind, body: &str) -> bool {
+/// A message with a body, as a terminal sends it.
+fn received(kind: Kind, body: &str) -> Received {
     let server = if kind.is_query() { "" } else { ".camera-1" };
-    let received = Received {
+    Received {
         routing_key: format!("terminal-1.{}{server}", kind.as_str()),
         user_id: Some("terminal-1".to_owned()),
         message_id: Some(examples::MESSAGE_ID.to_owned()),
         content_type: Some("application/json".to_owned()),
         body: body.as_bytes().to_vec(),
         ..Received::default()
-    };
+    }
+}
+
+/// Whether the decoder accepts a body that a terminal sends.
+fn is_decoded(kind: Kind, body: &str) -> bool {
+    let received = received(kind, body);
     match kind.is_query() {
         true => matches!(decode_query(&received), Decoded::Input(_)),
         false => matches!(decode(&received, "worker"), Decoded::Input(_)),

@@ -1,9 +1,12 @@
 //! A worker crashes between any two steps: the answers stay the same, with one charge and one
 //! event.
 
-use holdfast::broker::topology::{BILLING_QUEUE, DEAD, partition_queue};
+use std::collections::BTreeSet;
+
+use holdfast::broker::topology::{BILLING_QUEUE, DEAD, EVENTS_EXCHANGE, partition_queue};
 use holdfast::client::Command;
 use holdfast::message::answer::Answer;
+use lapin::types::FieldTable;
 
 use crate::support::stack::Stack;
 use crate::support::terminal::{code, new_id, window};
@@ -61,6 +64,19 @@ async fn commands_survive(point: &str) {
     stack.finish().await;
 }
 
+/// The queue of somebody who wants all events.
+const SUBSCRIBER: &str = "subscriber";
+
+async fn subscribe(stack: &Stack) {
+    let channel = stack.amqp.create_channel().await.expect("a channel");
+    let none = FieldTable::default;
+    let declared = channel.queue_declare(SUBSCRIBER.into(), Default::default(), none());
+    declared.await.expect("a queue");
+    let (queue, exchange) = (SUBSCRIBER.into(), EVENTS_EXCHANGE.into());
+    let bound = channel.queue_bind(queue, exchange, "#".into(), Default::default(), none());
+    bound.await.expect("bound");
+}
+
 /// The crashed batch settles two reservations: it confirms one and cancels the other.
 async fn settlement_survives(point: &str) {
     let mut stack = Stack::new().await;
@@ -73,6 +89,7 @@ async fn settlement_survives(point: &str) {
     terminal.reconfirm(&server, kept.id).await;
     assert!(clean.stop().await.success());
 
+    subscribe(&stack).await;
     let failpoints = killed_at(point);
     let mut crashing = stack.worker_with(&[("FAILPOINTS", failpoints.as_str())]);
     assert!(!crashing.ended().await.success(), "it reached {point}");
@@ -90,6 +107,9 @@ async fn settlement_survives(point: &str) {
     assert!(!bodies.is_empty());
     bodies.dedup();
     assert_eq!(bodies.len(), 1, "one event, however often it is published");
+    let events = stack.drain(SUBSCRIBER).await;
+    let bodies: BTreeSet<Vec<u8>> = events.into_iter().map(|event| event.data).collect();
+    assert_eq!(bodies.len(), 2, "a confirmation and a cancellation for subscribers");
     assert!(stack.drain(DEAD).await.is_empty());
     stack.finish().await;
 }
@@ -128,6 +148,8 @@ killed!(settlement_survives:
     before_publishing "publishing",
     when_confirmed "confirmed",
     when_the_outbox_is_published "outbox-published",
+    when_copies_are_claimed "copies-claimed",
+    when_copies_are_published "copies-confirmed",
     when_acknowledged "acknowledged",
 );
 

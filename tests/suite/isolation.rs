@@ -13,7 +13,6 @@ mod places;
 mod settlements;
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
-use deadpool_postgres::Pool;
 use holdfast::domain::id::{ServerId, TerminalId};
 use holdfast::domain::input::{Action, Command, Input, Trigger, WakeUp};
 use holdfast::domain::interval::Interval;
@@ -22,6 +21,7 @@ use holdfast::engine::{BatchError, decide_batch};
 use holdfast::message::answer::Answer;
 use holdfast::message::deterministic_id;
 use holdfast::store::pool;
+use holdfast::store::pool::Pool;
 use tokio_postgres::error::SqlState;
 
 use crate::support::database::Database;

@@ -17,12 +17,12 @@ const LAYERS: [(&str, &[&str], &[&str]); 8] = [
     ("message", &["domain"], &["lapin", "tokio", "std::env", "Utc::now", "SystemTime"]),
     (
         "store",
-        &["backoff", "live", "parts", "tls", "message", "domain"],
+        &["addresses", "backoff", "live", "parts", "tls", "message", "domain"],
         &["lapin", "std::env", "Utc::now", "SystemTime", "random_range"],
     ),
     (
         "broker",
-        &["live", "parts", "tls", "message", "domain"],
+        &["addresses", "live", "parts", "tls", "message", "domain"],
         &["tokio_postgres", "std::env", "Utc::now", "SystemTime"],
     ),
     (

@@ -7,6 +7,8 @@
     reason = "tests are set up by `./dev` through the environment, and play clients with clocks"
 )]
 
+mod audit;
+mod bounds;
 mod cli;
 mod clients;
 mod connections;
@@ -23,12 +25,17 @@ mod invariants;
 mod isolation;
 mod layers;
 mod lifecycle;
+mod logging;
 mod migrations;
 mod model;
+mod money;
 mod moves;
+mod offered;
 mod operator;
 mod order;
 mod plans;
+mod policies;
+mod pooler;
 mod privileges;
 mod queries;
 mod readme;
@@ -43,3 +50,5 @@ mod standby;
 mod states;
 mod support;
 mod tls;
+mod waits;
+mod zones;

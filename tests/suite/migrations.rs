@@ -8,6 +8,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::support::database::Database;
+use crate::support::program::holdfast;
 use crate::support::{engines, facts};
 
 /// The schema that all migrations together make.
@@ -102,4 +103,33 @@ async fn a_migration_that_finds_a_table_locked_rolls_back_and_retries() {
     assert!(migrations::pending(&url).await.expect("migrations").is_empty());
     drop((holder, watcher));
     engines::drop_database(&name).await;
+}
+
+/// A new libc sorts otherwise, and then an index that follows its collation admits a key twice.
+#[tokio::test]
+async fn no_index_follows_a_collation_that_can_change() {
+    let database = Database::new().await;
+    let others =
+        "select coalesce(string_agg(i.indexrelid::regclass || ': ' || c.collname, ', '), '')
+        from pg_index i cross join lateral unnest(i.indcollation) used (id)
+        join pg_collation c on c.oid = used.id
+        where i.indrelid in (select oid from pg_class where relnamespace = 'public'::regnamespace)
+          and c.collname <> 'C'";
+    assert_eq!(database.ask::<String>(others).await, "");
+    database.finish().await;
+}
+
+/// An index of somebody else, or of a schema that was made otherwise, is named once its collation changes.
+#[tokio::test]
+async fn a_changed_collation_is_noticed() {
+    let database = Database::new().await;
+    let changed = "create table other (name text primary key);
+        update pg_database set datcollversion = 'before' where datname = current_database()";
+    let environment = [("DATABASE_URL", database.url.as_str())];
+    assert_eq!(holdfast(&environment, &["migrate", "--check"]).await.code, 0);
+    database.client.batch_execute(changed).await.expect("a table");
+    let check = holdfast(&environment, &["migrate", "--check"]).await;
+    assert_eq!(check.code, 3, "{check:?}");
+    assert!(check.stderr.contains("index other_pkey of other"), "{check:?}");
+    database.finish().await;
 }

@@ -39,6 +39,13 @@ async fn unsettled_ones_are_cancelled_free_of_charge() {
         let Notice::Cancelled { reservation, note, credit } = notice else { panic!("{notice:?}") };
         assert_eq!(reservation.cancel_reason.as_deref(), Some("operator"));
         assert_eq!((note.as_deref(), credit), (Some("power failure"), None));
+        // Asked for, it is the same, should the notice be lost.
+        let shown = terminal.show(held.id).await;
+        let Answer::Shown { reservation: told, charge, note, credit, .. } = shown else {
+            panic!("{shown:?}")
+        };
+        assert_eq!(told, reservation);
+        assert_eq!((charge, note.as_deref(), credit), (None, Some("power failure"), None));
         // The time is free: the next round takes it again.
         let answer = terminal.reconfirm(&server, held.id).await;
         let Answer::Refused { code, reason, .. } = answer else { panic!("{answer:?}") };
@@ -60,14 +67,28 @@ async fn a_confirmed_one_is_credited_once_and_in_full() {
     let _worker = stack.worker_with(&[("HOLDFAST_SWEEP_INTERVAL_SECONDS", "60")]);
     let confirmed = terminal.accepted(&server, window(30, 1_800)).await;
     assert_eq!(confirmed.state, "confirmed");
+    let charged = Some(event::charge_id(confirmed.id));
+    let shown = terminal.show(confirmed.id).await;
+    let Answer::Shown { reservation, charge, note, credit, .. } = shown else {
+        panic!("{shown:?}")
+    };
+    assert_eq!((reservation, charge, note, credit), (confirmed.clone(), charged, None, None));
     let outcomes = futures::join!(cancel(&stack, confirmed.id), cancel(&stack, confirmed.id));
     let mut outcomes = [outcomes.0, outcomes.1];
     outcomes.sort();
     assert_eq!(outcomes, [Ok(true), Err("already_cancelled")], "two operators at once");
 
     let notice = terminal.notice_about(confirmed.id).await;
-    let Notice::Cancelled { credit, .. } = notice else { panic!("{notice:?}") };
+    let Notice::Cancelled { reservation: cancelled, credit, note } = notice else {
+        panic!("{notice:?}")
+    };
     assert_eq!(credit, Some(event::credit_id(confirmed.id)));
+    let shown = terminal.show(confirmed.id).await;
+    let Answer::Shown { reservation, charge, note: told, credit: credited, .. } = shown else {
+        panic!("{shown:?}")
+    };
+    assert_eq!((reservation, told, credited), (cancelled, note, credit));
+    assert_eq!(charge, charged, "the charge stays");
     stack.outbox_empty().await;
     let events = stack.drain(BILLING_QUEUE).await;
     assert_eq!(events.len(), 2, "the charge and the credit");

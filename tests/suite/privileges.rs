@@ -93,6 +93,8 @@ async fn a_workers_account_decides_and_does_nothing_else() {
             "update terminals set user_id = 'bob'",
             "update policy set quota_default_seconds = 0",
             "update topology set partitions = 1",
+            "update timekeeping set believed_at = 'infinity'",
+            "update quota_bounds set starts_at = now()",
             "update processed_commands set answer = ''",
             "update outbox_messages set body = ''",
             "insert into closures (server_id, start_at, end_at) values ('cam', now(), now())",

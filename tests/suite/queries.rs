@@ -217,22 +217,29 @@ async fn free_places_are_told_over_time() {
     };
     let (told, end_at, open) = free(&mut terminal, "cam", at(0), at(1_000)).await;
     let expected = [
-        (0, 100, 2),
-        (100, 150, 1),
-        (150, 210, 0),
+        (0, 90, 2),
+        (90, 140, 1),
+        (140, 210, 0),
         (210, 310, 1),
         (310, 500, 2),
         (500, 600, 0),
         (600, 1_000, 2),
     ];
-    assert_eq!(spans(&told), expected, "turn-around and maintenance included");
+    assert_eq!(spans(&told), expected, "each turn-around and the maintenance included");
     assert_eq!((end_at, open), (at(1_000), true));
-    // What is told as free can be taken, and what is not cannot.
+    // What is told as free can be taken, and what is not cannot. A turn-around may lie in maintenance.
+    let last = terminal.accepted(&server, (at(450), at(500))).await;
+    terminal.withdraw(&server, last.id).await;
+    let before = terminal.accepted(&server, (at(135), at(140))).await;
+    terminal.withdraw(&server, before.id).await;
+    assert_eq!(terminal.refused(&server, (at(135), at(141))).await, "capacity_exceeded");
     assert_eq!(terminal.refused(&server, (at(205), at(208))).await, "capacity_exceeded");
     terminal.withdraw(&server, two.id).await;
+    let (told, ..) = free(&mut terminal, "cam", at(150), at(400)).await;
+    assert_eq!(spans(&told), [(150, 210, 1), (210, 400, 2)]);
     stack.execute("update servers set open = false", &[]).await;
     let (told, _, open) = free(&mut terminal, "cam", at(150), at(400)).await;
-    assert_eq!((spans(&told), open), (vec![(150, 210, 1), (210, 400, 2)], false));
+    assert_eq!((spans(&told), open), (vec![(150, 400, 0)], false), "nothing can be had");
     stack.finish().await;
 }
 

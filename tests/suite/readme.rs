@@ -1,8 +1,12 @@
 //! The README says what the code does.
 
+mod set_up;
+
 use clap::Parser;
 use holdfast::cli::Cli;
 use holdfast::cli::config::{About, settings};
+use holdfast::domain::interval::Interval;
+use holdfast::domain::outcome::Refusal;
 use holdfast::domain::refusal::Code;
 use holdfast::domain::reservation::State;
 use holdfast::message::answer::{Answer, Notice};
@@ -78,10 +82,14 @@ fn examples_are_messages() {
     assert_eq!(free.iter().map(|span| span.places).collect::<Vec<_>>(), [4, 3, 4]);
     let Answer::Accepted { reservation, .. } = read(accepted) else { panic!("not accepted") };
     assert_eq!((reservation.id, &reservation.start_at), (named.reservation, &request.start_at));
-    let Answer::Refused { code, retry, message, .. } = read(refused) else { panic!("not refused") };
+    let refused: Answer = read(refused);
+    let Answer::Refused { code, closure: Some(told), decided_at, .. } = &refused else {
+        panic!("{refused:?}")
+    };
     let known = Code::ALL.iter().find(|known| known.as_str() == code).expect("a code");
-    assert_eq!(retry, known.retry().as_str());
-    assert_eq!(message, format!("{} {}", known.meaning(), known.advice()));
+    let closure = Interval::new(told.start_at, told.end_at);
+    let expected = Refusal { closure, ..Refusal::plain(*known) };
+    assert_eq!(refused, Answer::refused(&expected, *decided_at));
     let Notice::Confirmed { reservation, charge } = read(notice) else { panic!("not confirmed") };
     let event: CloudEvent<ConfirmedData> = read(event);
     assert_eq!((event.subject, event.id), (reservation.id, charge));

@@ -1,7 +1,7 @@
 //! Reminders (R12): sent once, before the deadline, and only if the terminal has not reconfirmed.
 
-use chrono::TimeDelta;
-use holdfast::message::answer::{Notice, ReservationView};
+use chrono::{DateTime, TimeDelta, Utc};
+use holdfast::message::answer::{Answer, Notice, ReservationView};
 
 use crate::support::facts;
 use crate::support::stack::Stack;
@@ -35,6 +35,17 @@ async fn lateness(stack: &Stack, held: &ReservationView) -> Option<f64> {
     stack.ask(query, &[&held.id, &due]).await
 }
 
+/// When a reminder will be sent, and when it was, as `show` tells.
+async fn told_of_reminder(
+    terminal: &mut Terminal,
+    held: &ReservationView,
+) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
+    match terminal.show(held.id).await {
+        Answer::Shown { remind_at, reminded_at, .. } => (remind_at, reminded_at),
+        other => panic!("{other:?}"),
+    }
+}
+
 async fn reminds(environment: &[(&str, &str)]) {
     let mut stack = Stack::new().await;
     let server = server(&stack).await;
@@ -42,7 +53,13 @@ async fn reminds(environment: &[(&str, &str)]) {
     let mut other = stack.terminal("ann").await;
     let _worker = stack.worker_with(environment);
     let wanted = reminded_in(3);
-    let held = terminal.accepted(&server, wanted).await;
+    let answer = terminal.request(&server, wanted).await;
+    let Answer::Accepted { reservation: held, remind_at, no_reminder, .. } = answer else {
+        panic!("{answer:?}")
+    };
+    let due = Some(held.deadline_at - TimeDelta::seconds(30));
+    assert_eq!((remind_at, no_reminder), (due, None));
+    assert_eq!(told_of_reminder(&mut terminal, &held).await, (due, None));
     let reconfirmed = terminal.accepted(&server, wanted).await;
     terminal.reconfirm(&server, reconfirmed.id).await;
     let withdrawn = other.accepted(&server, wanted).await;
@@ -55,6 +72,8 @@ async fn reminds(environment: &[(&str, &str)]) {
     let Notice::Reminder { reservation } = reminder else { panic!("{reminder:?}") };
     assert_eq!((reservation.state.as_str(), reservation.deadline_at), ("held", held.deadline_at));
     assert!(lateness(&stack, &held).await.expect("it was reminded") >= 0.0, "never early");
+    let (to_come, sent) = told_of_reminder(&mut terminal, &held).await;
+    assert!(to_come.is_none() && sent >= due, "{to_come:?} {sent:?}");
     // When the second reminder is here, no more can come from the first one's time.
     terminal.notice_about(later.id).await;
     let told: Vec<_> = reminders(&terminal).iter().map(|view| view.id).collect();
@@ -99,8 +118,14 @@ async fn no_reminder_is_planned_where_there_is_no_time_for_it() {
     let never = stack.server("never", &[("reminder_seconds", &0)]).await;
     let mut terminal = stack.terminal("ann").await;
     let _worker = stack.worker();
-    for (server, wanted) in [(near, window(1_000, 600)), (never, window(100_000, 600))] {
-        let held = terminal.accepted(&server, wanted).await;
+    for (server, wanted, why) in
+        [(near, window(1_000, 600), "passed"), (never, window(100_000, 600), "off")]
+    {
+        let answer = terminal.request(&server, wanted).await;
+        let Answer::Accepted { reservation: held, remind_at, no_reminder, .. } = answer else {
+            panic!("{answer:?}")
+        };
+        assert_eq!((remind_at, no_reminder.as_deref()), (None, Some(why)));
         let query = "select remind_at is null from reservations where id = $1";
         assert!(stack.ask::<bool>(query, &[&held.id]).await, "{server}");
         let timers: i64 =

@@ -89,7 +89,7 @@ async fn a_stopped_worker_leaves_nothing_behind() {
         facts::until("acknowledged and let go", async || stack.depth(&queue).await == (0, 0)).await;
     }
     let sessions = "select count(*) from pg_stat_activity
-        where datname = current_database() and application_name = 'holdfast'";
+        where datname = current_database() and application_name like 'holdfast%'";
     facts::until("its sessions are gone", async || stack.ask::<i64>(sessions, &[]).await == 0)
         .await;
     stack.finish().await;

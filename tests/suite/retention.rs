@@ -1,9 +1,14 @@
-//! Retention: pruning deletes what is old, in bounded steps, and nothing else.
+//! Retention: pruning deletes what is old, in bounded steps, and nothing else; a clock that jumps deletes
+//! nothing.
+
+use std::time::Duration;
 
 use holdfast::client::Command;
 use holdfast::message::answer::Answer;
 use holdfast::store::pool;
 use holdfast::store::retention::{self, Step};
+
+use tokio_postgres::error::SqlState;
 
 use crate::support::database::CLEAR;
 use crate::support::facts;
@@ -119,5 +124,99 @@ async fn a_forgotten_id_is_decided_anew() {
     );
     // The changed dates leave rows that no command could have made.
     stack.db.batch_execute(CLEAR).await.expect("cleared");
+    stack.finish().await;
+}
+
+/// Sets retention's clock so many days before the database's, as if the latter had been set ahead since its
+/// last round.
+async fn jumped(stack: &Stack, days: i32) {
+    let jump = "update timekeeping set believed_at = now() - make_interval(days => $1),
+        read_at = now() - make_interval(days => $1)";
+    stack.execute(jump, &[&days]).await;
+}
+
+/// Seconds by which the database's clock is ahead of retention's.
+async fn ahead(stack: &Stack) -> f64 {
+    let ahead =
+        "select extract(epoch from clock_timestamp() - believed_at)::float8 from timekeeping";
+    stack.ask(ahead, &[]).await
+}
+
+const DAY: f64 = 86_400.0;
+
+/// Twenty reservations that lay in the future, half of them confirmed and billed, and their answers: the clock
+/// jumps 500 days ahead, and by it all have ended long ago.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_ahead_deletes_nothing() {
+    let mut stack = Stack::new().await;
+    stack.server("cam", &[("capacity", &2)]).await;
+    let terminal = stack.terminal("ann").await;
+    past(&stack, terminal.id(), 20, 410).await;
+    jumped(&stack, 500).await;
+    let pool = pool::open(pool::settings(&stack.database_url.parse().expect("a URL")), 1);
+    for round in 1..=3 {
+        retention::advance(&pool, Duration::from_secs(60)).await.expect("a round");
+        assert_eq!(retention::step(&pool).await.expect("a step"), Step::default(), "{round}");
+    }
+    // The first round went twice its minute, the others hardly any: the clock stood still.
+    let went = 500.0 * DAY - ahead(&stack).await;
+    assert!((100.0..=180.0).contains(&went), "{went}");
+    let by_hand = stack.db.execute("delete from reservations where state = 'confirmed'", &[]).await;
+    let refused = by_hand.expect_err("not over");
+    assert_eq!(refused.code().map(SqlState::code), Some("ZR003"));
+    assert_eq!(count(&stack, "reservations").await, 20);
+    assert_eq!(count(&stack, "processed_commands").await, 20);
+    // A worker's rounds delete nothing either. An operator who has looked at the clock decides otherwise.
+    stack.operate(&[], "policy believe-clock", 0).await;
+    assert_eq!(retention::step(&pool).await.expect("a step").deleted, 50);
+    stack.finish().await;
+}
+
+/// After weeks without a worker, retention catches up at twice the pace of time.
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_catches_up_slowly() {
+    let stack = Stack::new().await;
+    let off = "update timekeeping set believed_at = now() - interval '21 days', read_at = now() - interval '1 min'";
+    stack.execute(off, &[]).await;
+    let pool = pool::open(pool::settings(&stack.database_url.parse().expect("a URL")), 1);
+    let ahead_by = retention::advance(&pool, Duration::from_secs(3_600)).await.expect("a round");
+    let went = 21.0 * DAY - ahead(&stack).await;
+    assert!((100.0..=180.0).contains(&went), "no more than the clock's own minute, twice: {went}");
+    assert!(ahead_by > 20.0 * DAY, "{ahead_by}");
+    stack.finish().await;
+}
+
+/// A server that starts with an old date moves retention's clock only after a day.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_is_followed_after_a_day() {
+    let stack = Stack::new().await;
+    let back = "update timekeeping set believed_at = now() + interval '500 days', read_at = now() - interval '1 min'";
+    stack.execute(back, &[]).await;
+    let pool = pool::open(pool::settings(&stack.database_url.parse().expect("a URL")), 1);
+    let minute = Duration::from_secs(60);
+    assert!(retention::advance(&pool, minute).await.expect("a round") < -499.0 * DAY);
+    let gone: bool = stack.ask("select retention_time() <= now()", &[]).await;
+    assert!(gone, "meanwhile the earlier of both counts");
+    let later = "update timekeeping set behind_seconds = 86399, read_at = now() - interval '1 min'";
+    stack.execute(later, &[]).await;
+    retention::advance(&pool, minute).await.expect("a round");
+    assert!(ahead(&stack).await.abs() < 60.0);
+    stack.finish().await;
+}
+
+/// What was postponed while the clock was ahead is published once it is right.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_message_waits_for_a_time_that_was_wrong() {
+    let mut stack = Stack::new().await;
+    stack.server("cam", &[("capacity", &2)]).await;
+    let terminal = stack.terminal("ann").await;
+    past(&stack, terminal.id(), 2, 35).await;
+    let postponed = "insert into outbox (outbox_message_id, retry_at)
+        select id, now() + interval '500 days' from outbox_messages";
+    assert_eq!(stack.execute(postponed, &[]).await, 1);
+    // Nobody reads it.
+    stack.execute("update outbox_messages set must_route = false", &[]).await;
+    let _worker = stack.worker();
+    stack.outbox_empty().await;
     stack.finish().await;
 }

@@ -1,7 +1,6 @@
 //! A read-only server, such as a standby or a former primary: workers decide nothing on one, and answer
 //! queries from one only if they are told to.
 
-use deadpool_postgres::Pool;
 use holdfast::domain::input::Input;
 use holdfast::domain::query::{Asked, Page, Query};
 use holdfast::engine::{BatchError, answer_queries, decide_batch};
@@ -9,6 +8,7 @@ use holdfast::message::answer::Answer;
 use holdfast::store::admin::{terminals, users};
 use holdfast::store::error::StoreError;
 use holdfast::store::pool;
+use holdfast::store::pool::Pool;
 use holdfast::store::view::ReadPool;
 
 use crate::support::database::Database;

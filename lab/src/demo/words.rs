@@ -21,9 +21,9 @@ pub fn short(id: Uuid) -> String {
     id.simple().to_string()[24..].to_owned()
 }
 
-/// An amount in minor units of a currency that has hundredths.
+/// An amount in minor units as money.
 pub fn money(amount_minor: i64, currency: &str) -> String {
-    format!("{}.{:02} {currency}", amount_minor / 100, amount_minor % 100)
+    holdfast::domain::money::money(amount_minor.into(), currency)
 }
 
 pub fn price(price: &Price) -> String {

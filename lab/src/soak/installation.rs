@@ -1,10 +1,10 @@
 //! An installation of its own: database, vhost, servers, users and terminals.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use chrono::Utc;
 use futures::{StreamExt, TryStreamExt, stream};
 use holdfast::broker::accounts::Accounts;
@@ -24,6 +24,7 @@ use tokio_postgres::Client;
 use url::Url;
 use uuid::Uuid;
 
+use crate::operator::{self, PATIENCE};
 use crate::pick::Pick;
 use crate::rolling;
 use crate::servers::{self, Clock, Server};
@@ -58,6 +59,8 @@ pub struct Installation {
     moved: AtomicU16,
     management: Management<String, String, String>,
     management_url: Url,
+    /// The workers' present broker account, if it is not the one they began with.
+    rotated: Mutex<Option<String>>,
 }
 
 impl Installation {
@@ -86,6 +89,7 @@ impl Installation {
             moved,
             management,
             management_url,
+            rotated: Mutex::default(),
         };
         match program {
             Some(program) => rolling::install(program, &installation).await?,
@@ -161,6 +165,48 @@ impl Installation {
         ])
     }
 
+    /// Makes another database, with the schema, the way a second installation begins.
+    pub async fn second_database(&self, program: &Path) -> Result<Environment> {
+        let name = self.second_name();
+        let admin = connect(&self.where_it_is(&self.admin_url)?).await?;
+        admin.batch_execute(&format!("create database \"{name}\"")).await?;
+        let mut url: Url = self.where_it_is(&self.database_url)?.parse()?;
+        url.set_path(&name);
+        let mut environment = self.environment()?;
+        environment.push(("DATABASE_URL", url.to_string()));
+        let migrated = operator::end_of(program, environment.clone(), &["migrate"], PATIENCE);
+        let migrated = migrated.await?.context("migrate hangs")?;
+        ensure!(migrated.status.success(), "migrate: {}", migrated.complaints);
+        registry::insert_topology(&connect(url.as_str()).await?, SHAPE).await?;
+        Ok(environment)
+    }
+
+    /// Removes it, if there is one.
+    pub async fn remove_second_database(&self) -> Result<()> {
+        let admin = connect(&self.where_it_is(&self.admin_url)?).await?;
+        let statement = format!("drop database if exists \"{}\" with (force)", self.second_name());
+        admin.batch_execute(&statement).await.context("removing the second database")
+    }
+
+    fn second_name(&self) -> String {
+        format!("{}-second", self.name)
+    }
+
+    /// Notes that workers have a new broker account, and returns the one before, if it was not the first.
+    pub fn rotated_to(&self, name: String) -> Option<String> {
+        self.rotated.lock().expect("no panics").replace(name)
+    }
+
+    /// Whether workers have another broker account than they began with.
+    pub fn has_rotated(&self) -> bool {
+        self.rotated.lock().expect("no panics").is_some()
+    }
+
+    /// Deletes a broker account.
+    pub async fn remove_account(&self, name: &str) -> Result<()> {
+        self.management.delete_user(name, true).await.context("removing an account")
+    }
+
     /// Adds servers, spread over the partitions.
     pub async fn add_servers(&self, seed: u64) -> Result<Vec<Server>> {
         let (servers, database) = (servers::all(seed), self.database().await?);
@@ -212,6 +258,10 @@ impl Installation {
         self.management.delete_vhost(&self.name, true).await.context("removing the vhost")?;
         for terminal in terminals {
             self.management.delete_user(&terminal.id, true).await.context("removing an account")?;
+        }
+        let rotated = self.rotated.lock().expect("no panics").take();
+        if let Some(account) = rotated {
+            self.remove_account(&account).await?;
         }
         let statement = format!("drop database \"{}\" with (force)", self.name);
         let admin = connect(&self.where_it_is(&self.admin_url)?).await?;

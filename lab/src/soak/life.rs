@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use deadpool_postgres::Pool;
 use holdfast::client::Command;
 use holdfast::domain::input::Cancellation;
 use holdfast::domain::interval::Timestamp;
 use holdfast::engine::cancel;
 use holdfast::message::answer::{Answer, ReservationView};
 use holdfast::message::shape::Shape;
+use holdfast::store::pool::Pool;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use uuid::Uuid;

@@ -1,7 +1,7 @@
 //! Runs the program's own commands, as an operator does.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -9,6 +9,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::installation::Installation;
+use crate::workers::Environment;
 
 /// Bound on a command. One that moves servers waits a minute for the workers' part.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -27,9 +28,31 @@ pub async fn run_for(
     words: &[&str],
     limit: Duration,
 ) -> Result<Option<String>> {
+    let environment = installation.environment()?;
+    let Some(ended) = end_of(program, environment, words, limit).await? else { return Ok(None) };
+    let Ended { status, printed, complaints } = ended;
+    let what = words.join(" ");
+    ensure!(status.success(), "{what}: {status}: {printed}{complaints}");
+    Ok(Some(printed))
+}
+
+/// How a command ended, and what it wrote.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub printed: String,
+    pub complaints: String,
+}
+
+/// Runs a command in any environment, and kills it after a time. `None` if it was killed.
+pub async fn end_of(
+    program: &Path,
+    environment: Environment,
+    words: &[&str],
+    limit: Duration,
+) -> Result<Option<Ended>> {
     let run = Command::new(program)
         .args(words)
-        .envs(installation.environment()?)
+        .envs(environment)
         .stdin(Stdio::null())
         // A group of its own: Ctrl-C reaches only the soak.
         .process_group(0)
@@ -39,7 +62,5 @@ pub async fn run_for(
     let output = output.with_context(|| format!("cannot start {}", program.display()))?;
     let [printed, complaints] =
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    let what = words.join(" ");
-    ensure!(output.status.success(), "{what}: {}: {printed}{complaints}", output.status);
-    Ok(Some(printed))
+    Ok(Some(Ended { status: output.status, printed, complaints }))
 }

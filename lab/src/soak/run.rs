@@ -256,6 +256,7 @@ impl Stage {
             biller: self.biller.clone(),
             setting: self.setting.clone(),
             timeline: self.timeline.clone(),
+            secrets: args.logs.clone(),
             stop: CancellationToken::new(),
         };
         let end = Instant::now() + Duration::from_secs_f64(args.minutes * 60.0);

@@ -1,6 +1,7 @@
 //! Workers: processes of the program under test.
 
 use std::fs::File;
+use std::io::PipeReader;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -19,12 +20,36 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Variables of a worker's environment.
 pub type Environment = Vec<(&'static str, String)>;
 
+/// Where a worker's log goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogTo {
+    /// A file of its own.
+    #[default]
+    File,
+    /// A disk without room.
+    FullDisk,
+    /// A pipe that nobody reads any more.
+    ClosedPipe,
+    /// A pipe whose reader does not read.
+    StalledPipe,
+}
+
+/// What is different about a worker.
+#[derive(Clone, Default)]
+pub struct Variation {
+    /// Further variables. An empty one counts as unset.
+    pub variables: Environment,
+    pub log: LogTo,
+}
+
 struct Worker {
     name: String,
     /// Index of its environment.
     slot: usize,
     frozen: bool,
     child: Child,
+    /// The end of its log that nobody reads.
+    _unread: Option<PipeReader>,
 }
 
 /// All workers. Dropping it kills those that still run.
@@ -35,8 +60,8 @@ pub struct Workers {
     dir: PathBuf,
     /// The environment of each place, which has its own addresses of the engines.
     environments: Vec<Environment>,
-    /// Further variables of each place.
-    varied: Option<(usize, Environment)>,
+    /// A place, and what is different there.
+    varied: Option<(usize, Variation)>,
     running: Vec<Worker>,
     started: usize,
 }
@@ -75,8 +100,7 @@ impl Workers {
         let slot = slot.context("no place for another worker")?;
         self.started += 1;
         let name = format!("worker-{}", self.started);
-        let log = self.dir.join(format!("{name}.log"));
-        let log = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
+        let (log, unread) = self.log(slot, &name)?;
         let program = &self.programs[slot];
         let child = Command::new(program)
             .arg("worker")
@@ -88,19 +112,59 @@ impl Workers {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
-        self.running.push(Worker { name, slot, frozen: false, child });
+        self.running.push(Worker { name, slot, frozen: false, child, _unread: unread });
         Ok(())
     }
 
-    fn environment(&self, slot: usize) -> impl Iterator<Item = (&'static str, String)> {
-        let varied = self.varied.clone().filter(|(place, _)| *place == slot);
-        let varied = varied.map(|(_, variables)| variables).unwrap_or_default();
-        self.environments[slot].clone().into_iter().chain(varied)
+    /// Where the log of a new worker goes, and the end of it that must stay open.
+    fn log(&self, slot: usize, name: &str) -> Result<(Stdio, Option<PipeReader>)> {
+        Ok(match self.variation(slot).log {
+            LogTo::File => {
+                let log = self.dir.join(format!("{name}.log"));
+                let file = File::create(&log);
+                (file.with_context(|| format!("creating {}", log.display()))?.into(), None)
+            }
+            LogTo::FullDisk => (File::options().write(true).open("/dev/full")?.into(), None),
+            LogTo::ClosedPipe => (std::io::pipe()?.1.into(), None),
+            LogTo::StalledPipe => {
+                let (reader, writer) = std::io::pipe()?;
+                (writer.into(), Some(reader))
+            }
+        })
     }
 
-    /// Workers that start at a place from now on get these variables too.
-    pub fn vary(&mut self, place: usize, variables: Environment) {
-        self.varied = Some((place, variables));
+    fn variation(&self, slot: usize) -> Variation {
+        let varied = self.varied.clone().filter(|(place, _)| *place == slot);
+        varied.map(|(_, variation)| variation).unwrap_or_default()
+    }
+
+    /// The variables with which a worker starts at a place.
+    pub fn environment(&self, slot: usize) -> impl Iterator<Item = (&'static str, String)> {
+        self.environments[slot].clone().into_iter().chain(self.variation(slot).variables)
+    }
+
+    /// Workers that start at a place from now on differ like this.
+    pub fn vary(&mut self, place: usize, variation: Variation) {
+        self.varied = Some((place, variation));
+    }
+
+    /// Changes a variable of all workers that start from now on.
+    pub fn change(
+        &mut self,
+        variable: &str,
+        change: impl Fn(&str) -> Result<String>,
+    ) -> Result<()> {
+        for (name, value) in self.environments.iter_mut().flatten() {
+            if *name == variable {
+                *value = change(value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The process at a place, if one runs.
+    pub fn process(&self, place: usize) -> Option<u32> {
+        self.at(place).map(|index| self.running[index].child.id())
     }
 
     /// Kills the worker at a place, if one runs.

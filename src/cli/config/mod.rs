@@ -30,13 +30,15 @@ pub use error::ConfigError;
 pub use setting::About;
 use setting::{Setting, Source};
 pub use values::LogFormat;
-use values::{batch_max, drain_grace, log_filter, log_format, on_off, sweep_interval};
+use values::{batch_max, drain_grace, log_filter, log_format, on_off, operator, sweep_interval};
 
 pub(super) const DATABASE_URL: &str = "DATABASE_URL";
 pub(super) const AMQP_URL: &str = "AMQP_URL";
 pub(super) const MANAGEMENT_URL: &str = "RABBITMQ_MANAGEMENT_URL";
 /// The machine's name, set by shells and containers; shown to operators, no setting.
 const HOSTNAME: &str = "HOSTNAME";
+/// The name of the system's account, in the order of preference.
+const ACCOUNT_NAMES: [&str; 2] = ["USER", "LOGNAME"];
 
 /// Generates the values and the list of settings from the table below.
 macro_rules! settings {
@@ -86,6 +88,11 @@ settings! {
     log_format: LogFormat = Setting::new(
         "HOLDFAST_LOG_FORMAT", "log-format", "text|json", "How to log", log_format,
     ).default("text");
+    operator: String = Setting::new(
+        "HOLDFAST_OPERATOR", "operator", "NAME",
+        "Who you are: recorded with each change. The default is the name of the system's account",
+        operator,
+    );
     batch_max: usize = Setting::new(
         "HOLDFAST_BATCH_MAX", "batch-max", "N", "Most messages decided in one transaction", batch_max,
     ).default("256").of_worker();
@@ -112,6 +119,7 @@ settings! {
 pub struct Config {
     values: Values,
     host: String,
+    account: Option<String>,
     /// A valid filter for `tracing`.
     pub log_filter: String,
 }
@@ -141,11 +149,21 @@ impl Config {
         let mut source = Source::new(&flag, &environment, needed);
         let mut values = Values::read(&mut source);
         source.finish()?;
+        if values.ladder == Some(false) && values.sweep == Some(false) {
+            return Err(ConfigError(vec![
+                "HOLDFAST_LADDER (--ladder) and HOLDFAST_SWEEP (--sweep): are both off; then nothing \
+                 settles deadlines. Turn one of them on"
+                    .to_owned(),
+            ]));
+        }
         let log_filter = values.log_filter.take();
         Ok(Self {
             values,
             // Only shown, so it is no error whatever it is.
             host: environment(HOSTNAME).unwrap_or_default().to_string_lossy().into_owned(),
+            account: ACCOUNT_NAMES
+                .iter()
+                .find_map(|name| operator(&environment(name)?.into_string().ok()?).ok()),
             log_filter: log_filter.unwrap_or_else(|| values::with_defaults(log_default)),
         })
     }
@@ -165,6 +183,11 @@ impl Config {
     /// How log lines are written.
     pub fn log_format(&self) -> LogFormat {
         or_default(self.values.log_format)
+    }
+
+    /// Who makes changes; `None` if neither set nor known to the system.
+    pub(super) fn operator(&self) -> Option<&str> {
+        self.values.operator.as_deref().or(self.account.as_deref())
     }
 
     pub(super) fn worker(&self) -> Result<Settings, ConfigError> {

@@ -66,6 +66,19 @@ fn seconds(text: &str, min: f64) -> Result<Duration, String> {
         .ok_or_else(|| format!("{text:?} is no number of seconds from {min} to {SECONDS_MAX}"))
 }
 
+/// Longest name of an operator, in characters: some are e-mail addresses.
+const OPERATOR_LEN_MAX: usize = 254;
+
+pub(super) fn operator(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    match (1..=OPERATOR_LEN_MAX).contains(&name.chars().count())
+        && !name.chars().any(char::is_control)
+    {
+        true => Ok(name.to_owned()),
+        false => Err(format!("expected 1 to {OPERATOR_LEN_MAX} characters on one line")),
+    }
+}
+
 pub(super) fn on_off(text: &str) -> Result<bool, String> {
     match text {
         "on" => Ok(true),

@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use super::words::{unknown, why};
 use crate::cli::context::Context;
-use crate::cli::output::{fields, money, table, time};
+use crate::cli::output::{fields, table, time};
 use crate::domain::interval::Timestamp;
+use crate::domain::money::money;
 use crate::domain::reservation::{Reservation, State};
 use crate::message::answer::ReservationView;
 use crate::store::admin::ledger::{Entry, load_entries};
@@ -61,7 +62,7 @@ pub(super) async fn run(context: &Context, id: Uuid) -> Result<()> {
 }
 
 fn text(reservation: &Reservation, partition: i32, url: &str, billing: &[Entry]) -> String {
-    let price = money(reservation.price_minor, &reservation.currency);
+    let price = money(reservation.price_minor.into(), &reservation.currency);
     let mut lines = vec![
         ("reservation", reservation.id.to_string()),
         ("state", format!("{}: {}", reservation.state, why(reservation))),
@@ -91,7 +92,7 @@ fn text(reservation: &Reservation, partition: i32, url: &str, billing: &[Entry])
         return format!("{head}\nNothing was billed.");
     }
     let row = |entry: &Entry| {
-        let amount = money(entry.amount_minor, &entry.currency);
+        let amount = money(entry.amount_minor.into(), &entry.currency);
         vec![time(entry.created_at), entry.kind.clone(), amount, entry.id.to_string()]
     };
     let rows: Vec<Vec<String>> = billing.iter().map(row).collect();

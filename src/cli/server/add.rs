@@ -4,11 +4,13 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use super::values::{capacity, connection_url, currency, rate_minor, seconds, unknown};
+use super::values::{connection_url, currency, unknown};
 use crate::broker::routes::{self, Route};
 use crate::cli::context::Context;
 use crate::cli::exit::{refusal, refuse};
 use crate::cli::moves::{self, Wanted, carry, check_size};
+use crate::cli::range::within;
+use crate::domain::bounds;
 use crate::domain::id::ServerId;
 use crate::domain::server::LateBooking;
 use crate::store::admin::servers::{self, NewServer};
@@ -23,10 +25,10 @@ pub(in crate::cli) struct Add {
     /// Id: 1 to 64 characters of a-z, 0-9 and '-'
     id: ServerId,
     /// Simultaneous reservations
-    #[arg(long, value_name = "N", value_parser = capacity())]
+    #[arg(long, value_name = "N", value_parser = within::<i32>(bounds::CAPACITY))]
     capacity: i32,
     /// Price of an hour, in integer minor units (cents)
-    #[arg(long, value_name = "N", value_parser = rate_minor())]
+    #[arg(long, value_name = "N", value_parser = within::<i64>(bounds::RATE_MINOR))]
     rate_minor: i64,
     /// Currency of the price, ISO 4217
     #[arg(long, value_name = "CODE", value_parser = currency)]
@@ -35,31 +37,31 @@ pub(in crate::cli) struct Add {
     #[arg(long, value_name = "URL", value_parser = connection_url)]
     connection_url: String,
     /// Grid on which reservations start and end, counted from the Unix epoch
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = seconds(1, 86_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = within::<i32>(bounds::SLOT_SECONDS))]
     slot_seconds: i32,
     /// Shortest reservation
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = seconds(1, 2_678_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = within::<i32>(bounds::LENGTH_SECONDS))]
     min_seconds: i32,
     /// Longest reservation
-    #[arg(long, value_name = "SECONDS", default_value_t = 86_400, value_parser = seconds(1, 2_678_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400, value_parser = within::<i32>(bounds::LENGTH_SECONDS))]
     max_seconds: i32,
     /// Turn-around time kept free behind each reservation
-    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = seconds(0, 86_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = within::<i32>(bounds::GAP_SECONDS))]
     gap_seconds: i32,
     /// How long before the start the deadline for the reconfirmation lies
-    #[arg(long, value_name = "SECONDS", default_value_t = 21_600, value_parser = seconds(0, 31_536_000))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 21_600, value_parser = within::<i32>(bounds::LEAD_SECONDS))]
     lead_seconds: i32,
     /// How long before the deadline a terminal is reminded to reconfirm; 0 = never
-    #[arg(long, value_name = "SECONDS", default_value_t = 3_600, value_parser = seconds(0, 31_536_000))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 3_600, value_parser = within::<i32>(bounds::REMINDER_SECONDS))]
     reminder_seconds: i32,
     /// How far ahead a reservation may start
-    #[arg(long, value_name = "SECONDS", default_value_t = 7_776_000, value_parser = seconds(1, 63_072_000))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 7_776_000, value_parser = within::<i32>(bounds::HORIZON_SECONDS))]
     horizon_seconds: i32,
     /// What becomes of a request whose deadline has already passed
     #[arg(long, value_name = "WHAT", default_value = "reject")]
     late_booking: LateBooking,
     /// Which queue takes its commands; default: that of the partition with the fewest servers
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=255))]
+    #[arg(long, value_name = "N", value_parser = within::<i32>(bounds::PARTITION))]
     partition: Option<i32>,
 }
 
@@ -127,7 +129,7 @@ pub(in crate::cli) struct Move {
     /// The server's id
     id: ServerId,
     /// The partition that it goes to
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=255))]
+    #[arg(long, value_name = "N", value_parser = within::<i32>(bounds::PARTITION))]
     partition: i32,
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::values::unknown;
 use crate::cli::context::Context;
 use crate::cli::exit::{refusal, refuse};
-use crate::cli::output::{table, time};
+use crate::cli::output::{Csv, table, time};
 use crate::cli::when::When;
 use crate::domain::id::ServerId;
 use crate::domain::interval::Interval;
@@ -30,6 +30,8 @@ pub(in crate::cli) enum Command {
         /// Also those that are over
         #[arg(long)]
         all: bool,
+        #[command(flatten)]
+        csv: Csv,
     },
     /// Remove a closure, so that its time can be reserved again
     Remove {
@@ -47,10 +49,10 @@ pub(in crate::cli) struct Add {
     /// The server's id
     server: ServerId,
     /// First instant, such as 2031-05-04T06:00:00Z or +2h
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     start: When,
     /// First instant after it, such as 2031-05-04T09:00:00Z or +5h (also from now)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     end: When,
     /// Why; for operators, terminals do not see it
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
@@ -66,7 +68,7 @@ struct Added {
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Add(add) => run_add(context, add).await,
-        Command::List { server, all } => list(context, server, all).await,
+        Command::List { server, all, csv } => list(context, server, all, csv).await,
         Command::Remove { id } => remove(context, id).await,
     }
 }
@@ -104,7 +106,7 @@ fn added_text(Added { closure, reservations }: &Added) -> String {
     format!("{line}\n\nReservations that touch it and stay, unless they are cancelled:\n{listed}")
 }
 
-async fn list(context: &Context, server: Option<ServerId>, all: bool) -> Result<()> {
+async fn list(context: &Context, server: Option<ServerId>, all: bool, csv: Csv) -> Result<()> {
     let client = context.database().await?;
     let closures = closures::list_closures(&client, server.as_ref(), all).await?;
     if let (Some(server), true) = (&server, closures.is_empty())
@@ -112,7 +114,8 @@ async fn list(context: &Context, server: Option<ServerId>, all: bool) -> Result<
     {
         return unknown(server);
     }
-    context.output.print(&closures, || list_text(&closures))
+    let header = ["id", "server", "start_at", "end_at", "reason"];
+    context.output.list(csv, &header, &closures, || list_text(&closures))
 }
 
 async fn remove(context: &Context, id: i64) -> Result<()> {

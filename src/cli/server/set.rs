@@ -5,9 +5,11 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use tokio_postgres::error::SqlState;
 
-use super::values::{capacity, connection_url, currency, rate_minor, seconds, unknown};
+use super::values::{connection_url, currency, unknown};
 use crate::cli::context::Context;
 use crate::cli::exit::{refusal, refuse};
+use crate::cli::range::within;
+use crate::domain::bounds;
 use crate::domain::id::ServerId;
 use crate::domain::server::LateBooking;
 use crate::store::admin::servers::{ServerChange, update_server};
@@ -31,10 +33,10 @@ pub(in crate::cli) struct Set {
 #[group(required = true, multiple = true)]
 struct Changes {
     /// Simultaneous reservations
-    #[arg(long, value_name = "N", value_parser = capacity())]
+    #[arg(long, value_name = "N", value_parser = within::<i32>(bounds::CAPACITY))]
     capacity: Option<i32>,
     /// Price of an hour, in integer minor units (cents)
-    #[arg(long, value_name = "N", value_parser = rate_minor())]
+    #[arg(long, value_name = "N", value_parser = within::<i64>(bounds::RATE_MINOR))]
     rate_minor: Option<i64>,
     /// Currency of the price, ISO 4217
     #[arg(long, value_name = "CODE", value_parser = currency)]
@@ -43,25 +45,25 @@ struct Changes {
     #[arg(long, value_name = "URL", value_parser = connection_url)]
     connection_url: Option<String>,
     /// Grid on which reservations start and end, counted from the Unix epoch
-    #[arg(long, value_name = "SECONDS", value_parser = seconds(1, 86_400))]
+    #[arg(long, value_name = "SECONDS", value_parser = within::<i32>(bounds::SLOT_SECONDS))]
     slot_seconds: Option<i32>,
     /// Shortest reservation
-    #[arg(long, value_name = "SECONDS", value_parser = seconds(1, 2_678_400))]
+    #[arg(long, value_name = "SECONDS", value_parser = within::<i32>(bounds::LENGTH_SECONDS))]
     min_seconds: Option<i32>,
     /// Longest reservation
-    #[arg(long, value_name = "SECONDS", value_parser = seconds(1, 2_678_400))]
+    #[arg(long, value_name = "SECONDS", value_parser = within::<i32>(bounds::LENGTH_SECONDS))]
     max_seconds: Option<i32>,
     /// Turn-around time kept free behind each reservation
-    #[arg(long, value_name = "SECONDS", value_parser = seconds(0, 86_400))]
+    #[arg(long, value_name = "SECONDS", value_parser = within::<i32>(bounds::GAP_SECONDS))]
     gap_seconds: Option<i32>,
     /// How long before the start the deadline for the reconfirmation lies
-    #[arg(long, value_name = "SECONDS", value_parser = seconds(0, 31_536_000))]
+    #[arg(long, value_name = "SECONDS", value_parser = within::<i32>(bounds::LEAD_SECONDS))]
     lead_seconds: Option<i32>,
     /// How long before the deadline a terminal is reminded to reconfirm; 0 = never
-    #[arg(long, value_name = "SECONDS", value_parser = seconds(0, 31_536_000))]
+    #[arg(long, value_name = "SECONDS", value_parser = within::<i32>(bounds::REMINDER_SECONDS))]
     reminder_seconds: Option<i32>,
     /// How far ahead a reservation may start
-    #[arg(long, value_name = "SECONDS", value_parser = seconds(1, 63_072_000))]
+    #[arg(long, value_name = "SECONDS", value_parser = within::<i32>(bounds::HORIZON_SECONDS))]
     horizon_seconds: Option<i32>,
     /// What becomes of a request whose deadline has already passed
     #[arg(long, value_name = "WHAT")]

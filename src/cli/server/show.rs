@@ -9,6 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::refusal;
 use crate::cli::output::{fields, yes_or_no};
 use crate::domain::id::ServerId;
+use crate::domain::money::money;
 use crate::domain::refusal::Code;
 use crate::store::admin::servers::{self, ServerDetails};
 
@@ -23,8 +24,9 @@ pub(super) async fn run(context: &Context, id: &ServerId) -> Result<()> {
 fn text(server: &ServerDetails) -> String {
     let seconds = |seconds: i32| format!("{seconds} s");
     let tariff = format!(
-        "{} {} minor units an hour, version {}",
-        server.rate_minor, server.currency, server.tariff_version
+        "{} an hour, version {}",
+        money(server.rate_minor.into(), &server.currency),
+        server.tariff_version
     );
     let reminder = match server.reminder_seconds {
         0 => "never".to_owned(),

@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 use clap::ValueEnum;
-use clap::builder::{PossibleValue, RangedI64ValueParser};
+use clap::builder::PossibleValue;
 use strum::VariantArray;
 
 use crate::cli::exit::refuse;
 use crate::domain::id::ServerId;
+use crate::domain::money::decimals;
 use crate::domain::server::LateBooking;
 
 impl ValueEnum for LateBooking {
@@ -23,22 +24,10 @@ impl ValueEnum for LateBooking {
     }
 }
 
-pub(super) fn seconds(min: i64, max: i64) -> RangedI64ValueParser<i32> {
-    clap::value_parser!(i32).range(min..=max)
-}
-
-pub(super) fn capacity() -> RangedI64ValueParser<i32> {
-    clap::value_parser!(i32).range(1..=10_000)
-}
-
-pub(super) fn rate_minor() -> RangedI64ValueParser<i64> {
-    clap::value_parser!(i64).range(0..=100_000_000_000)
-}
-
 pub(super) fn currency(text: &str) -> Result<String, String> {
-    match text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase()) {
-        true => Ok(text.to_owned()),
-        false => Err("three capital letters, such as EUR".to_owned()),
+    match decimals(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("no currency of ISO 4217; give its code in capitals, such as EUR".to_owned()),
     }
 }
 

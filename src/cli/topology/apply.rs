@@ -5,18 +5,21 @@ use clap::Args;
 use serde::Serialize;
 use tokio_postgres::Client;
 
+use super::policies::{REMEDY, lines, policies, terminal_ids};
 use super::routes::{found_routes, wanted_routes};
 use crate::broker::connection::Connection;
+use crate::broker::policies::{Deviation, Protection};
 use crate::broker::routes::{self, Difference};
 use crate::broker::{declare, removal, reply_queues, retired};
 use crate::cli::context::Context;
-use crate::cli::exit::refuse;
+use crate::cli::exit::{CliError, refuse};
 use crate::cli::moves;
 use crate::cli::output::time;
+use crate::cli::range::within;
+use crate::domain::bounds;
 use crate::engine::moves::advance;
 use crate::message::shape::Shape;
 use crate::store::admin::moves::list_moves;
-use crate::store::admin::terminals::list_terminals;
 use crate::store::admin::topology::{PartitionLine, list_partitions, update_partitions};
 use crate::store::registry;
 
@@ -29,10 +32,10 @@ pub(in crate::cli) struct Apply {
     ///
     /// May grow while everything runs; `topology rebalance` then fills the new ones. It may shrink once
     /// the last ones are empty: `topology rebalance --partitions N` empties them.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = within::<i32>(bounds::PARTITIONS))]
     partitions: Option<i32>,
     /// Levels of the delay ladder; default 24 the first time, up to 19 days per hop
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=24))]
+    #[arg(long, value_name = "N", value_parser = within::<u32>(bounds::DELAY_LEVELS))]
     delay_levels: Option<u32>,
 }
 
@@ -46,6 +49,15 @@ struct Applied {
     unbound: usize,
     removed: Vec<String>,
     kept: Vec<String>,
+    /// `None` without the management API.
+    policies: Option<Compared>,
+}
+
+#[derive(Serialize)]
+struct Compared {
+    /// Whether our policy is set.
+    protected: bool,
+    deviations: Vec<Deviation>,
 }
 
 pub(super) async fn run(context: &Context, apply: &Apply) -> Result<()> {
@@ -80,7 +92,9 @@ pub(super) async fn run(context: &Context, apply: &Apply) -> Result<()> {
     }
     let difference = bind(context, &database, &connection).await?;
     let retired = retired::remove(&connection, wanted.partitions).await?;
-    restore_reply_queues(&database, &connection).await?;
+    let terminals = terminal_ids(&database).await?;
+    reply_queues::restore(&connection, &terminals).await?;
+    let policies = protect(context, wanted, &terminals).await?;
     let applied = Applied {
         partitions: wanted.partitions,
         delay_levels: wanted.delay_levels,
@@ -89,8 +103,31 @@ pub(super) async fn run(context: &Context, apply: &Apply) -> Result<()> {
         unbound: difference.surplus.len(),
         removed: retired.removed,
         kept: retired.kept,
+        policies,
     };
-    context.output.print(&applied, || text(&applied))
+    context.output.print(&applied, || text(&applied))?;
+    match &applied.policies {
+        Some(Compared { deviations, .. }) if !deviations.is_empty() => {
+            let message = format!(
+                "everything is declared, but policies change what {} queues and exchanges do; {REMEDY}",
+                deviations.len()
+            );
+            Err(CliError::CheckFailed(message).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Sets our policy if the account may, and looks for what others change all the same.
+async fn protect(
+    context: &Context,
+    shape: Shape,
+    terminals: &[String],
+) -> Result<Option<Compared>> {
+    let Some(policies) = policies(context)? else { return Ok(None) };
+    let protected = policies.protect().await? == Protection::Set;
+    let deviations = policies.settled_deviations(shape, terminals).await?;
+    Ok(Some(Compared { protected, deviations }))
 }
 
 /// Binds what is missing first: for a moment commands go to two queues, and the wrong one refuses them.
@@ -103,12 +140,6 @@ async fn bind(context: &Context, database: &Client, connection: &Connection) -> 
     routes::bind(connection, &difference.missing).await?;
     routes::unbind(connection, &difference.surplus).await?;
     Ok(difference)
-}
-
-async fn restore_reply_queues(database: &Client, connection: &Connection) -> Result<()> {
-    let terminals = list_terminals(database, None).await?;
-    let terminals: Vec<String> = terminals.into_iter().map(|terminal| terminal.id).collect();
-    Ok(reply_queues::restore(connection, &terminals).await?)
 }
 
 /// Removes the last partitions, if nothing depends on them any more.
@@ -152,7 +183,8 @@ async fn shrink(
 }
 
 fn text(applied: &Applied) -> String {
-    let Applied { partitions, delay_levels, servers, bound, unbound, removed, kept } = applied;
+    let Applied { partitions, delay_levels, servers, bound, unbound, removed, kept, policies } =
+        applied;
     let mut lines = vec![format!("applied: {partitions} partitions, {delay_levels} delay levels")];
     if *servers > 0 || *unbound > 0 {
         lines.push(format!("servers: {servers}, bound {bound}, unbound {unbound}"));
@@ -161,5 +193,15 @@ fn text(applied: &Applied) -> String {
     lines.extend(
         kept.iter().map(|name| format!("kept, of a former version, because it is in use: {name}")),
     );
+    if let Some(Compared { protected, deviations }) = policies {
+        if !protected {
+            lines.push(
+                "the policy holdfast, which keeps off others, was not set: the account of the management \
+                 API may not set policies (tag policymaker)"
+                    .to_owned(),
+            );
+        }
+        lines.extend(self::lines(deviations));
+    }
     lines.join("\n")
 }

@@ -8,7 +8,9 @@ use super::routes::recorded;
 use crate::cli::context::Context;
 use crate::cli::exit::refuse;
 use crate::cli::moves::{self, Wanted, carry, check_size, plan};
-use crate::cli::output::table;
+use crate::cli::output::{hint, table};
+use crate::cli::range::within;
+use crate::domain::bounds;
 use crate::store::admin::servers::count_unsettled;
 use crate::store::admin::topology::{list_places, load_open_partitions, update_open_partitions};
 
@@ -18,7 +20,7 @@ pub(in crate::cli) struct Rebalance {
     #[arg(long)]
     dry_run: bool,
     /// Use only the first N partitions and empty the others, now and for new servers; default: as before
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = within::<i32>(bounds::PARTITIONS))]
     partitions: Option<i32>,
 }
 
@@ -56,7 +58,7 @@ pub(super) async fn run(context: &Context, rebalance: &Rebalance) -> Result<()> 
     update_open_partitions(&database, wanted_open).await?;
     let total = wanted.len();
     carry(&database, &connection, &wanted, |done| {
-        eprintln!("moved {done} of {total}");
+        hint!("moved {done} of {total}");
     })
     .await?;
     context.output.print(&lines(&wanted), || match wanted.is_empty() {

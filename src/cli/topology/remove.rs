@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
+use super::policies::policies;
 use crate::broker::removal::{self, Found, FoundQueue};
 use crate::cli::context::Context;
 use crate::cli::exit::{CliError, refuse};
@@ -43,6 +44,9 @@ pub(super) async fn run(context: &Context, remove: &Remove) -> Result<()> {
         ));
     }
     removal::remove(&connection, &found).await?;
+    if let Some(policies) = policies(context)? {
+        policies.unprotect().await?;
+    }
     context.output.print(&json!({ "removed": names }), || match names.is_empty() {
         true => "there was nothing to remove".to_owned(),
         false => format!("removed:\n{}", names.join("\n")),

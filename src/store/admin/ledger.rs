@@ -46,15 +46,39 @@ fn read(row: &Row) -> Entry {
     }
 }
 
-/// Entries of `[from, to)` by time, of one user or all.
+/// A place in the order of entries: by time, then by id.
+pub type Position = (Timestamp, Uuid);
+
+/// Before all entries of an instant: no entry has the nil id.
+pub fn before(instant: Timestamp) -> Position {
+    (instant, Uuid::nil())
+}
+
+/// An entry's place; `None`: unknown id.
+pub async fn load_position(client: &Client, entry: Uuid) -> Result<Option<Position>, StoreError> {
+    let row = client.query_opt(sql!("load_entry_time"), &[&entry]).await?;
+    Ok(row.map(|row| (row.get(0), entry)))
+}
+
+/// At most `limit` entries behind `after` and before `to`, in order, of one user or all; and whether more
+/// follow. Entries are never changed, so pages add up to one snapshot of what is older than the youngest
+/// open transaction.
 pub async fn list_entries(
     client: &Client,
-    from: Timestamp,
+    after: Position,
     to: Timestamp,
     user: Option<&UserId>,
-) -> Result<Vec<Entry>, StoreError> {
-    let rows = client.query(sql!("list_entries"), &[&from, &to, &user.map(UserId::as_str)]).await?;
-    Ok(rows.iter().map(read).collect())
+    limit: i64,
+) -> Result<(Vec<Entry>, bool), StoreError> {
+    let (instant, id) = after;
+    let user = user.map(UserId::as_str);
+    let rows =
+        client.query(sql!("list_entries"), &[&instant, &id, &to, &user, &(limit + 1)]).await?;
+    let mut entries: Vec<Entry> = rows.iter().map(read).collect();
+    let wanted = usize::try_from(limit).unwrap_or_default();
+    let more = entries.len() > wanted;
+    entries.truncate(wanted);
+    Ok((entries, more))
 }
 
 /// A reservation's charge and credit, if any.

@@ -2,6 +2,7 @@
 //!
 //! `list_*` reads many rows for people; other names follow [`store`](crate::store).
 
+pub(crate) mod audit;
 pub(crate) mod closures;
 pub(crate) mod ledger;
 pub mod moves;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tokio_postgres::{Client, Row};
 
+use crate::domain::interval::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::sql;
 
@@ -58,7 +59,13 @@ pub async fn load_policy(client: &Client) -> Result<Policy, StoreError> {
     Ok(read(&client.query_one(sql!("load_policy"), &[]).await?))
 }
 
-/// The database refuses an unknown zone (`22023`).
+/// Names of zones in which quota periods can begin.
+pub async fn load_zones(client: &Client) -> Result<Vec<String>, StoreError> {
+    let rows = client.query(sql!("load_zones"), &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// The database spells the zone as its list does, and refuses an unknown one (`22023`).
 pub async fn update_policy(client: &Client, change: &PolicyChange) -> Result<Policy, StoreError> {
     let row = client
         .query_one(
@@ -76,4 +83,9 @@ pub async fn update_policy(client: &Client, change: &PolicyChange) -> Result<Pol
         )
         .await?;
     Ok(read(&row))
+}
+
+/// Sets retention's clock to the database's, and returns its time.
+pub async fn believe_clock(client: &Client) -> Result<Timestamp, StoreError> {
+    Ok(client.query_one(sql!("update_believed"), &[]).await?.get(0))
 }

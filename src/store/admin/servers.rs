@@ -186,6 +186,12 @@ pub async fn list_servers(client: &Client) -> Result<Vec<ServerLine>, StoreError
         .collect())
 }
 
+/// The first server that takes requests, by id.
+pub async fn load_open_server(client: &Client) -> Result<Option<String>, StoreError> {
+    let row = client.query_opt(sql!("load_open_server"), &[]).await?;
+    Ok(row.map(|row| row.get(0)))
+}
+
 /// With current and future closures; `None`: unknown server.
 pub async fn load_server(
     client: &Client,

@@ -1,7 +1,8 @@
 -- A worker changes no policy, no price and no quota, only adds to history and billing entries, and creates
 -- no tables, not even temporary ones.
 grant usage on schema public to {role};
-grant select on policy, topology, schema_migrations, closures, servers, users, user_periods, terminals to {role};
+grant select on policy, topology, schema_migrations, closures, servers, users, user_periods, terminals, timekeeping,
+    quota_bounds to {role};
 -- Locking a row takes the right to update one of its columns: here one that nothing depends on.
 grant update (created_at) on users to {role};
 -- A fence moves a server. The guard writes its counts with its owner's rights.
@@ -16,5 +17,7 @@ grant select, insert, delete on processed_commands, outbox_messages to {role};
 grant update (decided_at) on processed_commands to {role};
 grant update (created_at) on outbox_messages to {role};
 grant insert on history, billing_entries to {role};
+-- For `show`: why an operator cancelled, and whether a charge was credited.
+grant select (reservation_id, from_state, to_state, note) on history to {role};
 grant select, insert, update, delete on outbox, timers, sweeps, workers, delivery_attempts to {role};
 grant usage on sequence decision_block to {role};

@@ -6,7 +6,8 @@ update moves set fenced_at = clock_timestamp()
 where server_id in (
     select server_id from moves
     where (phase = 'fencing' or phase = 'unbinding'
-               and phase_at < clock_timestamp() - make_interval(secs => $1::double precision))
+               and (phase_at < clock_timestamp() - make_interval(secs => $1::double precision)
+                    or phase_at > clock_timestamp() + make_interval(secs => $1::double precision)))
       and (fenced_at is null or fenced_at < clock_timestamp() - make_interval(secs => $2::double precision)
            or fenced_at > clock_timestamp()) -- the clock was set back
     for update skip locked)

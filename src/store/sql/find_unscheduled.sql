@@ -3,5 +3,6 @@
 select partition, due_at, clock_timestamp() as now
 from timers
 where scheduled_until is null and partition = any ($1::integer[])
-  and created_at < clock_timestamp() - make_interval(secs => $2::double precision)
+  and (created_at < clock_timestamp() - make_interval(secs => $2::double precision)
+       or created_at > clock_timestamp() + make_interval(secs => $2::double precision)) -- it was set back
 order by due_at limit $3::bigint

@@ -1,4 +1,6 @@
--- Reservations that queries name. $1 ids
-select r.*, s.connection_url
+-- Reservations that queries name, with what only history knows of an operator's cancellation. $1 ids
+select r.*, s.connection_url, h.note, coalesce(h.from_state = 'confirmed', false) as credited
 from reservations r join servers s on s.id = r.server_id
+left join history h on r.cancel_reason = 'operator'
+    and h.reservation_id = r.id and h.to_state = 'cancelled'
 where r.id = any ($1::uuid[])

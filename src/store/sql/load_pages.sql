@@ -1,6 +1,7 @@
--- Pages of users' reservations, newest first, each with one row more than requested.
+-- Pages of users' reservations, newest first, each with one row more than requested. A page does not tell
+-- what only history knows.
 -- $1 indexes of queries, $2 terminals, $3 last ids of the previous pages or null, $4 limits, side by side
-select asked.query, r.*, s.connection_url
+select asked.query, r.*, s.connection_url, null::text as note, false as credited
 from unnest($1::integer[], $2::text[], $3::uuid[], $4::bigint[]) as asked (query, terminal_id, after, most)
 join terminals t on t.id = asked.terminal_id
 cross join lateral (

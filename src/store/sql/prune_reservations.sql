@@ -2,7 +2,8 @@
 -- were drawn, before the reservation's end, so only the oldest ids need a look. $1 most rows
 delete from reservations where id = any (array(
     select id from reservations
-    where id < (select oldest_id_of(now() - make_interval(secs => reservations_kept_seconds)) from policy)
-      and end_at < now() - make_interval(secs => (select reservations_kept_seconds from policy))
+    where id < (select oldest_id_of(retention_time() - make_interval(secs => reservations_kept_seconds))
+                from policy)
+      and end_at < (select retention_time() - make_interval(secs => reservations_kept_seconds) from policy)
       and state in ('confirmed', 'cancelled')
     order by id limit $1::bigint for update skip locked))

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::error::PartitionError;
-use super::recover::{Action, judge};
+use super::recover::{Action, is_arithmetic, judge};
 use super::stages::{CommittedBatch, Decoded, Delivery};
 use crate::backoff;
 use crate::domain::id::ServerId;
@@ -20,6 +20,7 @@ use crate::engine::render::{Reaction, refused};
 use crate::engine::{BatchError, Committed, decide_batch};
 use crate::message::envelope::{DeadReason, Received};
 use crate::store::error::StoreError;
+use crate::store::pool;
 use crate::worker::context::Context;
 use crate::worker::outgoing::{answer, dead_letter};
 use crate::worker::schedule::{self, ScheduledWakeUp};
@@ -94,7 +95,7 @@ impl Decider {
                 Err(BatchError::Store(error)) => error,
             };
             tries += 1;
-            match self.action_on(&failed, tries, part.len()) {
+            match self.action_on(&failed, tries, part.len()).await {
                 Action::Retry | Action::Wait => {
                     self.pause(tries).await?;
                     parts.push(part);
@@ -131,9 +132,25 @@ impl Decider {
         }
     }
 
-    fn action_on(&self, error: &StoreError, tries: u32, inputs: usize) -> Action {
-        let action = judge(error, tries, inputs);
-        warn!(partition = self.partition, inputs, tries, %error, ?action, "batch failed");
+    /// A message is not parked for what is wrong with the session: in another isolation level, say, the
+    /// guard refuses good ones.
+    async fn action_on(&self, error: &StoreError, tries: u32, inputs: usize) -> Action {
+        let mut action = judge(error, tries, inputs);
+        let partition = self.partition;
+        if action == Action::Park
+            && let Err(wrong) = pool::check(&self.context.pool).await
+        {
+            warn!(partition, error = %wrong, "the message is not to blame");
+            action = Action::Wait;
+        }
+        if action == Action::Wait && is_arithmetic(error) {
+            error!(
+                partition, tries, %error,
+                "stored numbers are out of bounds: the partition waits until they are corrected"
+            );
+        } else {
+            warn!(partition, inputs, tries, %error, ?action, "batch failed");
+        }
         action
     }
 
@@ -146,9 +163,12 @@ impl Decider {
     }
 
     fn add(&self, committed: Committed<&Received>, batch: &mut CommittedBatch) {
-        let Committed { now, reactions, unscheduled, pending } = committed;
+        let Committed { now, reactions, unscheduled, pending, copies } = committed;
         let (context, partition) = (&self.context, self.partition);
         context.clock.set(now);
+        if copies {
+            context.copies_notified.notify_one();
+        }
         for (reaction, message) in reactions {
             match reaction {
                 Reaction::Answer(reply) => {

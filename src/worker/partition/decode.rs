@@ -2,13 +2,12 @@
 //! database.
 
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::stages::{Decoded, Delivered};
 use crate::crash_point;
 use crate::domain::input::{Action, Command, Input};
 use crate::domain::outcome::Refusal;
-use crate::domain::refusal::Code;
 use crate::message::decode::{Decoded as Message, decode};
 use crate::message::envelope::Received;
 use crate::worker::context::Context;
@@ -38,12 +37,15 @@ impl Decoder {
         );
         let now = context.clock.now();
         match decode(&message, context.settings.broker.account()) {
-            Message::Input(Input::Command(command))
-                if self.exceeds(context, &command, &message) =>
-            {
-                let limited = Refusal::plain(Code::RateLimited);
-                let (terminal, id) = (command.terminal.as_str(), command.message_id.as_str());
-                decoded.answers.push(refusal(terminal, Some(id), &limited, &message, now));
+            Message::Input(Input::Command(command)) => {
+                match self.take(context, &command, &message) {
+                    Ok(()) => decoded.inputs.push((Input::Command(command), message)),
+                    Err(wait) => {
+                        let limited = Refusal::later(wait);
+                        let (to, id) = (command.terminal.as_str(), command.message_id.as_str());
+                        decoded.answers.push(refusal(to, Some(id), &limited, &message, now));
+                    }
+                }
             }
             Message::Input(input) => decoded.inputs.push((input, message)),
             Message::Refused { terminal, refusal: why } => {
@@ -57,16 +59,23 @@ impl Decoder {
         }
     }
 
-    /// A redelivered command is never rate-limited: it may already be decided.
-    fn exceeds(&self, context: &Context, command: &Command, message: &Received) -> bool {
+    /// Counts a command, or says how long its sender must wait. A redelivered command is never
+    /// rate-limited: it may already be decided.
+    fn take(
+        &self,
+        context: &Context,
+        command: &Command,
+        message: &Received,
+    ) -> Result<(), Duration> {
         let rate = context.rates.commands();
-        rate > 0 && !message.redelivered && {
-            let urgency = match command.action {
-                Action::Reconfirm(_) | Action::Withdraw(_) => Urgency::Deadline,
-                Action::Request(_) => Urgency::Ordinary,
-            };
-            let mut limit = self.rate_limit.lock().expect("nothing panics with it");
-            limit.exceeds(&command.terminal, urgency, rate, Instant::now())
+        if rate == 0 || message.redelivered {
+            return Ok(());
         }
+        let urgency = match command.action {
+            Action::Reconfirm(_) | Action::Withdraw(_) => Urgency::Deadline,
+            Action::Request(_) => Urgency::Ordinary,
+        };
+        let mut limit = self.rate_limit.lock().expect("nothing panics with it");
+        limit.take(&command.terminal, urgency, rate, Instant::now())
     }
 }

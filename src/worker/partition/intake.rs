@@ -58,6 +58,8 @@ impl Intake {
             let delivered = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(()),
+                // Otherwise an idle partition would have no consumer that acknowledges.
+                () = self.committed.closed() => return Err(PartitionError::PublishingEnded),
                 delivered = inbox.next() => delivered?,
             };
             crash_point!("delivered");

@@ -7,7 +7,7 @@
 //!
 //! See `docs/decisions/0015-redelivery-isolation.md`.
 
-use deadpool_postgres::Pool;
+use crate::store::pool::Pool;
 use sha2::{Digest as _, Sha256};
 
 use super::stages::{Delivered, Delivery};

@@ -115,7 +115,7 @@ impl Outbound {
         Ok(())
     }
 
-    /// Publishes events and notices and deletes them from the outbox. The relay publishes what
+    /// Publishes bills and notices and deletes them from the outbox. The relay publishes what
     /// remains there, perhaps again, under the same ids.
     async fn publish_pending(
         &self,

@@ -47,7 +47,7 @@ pub(super) struct CommittedBatch {
 pub(super) struct Deferred {
     /// First wake-ups of new instants.
     pub scheduled: Vec<ScheduledWakeUp>,
-    /// Events and notices.
+    /// Bills and notices.
     pub pending: Vec<Pending>,
 }
 

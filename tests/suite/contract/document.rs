@@ -26,6 +26,11 @@ A *command* changes something. Its routing key names its server, in whose order 
 Published as `mandatory`, it is returned if there is no such server. A message id is decided once per \
 terminal, and its answer is repeated byte for byte.
 
+Times in commands and queries are RFC 3339 with upper-case `T`, an offset (`Z` or `+02:00`), at most nine \
+digits of a second and no second 60. A whole number may have a fraction of zeros: `20.0` is `20`. Beyond what a \
+schema can say: the day exists, the instant lies in the years 0000 to 9999 of UTC, an end is later than its \
+start, a window has at most 31 days, and no field stands twice.
+
 A *query* changes nothing and is not ordered among commands. Nobody answers it later than half a \
 minute after it was sent.
 

@@ -1,9 +1,10 @@
 //! Examples of every message, with fixed values.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use holdfast::domain::capacity::FreeSpan;
 use holdfast::domain::interval::Interval;
-use holdfast::domain::outcome::{Decision, Refusal};
+use holdfast::domain::limit::{Limit, Relation, Unit};
+use holdfast::domain::offer::{FreeSpan, Starts};
+use holdfast::domain::outcome::{Decision, Refusal, Reminder};
 use holdfast::domain::query::{Availability, Found, Listed};
 use holdfast::domain::quota::Receipt;
 use holdfast::domain::refusal::Code;
@@ -141,15 +142,36 @@ fn answers() -> Vec<Example> {
     let accepted = Decision::Accepted {
         reservation: reservation(State::Held),
         receipts: vec![receipt(3_600)],
+        reminder: Reminder::At(at(11)),
+    };
+    let late = Reservation {
+        deadline_at: at(8),
+        reconfirmed_at: None,
+        settled_at: Some(decided_at()),
+        ..reservation(State::Confirmed)
+    };
+    let late = Decision::Accepted {
+        reservation: late,
+        receipts: vec![receipt(3_600)],
+        reminder: Reminder::Confirmed,
     };
     let reconfirmed = Decision::Reconfirmed(reservation(State::Reconfirmed));
     let withdrawn = Decision::Withdrawn(Reservation {
         cancel_reason: Some(CancelReason::Withdrawn),
         ..reservation(State::Cancelled)
     });
-    let optional = &["reconfirmed_at", "settled_at", "cancel_reason"];
+    let optional = &[
+        "reconfirmed_at",
+        "settled_at",
+        "cancel_reason",
+        "connection",
+        "charge",
+        "remind_at",
+        "no_reminder",
+    ];
     [
         ("answer.accepted", accepted),
+        ("answer.accepted.late", late),
         ("answer.reconfirmed", reconfirmed),
         ("answer.withdrawn", withdrawn),
     ]
@@ -161,11 +183,44 @@ fn answers() -> Vec<Example> {
 /// Answers to queries.
 fn found() -> Vec<Example> {
     let connection_url = "rtmp://camera-1.example/live".to_owned();
-    let listed = Listed { reservation: reservation(State::Confirmed), connection_url };
+    let listed = Listed {
+        reservation: Reservation { reminded_at: Some(at(8)), ..reservation(State::Confirmed) },
+        connection_url,
+        note: None,
+        credited: false,
+    };
+    let by_operator = Listed {
+        reservation: Reservation {
+            cancel_reason: Some(CancelReason::Operator),
+            ..reservation(State::Cancelled)
+        },
+        note: Some(NOTE.to_owned()),
+        credited: true,
+        ..listed.clone()
+    };
+    let held = Listed {
+        reservation: Reservation { remind_at: Some(at(11)), ..reservation(State::Held) },
+        ..listed.clone()
+    };
     let next = Some(listed.reservation.id);
-    let optional = &["reconfirmed_at", "settled_at", "connection", "next"];
+    let optional = &[
+        "reconfirmed_at",
+        "settled_at",
+        "connection",
+        "cancel_reason",
+        "next",
+        "charge",
+        "note",
+        "credit",
+        "remind_at",
+        "reminded_at",
+        "start_from",
+        "start_until",
+    ];
     [
         ("answer.shown", Found::Reservation(listed.clone())),
+        ("answer.shown.cancelled", Found::Reservation(by_operator)),
+        ("answer.shown.held", Found::Reservation(held)),
         ("answer.listed", Found::Page { page: vec![listed], next }),
         ("answer.availability", Found::Availability(availability())),
     ]
@@ -201,12 +256,24 @@ fn availability() -> Availability {
             closures: Vec::new(),
         },
         window: Interval::new(at(0), at(24)).expect("a day"),
-        free: vec![span(0, 18, 2), span(18, 21, 1), span(21, 24, 2)],
+        // The turn-around of one that ends at 18 would last until 19, when another one has begun.
+        free: vec![span(0, 14, 0), span(14, 17, 2), span(17, 21, 1), span(21, 24, 2)],
+        starts: Some(Starts { from: at(14), until: at(90 * 24 + 8) }),
     }
 }
 
 fn refusals() -> Vec<Example> {
-    let plain = refused(Refusal::plain(Code::CapacityExceeded));
+    let plain = refused(Refusal::plain(Code::ServerClosed));
+    let too_long = Limit {
+        name: "max_seconds",
+        relation: Relation::AtMost,
+        value: 7_200,
+        unit: Unit::Seconds,
+        given: Some(9_000),
+    };
+    let too_long = refused(Refusal::beyond(Code::TooLong, too_long));
+    let closure = Interval::new(at(19), at(23));
+    let closed = refused(Refusal { closure, ..Refusal::plain(Code::Closure) });
     let of_field = Answer::refused(&Refusal::of_field(Code::UnknownField, "note"), None);
     let later = Answer::refused(&Refusal::plain(Code::RateLimited), None);
     let over_quota =
@@ -215,9 +282,12 @@ fn refusals() -> Vec<Example> {
         reason: Some(CancelReason::NotReconfirmed),
         ..Refusal::plain(Code::AlreadyCancelled)
     };
-    let optional = &["retry_after_ms", "field", "quota", "reason", "decided_at"];
+    let optional =
+        &["retry_after_ms", "field", "quota", "reason", "decided_at", "limit", "given", "closure"];
     [
         ("answer.refused", plain),
+        ("answer.refused.limit", too_long),
+        ("answer.refused.closure", closed),
         ("answer.refused.field", of_field),
         ("answer.refused.later", later),
         ("answer.refused.quota", refused(over_quota)),

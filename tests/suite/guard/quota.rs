@@ -1,7 +1,10 @@
 //! Quota overrun (R5).
 
+use chrono::{DateTime, Utc};
+
 use super::database;
 use crate::support::database::{Database, Row, insert, minute, run};
+use crate::support::program::holdfast;
 
 /// First minute of April, counted from midnight of March 5.
 const APRIL: f64 = 27. * 1_440.;
@@ -146,5 +149,61 @@ async fn periods_cover_what_they_are_asked_for() {
         }
     }
     database.refuses("22023", "update policy set quota_zone = 'Middle/Earth'").await;
+    database.finish().await;
+}
+
+/// A session with older zone rules has stored that April begins an hour later. Everybody goes by that, until
+/// an operator has all counted anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_with_different_zone_rules_count_one_instant_in_one_period() {
+    let database = with_bob().await;
+    let older = "insert into quota_bounds values ('2091-04-01', '2091-04-01T01:00Z')";
+    database.accepts(older).await;
+    database.accepts(&of_bob(APRIL - 30., APRIL + 30.).insert()).await;
+    database.refuses("ZR002", &of_bob(APRIL + 30., APRIL + 31.).insert()).await;
+    database.accepts(&of_bob(APRIL + 60., APRIL + 120.).insert()).await;
+    let loaded = include_str!("../../../src/store/sql/load_quota.sql");
+    let at = |m| minute(m).parse::<DateTime<Utc>>().expect("an instant");
+    let (from, to) = (at(APRIL + 30.), at(APRIL + 31.));
+    let row = database
+        .client
+        .query_one(loaded, &[&vec!["bob-t"], &vec![from], &vec![to]])
+        .await
+        .expect("one period");
+    assert_eq!(row.get::<_, i64>("used_seconds"), 3_600, "decisions read what the guard counts");
+    database.assert_not_overbooked().await;
+
+    let environment = [("DATABASE_URL", database.url.as_str())];
+    let check = holdfast(&environment, &["user", "recount", "--check"]).await;
+    assert_eq!(check.code, 3, "{check:?}");
+    assert!(check.stderr.contains("2091-04-01 01:00:00+00"), "{check:?}");
+    assert_eq!(holdfast(&environment, &["migrate", "--check"]).await.code, 3);
+    let recount = holdfast(&environment, &["user", "recount"]).await;
+    assert_eq!(recount.code, 0, "{recount:?}");
+    assert_eq!(holdfast(&environment, &["user", "recount", "--check"]).await.code, 0);
+    let moved = "select reserved_us / 60000000 from user_periods
+        where user_id = 'bob' and period_start = '2091-04-01T00:00Z'";
+    assert_eq!(database.ask::<i64>(moved).await, 90, "the half hour, and the hour");
+    let cancel = "update reservations set state = 'cancelled', cancel_reason = 'withdrawn', settled_at = now()";
+    database.accepts(cancel).await;
+    assert_eq!(database.ask::<i64>("select sum(reserved_us)::bigint from user_periods").await, 0);
+    database.finish().await;
+}
+
+/// Bounds are stored further ahead than anything can be requested, and by the policy in force.
+#[tokio::test(flavor = "multi_thread")]
+async fn bounds_are_stored_ahead_of_every_request() {
+    let database = with_bob().await;
+    for (period, zone) in [("month", "UTC"), ("day", "Europe/Berlin"), ("week", "Asia/Kathmandu")] {
+        let policy = format!("update policy set quota_period = '{period}', quota_zone = '{zone}'");
+        database.accepts(&policy).await;
+        let missing = "select count(*) from quota_periods(now(), now() + interval '761 days') p
+            where not exists (select from quota_bounds where starts_at = p.period_start)
+               or not exists (select from quota_bounds where starts_at = p.period_end)";
+        assert_eq!(database.ask::<i64>(missing).await, 0, "{period} in {zone}");
+        let others = "select count(*) from quota_bounds cross join policy
+            where starts_at <> local_start at time zone quota_zone";
+        assert_eq!(database.ask::<i64>(others).await, 0, "{period} in {zone}");
+    }
     database.finish().await;
 }

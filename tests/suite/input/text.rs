@@ -84,7 +84,11 @@ fn timestamps(terminal: &str) -> Vec<Case> {
     let (start, end) = window(86_400, 60);
     let (start, end) = (start.to_rfc3339(), end.to_rfc3339());
     let mut cases = Vec::new();
-    for wrong in TIMESTAMPS.into_iter().chain(["2031-05-01T18:00:00.Z", "2031-05-01T18:00:00,5Z"]) {
+    for wrong in TIMESTAMPS.into_iter().chain([
+        "2031-05-01T18:00:00.Z",
+        "2031-05-01T18:00:00,5Z",
+        "2031-05-01T18:00:00z",
+    ]) {
         let message = request(terminal, wrong, &end);
         cases.push(refused(format!("from {wrong:?}"), message, "invalid_timestamp", "start_at"));
         let message = request(terminal, &start, wrong);

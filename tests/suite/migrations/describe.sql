@@ -8,6 +8,9 @@ with tables as (
 ), columns as (
     select a.attrelid, a.attnum as place,
            format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod))
+               || coalesce(' COLLATE ' || (select quote_ident(collname) from pg_collation c join pg_type t
+                                           on t.oid = a.atttypid and t.typcollation <> c.oid
+                                           where c.oid = a.attcollation), '')
                || case a.attidentity when 'a' then ' GENERATED ALWAYS AS IDENTITY' else '' end
                || coalesce(' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid, true), '')
                || case when a.attnotnull then ' NOT NULL' else '' end as line

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::generate::{any_house, no_server};
 use super::heard::{self, same};
 use super::stored;
-use super::sums::{depth, ticks};
+use super::sums::{deepest, ticks};
 use super::tally::Tally;
 use super::target::{any_desk, pick};
 use super::truth::{Desk, House, Row, Span, Truth, instant, interval, micros};
@@ -37,6 +37,8 @@ enum Told {
         server: ServerId,
         span: Span,
         places: Vec<usize>,
+        /// The first and the last start.
+        starts: Option<Span>,
     },
 }
 
@@ -111,12 +113,13 @@ fn load(rng: &mut StdRng, truth: &Truth, query: &Query) -> View {
 
 fn listed(truth: &Truth, row: &Row) -> Listed {
     let (_, connection_url) = truth.shown(row);
-    Listed { reservation: stored::reservation(row), connection_url }
+    let reservation = stored::reservation(row);
+    Listed { reservation, connection_url, note: None, credited: false }
 }
 
-/// The first `most` reservations that touch the window.
+/// The first `most` reservations that touch the window or the turn-around behind it.
 fn calendar(truth: &Truth, house: &House, span: Span, most: usize) -> Calendar {
-    let touches = |row: &&Row| row.start < span.1 && span.0 < row.busy_until;
+    let touches = |row: &&Row| row.start < span.1 + house.gap && span.0 < row.busy_until;
     let booked = truth.rows.iter().filter(|row| row.server == house.id && row.live());
     let mut booked: Vec<Span> =
         booked.filter(touches).map(|row| (row.start, row.busy_until)).collect();
@@ -151,9 +154,15 @@ impl Truth {
                 let Some(house) = self.house(&window.server) else {
                     return Told::Refused("unknown_server");
                 };
-                let cut = view.calendars[window].complete_until;
-                let end = cut.unwrap_or(window.interval.end);
-                self.free(house, (micros(window.interval.start), micros(end)))
+                let cut = view.calendars[window].complete_until.map(micros);
+                let (start, end) = (micros(window.interval.start), micros(window.interval.end));
+                match cut {
+                    None => self.free(house, (start, end), true),
+                    Some(cut) if start < cut - house.gap => {
+                        self.free(house, (start, end.min(cut - house.gap)), true)
+                    }
+                    Some(cut) => self.free(house, (start, end.min(cut)), false),
+                }
             }
         }
     }
@@ -171,16 +180,41 @@ impl Truth {
         theirs
     }
 
-    fn free(&self, house: &House, span: Span) -> Told {
+    /// `known`: whether enough bookings are loaded to offer anything.
+    fn free(&self, house: &House, span: Span, known: bool) -> Told {
         let there = self.rows.iter().filter(|row| row.server == house.id && row.live());
         let there: Vec<Row> = there.cloned().collect();
         let closed = |at| house.closures.iter().any(|closure| closure.0 <= at && at < closure.1);
-        let free = |at| match closed(at) {
+        let free = |at| match closed(at) || !known || !self.can_be_covered(house, at) {
             true => 0,
-            false => house.capacity - depth(&there, &house.id, at),
+            false => {
+                // Until the turn-around of one that ends right behind this tick, that instant included.
+                let behind = (at, at + house.gap + 1);
+                house.capacity - deepest(&there, &house.id, behind, self.tick)
+            }
         };
         let places = ticks(span, self.tick).map(free).collect();
-        Told::Free { server: house.id.clone(), span, places }
+        Told::Free { server: house.id.clone(), span, places, starts: self.starts(house) }
+    }
+
+    fn can_start(&self, house: &House, at: i64) -> bool {
+        let in_time = house.confirms_late || self.now < at - house.lead;
+        let ahead = self.now < at && at - self.now <= house.horizon;
+        house.open && at % house.slot == 0 && ahead && in_time
+    }
+
+    /// Whether a reservation of the longest kind that starts in time lasts until behind `at`.
+    fn can_be_covered(&self, house: &House, at: i64) -> bool {
+        ticks((at - house.max + self.tick, at + self.tick), self.tick)
+            .any(|start| self.can_start(house, start))
+    }
+
+    fn starts(&self, house: &House) -> Option<Span> {
+        let first = self.now.div_euclid(house.slot) * house.slot;
+        let until = self.now + house.horizon + 1;
+        let mut starts = ticks((first, until), house.slot).filter(|at| self.can_start(house, *at));
+        let first = starts.next()?;
+        Some((first, starts.last().unwrap_or(first)))
     }
 }
 
@@ -226,7 +260,8 @@ fn told(truth: &Truth, outcome: QueryOutcome) -> Result<Told, String> {
 
 /// Takes the spans apart. They are in order, without gaps, and neighbours differ.
 fn by_tick(truth: &Truth, availability: &Availability) -> Result<Told, String> {
-    let Availability { server, window, free } = availability;
+    let Availability { server, window, free, starts } = availability;
+    let starts = starts.map(|starts| (micros(starts.from), micros(starts.until)));
     let span = (micros(window.start), micros(window.end));
     let mut places = Vec::new();
     let mut at = span.0;
@@ -238,5 +273,5 @@ fn by_tick(truth: &Truth, availability: &Availability) -> Result<Told, String> {
         at = until;
     }
     same("end of what is told", &span.1, &at)?;
-    Ok(Told::Free { server: server.id.clone(), span, places })
+    Ok(Told::Free { server: server.id.clone(), span, places, starts })
 }

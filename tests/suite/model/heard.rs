@@ -89,7 +89,7 @@ fn heard(outcome: &Outcome<'_>) -> Said {
 
 fn answer(decision: &Decision) -> Box<Answer> {
     match decision {
-        Decision::Accepted { reservation, receipts } => Box::new(Answer {
+        Decision::Accepted { reservation, receipts, .. } => Box::new(Answer {
             receipts: receipts.iter().map(line).collect(),
             ..*Answer::about("accepted", &row(reservation))
         }),

@@ -19,9 +19,16 @@ async fn a_late_booking_is_confirmed_and_billed_at_once() {
     // All places among the holds are taken: a late booking needs none.
     let held = terminal.accepted(&server, window(7_200, 60)).await.id;
 
-    let booked = terminal.accepted(&server, window(1_800, 600)).await;
+    let answer = terminal.request(&server, window(1_800, 600)).await;
+    let Answer::Accepted { reservation: booked, charge, remind_at, no_reminder, .. } = answer
+    else {
+        panic!("{answer:?}")
+    };
     assert_eq!(booked.state, "confirmed");
-    assert_eq!(booked.connection.expect("connection data").url, "rtmp://cam.example/live");
+    // The answer has all that a notice of the confirmation would have.
+    assert_eq!(charge, Some(charge_id(booked.id)));
+    assert_eq!((remind_at, no_reminder.as_deref()), (None, Some("confirmed")));
+    assert_eq!(booked.connection.as_ref().expect("connection data").url, "rtmp://cam.example/live");
     assert!(booked.settled_at.is_some() && booked.reconfirmed_at.is_none());
     let instants: i64 = stack.ask("select count(*) from timers", &[]).await;
     assert_eq!(instants, 1, "the hold's deadline, and none that has passed");

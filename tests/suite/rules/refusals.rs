@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use holdfast::client::{ClientError, Command};
+use holdfast::domain::limit::grouped;
+use holdfast::message::answer::Answer;
 use tokio_postgres::types::ToSql;
 
 use super::{Refused, Window, bind_nowhere, span};
@@ -14,6 +16,28 @@ struct Case {
     columns: Vec<(&'static str, &'static (dyn ToSql + Sync))>,
     refused: Vec<Window>,
     taken: Vec<Window>,
+    /// Name and value of the limit that the refusal speaks of.
+    limit: Option<(&'static str, i64)>,
+}
+
+/// In its fields and in its text.
+fn assert_tells_its_limit(answer: &Answer, expected: Option<(&str, i64)>, wanted: Window) {
+    let Answer::Refused { limit, message, .. } = answer else { panic!("{answer:?}") };
+    let told = limit.as_ref().map(|limit| (limit.name.as_str(), limit.value));
+    assert_eq!(told, expected, "{wanted:?}");
+    let Some(limit) = limit else { return };
+    assert_eq!(limit.unit, "seconds");
+    assert!(message.contains(&format!(" {} s", grouped(limit.value))), "{message}");
+    let length = (wanted.1 - wanted.0).num_seconds();
+    let ahead = (wanted.0 - Utc::now()).num_seconds();
+    let (given, about) = match (limit.name.as_str(), limit.given) {
+        ("min_seconds" | "max_seconds", Some(given)) => (given, length..=length),
+        ("horizon_seconds" | "lead_seconds", Some(given)) => (given, ahead..=ahead + 60),
+        ("slot_seconds", None) => return,
+        other => panic!("{other:?}"),
+    };
+    assert!(about.contains(&given), "{given} is not in {about:?}");
+    assert!(message.contains(&format!("given {} s.", grouped(given))), "{message}");
 }
 
 /// A quarter of an hour, counted from the epoch, a day from now.
@@ -28,36 +52,42 @@ fn cases() -> Vec<Case> {
     vec![
         Case {
             code: "server_closed",
+            limit: None,
             columns: vec![("open", &false)],
             refused: vec![span(day, 0, 60)],
             taken: vec![],
         },
         Case {
             code: "off_grid",
+            limit: Some(("slot_seconds", 900)),
             columns: vec![("slot_seconds", &900)],
             refused: vec![span(day, 1, 900), span(day, 0, 899), span(day, 450, 1_350)],
             taken: vec![span(day, 0, 900), span(day, 2_700, 4_500)],
         },
         Case {
             code: "off_grid",
+            limit: Some(("slot_seconds", 1)),
             columns: vec![],
             refused: vec![(day + half, day + TimeDelta::seconds(60)), (day, day + half)],
             taken: vec![span(day, 0, 1)],
         },
         Case {
             code: "too_short",
+            limit: Some(("min_seconds", 600)),
             columns: vec![("min_seconds", &600)],
             refused: vec![span(day, 0, 599), span(day, 0, 1)],
             taken: vec![span(day, 0, 600)],
         },
         Case {
             code: "too_long",
+            limit: Some(("max_seconds", 600)),
             columns: vec![("max_seconds", &600)],
             refused: vec![span(day, 0, 601), span(day, 0, 86_400 * 366 * 7_000)],
             taken: vec![span(day, 0, 600)],
         },
         Case {
             code: "start_in_past",
+            limit: None,
             columns: vec![("lead_seconds", &0)],
             refused: vec![
                 window(-1, 600),
@@ -68,12 +98,14 @@ fn cases() -> Vec<Case> {
         },
         Case {
             code: "beyond_horizon",
+            limit: Some(("horizon_seconds", 3_600)),
             columns: vec![("horizon_seconds", &3_600)],
             refused: vec![window(3_660, 60), window(86_400 * 365 * 5_000, 60)],
             taken: vec![window(3_540, 60)],
         },
         Case {
             code: "too_late_to_reconfirm",
+            limit: Some(("lead_seconds", 3_600)),
             columns: vec![("lead_seconds", &3_600)],
             refused: vec![window(3_599, 60), window(60, 60)],
             taken: vec![window(3_660, 60)],
@@ -90,6 +122,7 @@ async fn a_servers_bounds_are_exact_and_each_has_its_code() {
         let server = stack.server(&format!("s{index}"), &case.columns).await;
         for wanted in case.refused {
             let answer = terminal.request(&server, wanted).await;
+            assert_tells_its_limit(&answer, case.limit, wanted);
             assert_eq!(Refused::of(answer), Refused::decided(case.code), "{wanted:?}");
         }
         for wanted in case.taken {

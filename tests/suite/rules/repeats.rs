@@ -142,13 +142,18 @@ async fn a_disabled_terminal_is_told_so_and_its_ids_stay_free() {
         Command::show(new_id(), held),
         Command::withdraw(new_id(), "cam", held),
     ];
+    let mut waits = Vec::new();
     for command in &commands {
-        let expected = Refused {
-            retry_after_ms: Some(5_000),
-            ..Refused::undecided("terminal_disabled", "same_id")
-        };
-        assert_eq!(Refused::of(terminal.ask(command).await), expected);
+        let refused = Refused::of(terminal.ask(command).await);
+        let retry_after_ms = refused.retry_after_ms;
+        waits.extend(retry_after_ms);
+        let expected =
+            Refused { retry_after_ms, ..Refused::undecided("terminal_disabled", "same_id") };
+        assert_eq!(refused, expected);
     }
+    assert_eq!(waits.len(), commands.len());
+    assert!(waits.iter().all(|wait| (5_000..=6_000).contains(wait)), "{waits:?}");
+    assert!(waits.iter().any(|wait| *wait != waits[0]), "each has a jitter of its own: {waits:?}");
     let rows: i64 = stack.ask("select count(*) from processed_commands", &[]).await;
     assert_eq!(rows, 1, "only what was decided before");
     second.reconfirm(&server, held).await;

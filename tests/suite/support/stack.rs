@@ -191,6 +191,17 @@ impl Stack {
 
     /// Starts a worker with more environment.
     pub fn worker_with(&self, environment: &[(&str, &str)]) -> Worker {
+        let all = self.worker_environment(environment);
+        Worker::start(&borrowed(&all))
+    }
+
+    /// Starts a worker with the default settings, whose standard error is `output`.
+    pub fn worker_into(&self, output: std::process::Stdio) -> Worker {
+        let all = self.worker_environment(&[]);
+        Worker::start_into(&borrowed(&all), output)
+    }
+
+    fn worker_environment(&self, environment: &[(&str, &str)]) -> Vec<(String, String)> {
         let (account, password) = (self.broker.account(), self.broker.password());
         let amqp_url = engines::amqp_url(account, password, &self.vhost);
         let mut all = HashMap::from([
@@ -200,7 +211,7 @@ impl Stack {
             ("HOLDFAST_SWEEP_INTERVAL_SECONDS", "1"),
         ]);
         all.extend(environment.iter().copied());
-        Worker::start(&all.into_iter().collect::<Vec<_>>())
+        all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     // --- facts
@@ -264,4 +275,8 @@ impl Stack {
         drop(self.db);
         engines::drop_database(&database).await;
     }
+}
+
+fn borrowed(environment: &[(String, String)]) -> Vec<(&str, &str)> {
+    environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }

@@ -20,6 +20,16 @@ impl Worker {
     pub fn start(environment: &[(&str, &str)]) -> Self {
         let dir = std::env::temp_dir();
         let log = dir.join(format!("worker-{}.log", uuid::Uuid::new_v4().simple()));
+        let file = File::create(&log).expect("a log file");
+        Self::logging_to(environment, file.into(), log)
+    }
+
+    /// Starts one whose standard error is `output`.
+    pub fn start_into(environment: &[(&str, &str)], output: Stdio) -> Self {
+        Self::logging_to(environment, output, PathBuf::new())
+    }
+
+    fn logging_to(environment: &[(&str, &str)], output: Stdio, log: PathBuf) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
         command.arg("worker").env_clear().envs(environment.iter().copied());
         // How the development script finds processes that a dying test leaves behind.
@@ -31,7 +41,7 @@ impl Worker {
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(File::create(&log).expect("a log file"))
+            .stderr(output)
             .spawn()
             .expect("the worker starts");
         Self { child, log }

@@ -82,6 +82,6 @@ async fn until(server: &Client, query: &str) -> Result<()> {
 /// Number of the workers' sessions.
 async fn sessions(server: &Client) -> Result<i64> {
     let query = "select count(*) from pg_stat_activity
-                 where datname = current_database() and application_name = 'holdfast'";
+                 where datname = current_database() and application_name like 'holdfast%'";
     Ok(server.query_one(query, &[]).await?.get(0))
 }

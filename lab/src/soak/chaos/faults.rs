@@ -4,7 +4,8 @@ use anyhow::Result;
 use futures::future::BoxFuture;
 
 use super::{
-    Chaos, failover, on_broker, on_database, on_links, on_messages, on_moves, on_places, on_workers,
+    Chaos, failover, on_broker, on_database, on_links, on_messages, on_moves, on_places,
+    on_surroundings, on_workers, others,
 };
 use crate::pick::Pick;
 
@@ -75,6 +76,11 @@ faults! {
     Workers 3 "frozen-owner" on_workers::frozen_owner, "SIGSTOP until others have taken over";
     Workers 2 "churn" on_workers::churn, "workers come and go every second";
     Workers 0 "wrong-clock" on_workers::wrong_clock, "an hour off, either way, or ten times as fast";
+    Workers 2 "log-unwritable" on_surroundings::log_unwritable, "its reader is gone or stalls, or the disk is full";
+    Workers 2 "silent-start" on_surroundings::silent_start, "an engine accepts and says nothing, and workers are stopped";
+    Workers 2 "first-address-silent" on_surroundings::first_address_silent, "of several";
+    Workers 2 "password-changed" on_surroundings::password_changed, "in a file, and the old one is refused";
+    Workers 2 "account-rotated" on_surroundings::account_rotated, "workers get another account, the old one is deleted";
     Broker 2 "broker-restart" on_broker::restart, "stop_app, start_app";
     Broker 2 "broker-kill" on_broker::kill, "SIGKILL, and a new start";
     Broker 1 "broker-alone" on_broker::restart_alone, "a restart of either kind while no worker runs";
@@ -87,6 +93,9 @@ faults! {
     Broker 0 "partition-deleted" on_broker::delete_partition, "a consumed queue, with the commands in it";
     Broker 3 "ladder-purged" on_broker::purge_ladder, "every wake-up on its way is lost";
     Broker 2 "billing-queue-full" on_broker::full_billing_queue, "events are refused";
+    Broker 2 "full-subscriber" others::full_subscriber, "somebody's queue refuses events";
+    Broker 1 "broker-policy" others::broker_policy, "an administrator's, over all queues";
+    Broker 1 "second-installation" others::second_installation, "another database, the same broker";
     Broker 2 "partition-full" on_broker::full_partition, "commands and wake-ups are refused";
     Database 3 "database-restart" on_database::restart_fast, "a fast shutdown, and a new start";
     Database 3 "database-crash" on_database::restart_immediately, "an immediate shutdown, and a recovery";
@@ -102,6 +111,7 @@ faults! {
     Database 2 "read-only" on_database::read_only, "as on a standby";
     Database 0 "failover" failover::failover, "a synchronous standby takes over, and the old server stays";
     Database 0 "clock-back" on_database::clock_back, "by five minutes, while it runs";
+    Database 0 "clock-ahead" on_database::clock_ahead, "by 500 days, while it runs";
     Messages 4 "duplicates" on_messages::duplicates, "commands come again, shuffled";
     Messages 0 "id-reused" on_messages::reuse_ids, "ids that were used, for other commands";
     Messages 2 "too-soon" on_messages::too_soon, "changes of what does not exist yet";

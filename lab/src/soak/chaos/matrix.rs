@@ -14,7 +14,7 @@ enum By {
 
 use By::{Always, Faults, Tests};
 
-const ROWS: [(&str, By); 46] = [
+const ROWS: [(&str, By); 58] = [
     ("a worker dies at each step", Tests(&["crash::"])),
     ("workers die at random", Faults(&["kill", "kill-all", "kill-while-stopping"])),
     ("a worker freezes", Faults(&["freeze"])),
@@ -64,6 +64,18 @@ const ROWS: [(&str, By); 46] = [
     ("a server moves, and the operator dies", Faults(&["server-move"])),
     ("partitions are added", Faults(&["partition-added"])),
     ("owners come and go", Faults(&["churn", "half-dead-owner", "read-only"])),
+    ("a second installation on the broker", Faults(&["second-installation"])),
+    ("the database's clock is ahead once", Faults(&["clock-ahead"])),
+    ("the collation changes", Tests(&["collation::"])),
+    ("a zone's rules change", Tests(&["zones::"])),
+    ("a policy over our queues", Faults(&["broker-policy"])),
+    ("a full subscriber of events", Faults(&["full-subscriber"])),
+    ("the workers' account is rotated", Faults(&["account-rotated"])),
+    ("a log that cannot be written", Faults(&["log-unwritable"])),
+    ("an engine that says nothing", Faults(&["silent-start", "broker-freeze", "database-freeze"])),
+    ("the first of several addresses is silent", Faults(&["first-address-silent"])),
+    ("a secret in a file changes", Faults(&["password-changed"])),
+    ("a pooler drops session settings", Tests(&["pooler::"])),
 ];
 
 /// Prints all faults, then the rows.

@@ -15,8 +15,11 @@ mod on_links;
 mod on_messages;
 mod on_moves;
 mod on_places;
+mod on_surroundings;
 mod on_workers;
+mod others;
 mod proxy;
+mod silent;
 pub mod swarm;
 pub mod timeline;
 
@@ -69,6 +72,8 @@ pub struct Chaos {
     pub biller: Biller,
     pub setting: Setting,
     pub timeline: Arc<Timeline>,
+    /// Directory for files with secrets.
+    pub secrets: PathBuf,
     /// Cancelled when no more faults may begin and lasting ones must end.
     pub stop: CancellationToken,
 }

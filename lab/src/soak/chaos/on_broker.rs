@@ -256,7 +256,10 @@ async fn full(chaos: &Chaos, pick: &mut Pick, queue: &str) -> Result<String> {
     let (engines, vhost) = (chaos.engines()?, &chaos.installation.name);
     let pattern = format!("^{}$", queue.replace('.', "\\."));
     let limit = r#"{"max-length":1}"#;
+    // Above Holdfast's own policy.
+    let priority = ["--priority", "2000"];
     let policy = ["set_policy", "-p", vhost, "chaos", &pattern, limit, "--apply-to", "queues"];
+    let policy = [&policy[..], &priority[..]].concat();
     engines.control(&policy).await?;
     let duration = pick.millis(3_000, 12_000);
     chaos.hold(duration).await;

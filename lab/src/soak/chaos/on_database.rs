@@ -80,7 +80,7 @@ pub async fn terminate(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
 
 async fn sessions(database: &Client) -> Result<Vec<i32>> {
     let query = "select pid from pg_stat_activity
-                 where datname = current_database() and application_name = 'holdfast'
+                 where datname = current_database() and application_name like 'holdfast%'
                    and pid <> pg_backend_pid()";
     Ok(database.query(query, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
@@ -162,7 +162,7 @@ pub async fn exhausted(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
 /// Workers' sessions. Ours differ in that they have sent no query.
 async fn sessions_of_workers(database: &Client) -> Result<Vec<i32>> {
     let query = "select pid from pg_stat_activity
-                 where datname = current_database() and application_name = 'holdfast'
+                 where datname = current_database() and application_name like 'holdfast%'
                    and query <> '' and pid <> pg_backend_pid()";
     Ok(database.query(query, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
@@ -219,6 +219,15 @@ pub async fn read_only(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
 
 /// Sets the running database's clock back by five minutes, and corrects it later.
 pub async fn clock_back(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    clock_off(chaos, pick, TimeDelta::minutes(-5)).await
+}
+
+/// Sets the database's clock far ahead and back again, as a wrong time server does.
+pub async fn clock_ahead(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    clock_off(chaos, pick, TimeDelta::days(500)).await
+}
+
+async fn clock_off(chaos: &Chaos, pick: &mut Pick, by: TimeDelta) -> Result<String> {
     let engines = chaos.engines()?;
     if !engines.has_clock() {
         engines.stop_database(Signal::SIGINT).await?;
@@ -226,17 +235,14 @@ pub async fn clock_back(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
         chaos.hold(pick.millis(3_000, 6_000)).await;
     }
     chaos.ground.set_back.store(true, Ordering::Relaxed);
-    engines.set_clock(FIVE_MINUTES_BACK)?;
-    let back = clock_is(chaos, TimeDelta::minutes(-5)).await;
+    engines.set_clock(&format!("{:+}", by.num_seconds()))?;
+    let off = clock_is(chaos, by).await;
     let duration = pick.millis(8_000, 20_000);
     chaos.hold(duration).await;
     engines.set_clock("+0")?;
     clock_is(chaos, TimeDelta::zero()).await?;
-    Ok(format!("by {} s for {:.1} s", -back?.num_seconds(), duration.as_secs_f64()))
+    Ok(format!("by {} s for {:.1} s", off?.num_seconds(), duration.as_secs_f64()))
 }
-
-/// An offset in libfaketime's notation.
-const FIVE_MINUTES_BACK: &str = "-300";
 
 /// Waits until the database's clock has that offset from ours, and returns the offset.
 async fn clock_is(chaos: &Chaos, wanted: TimeDelta) -> Result<TimeDelta> {

@@ -8,7 +8,7 @@ use super::Chaos;
 use super::swarm::{WRONG_CLOCKS, clock};
 use crate::pick::Pick;
 use crate::siege::Blow;
-use crate::workers::Environment;
+use crate::workers::Variation;
 
 pub async fn kill(chaos: &Chaos, _: &mut Pick) -> Result<String> {
     chaos.siege.lock().await.blow(Blow::Kill).await
@@ -81,16 +81,17 @@ pub async fn wrong_clock(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     let how = pick.weighted(&WRONG_CLOCKS);
     let variables = clock(how).context("there is no libfaketime")?;
     let duration = pick.millis(8_000, 20_000);
-    let name = replace_with(chaos, Some(variables)).await?;
+    let varied = Variation { variables, ..Variation::default() };
+    let name = replace_with(chaos, varied).await?;
     chaos.hold(duration).await;
-    replace_with(chaos, None).await?;
+    replace_with(chaos, Variation::default()).await?;
     Ok(format!("{name}: {how} for {:.1} s", duration.as_secs_f64()))
 }
 
-/// Kills the worker at the first place and restarts it with additional variables.
-async fn replace_with(chaos: &Chaos, variables: Option<Environment>) -> Result<String> {
+/// Kills the worker at the first place and restarts it with something different.
+pub(super) async fn replace_with(chaos: &Chaos, variation: Variation) -> Result<String> {
     let mut siege = chaos.siege.lock().await;
-    siege.workers.vary(0, variables.unwrap_or_default());
+    siege.workers.vary(0, variation);
     siege.workers.kill_in_place(0)?;
     while siege.workers.count() < siege.workers.places() {
         siege.workers.start()?;
