@@ -88,6 +88,14 @@ CREATE TABLE history (
     CONSTRAINT history_trigger_check CHECK (trigger = ANY (ARRAY['command'::text, 'message'::text, 'sweep'::text, 'operator'::text]))
 );
 
+CREATE TABLE installation (
+    only_row boolean DEFAULT true NOT NULL,
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT installation_pkey PRIMARY KEY (only_row),
+    CONSTRAINT installation_only_row_check CHECK (only_row)
+);
+
 CREATE TABLE moves (
     server_id text COLLATE "C" NOT NULL,
     from_partition integer NOT NULL,
@@ -328,6 +336,13 @@ CREATE TABLE users (
     CONSTRAINT users_id_check CHECK (id ~ '^[a-z0-9-]{1,64}$'::text),
     CONSTRAINT users_quota_seconds_check CHECK (quota_seconds >= 0 AND quota_seconds <= '1000000000000'::bigint)
 ) WITH (fillfactor=50);
+
+CREATE TABLE worker_accounts (
+    name text NOT NULL,
+    added_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    retired_at timestamp with time zone,
+    CONSTRAINT worker_accounts_pkey PRIMARY KEY (name)
+);
 
 CREATE TABLE workers (
     id uuid NOT NULL,

@@ -87,7 +87,7 @@ fn is_worker(received: &Received) -> bool {
 }
 
 fn check_command_queue(received: &Received) -> &'static str {
-    let decoded = decode(received, WORKER);
+    let decoded = decode(received, |account| account == WORKER);
     match &decoded {
         Decoded::Input(Input::Command(command)) => check_command(received, command),
         Decoded::Input(Input::WakeUp(wake_up)) => check_wake_up(received, *wake_up),
@@ -221,7 +221,7 @@ fn check_again(received: &Received, command: &Command) {
         Action::Withdraw(reservation) => Rendered::withdraw(id, server, *reservation),
     };
     let anew = Received { body: rendered.body, ..received.clone() };
-    match decode(&anew, WORKER) {
+    match decode(&anew, |account| account == WORKER) {
         Decoded::Input(Input::Command(again)) => {
             assert_eq!(format!("{:?}", again.action), format!("{:?}", command.action));
             assert_eq!(again.server, command.server);

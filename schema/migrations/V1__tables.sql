@@ -53,6 +53,22 @@ create table quota_bounds (
     starts_at   timestamptz not null
 );
 
+-- Which installation this is. The broker's vhost bears the same id, so that two databases never share one.
+create table installation (
+    only_row   boolean primary key default true check (only_row),
+    id         uuid not null default gen_random_uuid(),
+    created_at timestamptz not null default clock_timestamp()
+);
+insert into installation default values;
+
+-- Broker accounts of workers, each recorded by a worker that starts with it. Wake-ups and fences are
+-- believed from all of them, also from retired ones: what these have published may wait for months.
+create table worker_accounts (
+    name       text collate "C" primary key,
+    added_at   timestamptz not null default clock_timestamp(),
+    retired_at timestamptz                      -- null: in use
+);
+
 -- The applied broker topology. Workers read it here instead of in their environment.
 create table topology (
     only_row     boolean primary key default true check (only_row),

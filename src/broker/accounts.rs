@@ -4,8 +4,8 @@ use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rand::Rng;
-use rand::distr::Alphanumeric;
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::connection::Endpoint;
@@ -13,9 +13,6 @@ use super::management::{Address, Management};
 use super::reply_queues;
 use super::topology::{BILLING_QUEUE, COMMANDS_EXCHANGE, REPLIES_EXCHANGE, reply_queue};
 use crate::domain::id::TerminalId;
-
-/// 32 alphanumerics are 190 bits.
-const PASSWORD_LEN: usize = 32;
 
 /// Most connections of a terminal's account: each costs the broker memory and a file descriptor. A
 /// client needs two; old ones may linger after a reconnect.
@@ -30,9 +27,52 @@ const WORKER_WRITE: &str = r"^reservation\.(replies|events|dead|due)\.v1$|^billi
 /// Workers consume the partitions and the queries.
 const WORKER_READ: &str = r"^reservation\.commands\.v2\.[0-9]+$|^reservation\.queries\.v2$";
 
-/// The billing system's account. It cannot be a terminal's: terminal ids have no underscore.
-pub fn biller_account(name: &str) -> String {
-    format!("biller_{name}")
+/// What an account that is no terminal's is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Workers. Such an account may declare and delete nothing, and neither send commands nor read replies.
+    Worker,
+    /// A billing system. Such an account may only consume the billing queue.
+    Billing,
+}
+
+impl Purpose {
+    /// The account's name. It cannot be a terminal's: terminal ids have no underscore.
+    pub fn account(self, name: &str) -> String {
+        match self {
+            Purpose::Worker => name.to_owned(),
+            Purpose::Billing => format!("biller_{name}"),
+        }
+    }
+
+    /// The kind's word on the command line.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Purpose::Worker => "broker-worker",
+            Purpose::Billing => "broker-billing",
+        }
+    }
+
+    /// The one queue that it consumes.
+    pub fn queue(self) -> Option<&'static str> {
+        (self == Purpose::Billing).then_some(BILLING_QUEUE)
+    }
+
+    fn grants(self) -> Grants {
+        let [configure, write, read] = match self {
+            Purpose::Worker => [NOTHING, WORKER_WRITE, WORKER_READ].map(str::to_owned),
+            Purpose::Billing => [NOTHING.to_owned(), NOTHING.to_owned(), literal(BILLING_QUEUE)],
+        };
+        Grants { configure, write, read }
+    }
+}
+
+/// Permissions on a vhost, as patterns.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+struct Grants {
+    configure: String,
+    write: String,
+    read: String,
 }
 
 /// Creates accounts on one vhost.
@@ -42,7 +82,7 @@ pub struct Accounts {
 }
 
 /// What exists under an account's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found {
     /// No account.
     Nothing,
@@ -50,6 +90,8 @@ pub(crate) enum Found {
     HalfMade,
     /// May be in use.
     Complete,
+    /// Has these tags, so somebody manages the broker with it.
+    Tagged(String),
 }
 
 impl Accounts {
@@ -67,57 +109,84 @@ impl Accounts {
         let grants = self.management.permissions_of(account).await;
         let unused = grants.context("listing the account's permissions")?.is_empty();
         // Permissions on another vhost mean that it is in use: keep its password.
-        Ok(if unused && !user.has_tags() { Found::HalfMade } else { Found::Complete })
+        Ok(match user.tags() {
+            tags if !tags.is_empty() => Found::Tagged(tags),
+            _ if unused => Found::HalfMade,
+            _ => Found::Complete,
+        })
     }
 
-    /// Creates a terminal's reply queue and account; returns the password. Completes an interrupted
-    /// attempt, with a new password.
+    /// Creates a terminal's reply queue and account. Completes an interrupted attempt, with a new password.
     ///
     /// Permissions come last: an account without them is half-made.
-    pub async fn create_terminal(&self, terminal: &TerminalId) -> Result<String> {
+    pub async fn create_terminal(&self, terminal: &TerminalId, password: &str) -> Result<()> {
         let name = terminal.as_str();
-        if self.find(name).await? == Found::Complete {
-            bail!("the broker already has an account named {name}");
-        }
+        self.check_unused(name).await?;
         self.declare_reply_queue(name).await?;
-        let password = self.create_account(name).await?;
+        self.put_account(name, password).await?;
         self.limit(name, "max-connections", TERMINAL_CONNECTIONS_MAX).await?;
         self.limit(name, "max-channels", TERMINAL_CHANNELS_MAX).await?;
-        self.grant_terminal(name).await?;
-        Ok(password)
+        self.grant_terminal(name).await
     }
 
-    /// Creates an account that may only consume the billing queue; returns the password.
-    pub async fn create_biller(&self, account: &str) -> Result<String> {
-        if self.find(account).await? == Found::Complete {
-            bail!("the broker already has an account named {account}");
-        }
-        let password = self.create_account(account).await?;
-        self.grant(account, [NOTHING, NOTHING, &literal(BILLING_QUEUE)]).await?;
-        Ok(password)
+    /// Creates an account that is no terminal's.
+    pub async fn create(&self, purpose: Purpose, account: &str, password: &str) -> Result<()> {
+        self.check_unused(account).await?;
+        self.put_account(account, password).await?;
+        self.grant(account, &purpose.grants()).await
     }
 
-    /// Creates a workers' account; returns the password. It may declare and delete nothing, and neither
-    /// send commands nor read replies.
-    pub async fn create_worker(&self, account: &str) -> Result<String> {
-        if self.find(account).await? == Found::Complete {
-            bail!("the broker already has an account named {account}");
+    /// Whether an account has on this vhost the rights for a purpose, and no others.
+    pub(crate) async fn is_for(&self, purpose: Purpose, account: &str) -> Result<bool> {
+        Ok(self.grants_here(account).await? == Some(purpose.grants()))
+    }
+
+    /// Whether an account has on this vhost the rights of a terminal, and no others.
+    pub(crate) async fn is_terminals(&self, account: &str) -> Result<bool> {
+        Ok(self.grants_here(account).await? == Some(terminal_grants(account)))
+    }
+
+    async fn grants_here(&self, account: &str) -> Result<Option<Grants>> {
+        let path = ["users", account, "permissions"];
+        let all: Vec<Value> = self.management.read(&path).await?;
+        let here = |granted: &&Value| granted["vhost"] == self.vhost.as_str();
+        Ok(all.iter().find(here).map(Grants::deserialize).transpose()?)
+    }
+
+    /// Gives an account without tags another password. Its connections stay.
+    pub(crate) async fn set_password(&self, account: &str, password: &str) -> Result<()> {
+        self.put_account(account, password).await
+    }
+
+    /// Open connections of an account.
+    pub(crate) async fn count_connections(&self, account: &str) -> Result<usize> {
+        let path = ["connections", "username", account];
+        let open: Vec<Value> = self.management.read(&path).await.context("listing connections")?;
+        Ok(open.len())
+    }
+
+    /// Deletes an account.
+    pub(crate) async fn delete(&self, account: &str) -> Result<()> {
+        let deleted = self.management.delete(&["users", account]).await;
+        deleted.context("deleting the broker account")
+    }
+
+    async fn check_unused(&self, account: &str) -> Result<()> {
+        match self.find(account).await? {
+            Found::Nothing | Found::HalfMade => Ok(()),
+            Found::Complete | Found::Tagged(_) => {
+                bail!("the broker already has an account named {account}")
+            }
         }
-        let password = self.create_account(account).await?;
-        self.grant(account, [NOTHING, WORKER_WRITE, WORKER_READ]).await?;
-        Ok(password)
     }
 
     /// Creates an account without permissions, or replaces its password.
-    async fn create_account(&self, name: &str) -> Result<String> {
-        let password: String =
-            rand::rng().sample_iter(Alphanumeric).take(PASSWORD_LEN).map(char::from).collect();
+    async fn put_account(&self, name: &str, password: &str) -> Result<()> {
         let salt: [u8; 4] = rand::rng().random();
         // No tags: no management API, no impersonation.
-        let account = json!({ "password_hash": password_hash(salt, &password), "tags": "" });
-        let created = self.management.put(&["users", name], &account).await;
-        created.context("creating the broker account")?;
-        Ok(password)
+        let account = json!({ "password_hash": password_hash(salt, password), "tags": "" });
+        let put = self.management.put(&["users", name], &account).await;
+        put.context("setting up the broker account")
     }
 
     /// The broker closes a connection that exceeds it, with 530.
@@ -146,11 +215,11 @@ impl Accounts {
         });
         let path = ["topic-permissions", &self.vhost, terminal];
         self.management.put(&path, &topics).await.context("granting routing keys")?;
-        let read = literal(&reply_queue(terminal));
-        self.grant(terminal, [NOTHING, &literal(COMMANDS_EXCHANGE), &read]).await
+        self.grant(terminal, &terminal_grants(terminal)).await
     }
 
-    async fn grant(&self, account: &str, [configure, write, read]: [&str; 3]) -> Result<()> {
+    async fn grant(&self, account: &str, grants: &Grants) -> Result<()> {
+        let Grants { configure, write, read } = grants;
         let permissions = json!({ "configure": configure, "write": write, "read": read });
         let path = ["permissions", &self.vhost, account];
         self.management.put(&path, &permissions).await.context("granting permissions")
@@ -161,6 +230,14 @@ impl Accounts {
 fn password_hash(salt: [u8; 4], password: &str) -> String {
     let hash = Sha256::new().chain_update(salt).chain_update(password).finalize();
     STANDARD.encode([salt.as_slice(), &hash].concat())
+}
+
+fn terminal_grants(terminal: &str) -> Grants {
+    Grants {
+        configure: NOTHING.to_owned(),
+        write: literal(COMMANDS_EXCHANGE),
+        read: literal(&reply_queue(terminal)),
+    }
 }
 
 fn literal(name: &str) -> String {

@@ -5,14 +5,17 @@ use lapin::options::{
     ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
+use uuid::Uuid;
 
 use super::connection::Connection;
+use super::installation;
 use super::lookup::Lookup;
 use super::topology::{self, Binding, Exchange, Queue, Target, Topology};
 use super::{BrokerError, bounded};
 use crate::message::shape::Shape;
 
-/// Declares everything but the servers' bindings. It may be repeated. Fails and names the thing if one
+/// Declares everything but the servers' bindings, on a vhost that [`installation::claim`] has claimed. It
+/// may be repeated. Fails and names the thing if one
 /// exists with other arguments.
 pub async fn apply(connection: &Connection, shape: Shape) -> Result<(), BrokerError> {
     let topology = Topology::of(shape);
@@ -30,8 +33,13 @@ pub async fn apply(connection: &Connection, shape: Shape) -> Result<(), BrokerEr
 }
 
 /// Names missing durable things. AMQP cannot read arguments; [`apply`] compares them.
-pub async fn missing(connection: &Connection, shape: Shape) -> Result<Vec<String>, BrokerError> {
+pub async fn missing(
+    connection: &Connection,
+    installation: Uuid,
+    shape: Shape,
+) -> Result<Vec<String>, BrokerError> {
     let (exchanges, queues) = topology::names(shape);
+    let exchanges = installation::names(installation).into_iter().chain(exchanges);
     let mut lookup = Lookup::open(connection).await?;
     let mut missing = Vec::new();
     for name in exchanges {

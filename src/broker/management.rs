@@ -145,11 +145,14 @@ pub(super) struct User {
 }
 
 impl User {
-    pub(super) fn has_tags(&self) -> bool {
+    /// Its tags, with commas between; empty if there are none.
+    pub(super) fn tags(&self) -> String {
         match &self.tags {
-            Value::Array(tags) => !tags.is_empty(),
-            Value::String(tags) => !tags.is_empty(),
-            _ => true,
+            Value::Array(tags) => {
+                tags.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+            }
+            Value::String(tags) => tags.clone(),
+            other => other.to_string(),
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod declare;
 pub mod delay;
 pub(crate) mod delay_probe;
 mod effective;
+pub mod installation;
 pub(crate) mod lookup;
 pub mod management;
 pub mod policies;

@@ -2,9 +2,12 @@
 
 use std::ops::Range;
 
+use lapin::Channel;
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use uuid::Uuid;
 
 use super::connection::Connection;
+use super::installation;
 pub use super::lookup::FoundQueue;
 use super::lookup::Lookup;
 use super::topology::{self, partition_queue, reply_queue};
@@ -23,10 +26,12 @@ pub struct Found {
 /// Looks up everything of an installation with this shape and these terminals.
 pub async fn find(
     connection: &Connection,
+    installation: Uuid,
     shape: Shape,
     terminals: &[String],
 ) -> Result<Found, BrokerError> {
-    let (exchanges, mut queues) = topology::names(shape);
+    let (mut exchanges, mut queues) = topology::names(shape);
+    exchanges.extend(installation::names(installation));
     queues.extend(terminals.iter().map(|terminal| reply_queue(terminal)));
     let mut lookup = Lookup::open(connection).await?;
     let mut found = Found::default();
@@ -42,20 +47,29 @@ pub async fn find(
     Ok(found)
 }
 
-/// Deletes exchanges first, so that no more messages arrive. Missing ones are no error.
+/// Deletes exchanges first, so that no more messages arrive, and the owner's mark last. Missing ones are no
+/// error.
 pub async fn remove(connection: &Connection, found: &Found) -> Result<(), BrokerError> {
     let channel = connection.create_channel().await?;
-    for name in &found.exchanges {
-        let options = ExchangeDeleteOptions::default();
-        let deleted = channel.exchange_delete(name.as_str().into(), options);
-        bounded(format!("deleting exchange {name}"), deleted).await?;
+    let (marks, exchanges): (Vec<&String>, Vec<&String>) =
+        found.exchanges.iter().partition(|name| name.ends_with(installation::MARK));
+    for name in exchanges {
+        delete_exchange(&channel, name).await?;
     }
     for FoundQueue { name, .. } in &found.queues {
         // Quorum queues do not support "if empty".
         let deleted = channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default());
         bounded(format!("deleting queue {name}"), deleted).await?;
     }
+    for name in marks {
+        delete_exchange(&channel, name).await?;
+    }
     bounded("closing the channel", channel.close(200, "done".into())).await
+}
+
+async fn delete_exchange(channel: &Channel, name: &str) -> Result<(), BrokerError> {
+    let deleted = channel.exchange_delete(name.into(), ExchangeDeleteOptions::default());
+    bounded(format!("deleting exchange {name}"), deleted).await
 }
 
 /// The first of these partitions' queues in which messages wait or are in hand.

@@ -1,15 +1,15 @@
 //! `holdfast account`: accounts of the database and the broker.
 
+mod broker;
+mod role;
+
 use anyhow::Result;
-use clap::Subcommand;
-use serde_json::json;
+use clap::{Args, Subcommand};
 
 use super::config::{AMQP_URL, DATABASE_URL, MANAGEMENT_URL};
 use super::context::Context;
-use super::exit::refuse;
-use super::output::hint;
-use crate::broker::accounts::{Accounts, Found, biller_account};
-use crate::broker::topology::BILLING_QUEUE;
+use super::secret::UrlFile;
+use crate::broker::accounts::Purpose;
 use crate::domain::id::TerminalId;
 use crate::store::admin::roles;
 
@@ -17,8 +17,9 @@ use crate::store::admin::roles;
 pub(super) enum Command {
     /// Make an account that has the rights for its work and no others; prints its URL
     ///
-    /// The URL contains the account's password, which is shown this once. For a new password, delete
-    /// the account and run this again. Terminals get their accounts from `holdfast terminal add`.
+    /// The URL contains the account's password, which is shown this once, before the account is made: if
+    /// it cannot be written, nothing is made. `holdfast account rotate` makes another password. Terminals
+    /// get their accounts from `holdfast terminal add`.
     #[command(subcommand, subcommand_value_name = "KIND", subcommand_help_heading = "Kinds")]
     #[command(after_help = "\
 Example: the accounts for the workers, and one for the billing system
@@ -26,6 +27,16 @@ Example: the accounts for the workers, and one for the billing system
   holdfast account add broker-worker holdfast_worker
   holdfast account add broker-billing acme")]
     Add(Kind),
+    /// Give an account a new password; prints its URL
+    ///
+    /// The old password is invalid from then on. Connections stay, but none can be opened with it: to
+    /// replace a worker's account without a gap, add a second one, restart the workers with it, and
+    /// remove the first.
+    #[command(subcommand, subcommand_value_name = "KIND", subcommand_help_heading = "Kinds")]
+    Rotate(Kind),
+    /// Delete an account that workers no longer use
+    #[command(subcommand, subcommand_value_name = "KIND", subcommand_help_heading = "Kinds")]
+    Remove(Removed),
 }
 
 #[derive(Subcommand)]
@@ -34,46 +45,74 @@ pub(super) enum Kind {
     ///
     /// It changes neither tables nor policy, and only adds to history and bills. Run this with the
     /// account that migrates, which needs CREATEROLE.
-    DatabaseWorker {
-        /// Name: 1 to 63 characters of a-z, 0-9 and '_', a letter first
-        #[arg(value_parser = role_name)]
-        name: String,
-    },
+    DatabaseWorker(Role),
     /// PostgreSQL account that reads bills and nothing else; prints a DATABASE_URL
     ///
     /// Run this with the account that migrates, which needs CREATEROLE.
-    DatabaseBilling {
-        /// Name: 1 to 63 characters of a-z, 0-9 and '_', a letter first
-        #[arg(value_parser = role_name)]
-        name: String,
-    },
+    DatabaseBilling(Role),
     /// RabbitMQ account for workers: consumes partitions, publishes results; prints an AMQP_URL
     ///
     /// It consumes commands and queries, and publishes answers, notices, events, wake-ups and dead
     /// letters. It declares nothing.
-    BrokerWorker {
-        /// Name: 1 to 63 characters of a-z, 0-9 and '_', a letter first, with an underscore, which
-        /// no terminal's id can have
-        #[arg(value_parser = worker_name)]
-        name: String,
-    },
+    BrokerWorker(Worker),
     /// RabbitMQ account biller_NAME that consumes billing.entries.v1 and nothing else; prints an
     /// AMQP_URL
     ///
     /// No terminal's id can have the underscore in the account's name.
-    BrokerBilling {
-        /// Name: 1 to 64 characters of a-z, 0-9 and '-'
-        #[arg(value_parser = biller_name)]
+    BrokerBilling(Biller),
+}
+
+#[derive(Args)]
+pub(super) struct Role {
+    /// Name: 1 to 63 characters of a-z, 0-9 and '_', a letter first
+    #[arg(value_parser = role_name)]
+    name: String,
+    #[command(flatten)]
+    url_file: UrlFile,
+}
+
+#[derive(Args)]
+pub(super) struct Worker {
+    /// Name: 1 to 63 characters of a-z, 0-9 and '_', a letter first, with an underscore, which no
+    /// terminal's id can have
+    #[arg(value_parser = worker_name)]
+    name: String,
+    #[command(flatten)]
+    url_file: UrlFile,
+}
+
+#[derive(Args)]
+pub(super) struct Biller {
+    /// Name: 1 to 64 characters of a-z, 0-9 and '-'
+    #[arg(value_parser = biller_name)]
+    name: String,
+    #[command(flatten)]
+    url_file: UrlFile,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Removed {
+    /// RabbitMQ account for workers
+    ///
+    /// It refuses while the account has connections. What the account has published is still believed,
+    /// since its wake-ups wait on the broker until the last deadline.
+    BrokerWorker {
+        /// The account's name
         name: String,
     },
 }
 
-impl Kind {
-    /// Settings needed to make the account.
+impl Command {
+    /// Settings that it needs.
     pub(super) fn needs(&self) -> &'static [&'static str] {
         match self {
-            Kind::DatabaseWorker { .. } | Kind::DatabaseBilling { .. } => &[DATABASE_URL],
-            Kind::BrokerWorker { .. } | Kind::BrokerBilling { .. } => &[AMQP_URL, MANAGEMENT_URL],
+            Command::Add(kind) | Command::Rotate(kind) => match kind {
+                Kind::DatabaseWorker(_) | Kind::DatabaseBilling(_) => &[DATABASE_URL],
+                Kind::BrokerWorker(_) | Kind::BrokerBilling(_) => {
+                    &[DATABASE_URL, AMQP_URL, MANAGEMENT_URL]
+                }
+            },
+            Command::Remove(_) => &[DATABASE_URL, AMQP_URL, MANAGEMENT_URL],
         }
     }
 }
@@ -103,67 +142,43 @@ fn biller_name(text: &str) -> Result<String, String> {
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
-    let Command::Add(kind) = command;
+    match command {
+        Command::Add(kind) => add(context, kind).await,
+        Command::Rotate(kind) => rotate(context, kind).await,
+        Command::Remove(Removed::BrokerWorker { name }) => broker::remove(context, &name).await,
+    }
+}
+
+async fn add(context: &Context, kind: Kind) -> Result<()> {
     match kind {
-        Kind::DatabaseWorker { name } => add_role(context, roles::Kind::Worker, &name).await,
-        Kind::DatabaseBilling { name } => add_role(context, roles::Kind::Billing, &name).await,
-        Kind::BrokerWorker { name } => add_broker_worker(context, &name).await,
-        Kind::BrokerBilling { name } => add_biller(context, &name).await,
-    }
-}
-
-async fn add_role(context: &Context, kind: roles::Kind, name: &str) -> Result<()> {
-    let mut client = context.database().await?;
-    let Some(password) = roles::create(&mut client, name, kind).await? else {
-        return refuse(format!(
-            "account {name}: exists already in the database; choose another name"
-        ));
-    };
-    let url = context.config.database()?.for_account(name, &password);
-    hint!("account {name}; its URL, with the password, is shown this once:");
-    let value = json!({ "account": name, "kind": kind.as_str(), "database_url": url });
-    context.output.print(&value, || url.clone())
-}
-
-async fn add_broker_worker(context: &Context, account: &str) -> Result<()> {
-    let accounts = unused(context, account).await?;
-    let password = accounts.create_worker(account).await?;
-    let url = context.config.broker()?.url_for(account, &password);
-    hint!("account {account}; its AMQP URL, with the password, is shown this once:");
-    context.output.print(&json!({ "account": account, "amqp_url": url }), || url.clone())
-}
-
-async fn add_biller(context: &Context, name: &str) -> Result<()> {
-    let broker = context.config.broker()?;
-    let account = biller_account(name);
-    if account == broker.account() {
-        return refuse(format!(
-            "account {account}: is the account in AMQP_URL, which operates Holdfast; choose another name"
-        ));
-    }
-    let accounts = unused(context, &account).await?;
-    let password = accounts.create_biller(&account).await?;
-    let url = broker.url_for(&account, &password);
-    hint!(
-        "account {account} for {BILLING_QUEUE}; its AMQP URL, with the password, is shown this \
-         once:"
-    );
-    let value = json!({ "account": account, "queue": BILLING_QUEUE, "amqp_url": url });
-    context.output.print(&value, || url.clone())
-}
-
-/// The broker's accounts; refuses if `account` is complete.
-async fn unused(context: &Context, account: &str) -> Result<Accounts> {
-    let accounts = Accounts::new(context.config.management()?, context.config.broker()?)?;
-    match accounts.find(account).await? {
-        Found::Complete => refuse(format!(
-            "account {account}: exists already on the broker; for a new password delete it and run \
-             this again, or choose another name"
-        )),
-        Found::HalfMade => {
-            hint!("completing account {account}, which has no rights yet");
-            Ok(accounts)
+        Kind::DatabaseWorker(Role { name, url_file }) => {
+            role::add(context, roles::Kind::Worker, &name, &url_file).await
         }
-        Found::Nothing => Ok(accounts),
+        Kind::DatabaseBilling(Role { name, url_file }) => {
+            role::add(context, roles::Kind::Billing, &name, &url_file).await
+        }
+        Kind::BrokerWorker(Worker { name, url_file }) => {
+            broker::add(context, Purpose::Worker, &name, &url_file).await
+        }
+        Kind::BrokerBilling(Biller { name, url_file }) => {
+            broker::add(context, Purpose::Billing, &name, &url_file).await
+        }
+    }
+}
+
+async fn rotate(context: &Context, kind: Kind) -> Result<()> {
+    match kind {
+        Kind::DatabaseWorker(Role { name, url_file }) => {
+            role::rotate(context, roles::Kind::Worker, &name, &url_file).await
+        }
+        Kind::DatabaseBilling(Role { name, url_file }) => {
+            role::rotate(context, roles::Kind::Billing, &name, &url_file).await
+        }
+        Kind::BrokerWorker(Worker { name, url_file }) => {
+            broker::rotate(context, Purpose::Worker, &name, &url_file).await
+        }
+        Kind::BrokerBilling(Biller { name, url_file }) => {
+            broker::rotate(context, Purpose::Billing, &name, &url_file).await
+        }
     }
 }

@@ -18,6 +18,7 @@ mod output;
 mod policy;
 mod range;
 mod reservation;
+mod secret;
 mod server;
 mod terminal;
 mod topology;
@@ -154,13 +155,13 @@ impl Command {
     /// Settings it needs.
     fn needs(&self) -> &'static [&'static str] {
         match self {
-            Command::Account(account::Command::Add(kind)) => kind.needs(),
+            Command::Account(command) => command.needs(),
             Command::Worker(_)
             | Command::Topology(_)
             | Command::Server(server::Command::Add(_) | server::Command::Move(_)) => {
                 &[DATABASE_URL, AMQP_URL]
             }
-            Command::Terminal(terminal::Command::Add { .. }) => {
+            Command::Terminal(terminal::Command::Add { .. } | terminal::Command::Rotate { .. }) => {
                 &[DATABASE_URL, AMQP_URL, MANAGEMENT_URL]
             }
             Command::Client(_) | Command::Billing(billing::Command::Tail(_)) => &[AMQP_URL],

@@ -4,25 +4,28 @@ mod snippet;
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
-use serde_json::json;
-use tokio_postgres::Client;
+use serde_json::{Value, json};
+use tokio_postgres::{Client, Transaction};
 
 use super::context::Context;
 use super::exit::{refusal, refuse};
 use super::output::{Csv, hint, table, time, yes_or_no};
+use super::secret::{NewUrl, UrlFile, new_password, tagged};
 use crate::broker::accounts::{Accounts, Found};
 use crate::domain::id::{TerminalId, UserId};
 use crate::domain::refusal::Code;
 use crate::store::admin::servers;
 use crate::store::admin::terminals::{self, TerminalAdded, TerminalLine};
+use crate::store::admin::worker_accounts;
 use crate::store::registry;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Register a terminal and make its broker account; prints the AMQP URL to use it with
     ///
-    /// The URL contains the account's password, which is shown this once. If the command was
-    /// interrupted before the account was complete, run it again. A small terminal in Python, without
+    /// The URL contains the account's password, which is shown this once, before the account is made: if
+    /// it cannot be written, nothing is made. If the command was interrupted before the account was
+    /// complete, run it again. `holdfast terminal rotate` makes another password. A small terminal in Python, without
     /// the password, is printed to standard error.
     #[command(after_help = "\
 Example: a request as that terminal
@@ -34,6 +37,17 @@ Example: a request as that terminal
         /// The user that it belongs to
         #[arg(long, value_name = "ID")]
         user: UserId,
+        #[command(flatten)]
+        url_file: UrlFile,
+    },
+    /// Give a terminal's broker account a new password; prints its AMQP URL
+    ///
+    /// The old password is invalid from then on. Connections stay, but none can be opened with it.
+    Rotate {
+        /// The terminal's id
+        id: TerminalId,
+        #[command(flatten)]
+        url_file: UrlFile,
     },
     /// List the terminals
     List {
@@ -61,49 +75,104 @@ Example: a request as that terminal
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     match command {
-        Command::Add { id, user } => add(context, id, user).await,
+        Command::Add { id, user, url_file } => add(context, &id, &user, &url_file).await,
+        Command::Rotate { id, url_file } => rotate(context, &id, &url_file).await,
         Command::List { user, csv } => list(context, user, csv).await,
         Command::Disable { id } => set_enabled(context, &id, false).await,
         Command::Enable { id } => set_enabled(context, &id, true).await,
     }
 }
 
-async fn add(context: &Context, id: TerminalId, user: UserId) -> Result<()> {
-    let broker = context.config.broker()?;
-    if id.as_str() == broker.account() {
-        // Workers trust every message from their own account.
-        return refuse(format!(
-            "terminal {id}: is the account in AMQP_URL, which operates Holdfast; choose another id, \
-             such as {id}-1"
-        ));
-    }
-    let accounts = Accounts::new(context.config.management()?, broker)?;
-    let client = context.database().await?;
-    let account = accounts.find(id.as_str()).await?;
-    if account != Found::Nothing && !registry::terminal_exists(&client, id.as_str()).await? {
-        return refuse(format!(
-            "account {id}: exists on the broker, and is no terminal's; choose another id"
-        ));
-    }
-    register(&client, &id, &user, account).await?;
-    // For a first request.
+async fn add(context: &Context, id: &TerminalId, user: &UserId, url_file: &UrlFile) -> Result<()> {
+    let mut client = context.database().await?;
+    context.check_owner(&client).await?;
+    let accounts = Accounts::new(context.config.management()?, context.config.broker()?)?;
+    let account = check_account(context, &client, &accounts, id).await?;
     let server = servers::load_open_server(&client).await?;
-    let password = accounts
-        .create_terminal(&id)
-        .await
-        .context("terminal is registered but has no complete account")?;
-    let url = broker.url_for(id.as_str(), &password);
-    hint!("terminal {id} of user {user}; its AMQP URL, with the password, is shown this once:");
-    let value = json!({ "terminal": id.as_str(), "user": user.as_str(), "amqp_url": url });
-    context.output.print(&value, || url.clone())?;
+    let transaction = client.transaction().await?;
+    register(&transaction, id, user, &account).await?;
+    let password = new_password();
+    let about = format!("terminal {id} of user {user}");
+    let value = json!({ "terminal": id.as_str(), "user": user.as_str() });
+    let new = new_url(context, id, &password, about, value)?;
+    let make_valid = async {
+        transaction.commit().await?;
+        let created = accounts.create_terminal(id, &password).await;
+        created.context("terminal is registered but has no complete account")
+    };
+    url_file.write_first(context.output, new, make_valid).await?;
     if !context.output.json {
-        hint!("\n{}", snippet::python(&id, server.as_deref()));
+        hint!("\n{}", snippet::python(id, server.as_deref()));
     }
     Ok(())
 }
 
+async fn rotate(context: &Context, id: &TerminalId, url_file: &UrlFile) -> Result<()> {
+    let client = context.database().await?;
+    context.check_owner(&client).await?;
+    if !registry::terminal_exists(&client, id.as_str()).await? {
+        return unknown(id);
+    }
+    let accounts = Accounts::new(context.config.management()?, context.config.broker()?)?;
+    let found = check_account(context, &client, &accounts, id).await?;
+    // One that is at work on another vhost keeps its password.
+    if found != Found::Complete || !accounts.is_terminals(id.as_str()).await? {
+        return refuse(format!(
+            "terminal {id}: has no complete account on this vhost; make it with `holdfast terminal add`"
+        ));
+    }
+    let password = new_password();
+    let value = json!({ "terminal": id.as_str() });
+    let new = new_url(context, id, &password, format!("terminal {id}"), value)?;
+    url_file.write_first(context.output, new, accounts.set_password(id.as_str(), &password)).await
+}
+
+fn new_url(
+    context: &Context,
+    id: &TerminalId,
+    password: &str,
+    about: String,
+    value: Value,
+) -> Result<NewUrl> {
+    let url = context.config.broker()?.url_for(id.as_str(), password);
+    Ok(NewUrl { about, value, key: "amqp_url", url })
+}
+
+/// What is under the terminal's name on the broker. Refuses an account that is not a terminal's, or not
+/// only.
+async fn check_account(
+    context: &Context,
+    client: &Client,
+    accounts: &Accounts,
+    id: &TerminalId,
+) -> Result<Found> {
+    // Workers believe every wake-up from such an account, also from one that is retired.
+    if worker_accounts::load(client, id.as_str()).await?.is_some() {
+        return refuse(format!("account {id}: is or was a worker's; choose another id"));
+    }
+    let found = accounts.find(id.as_str()).await?;
+    if let Found::Tagged(tags) = &found {
+        return refuse(tagged(id.as_str(), tags));
+    }
+    if id.as_str() == context.config.broker()?.account() {
+        return refuse(format!("account {id}: is the one in AMQP_URL; choose another id"));
+    }
+    if found != Found::Nothing && !registry::terminal_exists(client, id.as_str()).await? {
+        return refuse(format!(
+            "account {id}: exists on the broker, and is no terminal's of this installation; choose \
+             another id"
+        ));
+    }
+    Ok(found)
+}
+
 /// Adds the row. Refuses an existing terminal, unless its `account` is incomplete.
-async fn register(client: &Client, id: &TerminalId, user: &UserId, account: Found) -> Result<()> {
+async fn register(
+    client: &Transaction<'_>,
+    id: &TerminalId,
+    user: &UserId,
+    account: &Found,
+) -> Result<()> {
     match terminals::insert_terminal(client, id, user).await.map_err(refusal)? {
         TerminalAdded::UnknownUser => {
             refuse(format!("user {user}: unknown; list users with `holdfast user list`"))
@@ -111,9 +180,8 @@ async fn register(client: &Client, id: &TerminalId, user: &UserId, account: Foun
         TerminalAdded::Taken => {
             refuse(format!("terminal {id}: belongs to another user; choose another id"))
         }
-        TerminalAdded::Exists if account == Found::Complete => refuse(format!(
-            "terminal {id}: exists already; for a new password delete its broker account and run \
-             this again"
+        TerminalAdded::Exists if *account == Found::Complete => refuse(format!(
+            "terminal {id}: exists already; make another password with `holdfast terminal rotate {id}`"
         )),
         TerminalAdded::Exists => {
             hint!("completing terminal {id}, which has no complete account yet");
@@ -121,6 +189,10 @@ async fn register(client: &Client, id: &TerminalId, user: &UserId, account: Foun
         }
         TerminalAdded::New => Ok(()),
     }
+}
+
+fn unknown<T>(id: &TerminalId) -> Result<T> {
+    refuse(format!("terminal {id}: unknown; list terminals with `holdfast terminal list`"))
 }
 
 async fn list(context: &Context, user: Option<UserId>, csv: Csv) -> Result<()> {
@@ -139,9 +211,7 @@ async fn list(context: &Context, user: Option<UserId>, csv: Csv) -> Result<()> {
 async fn set_enabled(context: &Context, id: &TerminalId, enabled: bool) -> Result<()> {
     let client = context.database().await?;
     if !terminals::update_enabled(&client, id, enabled).await.map_err(refusal)? {
-        return refuse(format!(
-            "terminal {id}: unknown; list terminals with `holdfast terminal list`"
-        ));
+        return unknown(id);
     }
     let value = json!({ "terminal": id.as_str(), "enabled": enabled });
     context.output.print(&value, || match enabled {

@@ -1,6 +1,7 @@
 //! `holdfast topology`: declare, verify, rebalance and remove what is on the broker.
 
 mod apply;
+mod owner;
 mod policies;
 mod rebalance;
 mod remove;
@@ -20,6 +21,8 @@ pub(super) enum Command {
     /// of servers that were interrupted, and removes what former versions left. With the management API
     /// at hand it changes only what differs, and removes bindings that are too many; otherwise it binds
     /// each server again, which takes some milliseconds per server.
+    ///
+    /// It marks the vhost as this installation's, and refuses one that bears another's mark.
     ///
     /// With the management API it also sets the policy `holdfast`, which changes nothing and keeps off other
     /// policies of a priority below 1000, and exits with 3 if a policy changes what was declared all the

@@ -56,7 +56,7 @@ pub enum CommandOutcome {
     Copy,
     /// Refused without a decision; the message id stays free.
     Undecided(Refusal),
-    /// Nobody to answer.
+    /// Not a registered terminal: refused without a decision, and kept for operators.
     UnknownTerminal,
 }
 

@@ -106,7 +106,7 @@ pub enum QueryOutcome {
     Found(Box<Found>),
     /// Why there is nothing to tell.
     Refused(Refusal),
-    /// Nobody to answer.
+    /// Not a registered terminal.
     UnknownTerminal,
 }
 

@@ -127,6 +127,9 @@ codes! {
         "The terminal sends more than its share.",
         "Send the same message again after `retry_after_ms`.";
     // Deciding, in order.
+    UnknownTerminal, SameId,
+        "The service does not know the terminal; its database may be another one than the terminal's.",
+        "Tell the operator, and keep the message: it can be sent again once the terminal is known.";
     TerminalDisabled, SameId,
         "An operator has disabled the terminal.",
         "Ask the operator; the same message can be sent again afterwards.";

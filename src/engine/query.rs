@@ -1,7 +1,6 @@
 //! Queries: one read-only transaction for many.
 
-use super::render::Reply;
-use super::render::refused;
+use super::render::{Reply, refused, unknown_terminal};
 use crate::domain::interval::Timestamp;
 use crate::domain::query::{Query, QueryOutcome, answer};
 use crate::message::answer::Answer;
@@ -13,8 +12,8 @@ use crate::store::view::{ReadPool, load_view};
 pub struct Answered<T> {
     /// The clock of the database that was asked.
     pub now: Timestamp,
-    /// An answer for each query, or why nobody is answered.
-    pub replies: Vec<(Result<Reply, DeadReason>, T)>,
+    /// An answer for each query, and why it is also dead-lettered.
+    pub replies: Vec<(Reply, Option<DeadReason>, T)>,
 }
 
 /// Answers queries from what is committed now, or from a standby as of a moment ago.
@@ -25,17 +24,20 @@ pub async fn answer_queries<T: Copy>(
     let asked: Vec<&Query> = queries.iter().map(|(query, _)| *query).collect();
     let view = load_view(from, &asked).await?;
     let reply = |(query, beside): &(&Query, T)| {
-        let reply = match answer(&view, query) {
+        let (reply, dead) = match answer(&view, query) {
             QueryOutcome::Found(found) => {
                 let answer = Answer::to_query(&found, view.now, view.as_of);
-                Ok(reply(query, answer.type_name(), answer.to_json()))
+                (reply(query, answer.type_name(), answer.to_json()), None)
             }
             QueryOutcome::Refused(refusal) => {
-                Ok(refused(query.terminal.as_str(), Some(&query.message_id), &refusal))
+                (refused(query.terminal.as_str(), Some(&query.message_id), &refusal), None)
             }
-            QueryOutcome::UnknownTerminal => Err(DeadReason::UnknownTerminal),
+            QueryOutcome::UnknownTerminal => (
+                unknown_terminal(query.terminal.as_str(), &query.message_id),
+                Some(DeadReason::UnknownTerminal),
+            ),
         };
-        (reply, *beside)
+        (reply, dead, *beside)
     };
     Ok(Answered { now: view.now, replies: queries.iter().map(reply).collect() })
 }

@@ -7,6 +7,7 @@ use crate::domain::input::{Action, Command, WakeUp};
 use crate::domain::outcome::{
     Cancelled, CommandOutcome, Decision, Outcome, Refusal, WakeUpOutcome,
 };
+use crate::domain::refusal::Code;
 use crate::domain::reservation::Reservation;
 use crate::domain::snapshot::Snapshot;
 use crate::message::answer::Answer;
@@ -28,8 +29,8 @@ pub(super) struct Rendered<T> {
 pub enum Reaction {
     /// Send an answer.
     Answer(Reply),
-    /// Dead-letter it: there is nobody to answer.
-    Dead(DeadReason),
+    /// Dead-letter it, so that it is not lost, and send an answer: its terminal is unknown.
+    DeadAndAnswer(DeadReason, Reply),
     /// Schedule the next hop to the instant.
     Reschedule(WakeUp),
     /// Send a fresh wake-up to the partition's tail.
@@ -93,7 +94,10 @@ fn react(
                 let message_id = Some(command.message_id.as_str());
                 Reaction::Answer(refused(command.terminal.as_str(), message_id, &refusal))
             }
-            CommandOutcome::UnknownTerminal => Reaction::Dead(DeadReason::UnknownTerminal),
+            CommandOutcome::UnknownTerminal => Reaction::DeadAndAnswer(
+                DeadReason::UnknownTerminal,
+                unknown_terminal(command.terminal.as_str(), &command.message_id),
+            ),
         },
     }
 }
@@ -113,6 +117,12 @@ fn reply(command: &Command, type_name: &str, body: String) -> Reply {
         type_name: type_name.to_owned(),
         body,
     }
+}
+
+/// The answer to a terminal that is not registered. The broker vouches for its name, so nobody else gets
+/// it; without a reply queue it is dropped.
+pub(super) fn unknown_terminal(terminal: &str, message_id: &str) -> Reply {
+    refused(terminal, Some(message_id), &Refusal::plain(Code::UnknownTerminal))
 }
 
 /// The answer to an undecided message. The wait that it tells, if any, is drawn anew for each, so that

@@ -29,10 +29,10 @@ pub enum Decoded<T> {
     Probe,
 }
 
-/// Decodes a message of a partition. Wake-ups and fences count only from the broker account
-/// `worker_account`.
-pub fn decode(received: &Received, worker_account: &str) -> Decoded<Input> {
-    if received.user_id.as_deref() == Some(worker_account) {
+/// Decodes a message of a partition. Wake-ups and fences count only from broker accounts that are
+/// workers'.
+pub fn decode(received: &Received, is_workers: impl Fn(&str) -> bool) -> Decoded<Input> {
+    if received.user_id.as_deref().is_some_and(is_workers) {
         // A worker's account is never a terminal's.
         return decode_internal(received);
     }

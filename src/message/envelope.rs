@@ -83,6 +83,11 @@ impl Received {
         TerminalId::parse(self.user_id.as_deref()?).ok()
     }
 
+    /// Whether it is a wake-up or a fence, if a worker has sent it.
+    pub fn claims_to_be_internal(&self) -> bool {
+        self.kind.as_deref().is_some_and(|kind| [WAKE_UP_TYPE, FENCE_TYPE].contains(&kind))
+    }
+
     /// Checks the envelope in the documented order. Returns the routing key's command word, its
     /// server, if it has one, and the message id.
     pub fn check(&self, sender: &TerminalId) -> Result<(&str, Option<&str>, &str), Refusal> {

@@ -8,9 +8,11 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::accounts::WorkerAccounts;
 use super::clock::Clock;
 use super::outlived::Outlived;
 use super::settings::Settings;
+use super::strangers::Strangers;
 use crate::message::shape::Shape;
 use crate::store::view::ReadPool;
 use crate::store::{migrations, outside, pool, registry};
@@ -41,6 +43,11 @@ pub struct Context {
     /// Wakes whoever publishes fences when an operator moves a server.
     pub moves_notified: Notify,
     pub outlived: Outlived,
+    /// Broker accounts whose wake-ups and fences are believed.
+    pub accounts: WorkerAccounts,
+    pub strangers: Strangers,
+    /// Which installation the database is.
+    pub installation: Uuid,
     pub id: Uuid,
 }
 
@@ -58,8 +65,9 @@ impl Context {
         let shape = registry::load_topology(&client)
             .await?
             .context("no topology is recorded; run `holdfast topology apply`")?;
+        let installation = registry::load_installation(&client).await?;
         let account = settings.broker.account();
-        if registry::terminal_exists(&client, account).await? {
+        if !registry::insert_worker_account(&client, account).await? {
             // That terminal could forge wake-ups.
             bail!(
                 "the workers' broker account {account} is also a terminal's; use another account"
@@ -68,6 +76,7 @@ impl Context {
         for change in outside::changes(&client).await? {
             warn!("{change}");
         }
+        let accounts = WorkerAccounts::new(registry::load_worker_accounts(&client).await?);
         drop(client);
         let queries = match &settings.database_read {
             Some(read) => {
@@ -90,6 +99,9 @@ impl Context {
             copies_notified: Notify::new(),
             moves_notified: Notify::new(),
             outlived: Outlived::default(),
+            accounts,
+            strangers: Strangers::default(),
+            installation,
             id,
         })
     }

@@ -9,6 +9,7 @@
 //! keeps one active consumer per partition; the database arbitrates what a former owner still
 //! commits.
 
+mod accounts;
 mod clock;
 mod connections;
 mod context;
@@ -18,6 +19,7 @@ mod messages;
 mod moves;
 pub mod outgoing;
 mod outlived;
+mod owner;
 pub mod partition;
 pub mod patience;
 mod queries;
@@ -27,6 +29,7 @@ mod retention;
 mod schedule;
 mod session;
 pub mod settings;
+mod strangers;
 mod sweep;
 
 use std::pin::pin;
@@ -106,6 +109,7 @@ async fn keep_sessions(
             Err(SessionError::TopologyMissing(missing)) if first => {
                 bail!("the broker lacks {}; run `holdfast topology apply`", missing.join(", "));
             }
+            Err(SessionError::OtherInstallation(why)) if first => bail!(why),
             Err(error) => {
                 failures = if began.elapsed() > GOOD_SESSION { 0 } else { failures + 1 };
                 warn!(%error, failures, "broker session ended; connecting again");

@@ -152,11 +152,15 @@ impl Answering<'_> {
         while !asked.is_empty() && Instant::now() < until {
             match answer_queries(&self.context.queries, &asked).await {
                 Ok(answered) => {
-                    let outgoing = |(reply, message): (_, &Received)| match reply {
-                        Ok(reply) => answer_to_query(reply, message, self.context.clock.now()),
-                        Err(reason) => dead_letter(message, reason, None),
-                    };
-                    return Some(answered.replies.into_iter().map(outgoing).collect());
+                    let mut outgoing = Vec::new();
+                    for (reply, dead, message) in answered.replies {
+                        if let Some(reason) = dead {
+                            self.context.strangers.note(&reply.terminal);
+                            outgoing.push(dead_letter(message, reason, None));
+                        }
+                        outgoing.push(answer_to_query(reply, message, self.context.clock.now()));
+                    }
+                    return Some(outgoing);
                 }
                 Err(error) => {
                     failures += 1;

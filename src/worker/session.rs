@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::connections::Connections;
 use super::context::Context;
-use super::{copies, moves, partition, queries, relay, retention, sweep};
+use super::{copies, moves, owner, partition, queries, relay, retention, sweep};
 use crate::backoff;
 use crate::broker::{BrokerError, declare};
 
@@ -28,6 +28,12 @@ pub enum SessionError {
     /// Not applied, or deleted.
     #[error("the broker lacks {}", .0.join(", "))]
     TopologyMissing(Vec<String>),
+    /// The vhost belongs to another installation.
+    #[error("{0}")]
+    OtherInstallation(String),
+    /// It has become another's during the session.
+    #[error("taken over: {0}")]
+    TakenOver(String),
     #[error("the connection to the broker is lost")]
     ConnectionLost,
     /// A task of the session panicked, so nobody does its work.
@@ -71,6 +77,7 @@ pub async fn run(
     let mut partitions = Partitions::new(context.clone(), connections.clone(), session.clone());
     let outcome = tokio::select! {
         outcome = partitions.follow(owned, &stop) => outcome,
+        why = owner::lost(&context, &connections) => Err(SessionError::TakenOver(why)),
         Some(ended) = services.join_next() => Err(match ended {
             Ok(name) => SessionError::TaskEnded(name),
             Err(error) => error.into(),
@@ -92,7 +99,11 @@ pub async fn run(
 
 async fn open(context: &Context) -> Result<Arc<Connections>, SessionError> {
     let connections = Arc::new(Connections::open(context).await?);
-    let missing = declare::missing(&connections.publish, context.shape()).await?;
+    if let Some(why) = owner::check(context, &connections).await? {
+        return Err(SessionError::OtherInstallation(why));
+    }
+    let missing =
+        declare::missing(&connections.publish, context.installation, context.shape()).await?;
     match missing.is_empty() {
         true => Ok(connections),
         false => Err(SessionError::TopologyMissing(missing)),

@@ -36,7 +36,7 @@ use crate::support::terminal::{Terminal, window};
 // --- without any engine
 
 /// Commands, and what the help of each says.
-const HELP: [(&str, &[&str]); 53] = [
+const HELP: [(&str, &[&str]); 58] = [
     ("", &["worker", "migrate", "topology", "server", "user", "policy"]),
     ("", &["terminal", "client", "reservation", "billing", "DATABASE_URL", "Exit codes"]),
     ("worker", &["HOLDFAST_BATCH_MAX", "HOLDFAST_SWEEP", "SIGTERM", "--database-url"]),
@@ -63,6 +63,11 @@ const HELP: [(&str, &[&str]); 53] = [
     ("account add database-billing", &["CREATEROLE", "reads bills and nothing else"]),
     ("account add broker-worker", &["declares nothing", "underscore", "AMQP_URL"]),
     ("account add broker-billing", &["biller_NAME", "billing.entries.v1", "nothing else"]),
+    ("account rotate", &["new password", "without a gap", "database-worker", "broker-billing"]),
+    ("account rotate broker-worker", &["--url-file"]),
+    ("account remove broker-worker", &["refuses while", "still believed"]),
+    ("terminal rotate", &["new password", "--url-file"]),
+    ("topology apply", &["--take-over", "gone for good", "unknown_terminal"]),
     ("server", &["add", "list", "set"]),
     ("server add", &["--capacity", "--lead-seconds", "21600", "--late-booking", "Example"]),
     ("server add", &["--partition", "fewest servers"]),
@@ -365,7 +370,7 @@ async fn a_terminal_is_added_once_and_completed_if_it_was_interrupted() {
     let amqp_url = engines::amqp_url(&other, engines::PASSWORD, &stack.vhost);
     let line = format!("terminal add {other} --user ann --amqp-url {amqp_url}");
     let refused = operator.run(&line, 4).await;
-    assert!(refused.stderr.contains("which operates Holdfast"), "{refused:?}");
+    assert!(refused.stderr.contains("choose another id"), "{refused:?}");
 
     operator.mask(&amqp_url.replace(stack.suffix(), "<x>"), "<url>");
     for password in &passwords {
@@ -398,8 +403,10 @@ async fn silent_terminal(stack: &Stack) -> (String, String) {
     let terminal: TerminalId = id.parse().expect("an id");
     admin::users::insert_user(&stack.db, &ann, None, None).await.expect("a user");
     admin::terminals::insert_terminal(&stack.db, &terminal, &ann).await.expect("a terminal");
-    let password = stack.broker_accounts().create_terminal(&terminal).await.expect("an account");
-    let url = engines::amqp_url(&id, &password, &stack.vhost);
+    let password = "a-first-password";
+    let made = stack.broker_accounts().create_terminal(&terminal, password).await;
+    made.expect("an account");
+    let url = engines::amqp_url(&id, password, &stack.vhost);
     (id, url)
 }
 

@@ -186,7 +186,7 @@ fn is_decoded(kind: Kind, body: &str) -> bool {
     let received = received(kind, body);
     match kind.is_query() {
         true => matches!(decode_query(&received), Decoded::Input(_)),
-        false => matches!(decode(&received, "worker"), Decoded::Input(_)),
+        false => matches!(decode(&received, |account| account == "worker"), Decoded::Input(_)),
     }
 }
 

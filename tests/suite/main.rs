@@ -7,6 +7,7 @@
     reason = "tests are set up by `./dev` through the environment, and play clients with clocks"
 )]
 
+mod accounts;
 mod audit;
 mod bounds;
 mod cli;
@@ -21,6 +22,7 @@ mod fuzzed;
 mod guard;
 mod house;
 mod input;
+mod installation;
 mod invariants;
 mod isolation;
 mod layers;

@@ -1,6 +1,7 @@
 //! What each database account may do, and what it may not. All tests run their workers with such an
 //! account. What terminals' accounts may do at the broker is in `input/broker.rs`.
 
+use holdfast::broker::accounts::Purpose;
 use holdfast::broker::connection::Endpoint;
 use holdfast::broker::delay::DUE_EXCHANGE;
 use holdfast::broker::topology::{
@@ -121,6 +122,7 @@ async fn a_workers_broker_account_serves_and_does_nothing_else() {
     let name = format!("least_{}", stack.suffix());
     let admin = engines::amqp_url(stack.broker.account(), stack.broker.password(), &stack.vhost);
     let environment = [
+        ("DATABASE_URL", stack.database_url.as_str()),
         ("AMQP_URL", admin.as_str()),
         ("RABBITMQ_MANAGEMENT_URL", engines::MANAGEMENT_URL.as_str()),
     ];
@@ -187,7 +189,9 @@ async fn secrets_stay_in_their_files() {
     let server = stack.server("cam", &[]).await;
     let mut terminal = stack.terminal("ann").await;
     let name = format!("quiet_{}", stack.suffix());
-    let password = stack.broker_accounts().create_worker(&name).await.expect("an account");
+    let password = Uuid::new_v4().to_string();
+    let made = stack.broker_accounts().create(Purpose::Worker, &name, &password).await;
+    made.expect("an account");
     let directory = tempfile::tempdir().expect("a directory");
     let file = |name: &str, secret: &str| {
         let path = directory.path().join(name);

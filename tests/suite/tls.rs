@@ -123,13 +123,17 @@ async fn the_management_api_is_known_before_it_is_asked() {
         ("localhost", &authority, ""),
     ] {
         let url = management_url(host, &format!("cacertfile={authority}"));
-        let environment = [("AMQP_URL", broker.as_str()), ("RABBITMQ_MANAGEMENT_URL", &url)];
+        let environment = [
+            ("DATABASE_URL", stack.database_url.as_str()),
+            ("AMQP_URL", broker.as_str()),
+            ("RABBITMQ_MANAGEMENT_URL", &url),
+        ];
         let run = holdfast(&environment, &["account", "add", "broker-billing", &name]).await;
         assert_eq!(run.code, if reason.is_empty() { 0 } else { 78 }, "{run:?}");
         assert!(run.stderr.contains(reason), "{run:?}");
         assert!(!run.stderr.contains(engines::MANAGEMENT_URL.password().expect("one")), "{run:?}");
     }
-    let account = holdfast::broker::accounts::biller_account(&name);
+    let account = holdfast::broker::accounts::Purpose::Billing.account(&name);
     engines::management().delete_user(&account, false).await.expect("deleted");
     stack.finish().await;
 }

@@ -40,10 +40,7 @@ impl Silent {
 /// `url` with a silent host before its own.
 fn behind(silent: &Silent, url: &str) -> String {
     let (account, place) = url.split_once('@').expect("an account");
-    let (host, path) = place.split_once('/').expect("a database");
-    let (host, port) = host.split_once(':').expect("a port");
-    let first = silent.address();
-    format!("{account}@{},{host}:{},{port}/{path}", first.ip(), first.port())
+    format!("{account}@{},{place}", silent.address())
 }
 
 fn pid(child: &Child) -> Pid {

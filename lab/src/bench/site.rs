@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, anyhow};
 use holdfast::broker::connection::Endpoint;
+use holdfast::broker::installation::claim;
 use holdfast::broker::topology::{self, reply_queue};
 use holdfast::broker::{declare, routes};
 use holdfast::message::shape::Shape;
-use holdfast::store::migrations;
+use holdfast::store::{migrations, registry};
 use lapin::options::QueuePurgeOptions;
 use rabbitmq_http_client::api::Client as Management;
 use tokio::sync::Mutex;
@@ -40,6 +41,8 @@ pub struct Site {
     databases: Mutex<usize>,
     /// Whether the database counts statements (`pg_stat_statements` is loaded).
     pub counts_statements: bool,
+    /// The same in all copies of the database.
+    installation: Uuid,
 }
 
 fn variable(name: &str) -> Result<Url> {
@@ -76,6 +79,7 @@ impl Site {
             vhosts: Mutex::default(),
             databases: Mutex::default(),
             counts_statements: false,
+            installation: Uuid::nil(),
         };
         site.make_template().await.context("the database to copy")?;
         Ok(site)
@@ -91,6 +95,7 @@ impl Site {
         )
         .await?;
         let client = connect(url.as_str()).await?;
+        self.installation = registry::load_installation(&client).await?;
         let user = "insert into users (id, quota_seconds, holds_max)
             select id, 1000000000000, 2000000000 from unnest($1::text[]) id";
         client.execute(user, &[&self.terminals]).await?;
@@ -152,6 +157,7 @@ impl Site {
             let made = accounts::vhost(&vhost, &self.terminals, &full, &self.name, PASSWORD);
             self.management.import_definitions(made).await.context("importing accounts")?;
             let connection = endpoint.connect("bench").await?;
+            claim(&connection, self.installation).await?;
             declare::apply(&connection, shape).await?;
             routes::bind(&connection, &rig::routes(partitions)).await?;
             let queues = accounts::reply_queues(&vhost, &self.terminals);

@@ -10,6 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use holdfast::broker::accounts::Accounts;
 use holdfast::broker::connection::{Connection, Endpoint};
 use holdfast::broker::declare;
+use holdfast::broker::installation::{Owner, claim};
 use holdfast::broker::reply_queues;
 use holdfast::broker::routes::{self, Route};
 use holdfast::domain::id::{TerminalId, UserId};
@@ -100,6 +101,7 @@ impl Installation {
 
     async fn install(&self) -> Result<()> {
         migrations::migrate(&database(&self.database_url)?).await?;
+        self.claim(&self.amqp().await?).await?;
         declare::apply(&self.amqp().await?, SHAPE).await?;
         registry::insert_topology(&self.database().await?, SHAPE).await?;
         Ok(())
@@ -145,8 +147,16 @@ impl Installation {
     pub async fn restore(&self) -> Result<()> {
         let shape = self.shape().await?;
         let amqp = self.amqp().await?;
+        self.claim(&amqp).await?;
         declare::apply(&amqp, shape).await?;
         amqp.close().await.context("closing")
+    }
+
+    async fn claim(&self, amqp: &Connection) -> Result<()> {
+        let id = registry::load_installation(&self.database().await?).await?;
+        let owner = claim(amqp, id).await?;
+        ensure!(owner == Owner::This, "the vhost belongs to another installation: {owner:?}");
+        Ok(())
     }
 
     /// Declares and binds a terminal's reply queue.
@@ -241,7 +251,8 @@ impl Installation {
             // All vhosts of a broker share one name space of accounts.
             let id: TerminalId = format!("t{number}-{}", self.name).parse()?;
             admin::terminals::insert_terminal(database, &id, &user).await?;
-            let password = accounts.create_terminal(&id).await?;
+            let password = Uuid::new_v4().to_string();
+            accounts.create_terminal(&id, &password).await?;
             let url = self.broker.url_for(id.as_str(), &password);
             let endpoint = at_port(&url, (desks.port)(number))?;
             let pick = Pick::new(seed, PURPOSE + number as u64);

@@ -72,7 +72,7 @@ pub(super) async fn run(context: &Context, add: Add) -> Result<()> {
         return refuse("--max-seconds is below --min-seconds");
     }
     let mut client = context.database().await?;
-    let connection = context.broker("server").await?;
+    let connection = context.own_broker(&client, "server").await?;
     moves::lock(&client).await?;
     check_partition(&client, add.partition).await?;
     let server = new_server(add);
@@ -136,7 +136,7 @@ pub(in crate::cli) struct Move {
 pub(super) async fn run_move(context: &Context, wanted: Move) -> Result<()> {
     let client = context.database().await?;
     let Move { id, partition: to } = wanted;
-    let connection = context.broker("server").await?;
+    let connection = context.own_broker(&client, "server").await?;
     moves::lock(&client).await?;
     check_partition(&client, Some(to)).await?;
     // Perhaps an earlier command left this very move.

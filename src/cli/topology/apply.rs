@@ -5,6 +5,7 @@ use clap::Args;
 use serde::Serialize;
 use tokio_postgres::Client;
 
+use super::owner::{self, TakenOver};
 use super::policies::{REMEDY, lines, policies, terminal_ids};
 use super::routes::{found_routes, wanted_routes};
 use crate::broker::connection::Connection;
@@ -37,6 +38,13 @@ pub(in crate::cli) struct Apply {
     /// Levels of the delay ladder; default 24 the first time, up to 19 days per hop
     #[arg(long, value_name = "N", value_parser = within::<u32>(bounds::DELAY_LEVELS))]
     delay_levels: Option<u32>,
+    /// Take a vhost over that belongs to another installation, which must be gone for good
+    ///
+    /// Its workers must be stopped. What waits in its queues is decided by this installation: commands of
+    /// terminals that this database does not know are answered with `unknown_terminal` and become dead
+    /// letters, and its deadlines settle nothing here.
+    #[arg(long)]
+    take_over: bool,
 }
 
 /// What was done, for programs.
@@ -49,6 +57,7 @@ struct Applied {
     unbound: usize,
     removed: Vec<String>,
     kept: Vec<String>,
+    taken_over: Option<TakenOver>,
     /// `None` without the management API.
     policies: Option<Compared>,
 }
@@ -64,6 +73,8 @@ pub(super) async fn run(context: &Context, apply: &Apply) -> Result<()> {
     let database = context.database().await?;
     // Connect before recording, to fail early.
     let connection = context.broker("topology").await?;
+    // Before anything else is declared, and before the database says that it is.
+    let taken_over = owner::claim(context, &database, &connection, apply.take_over).await?;
     moves::lock(&database).await?;
     let before = registry::load_topology(&database)
         .await?
@@ -103,6 +114,7 @@ pub(super) async fn run(context: &Context, apply: &Apply) -> Result<()> {
         unbound: difference.surplus.len(),
         removed: retired.removed,
         kept: retired.kept,
+        taken_over,
         policies,
     };
     context.output.print(&applied, || text(&applied))?;
@@ -183,9 +195,9 @@ async fn shrink(
 }
 
 fn text(applied: &Applied) -> String {
-    let Applied { partitions, delay_levels, servers, bound, unbound, removed, kept, policies } =
-        applied;
-    let mut lines = vec![format!("applied: {partitions} partitions, {delay_levels} delay levels")];
+    let Applied { partitions, delay_levels, servers, bound, unbound, removed, kept, .. } = applied;
+    let mut lines: Vec<String> = applied.taken_over.iter().map(TakenOver::text).collect();
+    lines.push(format!("applied: {partitions} partitions, {delay_levels} delay levels"));
     if *servers > 0 || *unbound > 0 {
         lines.push(format!("servers: {servers}, bound {bound}, unbound {unbound}"));
     }
@@ -193,7 +205,7 @@ fn text(applied: &Applied) -> String {
     lines.extend(
         kept.iter().map(|name| format!("kept, of a former version, because it is in use: {name}")),
     );
-    if let Some(Compared { protected, deviations }) = policies {
+    if let Some(Compared { protected, deviations }) = &applied.policies {
         if !protected {
             lines.push(
                 "the policy holdfast, which keeps off others, was not set: the account of the management \

@@ -47,7 +47,7 @@ pub(super) async fn run(context: &Context, rebalance: &Rebalance) -> Result<()> 
         let wanted = plan(&list_places(&database).await?, wanted_open);
         return context.output.print(&lines(&wanted), || text(&wanted));
     }
-    let connection = context.broker("rebalance").await?;
+    let connection = context.own_broker(&database, "rebalance").await?;
     moves::lock(&database).await?;
     moves::finish_open(&database, &connection).await?;
     let wanted = plan(&list_places(&database).await?, wanted_open);

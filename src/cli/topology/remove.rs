@@ -9,7 +9,7 @@ use crate::broker::removal::{self, Found, FoundQueue};
 use crate::cli::context::Context;
 use crate::cli::exit::{CliError, refuse};
 use crate::store::admin::terminals::list_terminals;
-use crate::store::registry::load_topology;
+use crate::store::registry::{load_installation, load_topology};
 
 #[derive(Args)]
 pub(in crate::cli) struct Remove {
@@ -28,8 +28,9 @@ pub(super) async fn run(context: &Context, remove: &Remove) -> Result<()> {
     };
     let terminals = list_terminals(&database, None).await?;
     let terminals: Vec<String> = terminals.into_iter().map(|terminal| terminal.id).collect();
-    let connection = context.broker("topology").await?;
-    let found = removal::find(&connection, shape, &terminals).await?;
+    let connection = context.own_broker(&database, "topology").await?;
+    let found =
+        removal::find(&connection, load_installation(&database).await?, shape, &terminals).await?;
     let in_use: Vec<&FoundQueue> =
         found.queues.iter().filter(|queue| queue.messages > 0 || queue.consumers > 0).collect();
     if !in_use.is_empty() && !remove.force {

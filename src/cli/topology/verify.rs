@@ -16,6 +16,7 @@ use crate::broker::{bindings, declare, reply_queues};
 use crate::cli::context::Context;
 use crate::cli::exit::CliError;
 use crate::message::shape::Shape;
+use crate::store::registry::load_installation;
 
 /// What is wrong, for programs.
 #[derive(Default, Serialize)]
@@ -67,10 +68,11 @@ impl Wrong {
 pub(super) async fn run(context: &Context) -> Result<()> {
     let database = context.database().await?;
     let shape = recorded(&database).await?;
-    let connection = context.broker("topology").await?;
+    let connection = context.own_broker(&database, "topology").await?;
+    let installation = load_installation(&database).await?;
     let terminals = terminal_ids(&database).await?;
-    let mut wrong =
-        Wrong { missing: declare::missing(&connection, shape).await?, ..Wrong::default() };
+    let missing = declare::missing(&connection, installation, shape).await?;
+    let mut wrong = Wrong { missing, ..Wrong::default() };
     let is_declared = wrong.missing.is_empty();
     let without = reply_queues::missing(&connection, &terminals).await?;
     wrong.missing.extend(without.iter().map(|id| format!("queue {}", reply_queue(id))));

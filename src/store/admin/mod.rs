@@ -13,3 +13,4 @@ pub mod servers;
 pub mod terminals;
 pub mod topology;
 pub mod users;
+pub mod worker_accounts;

@@ -4,18 +4,13 @@
 //! them rights on what they add.
 
 use postgres_protocol::password::scram_sha_256;
-use rand::Rng;
-use rand::distr::Alphanumeric;
-use tokio_postgres::Client;
+use tokio_postgres::Transaction;
 
 use crate::store::error::StoreError;
 use crate::store::grants;
 use crate::store::sql;
 
 pub use crate::store::grants::Kind;
-
-/// 32 alphanumerics are 190 bits.
-const PASSWORD_LEN: usize = 32;
 
 /// In bytes; PostgreSQL truncates longer names.
 const NAME_LEN_MAX: usize = 63;
@@ -27,30 +22,51 @@ pub fn is_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// Returns the new account's password; `None` if the name is taken.
+/// Makes an account that is valid once the transaction is committed. `false`: the name is taken.
 ///
 /// # Panics
 ///
 /// If [`is_name`] refuses `name`.
 pub async fn create(
-    client: &mut Client,
+    transaction: &Transaction<'_>,
     name: &str,
     kind: Kind,
-) -> Result<Option<String>, StoreError> {
+    password: &str,
+) -> Result<bool, StoreError> {
     assert!(is_name(name), "the caller checks the name");
-    let transaction = client.transaction().await?;
     if transaction.query_one(sql!("role_exists"), &[&name]).await?.get(0) {
-        return Ok(None);
+        return Ok(false);
     }
-    let password: String =
-        rand::rng().sample_iter(Alphanumeric).take(PASSWORD_LEN).map(char::from).collect();
     // Hashed here, to keep the password out of statement logs.
     let hash = scram_sha_256(password.as_bytes());
     let role = sql!("create_role").replace("{role}", name).replace("{hash}", &hash);
     transaction.batch_execute(&role).await?;
     transaction.execute(sql!("insert_role"), &[&name, &kind.as_str()]).await?;
     transaction.batch_execute(sql!("restrict_public")).await?;
-    grants::grant(&transaction, name, kind).await?;
-    transaction.commit().await?;
-    Ok(Some(password))
+    grants::grant(transaction, name, kind).await?;
+    Ok(true)
+}
+
+/// Gives a recorded account another password, with the transaction's commit. `false`: there is none of
+/// this kind.
+///
+/// # Panics
+///
+/// If [`is_name`] refuses `name`.
+pub async fn update_password(
+    transaction: &Transaction<'_>,
+    name: &str,
+    kind: Kind,
+    password: &str,
+) -> Result<bool, StoreError> {
+    assert!(is_name(name), "the caller checks the name");
+    let recorded =
+        transaction.query_one(sql!("role_is_recorded"), &[&name, &kind.as_str()]).await?;
+    if !recorded.get::<_, bool>(0) {
+        return Ok(false);
+    }
+    let hash = scram_sha_256(password.as_bytes());
+    let altered = sql!("alter_role").replace("{role}", name).replace("{hash}", &hash);
+    transaction.batch_execute(&altered).await?;
+    Ok(true)
 }

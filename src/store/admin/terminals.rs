@@ -1,7 +1,7 @@
 //! Terminals.
 
 use serde::Serialize;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, GenericClient, Row};
 
 use crate::domain::id::{TerminalId, UserId};
 use crate::domain::interval::Timestamp;
@@ -36,7 +36,7 @@ pub enum TerminalAdded {
 
 /// Adds a terminal to a user.
 pub async fn insert_terminal(
-    client: &Client,
+    client: &impl GenericClient,
     terminal: &TerminalId,
     user: &UserId,
 ) -> Result<TerminalAdded, StoreError> {

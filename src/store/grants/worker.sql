@@ -1,13 +1,15 @@
 -- A worker changes no policy, no price and no quota, only adds to history and billing entries, and creates
 -- no tables, not even temporary ones.
 grant usage on schema public to {role};
-grant select on policy, topology, schema_migrations, closures, servers, users, user_periods, terminals, timekeeping,
-    quota_bounds to {role};
+grant select on policy, installation, topology, schema_migrations, closures, servers, users, user_periods,
+    terminals, timekeeping, quota_bounds to {role};
 -- Locking a row takes the right to update one of its columns: here one that nothing depends on.
 grant update (created_at) on users to {role};
 -- A fence moves a server. The guard writes its counts with its owner's rights.
 grant update (partition) on servers to {role};
 grant select, update (fenced_at), delete on moves to {role};
+-- A worker records the broker account that it uses.
+grant select, insert, update (retired_at) on worker_accounts to {role};
 -- The guard refuses to delete what is not over.
 grant select, insert, delete on reservations to {role};
 grant update (state, cancel_reason, reconfirmed_at, settled_at, remind_at, reminded_at, partition)

@@ -11,6 +11,7 @@ use super::error::PartitionError;
 use super::recover::{Action, is_arithmetic, judge};
 use super::stages::{CommittedBatch, Decoded, Delivery};
 use crate::backoff;
+use crate::broker::publisher::Outgoing;
 use crate::domain::id::ServerId;
 use crate::domain::input::{Digest, Input};
 use crate::domain::interval::Timestamp;
@@ -174,8 +175,11 @@ impl Decider {
                 Reaction::Answer(reply) => {
                     batch.answers.push(answer(reply, message, context.clock.now()));
                 }
-                Reaction::Dead(reason) => {
+                Reaction::DeadAndAnswer(reason, reply) => {
+                    context.strangers.note(&reply.terminal);
                     batch.answers.push(dead_letter(message, reason, Some(partition)));
+                    let answer = answer(reply, message, context.clock.now());
+                    batch.answers.push(Outgoing { persistent: false, ..answer });
                 }
                 Reaction::Reschedule(wake_up) => {
                     batch.rescheduled.extend(self.scheduled(partition, wake_up.due_at, now));

@@ -36,7 +36,7 @@ impl Decoder {
             message.message_id.as_deref().is_some_and(|id| id.starts_with("poison"))
         );
         let now = context.clock.now();
-        match decode(&message, context.settings.broker.account()) {
+        match decode(&message, |account| context.accounts.contains(account)) {
             Message::Input(Input::Command(command)) => {
                 match self.take(context, &command, &message) {
                     Ok(()) => decoded.inputs.push((Input::Command(command), message)),

@@ -4,16 +4,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::decide::Decider;
 use super::decode::Decoder;
 use super::deliver::Inbox;
 use super::error::PartitionError;
 use super::isolate::{self, Attempted, Group};
-use super::stages::{CommittedBatch, Delivered};
+use super::stages::{CommittedBatch, Delivered, Delivery};
+use crate::backoff;
 use crate::crash_point;
 use crate::domain::input::Digest;
 use crate::store::delivery_attempts;
@@ -77,8 +78,29 @@ impl Intake {
     }
 
     async fn process(&self, delivered: Delivered) -> Result<CommittedBatch, PartitionError> {
+        self.know_senders(&delivered).await?;
         let decoded = self.decoder.decode(&self.context, delivered);
         self.decider.decide(decoded).await
+    }
+
+    /// Reads the workers' accounts again if an internal message comes from another one. There is no other
+    /// bound than the stop, as for deciding: the database decides whose message it is.
+    async fn know_senders(&self, delivered: &Delivered) -> Result<(), PartitionError> {
+        let accounts = &self.context.accounts;
+        let unknown = |delivery: &Delivery| accounts.may_lack_sender_of(&delivery.message);
+        if !delivered.0.iter().any(unknown) {
+            return Ok(());
+        }
+        let mut tries = 0;
+        while let Err(error) = accounts.reload(&self.context.pool).await {
+            tries += 1;
+            warn!(partition = self.partition, %error, tries, "workers' accounts are not readable");
+            tokio::select! {
+                () = self.stop.cancelled() => return Err(PartitionError::Abandoned),
+                () = sleep(backoff::full_jitter(tries)) => {}
+            }
+        }
+        Ok(())
     }
 
     async fn hand_over(

@@ -223,7 +223,7 @@ fn verdict(kind: Kind, body: &str) -> Option<&'static str> {
             Decoded::Refused { refusal, .. } => refusal,
             other => panic!("{other:?}"),
         },
-        false => match decode(&received, "worker") {
+        false => match decode(&received, |account| account == "worker") {
             Decoded::Input(_) => return None,
             Decoded::Refused { refusal, .. } => refusal,
             other => panic!("{other:?}"),

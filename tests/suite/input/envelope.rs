@@ -271,7 +271,10 @@ fn harmless(terminal: &str, bystander: &str) -> Vec<Case> {
 #[test]
 fn an_envelope_gets_the_first_code_of_all_it_breaks() {
     let id = br#"{"reservation":"00000000-0000-0000-0000-000000000000"}"#;
-    assert_eq!(corrected("t-1.withdraw.cam", |r| decode(r, "worker"), id), None);
+    assert_eq!(
+        corrected("t-1.withdraw.cam", |r| decode(r, |account| account == "worker"), id),
+        None
+    );
     assert_eq!(corrected("t-1.show", decode_query, id), None);
 }
 
@@ -327,7 +330,7 @@ fn a_message_of_another_queue_is_no_command_there() {
     let refused = |refusal: Refusal| (refusal.code, refusal.field);
     let unknown = (Code::UnknownCommand, Some("routing_key".to_owned()));
     for key in ["t-1.show", "t-1.list", "t-1.availability", "t-1.list.cam"] {
-        let decoded = decode(&of(key), "worker");
+        let decoded = decode(&of(key), |account| account == "worker");
         let Decoded::Refused { refusal, .. } = decoded else { panic!("{decoded:?}") };
         assert_eq!(refused(refusal), unknown, "{key}");
     }

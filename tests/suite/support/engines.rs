@@ -60,8 +60,12 @@ async fn template() -> &'static Template {
                 .expect("migrations apply");
             let role = format!("holdfast_worker_{}", Uuid::new_v4().simple());
             let mut client = connect(&database_url(&name)).await;
-            let made = roles::create(&mut client, &role, Kind::Worker).await.expect("a role");
-            Template { name, role, password: made.expect("a new role") }
+            let transaction = client.transaction().await.expect("a transaction");
+            let password = Uuid::new_v4().to_string();
+            let made = roles::create(&transaction, &role, Kind::Worker, &password).await;
+            assert!(made.expect("a role"));
+            transaction.commit().await.expect("committed");
+            Template { name, role, password }
         })
         .await
 }

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use holdfast::broker::accounts::Accounts;
+use holdfast::broker::accounts::{Accounts, Purpose};
 use holdfast::broker::connection::{Connection, Endpoint};
-use holdfast::broker::declare;
 use holdfast::broker::routes::{self, Route};
+use holdfast::broker::{declare, installation};
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
 use holdfast::domain::server::LateBooking;
 use holdfast::message::shape::Shape;
@@ -61,8 +61,11 @@ impl Stack {
         let account = format!("worker_{suffix}");
         let broker = engines::create_account(&account, &vhost).await;
         let amqp = broker.connect("test").await.expect("the broker");
-        declare::apply(&amqp, shape).await.expect("the topology applies");
         let db = engines::connect(&database_url).await;
+        let id = registry::load_installation(&db).await.expect("an id");
+        let owner = installation::claim(&amqp, id).await.expect("the vhost is marked");
+        assert_eq!(owner, installation::Owner::This);
+        declare::apply(&amqp, shape).await.expect("the topology applies");
         registry::insert_topology(&db, shape).await.expect("the topology is recorded");
         let accounts = vec![account];
         Self { suffix, database_url, worker_url, db, vhost, broker, amqp, shape, accounts }
@@ -127,17 +130,20 @@ impl Stack {
         let user: UserId = user.parse().expect("an id");
         users::insert_user(&self.db, &user, None, None).await.expect("a user");
         terminals::insert_terminal(&self.db, &id, &user).await.expect("a terminal");
-        let password = self.broker_accounts().create_terminal(&id).await.expect("an account");
+        let made = self.broker_accounts().create_terminal(&id, engines::PASSWORD).await;
+        made.expect("an account");
         self.accounts.push(id.to_string());
-        engines::endpoint(id.as_str(), &password, &self.vhost)
+        engines::endpoint(id.as_str(), engines::PASSWORD, &self.vhost)
     }
 
     /// A billing system's account.
     pub async fn biller_account(&mut self) -> Endpoint {
-        let account = format!("biller_{}", self.suffix);
-        let password = self.broker_accounts().create_biller(&account).await.expect("an account");
+        let account = Purpose::Billing.account(&self.suffix);
+        let accounts = self.broker_accounts();
+        let made = accounts.create(Purpose::Billing, &account, engines::PASSWORD).await;
+        made.expect("an account");
         self.accounts.push(account.clone());
-        engines::endpoint(&account, &password, &self.vhost)
+        engines::endpoint(&account, engines::PASSWORD, &self.vhost)
     }
 
     pub fn broker_accounts(&self) -> Accounts {

@@ -1,0 +1,2 @@
+-- PostgreSQL takes no parameters here: see create_role
+alter role {role} password '{hash}'

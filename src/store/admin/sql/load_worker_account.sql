@@ -1,0 +1,2 @@
+-- $1 account
+select retired_at from worker_accounts where name = $1

@@ -1,0 +1,2 @@
+-- One row
+select id from installation
