@@ -12,7 +12,8 @@ const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 /// Each layer, the layers that it may use, and names that must not occur in it. Waits on the broker are
 /// bounded in its layer, so those above do not use lapin's own connections. Random
 /// waits are drawn in `backoff` alone.
-const LAYERS: [(&str, &[&str], &[&str]); 8] = [
+const LAYERS: [(&str, &[&str], &[&str]); 9] = [
+    ("parts", &[], &["lapin", "tokio", "tracing", "std::env", "std::fs"]),
     ("domain", &[], &["lapin", "tokio", "serde", "std::env", "Utc::now", "SystemTime"]),
     ("message", &["domain"], &["lapin", "tokio", "std::env", "Utc::now", "SystemTime"]),
     (

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use holdfast::broker::connection::Endpoint;
 use rabbitmq_http_client::password_hashing::base64_encoded_salted_password_hash_sha256;
 use rabbitmq_http_client::requests::UserParams;
 use tempfile::TempDir;
@@ -110,6 +111,9 @@ async fn passwords_in_files_change_under_a_running_worker() {
     terminal.accepted(&server, window(172_800, 60)).await;
     assert!(worker.runs());
     assert!(worker.stop().await.success());
+    // The test's own connection was of the account, too.
+    let endpoint: Endpoint = broker("other").parse().expect("a URL");
+    stack.amqp = endpoint.connect("test").await.expect("the broker");
     role.drop(&stack).await;
     stack.finish().await;
 }
