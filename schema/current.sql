@@ -8,11 +8,11 @@ CREATE SEQUENCE decision_block;
 CREATE TABLE audit (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    operator text NOT NULL,
-    database_role text NOT NULL,
-    kind text NOT NULL,
-    object_id text NOT NULL,
-    action text NOT NULL,
+    operator text COLLATE "C" NOT NULL,
+    database_role text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    object_id text COLLATE "C" NOT NULL,
+    action text COLLATE "C" NOT NULL,
     before jsonb,
     after jsonb,
     CONSTRAINT audit_pkey PRIMARY KEY (id),
@@ -265,10 +265,10 @@ CREATE TABLE sweeps (
 );
 
 CREATE TABLE tariffs (
-    server_id text NOT NULL,
+    server_id text COLLATE "C" NOT NULL,
     version integer NOT NULL,
     rate_minor bigint NOT NULL,
-    currency text NOT NULL,
+    currency text COLLATE "C" NOT NULL,
     from_at timestamp with time zone NOT NULL,
     CONSTRAINT tariffs_pkey PRIMARY KEY (server_id, version),
     CONSTRAINT tariffs_rate_minor_check CHECK (rate_minor >= 0 AND rate_minor <= '100000000000'::bigint),
@@ -338,7 +338,7 @@ CREATE TABLE users (
 ) WITH (fillfactor=50);
 
 CREATE TABLE worker_accounts (
-    name text NOT NULL,
+    name text COLLATE "C" NOT NULL,
     added_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     retired_at timestamp with time zone,
     CONSTRAINT worker_accounts_pkey PRIMARY KEY (name)

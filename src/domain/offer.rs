@@ -46,7 +46,7 @@ impl Starts {
 }
 
 /// What happens to the offer at an instant.
-enum Step {
+enum Edge {
     /// So many reservations overlap at an instant from here to the end of the turn-around.
     Enter(usize),
     /// No longer.
@@ -66,61 +66,61 @@ pub fn places(
     window: &Interval,
     busy: &[Interval],
 ) -> Vec<FreeSpan> {
-    let mut steps = steps(server, starts, window, busy);
-    steps.sort_by_key(|(at, _)| *at);
+    let mut edges = edges(server, starts, window, busy);
+    edges.sort_by_key(|(at, _)| *at);
     let mut spans: Vec<FreeSpan> = Vec::new();
     let mut overlapping: BTreeMap<usize, usize> = BTreeMap::new();
     let mut blocks = 0_usize;
     let mut at = window.start;
-    for (next, step) in steps {
+    for (next, edge) in edges {
         let until = next.min(window.end);
         let peak = overlapping.last_key_value().map_or(0, |(depth, _)| *depth);
         let places = if blocks > 0 { 0 } else { server.capacity.saturating_sub(peak) };
         push(&mut spans, Interval::new(at, until), places);
         at = at.max(until);
-        match step {
-            Step::Enter(depth) => *overlapping.entry(depth).or_default() += 1,
-            Step::Leave(depth) => {
+        match edge {
+            Edge::Enter(depth) => *overlapping.entry(depth).or_default() += 1,
+            Edge::Leave(depth) => {
                 let count = overlapping.get_mut(&depth).expect("it has entered");
                 *count -= 1;
                 if *count == 0 {
                     overlapping.remove(&depth);
                 }
             }
-            Step::Block => blocks += 1,
-            Step::Unblock => blocks -= 1,
+            Edge::Block => blocks += 1,
+            Edge::Unblock => blocks -= 1,
         }
     }
     spans
 }
 
-/// In no order. A step of the same instant may stand before or behind another, but for one that ends
+/// In no order. An edge of the same instant may stand before or behind another, but for one that ends
 /// what the other begins.
-fn steps(
+fn edges(
     server: &Server,
     starts: Option<Starts>,
     window: &Interval,
     busy: &[Interval],
-) -> Vec<(Timestamp, Step)> {
+) -> Vec<(Timestamp, Edge)> {
     let gap = TimeDelta::seconds(server.gap_seconds);
-    let mut steps = Vec::new();
+    let mut edges = Vec::new();
     for (during, depth) in depths(busy) {
-        steps.push((during.start - gap, Step::Enter(depth)));
-        steps.push((during.end, Step::Leave(depth)));
+        edges.push((during.start - gap, Edge::Enter(depth)));
+        edges.push((during.end, Edge::Leave(depth)));
     }
     for closure in &server.closures {
-        steps.push((closure.start, Step::Block));
-        steps.push((closure.end, Step::Unblock));
+        edges.push((closure.start, Edge::Block));
+        edges.push((closure.end, Edge::Unblock));
     }
     // What no reservation can cover that starts in time.
-    steps.push((window.start, Step::Block));
+    edges.push((window.start, Edge::Block));
     if let Some(Starts { from, until }) = starts {
         let end = until + TimeDelta::seconds(server.max_seconds);
-        steps.push((from.max(window.start), Step::Unblock));
-        steps.push((end.max(window.start), Step::Block));
+        edges.push((from.max(window.start), Edge::Unblock));
+        edges.push((end.max(window.start), Edge::Block));
     }
-    steps.push((window.end, Step::Block));
-    steps
+    edges.push((window.end, Edge::Block));
+    edges
 }
 
 fn push(spans: &mut Vec<FreeSpan>, interval: Option<Interval>, places: usize) {
@@ -133,8 +133,8 @@ fn push(spans: &mut Vec<FreeSpan>, interval: Option<Interval>, places: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tariff::Tariff;
     use super::*;
+    use crate::domain::tariff::Tariff;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_timestamp(second, 0).unwrap()
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(first, FreeSpan { interval: span(0, 25), places: 0 });
         server.late_booking = LateBooking::Confirm;
         assert_eq!(offered(&server, 4).0, Some((5, 1_000)));
-        assert_eq!(offered(&server, 5).0, Some((10, 1_005 - 1_005 % 5)));
+        assert_eq!(offered(&server, 5).0, Some((10, 1_005)));
         server.horizon_seconds = 3;
         assert_eq!(offered(&server, 0).0, None);
         server.horizon_seconds = 1_000;

@@ -141,7 +141,7 @@ pub struct Refusal {
     /// For `already_cancelled`.
     pub reason: Option<CancelReason>,
     /// The limit that is not kept, where the code has one.
-    pub limit: Option<Limit>,
+    pub limit: Option<Box<Limit>>,
     /// For `closure`: the maintenance window.
     pub closure: Option<Interval>,
     /// For `rate_limited`: when there is room for the message.
@@ -169,7 +169,7 @@ impl Refusal {
 
     /// Names the limit that is not kept.
     pub fn beyond(code: Code, limit: Limit) -> Self {
-        Self { limit: Some(limit), ..Self::plain(code) }
+        Self { limit: Some(Box::new(limit)), ..Self::plain(code) }
     }
 
     /// Names the part at fault.

@@ -31,12 +31,14 @@ pub(super) fn request(
     // Holds that were not loaded count as full.
     let holds = snapshot.holds.get(&sent.terminal.user);
     if !late && holds.is_none_or(|holds| holds.count >= holds.max) {
-        let limit = holds.map(|holds| Limit {
-            name: "holds_max",
-            relation: Relation::AtMost,
-            value: holds.max,
-            unit: Unit::Reservations,
-            given: Some(holds.count + 1),
+        let limit = holds.map(|holds| {
+            Box::new(Limit {
+                name: "holds_max",
+                relation: Relation::AtMost,
+                value: holds.max,
+                unit: Unit::Reservations,
+                given: Some(holds.count + 1),
+            })
         });
         return Err(Refusal { limit, ..Refusal::plain(Code::TooManyHolds) });
     }
@@ -90,7 +92,7 @@ fn check_policy(snapshot: &Snapshot, server: &Server, interval: &Interval) -> Re
         (closure.is_some(), Code::Closure),
     ];
     let Some((_, code)) = checks.into_iter().find(|(failed, _)| *failed) else { return Ok(()) };
-    let limit = policy_limit(snapshot, server, interval, code);
+    let limit = policy_limit(snapshot, server, interval, code).map(Box::new);
     let closure = closure.filter(|_| code == Code::Closure);
     Err(Refusal { limit, closure, ..Refusal::plain(code) })
 }

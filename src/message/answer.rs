@@ -530,7 +530,7 @@ impl Answer {
             field: refusal.field.clone(),
             message: explained(refusal),
             quota: refusal.receipts.iter().map(QuotaReceipt::from).collect(),
-            limit: refusal.limit.as_ref().map(LimitView::from),
+            limit: refusal.limit.as_deref().map(LimitView::from),
             closure: refusal.closure.map(Span::from),
             reason: refusal.reason.map(|reason| reason.as_str().to_owned()),
             decided_at,

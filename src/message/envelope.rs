@@ -120,12 +120,14 @@ impl Received {
             return Err(Refusal::of_field(Code::MissingMessageId, "message_id"));
         };
         if !is_message_id(id) {
-            let limit = (id.len() > MESSAGE_ID_LEN_MAX).then(|| Limit {
-                name: "message_id_characters",
-                relation: Relation::AtMost,
-                value: MESSAGE_ID_LEN_MAX as i64,
-                unit: Unit::Characters,
-                given: i64::try_from(id.chars().count()).ok(),
+            let limit = (id.len() > MESSAGE_ID_LEN_MAX).then(|| {
+                Box::new(Limit {
+                    name: "message_id_characters",
+                    relation: Relation::AtMost,
+                    value: MESSAGE_ID_LEN_MAX as i64,
+                    unit: Unit::Characters,
+                    given: i64::try_from(id.chars().count()).ok(),
+                })
             });
             let refusal = Refusal::of_field(Code::InvalidMessageId, "message_id");
             return Err(Refusal { limit, ..refusal });

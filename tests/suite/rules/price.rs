@@ -113,6 +113,7 @@ async fn an_accepted_answer_says_exactly_this() {
             "requested_seconds": 1_800,
         }],
         "decided_at": null,
+        "no_reminder": "off",
     });
     assert_eq!(body, expected);
     assert_eq!(reply.type_name, "reservation.accepted");
