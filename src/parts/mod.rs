@@ -113,6 +113,11 @@ impl Parts {
         if !is_clean(query, ":/") || !is_clean(path, ":/") {
             return Err(ENCODE.to_owned());
         }
+        if path.contains(['&', '=', ';']) {
+            return Err("has a &, = or ; in its path: options begin after a ?, and in a name these are %26, \
+                        %3D and %3B"
+                .to_owned());
+        }
         let (account, hosts) = match authority.split_once('@') {
             Some((account, hosts)) => (Some(account), hosts),
             None => (None, authority),

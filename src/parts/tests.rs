@@ -112,6 +112,7 @@ fn what_can_be_read_in_two_ways_is_refused() {
         ("x://me:p@h/x?sslcert=/x", "the option sslcert"),
         ("x://me:p@h/x?s3cret=1", "an unknown option"),
         ("x://me:p@h/x#a", "percent-encoded"),
+        ("x://me:p@h/x&a=1", "options begin after a ?"),
     ] {
         let error = Parts::read(url, &FORM).err().unwrap_or_else(|| panic!("{url} is read"));
         assert!(error.contains(reason) && !error.contains("s3cret"), "{url}: {error}");

@@ -26,6 +26,11 @@ pub(super) struct Advice {
     pub next: &'static str,
 }
 
+const DATABASE_AWAY: Advice = Advice {
+    code: AWAY,
+    next: "check that PostgreSQL runs there and can be reached from here, and DATABASE_URL",
+};
+
 /// `None` if the error says all there is to say.
 pub(super) fn of(cause: &(dyn Error + 'static)) -> Option<Advice> {
     if tls::is_untrusted(cause) {
@@ -38,6 +43,7 @@ pub(super) fn of(cause: &(dyn Error + 'static)) -> Option<Advice> {
     if let Some(error) = cause.downcast_ref::<StoreError>() {
         return match (error, error.sql_state()) {
             (StoreError::Postgres(error), _) => of_database(error),
+            (StoreError::Unreachable(_) | StoreError::Silent(_), _) => Some(DATABASE_AWAY),
             (_, Some(state)) => of_sql_state(state),
             _ => None,
         };
@@ -57,10 +63,7 @@ pub(super) fn of(cause: &(dyn Error + 'static)) -> Option<Advice> {
 fn of_database(error: &tokio_postgres::Error) -> Option<Advice> {
     match error.code() {
         Some(state) => of_sql_state(state),
-        None if postgres_away(error) => Some(Advice {
-            code: AWAY,
-            next: "check that PostgreSQL runs there and can be reached from here, and DATABASE_URL",
-        }),
+        None if postgres_away(error) => Some(DATABASE_AWAY),
         None => None,
     }
 }
