@@ -37,7 +37,9 @@ pub fn of_constraint(name: &str) -> Option<&'static str> {
         }
         "servers_slot_seconds_check" => "a slot is 1 to 86400 seconds",
         "moves_check" => "a server moves to another partition than its own",
-        "closures_check" => "a closure ends after it starts",
+        "closures_check" => {
+            "a closure ends after it starts, and is between 1970-01-01 00:00:00 and 9999-12-31 23:59:59 UTC"
+        }
         "users_holds_max_check" => "a user's limit of holds is at least 1",
         "users_id_check" => "a user's id is 1 to 64 characters of a-z, 0-9 and '-'",
         "users_quota_seconds_check" => "a user's quota is at least 0 seconds",

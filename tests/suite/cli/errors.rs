@@ -70,11 +70,14 @@ async fn a_broker_that_refuses_is_named_with_the_next_step() {
     let mut management = engines::MANAGEMENT_URL.clone();
     management.set_password(Some("s3cret")).expect("http URLs have one");
     let amqp = ("AMQP_URL", engines::AMQP_URL.as_str());
-    let environment = [amqp, ("RABBITMQ_MANAGEMENT_URL", management.as_str())];
+    let database = Database::new().await;
+    let url = ("DATABASE_URL", database.url.as_str());
+    let environment = [url, amqp, ("RABBITMQ_MANAGEMENT_URL", management.as_str())];
     fails(&environment, add, 78, &["RABBITMQ_MANAGEMENT_URL", "administrator"]).await;
-    let away = [amqp, ("RABBITMQ_MANAGEMENT_URL", "http://me:s3cret@127.0.0.1:1")];
+    let away = [url, amqp, ("RABBITMQ_MANAGEMENT_URL", "http://me:s3cret@127.0.0.1:1")];
     let said = ["127.0.0.1:1", "rabbitmq-plugins enable rabbitmq_management"];
     fails(&away, add, 75, &said).await;
+    database.finish().await;
 }
 
 /// Tables that operators' commands write.
