@@ -11,8 +11,9 @@
 //! ```
 //!
 //! A layer uses only layers to its right; `broker` and `store` do not know each other. A layer's
-//! files do not import each other in circles. `tests/suite/layers.rs` checks both. [`tls`],
-//! [`backoff`] and `addresses` stand below `broker` and `store`. `docs/architecture.md` follows a request and a
+//! files do not import each other in circles. `tests/suite/layers.rs` checks both. `parts` and `live` (URLs and
+//! where they come from), [`tls`], [`backoff`] and `addresses` stand below `broker` and `store`.
+//! `docs/architecture.md` follows a request and a
 //! deadline through the code.
 //!
 //! # Invariants
@@ -55,7 +56,9 @@ pub mod client;
 mod crash;
 pub mod domain;
 pub mod engine;
+mod live;
 pub mod message;
+mod parts;
 pub mod store;
 pub mod tls;
 pub mod worker;

@@ -48,10 +48,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli, stop: Stop) -> anyhow::Result<()> {
-    // Bytes that are not UTF-8 become U+FFFD.
-    let environment =
-        |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-    let config = cli.read_config(environment)?;
+    let config = cli.read_config(|name| std::env::var_os(name))?;
     let log = logging::start(&config);
     let outcome = cli.run(config, stop).await;
     log.finish();

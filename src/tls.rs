@@ -1,6 +1,7 @@
 //! TLS to both engines. When TLS is on, certificate and host name are checked; no setting disables
 //! that.
 
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
@@ -58,46 +59,28 @@ fn of_system() -> io::Result<RootCertStore> {
     }
 }
 
-/// Removes an option from a URL's query and returns its decoded value.
-pub fn take_option(url: &mut String, name: &str) -> Option<String> {
-    let (address, query) = url.split_once('?')?;
-    let (mut taken, mut kept) = (None, Vec::new());
-    for pair in query.split('&') {
-        match pair.split_once('=') {
-            Some((key, value)) if key == name => taken = Some(decoded(value)),
-            _ => kept.push(pair),
+/// Whether a connect failed because the peer's certificate does not prove who it is.
+pub fn is_untrusted(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+            return true;
         }
+        // An `io::Error` hides what it wraps from its `source`.
+        cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => match error.downcast_ref::<Arc<io::Error>>() {
+                Some(shared) => Some(shared.as_ref()),
+                None => error.source(),
+            },
+        };
     }
-    taken.as_ref()?;
-    let kept = kept.join("&");
-    *url = if kept.is_empty() { address.to_owned() } else { format!("{address}?{kept}") };
-    taken
-}
-
-/// Decodes percent-encoding.
-pub fn decoded(value: &str) -> String {
-    // Form decoding would make `+` a space.
-    let query = format!("x={}", value.replace('+', "%2B"));
-    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
-    pairs.next().map_or_else(String::new, |(_, value)| value.into_owned())
+    false
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_option_is_taken_out_of_a_url() {
-        for (url, taken, left) in [
-            ("amqps://h/x", None, "amqps://h/x"),
-            ("amqps://h/x?ca=%2Fa+b", Some("/a+b"), "amqps://h/x"),
-            ("amqps://h/x?a=1&ca=/c&b=2", Some("/c"), "amqps://h/x?a=1&b=2"),
-            ("amqps://h/x?cab=/c&ca", None, "amqps://h/x?cab=/c&ca"),
-        ] {
-            let mut rest = url.to_owned();
-            assert_eq!((take_option(&mut rest, "ca").as_deref(), rest.as_str()), (taken, left));
-        }
-    }
 
     #[test]
     fn a_file_without_authorities_is_refused() {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +10,18 @@ use std::time::Duration;
 use async_rs::util::RuntimeParts;
 use async_rs::{Runtime, Tokio};
 use lapin::tcp::{AsyncTcpStream, RustlsConnector};
-use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{Channel, ConnectionProperties, ConnectionStatus};
 use rustls::ClientConfig;
 use tokio::time::{sleep, timeout};
-use url::Url;
 
 use super::sanitize::stream::Plain;
 use super::sanitize::{Sanitized, SanitizingReactor};
 use super::{BrokerError, OPERATION_TIMEOUT, bounded, bounded_by};
 use crate::addresses::{self, Recent};
+use crate::live::{self, Live};
 use crate::message::envelope::BODY_LEN_MAX;
+use crate::parts::{Account, Form, Parts, choice, number};
 use crate::tls;
 
 /// Default, in seconds. A half-open peer is detected after two heartbeats; the broker's suggestion
@@ -35,127 +37,204 @@ const PUBLISHING_FRAME_MAX: u32 = 32 << 10;
 /// How late waits end that lapin does not end itself when a connection breaks.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A broker address with account and vhost. `Debug` and `Display` hide the password.
+const FORM: Form = Form {
+    expected: "must look like amqp://account:password@host:5672/vhost",
+    schemes: &["amqp", "amqps"],
+    options: &[
+        "cacertfile",
+        "heartbeat",
+        "frame_max",
+        "channel_max",
+        "connection_timeout",
+        "auth_mechanism",
+    ],
+    several_hosts: false,
+};
+
+const DEFAULT_VHOST: &str = "/";
+
+/// A broker address with account and vhost, perhaps from a file, which is then read at every connect.
+/// `Debug` and `Display` hide the password.
 #[derive(Clone)]
 pub struct Endpoint {
-    uri: AMQPUri,
-    shown: String,
-    tls: Option<Arc<ClientConfig>>,
+    live: Live<Target>,
     /// Clones share it.
     recent: Recent,
 }
 
+struct Target {
+    uri: AMQPUri,
+    parts: Parts,
+    tls: Option<Arc<ClientConfig>>,
+}
+
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.shown)
+        std::fmt::Display::fmt(self, f)
     }
 }
 
+/// None of what is shown can be a part of a password: [`crate::parts`] refuses a URL in which the password's
+/// end is in doubt.
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.shown)
+        let AMQPUri { scheme, authority, vhost, .. } = &self.live.first().uri;
+        let AMQPAuthority { userinfo, host, port } = authority;
+        write!(f, "{scheme}://{}@{host}:{port}/{vhost}", userinfo.username)
     }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = Parts::read(text, &FORM)?;
+        let uri = uri(&parts)?;
+        let tls = match (&uri.scheme, parts.option("cacertfile")) {
+            (AMQPScheme::AMQPS, authorities) => {
+                let trusted = tls::client_config(authorities);
+                Some(trusted.map_err(|error| error.to_string())?)
+            }
+            (_, Some(_)) => return Err("cacertfile needs the scheme amqps".to_owned()),
+            (_, None) => None,
+        };
+        Ok(Self { uri, parts, tls })
+    }
+}
+
+impl live::Target for Target {
+    const NAME: &'static str = "the broker's URL";
+
+    fn may_replace(&self, first: &Self) -> Result<(), &'static str> {
+        let identity = |target: &Self| {
+            (target.uri.vhost.clone(), target.uri.authority.userinfo.username.clone())
+        };
+        match identity(self) == identity(first) {
+            true => Ok(()),
+            // Messages are signed with the account.
+            false => Err("names another account or vhost, which needs a restart"),
+        }
+    }
+}
+
+/// What lapin connects to.
+fn uri(parts: &Parts) -> Result<AMQPUri, String> {
+    let Some(Account { name, password: Some(password) }) = &parts.account else {
+        return Err("needs an account and its password, as account:password@host".to_owned());
+    };
+    let [host] = parts.hosts.as_slice() else { return Err("must name one host".to_owned()) };
+    if host.name.contains(':') {
+        return Err("IPv6 literals are not supported; use a host name".to_owned());
+    }
+    let vhost = match parts.path.as_slice() {
+        [] => DEFAULT_VHOST,
+        [vhost] if !vhost.is_empty() => vhost,
+        [_] => return Err("name the vhost; the default one is /%2f".to_owned()),
+        _ => return Err("has a slash in the vhost's name; percent-encode it as %2F".to_owned()),
+    };
+    let mechanisms =
+        ["plain", "amqplain", "anonymous", "external", "rabbit-cr-demo"].map(|name| (name, name));
+    let mechanism = choice(parts, "auth_mechanism", &mechanisms)?;
+    let scheme = if parts.scheme == "amqps" { AMQPScheme::AMQPS } else { AMQPScheme::AMQP };
+    let port = host.port.unwrap_or_else(|| scheme.default_port());
+    let userinfo = AMQPUserInfo { username: name.clone(), password: password.clone() };
+    Ok(AMQPUri {
+        scheme,
+        authority: AMQPAuthority { userinfo, host: host.name.clone(), port },
+        vhost: vhost.to_owned(),
+        query: AMQPQueryString {
+            frame_max: number(parts, "frame_max")?,
+            channel_max: number(parts, "channel_max")?,
+            heartbeat: number(parts, "heartbeat")?.or(Some(HEARTBEAT_SECONDS)),
+            connection_timeout: number(parts, "connection_timeout")?,
+            auth_mechanism: mechanism.map(str::parse).transpose()?,
+        },
+    })
 }
 
 impl FromStr for Endpoint {
     type Err = String;
 
     /// `amqps` checks certificate and host name. `cacertfile` names a PEM file of authorities that
-    /// replace the system's.
+    /// replace the system's. Errors repeat nothing of the text.
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut text = text.to_owned();
-        let authorities = tls::take_option(&mut text, "cacertfile");
-        // lapin's message can quote the URL and its password.
-        let mut uri = AMQPUri::from_str(&text)
-            .map_err(|_| "must look like amqp://account:password@host:5672/vhost".to_owned())?;
-        // lapin would silently take these for localhost and for the vhost "".
-        if Url::parse(&text).is_ok_and(|url| matches!(url.host(), Some(url::Host::Ipv6(_)))) {
-            return Err("IPv6 literals are not supported; use a host name".to_owned());
-        }
-        if uri.vhost.is_empty() {
-            return Err("name the vhost; the default one is /%2f".to_owned());
-        }
-        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        let tls = match (&uri.scheme, authorities) {
-            (AMQPScheme::AMQPS, authorities) => {
-                let trusted = tls::client_config(authorities.as_deref());
-                Some(trusted.map_err(|error| error.to_string())?)
-            }
-            (_, Some(_)) => return Err("cacertfile needs the scheme amqps".to_owned()),
-            (_, None) => None,
-        };
-        let shown = format!(
-            "{}://{}@{}:{}/{}",
-            uri.scheme,
-            uri.authority.userinfo.username,
-            uri.authority.host,
-            uri.authority.port,
-            uri.vhost
-        );
-        Ok(Self { uri, shown, tls, recent: Recent::default() })
+        Ok(Self { live: text.parse()?, recent: Recent::default() })
     }
 }
 
 impl Endpoint {
-    /// The broker account, which the broker checks as `user_id`.
-    pub fn account(&self) -> &str {
-        &self.uri.authority.userinfo.username
+    /// The same address, which follows a file: its password, host and options may change.
+    pub fn in_file(self, path: &Path) -> Self {
+        Self { live: self.live.in_file(path), ..self }
     }
 
-    /// Its password.
+    /// The broker account, which the broker checks as `user_id`.
+    pub fn account(&self) -> &str {
+        &self.live.first().uri.authority.userinfo.username
+    }
+
+    /// Its password when the process started.
     pub fn password(&self) -> &str {
-        &self.uri.authority.userinfo.password
+        &self.live.first().uri.authority.userinfo.password
     }
 
     /// The vhost.
     pub fn vhost(&self) -> &str {
-        &self.uri.vhost
+        &self.live.first().uri.vhost
     }
 
-    /// The AMQP URL of another account on this vhost.
+    /// The AMQP URL of another account on this vhost. Options are left out: they are this machine's.
     pub fn url_for(&self, account: &str, password: &str) -> String {
-        let mut url = Url::parse(&format!("{}://host", self.uri.scheme)).expect("a constant form");
-        // The setters percent-encode; host and port come from a parsed URL.
-        url.set_host(Some(&self.uri.authority.host)).ok();
-        url.set_port(Some(self.uri.authority.port)).ok();
-        url.set_username(account).ok();
-        url.set_password(Some(password)).ok();
-        url.path_segments_mut().expect("amqp URLs have a path").push(&self.uri.vhost);
-        url.to_string()
+        let target = self.live.first();
+        let mut parts = target.parts.clone().with_account(account, password);
+        parts.options.clear();
+        parts.path = vec![target.uri.vhost.clone()];
+        for host in &mut parts.hosts {
+            host.port = Some(target.uri.authority.port);
+        }
+        parts.print()
+    }
+
+    /// How long the broker has been refusing the account, or could not prove who it is, once that is longer
+    /// than a remedy may take.
+    pub fn hopeless(&self) -> Option<Duration> {
+        self.live.hopeless()
     }
 
     /// Connects; `name` appears in the broker's list of connections.
     pub async fn connect(&self, name: &str) -> Result<Connection, BrokerError> {
-        self.connect_with(self.uri.clone(), name, None).await
+        self.connect_with(name, None, None).await
     }
 
     /// Connects, to publish only.
     pub async fn connect_to_publish(&self, name: &str) -> Result<Connection, BrokerError> {
-        let mut uri = self.uri.clone();
-        uri.query.frame_max.get_or_insert(PUBLISHING_FRAME_MAX);
-        self.connect_with(uri, name, None).await
+        self.connect_with(name, Some(PUBLISHING_FRAME_MAX), None).await
     }
 
     /// Connects, to consume commands: cuts bodies one byte beyond the longest valid one, and drops
     /// unread headers.
     pub async fn connect_for_commands(&self, name: &str) -> Result<Connection, BrokerError> {
-        self.connect_with(self.uri.clone(), name, Some(BODY_LEN_MAX + 1)).await
+        self.connect_with(name, None, Some(BODY_LEN_MAX + 1)).await
     }
 
     async fn connect_with(
         &self,
-        uri: AMQPUri,
         name: &str,
+        frame_max: Option<u32>,
         body_len_max: Option<usize>,
     ) -> Result<Connection, BrokerError> {
-        let (host, port) = (&uri.authority.host, uri.authority.port);
-        let operation = format!("connecting to {}", self.shown);
-        let addresses =
-            addresses::resolve(host, port).await.map_err(|error| BrokerError::Amqp {
-                operation: format!("{operation}: looking up {host}"),
+        let target = self.live.current();
+        let (host, port) = (&target.uri.authority.host, target.uri.authority.port);
+        let addresses = addresses::resolve(host, port).await.map_err(|error| {
+            self.live.note(false);
+            BrokerError::Amqp {
+                operation: format!("connecting to {self}: looking up {host}"),
                 source: error.into(),
-            })?;
-        self.connect_to_any(addresses, uri, name, body_len_max).await
+            }
+        })?;
+        let mut uri = target.uri.clone();
+        uri.query.frame_max = uri.query.frame_max.or(frame_max);
+        self.connect_to_any(addresses, uri, target.tls.clone(), name, body_len_max).await
     }
 
     /// Connects to one of these addresses instead of the host's.
@@ -164,7 +243,8 @@ impl Endpoint {
         addresses: Vec<SocketAddr>,
         name: &str,
     ) -> Result<Connection, BrokerError> {
-        self.connect_to_any(addresses, self.uri.clone(), name, None).await
+        let target = self.live.current();
+        self.connect_to_any(addresses, target.uri.clone(), target.tls.clone(), name, None).await
     }
 
     /// Tries each address within its share of [`OPERATION_TIMEOUT`], handshake included; first the one that
@@ -173,30 +253,37 @@ impl Endpoint {
         &self,
         mut addresses: Vec<SocketAddr>,
         uri: AMQPUri,
+        tls: Option<Arc<ClientConfig>>,
         name: &str,
         body_len_max: Option<usize>,
     ) -> Result<Connection, BrokerError> {
         let recent = self.recent.get();
         addresses.sort_by_key(|address| Some(*address) != recent);
         let limit = addresses::share(OPERATION_TIMEOUT, addresses.len());
-        let mut failed = Err(BrokerError::Timeout(format!("connecting to {}", self.shown)));
+        let mut failed = BrokerError::Timeout(format!("connecting to {self}"));
         for address in addresses {
             let properties = ConnectionProperties::default().with_connection_name(name.into());
-            let target = Target { address, limit, tls: self.tls.clone(), body_len_max };
-            let connecting = connect(uri.clone(), target, properties);
-            let operation = format!("connecting to {} at {address}", self.shown);
+            let peer = Peer { address, limit, tls: tls.clone(), body_len_max };
+            let connecting = connect(uri.clone(), peer, properties);
+            let operation = format!("connecting to {self} at {address}");
             match bounded_by(limit, operation, connecting).await {
                 Ok(inner) => {
                     self.recent.set(Some(address));
+                    self.live.note(false);
                     return Ok(Connection { inner });
                 }
-                // The broker answered, and refuses this account on every node.
-                Err(error) if error.code().is_some() => return Err(error),
-                Err(error) => failed = Err(error),
+                Err(error) => failed = error,
+            }
+            // The broker answered, and refuses this account on every node.
+            if failed.code().is_some() {
+                break;
             }
         }
-        self.recent.set(None);
-        failed
+        if failed.code().is_none() {
+            self.recent.set(None);
+        }
+        self.live.note(failed.refuses_connecting());
+        Err(failed)
     }
 }
 
@@ -269,7 +356,7 @@ impl Liveness {
 }
 
 /// How one address is dialled.
-struct Target {
+struct Peer {
     address: SocketAddr,
     limit: Duration,
     tls: Option<Arc<ClientConfig>>,
@@ -278,14 +365,14 @@ struct Target {
 
 async fn connect(
     uri: AMQPUri,
-    target: Target,
+    peer: Peer,
     properties: ConnectionProperties,
 ) -> lapin::Result<lapin::Connection> {
     let tokio = Runtime::tokio_current();
     let reactor = SanitizingReactor(tokio.clone());
     let runtime = Runtime::new(RuntimeParts::new(Tokio::current(), reactor));
     let silence_max = silence_max(&uri);
-    let Target { address, limit, tls, body_len_max } = target;
+    let Peer { address, limit, tls, body_len_max } = peer;
     let open = async move |uri: AMQPUri, _| {
         // lapin's thread keeps dialling after its caller has timed out.
         let dialled = timeout(limit, dial(&tokio, address, uri, tls.clone())).await;

@@ -3,6 +3,7 @@
 //! `rabbitmq_http_client` would replace the program's allocator and double a busy worker's memory.
 //! See `docs/decisions/0018-own-management-client.md`.
 
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
+use crate::live::{self, Live};
+use crate::parts::{Account, Form, Parts};
 use crate::tls;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,11 +28,57 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Characters shown of the API's reason.
 const REASON_MAX: usize = 200;
 
-/// The API's address, perhaps with an account. No `Debug`: it may hold a password.
-pub struct Address {
+const FORM: Form = Form {
+    expected: "must look like http://user:password@host:15672",
+    schemes: &["http", "https"],
+    options: &["cacertfile"],
+    several_hosts: false,
+};
+
+/// The API's address, perhaps with an account and from a file, which is then read before it is used. No
+/// `Debug`: it may hold a password.
+pub struct Address(Live<Target>);
+
+struct Target {
     url: Url,
     account: Option<(String, String)>,
     tls: Arc<ClientConfig>,
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = Parts::read(text, &FORM)?;
+        let tls = match (parts.scheme, parts.option("cacertfile")) {
+            ("https", authorities) => tls::client_config(authorities),
+            (_, Some(_)) => return Err("cacertfile needs the scheme https".to_owned()),
+            (_, None) => tls::no_tls(),
+        };
+        let account = match &parts.account {
+            None => None,
+            Some(Account { name, password: Some(password) }) => {
+                Some((name.clone(), password.clone()))
+            }
+            Some(_) => return Err("has an account without a password".to_owned()),
+        };
+        // What is left has no secret and was read already.
+        let place = Parts { account: None, options: Vec::new(), path: Vec::new(), ..parts.clone() };
+        let mut url = Url::parse(&place.print()).map_err(|_| FORM.expected)?;
+        if parts.path.iter().any(|part| matches!(part.as_str(), "." | "..")) {
+            return Err("has a path with . or .. in it".to_owned());
+        }
+        url.path_segments_mut().expect("http URLs have a path").pop_if_empty().extend(&parts.path);
+        Ok(Self { url, account, tls: tls.map_err(|error| error.to_string())? })
+    }
+}
+
+impl live::Target for Target {
+    const NAME: &'static str = "the management API's URL";
+
+    fn may_replace(&self, _: &Self) -> Result<(), &'static str> {
+        Ok(())
+    }
 }
 
 impl FromStr for Address {
@@ -38,22 +87,14 @@ impl FromStr for Address {
     /// `https` verifies certificate and host name. `cacertfile` names a PEM file of authorities
     /// that replace the system's. Errors never quote the address.
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut text = text.to_owned();
-        let authorities = tls::take_option(&mut text, "cacertfile");
-        let mut url = match Url::parse(&text) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
-            _ => return Err("must look like http://user:password@host:15672".to_owned()),
-        };
-        let tls = match (url.scheme(), authorities) {
-            ("https", authorities) => tls::client_config(authorities.as_deref()),
-            (_, Some(_)) => return Err("cacertfile needs the scheme https".to_owned()),
-            (_, None) => tls::no_tls(),
-        };
-        let account =
-            url.password().map(|password| (tls::decoded(url.username()), tls::decoded(password)));
-        url.set_username("").ok();
-        url.set_password(None).ok();
-        Ok(Self { url, account, tls: tls.map_err(|error| error.to_string())? })
+        text.parse().map(Self)
+    }
+}
+
+impl Address {
+    /// The same address, which follows a file.
+    pub fn in_file(self, path: &Path) -> Self {
+        Self(self.0.in_file(path))
     }
 }
 
@@ -128,6 +169,7 @@ impl Management {
         address: &Address,
         default_account: (&str, &str),
     ) -> Result<Self, ManagementError> {
+        let address = address.0.current();
         let client = Client::builder()
             .tls_backend_preconfigured(ClientConfig::clone(&address.tls))
             .timeout(REQUEST_TIMEOUT)
@@ -231,6 +273,7 @@ mod tests {
     #[test]
     fn an_address_is_split_and_never_repeated() {
         let address: Address = "https://me:a%2Fb@h:1/x".parse().expect("an address");
+        let address = address.0.first();
         assert_eq!(address.account, Some(("me".to_owned(), "a/b".to_owned())));
         assert_eq!(address.url.as_str(), "https://h:1/x");
         for bad in ["s3cret", "amqp://me:s3cret@h", "http://me:s3cret@h?cacertfile=/s3cret"] {

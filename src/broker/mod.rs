@@ -31,8 +31,13 @@ use std::time::Duration;
 
 use lapin::ErrorKind;
 
+use crate::tls;
+
 /// Bound on connecting, declaring, opening and closing; lapin has no timeouts.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// AMQP's code with which the broker refuses an account.
+const ACCESS_REFUSED: u16 = 403;
 
 /// A failed broker operation.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +72,12 @@ impl BrokerError {
             ErrorKind::ProtocolError(refusal) => Some(refusal.get_id()),
             _ => None,
         }
+    }
+
+    /// Of a connect's error: whether the broker refused account or password, or could not prove who it is.
+    /// Elsewhere access refused is about a right.
+    fn refuses_connecting(&self) -> bool {
+        self.code() == Some(ACCESS_REFUSED) || tls::is_untrusted(self)
     }
 }
 

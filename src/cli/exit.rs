@@ -1,7 +1,7 @@
 //! Maps errors to exit codes and texts. The help of `holdfast` lists the codes.
 //!
-//! An engine that answers with an error, even to a login, is not away, unless it is starting,
-//! stopping or full.
+//! An engine that answers with an error is not away, unless it is starting, stopping or full. One that refuses
+//! a login, or cannot prove who it is, is an error of the configuration.
 
 mod advice;
 mod rules;
@@ -17,6 +17,8 @@ use crate::broker::BrokerError;
 use crate::broker::management::ManagementError;
 use crate::client::ClientError;
 use crate::store::error::StoreError;
+use crate::tls;
+use crate::worker::patience::Hopeless;
 
 use advice::{AWAY, CHECK_FAILED, CONFIGURATION, FAILURE, postgres_away};
 pub use rules::of_constraint as rule_of_constraint;
@@ -61,7 +63,11 @@ fn code_of(cause: &(dyn Error + 'static)) -> Option<u8> {
     if let Some(ClientError::Unroutable(_)) = cause.downcast_ref() {
         return Some(REFUSED);
     }
-    if cause.is::<ConfigError>() || matches!(cause.downcast_ref(), Some(StoreError::Session(_))) {
+    if cause.is::<ConfigError>()
+        || cause.is::<Hopeless>()
+        || matches!(cause.downcast_ref(), Some(StoreError::Session(_)))
+        || tls::is_untrusted(cause)
+    {
         return Some(CONFIGURATION);
     }
     if is_away(cause) {

@@ -26,6 +26,8 @@ mod user;
 mod view;
 mod when;
 
+use std::ffi::OsString;
+
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -116,7 +118,7 @@ impl Cli {
     /// Reads the configuration. Flags win over `environment`, which looks up a variable.
     pub fn read_config(
         &self,
-        environment: impl Fn(&str) -> Option<String>,
+        environment: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Config, ConfigError> {
         let worker = match &self.command {
             Command::Worker(flags) => Some(flags),
@@ -222,9 +224,9 @@ mod tests {
     fn a_flag_wins_over_the_environment() {
         let cli = parse(&["holdfast", "worker", "--batch-max", "5"]);
         let config = cli.read_config(|name| match name {
-            "DATABASE_URL" => Some("postgres://a@b/c".to_owned()),
-            "AMQP_URL" => Some("amqp://a:b@c/d".to_owned()),
-            "HOLDFAST_BATCH_MAX" => Some("6".to_owned()),
+            "DATABASE_URL" => Some("postgres://a@b/c".into()),
+            "AMQP_URL" => Some("amqp://a:b@c/d".into()),
+            "HOLDFAST_BATCH_MAX" => Some("6".into()),
             _ => None,
         });
         assert_eq!(config.unwrap().worker().unwrap().batch_max, 5);

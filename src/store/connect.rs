@@ -100,10 +100,11 @@ fn together(mut failed: Vec<(String, StoreError)>) -> StoreError {
     }
     let tried: Vec<String> =
         failed.iter().map(|(place, error)| format!("{place}: {error}")).collect();
+    let refused = failed.iter().all(|(_, error)| error.is_refusal());
     // What a server says about the account tells more than that another is away.
     let said = failed.iter().position(|(_, error)| error.sql_state().is_some());
     let (_, source) = failed.swap_remove(said.unwrap_or_default());
-    StoreError::NoServer { tried: tried.join("; "), source: Box::new(source) }
+    StoreError::NoServer { tried: tried.join("; "), refused, source: Box::new(source) }
 }
 
 /// Where the URL's servers listen, and the names without an address.

@@ -3,6 +3,8 @@
 use deadpool::managed::PoolError;
 use tokio_postgres::error::SqlState;
 
+use crate::tls;
+
 /// A failed operation; the caller that logs it names it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -23,6 +25,8 @@ pub enum StoreError {
     NoServer {
         /// Each server and its error.
         tried: String,
+        /// Whether all refused the account, or could not prove who they are.
+        refused: bool,
         /// One of them.
         source: Box<StoreError>,
     },
@@ -56,6 +60,17 @@ impl StoreError {
     /// Whether it lost against a concurrent operation, rolled back, and may be retried.
     pub fn is_contention(&self) -> bool {
         self.sql_state().is_some_and(is_contention)
+    }
+
+    /// Whether the server refused the account or its password, or could not prove who it is.
+    pub fn is_refusal(&self) -> bool {
+        let codes = [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION];
+        match self {
+            StoreError::NoServer { refused, .. } => *refused,
+            _ => {
+                self.sql_state().is_some_and(|code| codes.contains(code)) || tls::is_untrusted(self)
+            }
+        }
     }
 
     /// Whether the server is read-only.

@@ -13,7 +13,7 @@ pub use super::connect::Driver;
 use super::connect::{self, CONNECT_TIMEOUT, Wanted};
 use super::error::StoreError;
 use super::session::{self, LIMITS, MIGRATION, OPERATOR, PLANNER, Setting};
-use super::url::DatabaseUrl;
+use super::url::{DatabaseUrl, Target};
 use crate::addresses::Recent;
 
 /// Bound on waiting for and recycling a connection.
@@ -32,7 +32,7 @@ const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest name of a connection that PostgreSQL keeps, in bytes.
 const NAME_LEN_MAX: usize = 63;
 
-/// Address, account and trusted authorities; what is required of a session.
+/// Address, account and trusted authorities, read at every connect; what is required of a session.
 #[derive(Clone)]
 pub struct Settings {
     url: DatabaseUrl,
@@ -58,8 +58,15 @@ impl Settings {
 
     /// Connects, within [`CONNECT_TIMEOUT`]. Fails if the session is not set as required.
     pub async fn connect(&self) -> Result<(Client, Driver), StoreError> {
-        let tls = MakeRustlsConnect::new(ClientConfig::clone(&self.url.trust));
-        let mut config = self.url.config.clone();
+        let target = self.url.current();
+        let connected = self.connect_to(&target).await;
+        self.url.note(connected.as_ref().is_err_and(StoreError::is_refusal));
+        connected
+    }
+
+    async fn connect_to(&self, target: &Target) -> Result<(Client, Driver), StoreError> {
+        let tls = MakeRustlsConnect::new(ClientConfig::clone(&target.trust));
+        let mut config = target.config.clone();
         let given = config.get_options().map(str::to_owned);
         config
             .options(session::options(&self.session, given.as_deref()))
@@ -73,7 +80,7 @@ impl Settings {
             config: &config,
             tls: &tls,
             settings: expected,
-            writable: self.writable,
+            writable: self.writable || target.writable,
             silence_max: bounded.then_some(EXCHANGE_TIMEOUT),
             recent: &self.recent,
         };

@@ -21,6 +21,7 @@ pub mod outgoing;
 mod outlived;
 mod owner;
 pub mod partition;
+pub mod patience;
 mod queries;
 mod rate_limit;
 mod relay;
@@ -53,7 +54,8 @@ const GOOD_SESSION: Duration = Duration::from_secs(60);
 /// partitions and leaves.
 ///
 /// Fails if, at start, the database is unreachable or not set up, or the topology is missing. Later
-/// failures are retried forever.
+/// failures are retried forever, unless an engine refuses the account or cannot prove who it is: then the
+/// worker ends after [`patience`].
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
     // Nothing is begun that would need an end.
     let Some(prepared) = stop.run_until_cancelled(Context::prepare(settings)).await else {
@@ -67,25 +69,28 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
         host: context.settings.host.clone(),
         pid: i32::try_from(std::process::id()).unwrap_or_default(),
     };
+    let patience = tokio::spawn(patience::run(context.clone(), stop.clone()));
     let mut membership =
         tokio::spawn(membership::run(context.clone(), member, owned_tx, stop.clone()));
     let mut sessions = pin!(keep_sessions(&context, owned_rx, &stop));
-    let outcome = tokio::select! {
-        outcome = &mut sessions => outcome,
+    let (outcome, ended) = tokio::select! {
+        outcome = &mut sessions => {
+            stop.cancel();
+            (outcome, membership.await)
+        }
         // Without heartbeats it owns nothing: sessions drain, and the process ends.
         ended = &mut membership => {
             if !stop.is_cancelled() {
                 error!("the membership task has ended; stopping");
             }
             stop.cancel();
-            let outcome = sessions.await;
-            ended.context("the membership task failed")?;
-            info!(worker = %context.id, "worker stopped");
-            return outcome;
+            (sessions.await, ended)
         }
     };
-    stop.cancel();
-    membership.await.context("the membership task failed")?;
+    ended.context("the membership task failed")?;
+    if let Some(hopeless) = patience.await.context("the task that ends patience failed")? {
+        return Err(hopeless.into());
+    }
     info!(worker = %context.id, "worker stopped");
     outcome
 }

@@ -12,17 +12,18 @@ const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 /// Each layer, the layers that it may use, and names that must not occur in it. Waits on the broker are
 /// bounded in its layer, so those above do not use lapin's own connections. Random
 /// waits are drawn in `backoff` alone.
-const LAYERS: [(&str, &[&str], &[&str]); 8] = [
+const LAYERS: [(&str, &[&str], &[&str]); 9] = [
+    ("parts", &[], &["lapin", "tokio", "tracing", "std::env", "std::fs"]),
     ("domain", &[], &["lapin", "tokio", "serde", "std::env", "Utc::now", "SystemTime"]),
     ("message", &["domain"], &["lapin", "tokio", "std::env", "Utc::now", "SystemTime"]),
     (
         "store",
-        &["addresses", "backoff", "tls", "message", "domain"],
+        &["addresses", "backoff", "live", "parts", "tls", "message", "domain"],
         &["lapin", "std::env", "Utc::now", "SystemTime", "random_range"],
     ),
     (
         "broker",
-        &["addresses", "tls", "message", "domain"],
+        &["addresses", "live", "parts", "tls", "message", "domain"],
         &["tokio_postgres", "std::env", "Utc::now", "SystemTime"],
     ),
     (
@@ -42,7 +43,7 @@ const LAYERS: [(&str, &[&str], &[&str]); 8] = [
     ),
     (
         "cli",
-        &["worker", "client", "engine", "broker", "store", "message", "domain"],
+        &["worker", "client", "engine", "broker", "store", "live", "tls", "message", "domain"],
         &["std::env", "lapin::Connection", "lapin::Channel", "acker"],
     ),
 ];

@@ -46,6 +46,7 @@ mod replicas;
 mod retention;
 mod routing;
 mod rules;
+mod secrets;
 mod sql;
 mod standby;
 mod states;

@@ -85,13 +85,13 @@ async fn a_wrong_authority_and_a_wrong_name_are_refused() {
         let options = format!("sslmode=verify-full{}", trust("sslrootcert"));
         let database = database_url(&stack, host, &options);
         let run = holdfast(&[("DATABASE_URL", &database)], &["migrate", "--check"]).await;
-        assert_eq!(run.code, 75, "{run:?}");
+        assert_eq!(run.code, 78, "{run:?}");
         assert!(run.stderr.contains(reason), "{run:?}");
         let options = format!("heartbeat=5{}", trust("cacertfile"));
         let broker = broker_url(&stack, host, &options);
         let environment = [("DATABASE_URL", stack.database_url.as_str()), ("AMQP_URL", &broker)];
         let run = holdfast(&environment, &["topology", "verify"]).await;
-        assert_eq!(run.code, 75, "{run:?}");
+        assert_eq!(run.code, 78, "{run:?}");
         assert!(run.stderr.contains(reason), "{run:?}");
         assert!(!run.stderr.contains(engines::PASSWORD), "{run:?}");
     }
@@ -129,7 +129,7 @@ async fn the_management_api_is_known_before_it_is_asked() {
             ("RABBITMQ_MANAGEMENT_URL", &url),
         ];
         let run = holdfast(&environment, &["account", "add", "broker-billing", &name]).await;
-        assert_eq!(run.code, if reason.is_empty() { 0 } else { 75 }, "{run:?}");
+        assert_eq!(run.code, if reason.is_empty() { 0 } else { 78 }, "{run:?}");
         assert!(run.stderr.contains(reason), "{run:?}");
         assert!(!run.stderr.contains(engines::MANAGEMENT_URL.password().expect("one")), "{run:?}");
     }

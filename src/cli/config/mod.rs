@@ -1,8 +1,8 @@
 //! The configuration: one table of settings, read once, before anything connects.
 //!
 //! Each setting is an environment variable and a flag. The flag wins; empty means unset. A secret
-//! can come from a file: `<NAME>_FILE` or `--<flag>-file`, without a trailing newline. Every value
-//! must be valid, even if the command does not use it. All errors are reported at once, without
+//! can come from a file: `<NAME>_FILE` or `--<flag>-file`; it is read again at every connect. White space
+//! at the ends of values and files is cut off. Every value must be valid, even if the command does not use it. All errors are reported at once, without
 //! secrets.
 //!
 //! clap's own `env` and value parsers stop at the first error, repeat the value and count an empty
@@ -18,6 +18,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
@@ -64,21 +65,21 @@ settings! {
     database: DatabaseUrl = Setting::new(
         DATABASE_URL, "database-url", "URL",
         "PostgreSQL: postgres://user:password@host:5432/database", str::parse,
-    ).secret();
+    ).secret(DatabaseUrl::in_file);
     broker: Endpoint = Setting::new(
         AMQP_URL, "amqp-url", "URL",
         "RabbitMQ, with the account to act as: amqp://account:password@host:5672/%2f", str::parse,
-    ).secret();
+    ).secret(Endpoint::in_file);
     management: Address = Setting::new(
         MANAGEMENT_URL, "rabbitmq-management-url", "URL",
         "RabbitMQ's management API: http://host:15672. Without an account in it, the account of the \
          AMQP URL is used", str::parse,
-    ).secret();
+    ).secret(Address::in_file);
     database_read: DatabaseUrl = Setting::new(
         "DATABASE_READ_URL", "database-read-url", "URL",
         "PostgreSQL to answer queries from, such as a standby, if it is not the one above",
         str::parse,
-    ).secret().of_worker();
+    ).secret(DatabaseUrl::in_file).of_worker();
     log_filter: String = Setting::new(
         "RUST_LOG", "log-filter", "FILTER",
         "What to log, such as debug or info,holdfast=debug. The default is info,lapin=off for a \
@@ -141,7 +142,7 @@ impl Config {
     /// `needed` must be set. `log_default` is the default filter.
     pub(super) fn read(
         flag: impl Fn(&str) -> Option<String>,
-        environment: impl Fn(&str) -> Option<String>,
+        environment: impl Fn(&str) -> Option<OsString>,
         needed: &[&str],
         log_default: &str,
     ) -> Result<Self, ConfigError> {
@@ -158,8 +159,11 @@ impl Config {
         let log_filter = values.log_filter.take();
         Ok(Self {
             values,
-            host: environment(HOSTNAME).unwrap_or_default(),
-            account: ACCOUNT_NAMES.iter().find_map(|name| operator(&environment(name)?).ok()),
+            // Only shown, so it is no error whatever it is.
+            host: environment(HOSTNAME).unwrap_or_default().to_string_lossy().into_owned(),
+            account: ACCOUNT_NAMES
+                .iter()
+                .find_map(|name| operator(&environment(name)?.into_string().ok()?).ok()),
             log_filter: log_filter.unwrap_or_else(|| values::with_defaults(log_default)),
         })
     }

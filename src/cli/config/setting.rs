@@ -1,8 +1,11 @@
 //! One setting and how its value is found.
 
+use std::ffi::OsString;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
+use crate::live;
 
 /// Description of a setting.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +48,8 @@ impl About {
 pub(super) struct Setting<T> {
     pub(super) about: About,
     parse: fn(&str) -> Result<T, String>,
+    /// Makes a value follow the file that it came from; secrets only.
+    in_file: Option<fn(T, &Path) -> T>,
 }
 
 impl<T> Setting<T> {
@@ -57,7 +62,7 @@ impl<T> Setting<T> {
     ) -> Self {
         let (default, secret, of_worker) = (None, false, false);
         let about = About { variable, flag, value_name, help, default, secret, of_worker };
-        Self { about, parse }
+        Self { about, parse, in_file: None }
     }
 
     pub(super) fn default(mut self, text: &'static str) -> Self {
@@ -65,8 +70,9 @@ impl<T> Setting<T> {
         self
     }
 
-    pub(super) fn secret(mut self) -> Self {
+    pub(super) fn secret(mut self, in_file: fn(T, &Path) -> T) -> Self {
         self.about.secret = true;
+        self.in_file = Some(in_file);
         self
     }
 
@@ -76,18 +82,19 @@ impl<T> Setting<T> {
     }
 }
 
-type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+type Flag<'a> = &'a dyn Fn(&str) -> Option<String>;
+type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// Reads values and collects errors.
 pub(super) struct Source<'a> {
-    flag: Lookup<'a>,
-    environment: Lookup<'a>,
+    flag: Flag<'a>,
+    environment: Variable<'a>,
     needed: &'a [&'a str],
     wrong: Vec<String>,
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(flag: Lookup<'a>, environment: Lookup<'a>, needed: &'a [&'a str]) -> Self {
+    pub(super) fn new(flag: Flag<'a>, environment: Variable<'a>, needed: &'a [&'a str]) -> Self {
         Self { flag, environment, needed, wrong: Vec::new() }
     }
 
@@ -113,39 +120,51 @@ impl<'a> Source<'a> {
 
     fn parsed<T>(&self, setting: &Setting<T>) -> Result<Option<T>, String> {
         let about = &setting.about;
-        let text = self.text(about)?.or_else(|| about.default.map(str::to_owned));
-        let Some(text) = text else { return Ok(None) };
-        (setting.parse)(&text).map(Some).map_err(|reason| match about.secret {
+        let (text, file) = match self.text(about)? {
+            Some(found) => found,
+            None => match about.default {
+                Some(text) => (text.to_owned(), None),
+                None => return Ok(None),
+            },
+        };
+        let value = (setting.parse)(&text).map_err(|reason| match about.secret {
             // Some parsers repeat their input.
             true => reason.replace(&text, "(not shown)"),
             false => reason,
-        })
+        })?;
+        Ok(Some(match (file, setting.in_file) {
+            (Some(file), Some(in_file)) => in_file(value, &file),
+            _ => value,
+        }))
     }
 
-    /// A flag's text, else the variable's; either directly or from a file.
-    fn text(&self, about: &About) -> Result<Option<String>, String> {
-        let set = |value: Option<String>| value.filter(|text| !text.is_empty());
-        let flag = |name: &str| set((self.flag)(name));
-        let variable = |name: &str| set((self.environment)(name));
+    /// A flag's text, else the variable's; either directly or from a file, which comes with it.
+    fn text(&self, about: &About) -> Result<Option<(String, Option<PathBuf>)>, String> {
+        let flag = |name: &str| text((self.flag)(name));
+        let variable = |name: &str| match (self.environment)(name).map(OsString::into_string) {
+            Some(Err(_)) => Err("is not UTF-8".to_owned()),
+            Some(Ok(value)) => text(Some(value)),
+            None => Ok(None),
+        };
+        let file = |name: Option<String>, read: &dyn Fn(&str) -> Result<Option<String>, String>| {
+            name.map_or(Ok(None), |name| read(&name))
+        };
         let layers = [
-            (flag(about.flag), about.file_flag().and_then(|name| flag(&name))),
-            (variable(about.variable), about.file_variable().and_then(|name| variable(&name))),
+            (flag(about.flag)?, file(about.file_flag(), &flag)?),
+            (variable(about.variable)?, file(about.file_variable(), &variable)?),
         ];
         match layers.into_iter().find(|(value, file)| value.is_some() || file.is_some()) {
             None => Ok(None),
             Some((Some(_), Some(_))) => Err("is set both by value and by file".to_owned()),
-            Some((_, Some(path))) => contents(&path),
-            Some((value, None)) => Ok(value),
+            Some((_, Some(path))) => {
+                let path = PathBuf::from(path);
+                Ok(live::of_file(&path)?.map(|text| (text, Some(path))))
+            }
+            Some((value, None)) => Ok(value.map(|text| (text, None))),
         }
     }
 }
 
-/// A file's text without its last newline; `None` if empty.
-fn contents(path: &str) -> Result<Option<String>, String> {
-    // Leaves out the path, which may be a misplaced secret.
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("cannot read the file that is named: {error}"))?;
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    let text = text.strip_suffix('\r').unwrap_or(text);
-    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+fn text(value: Option<String>) -> Result<Option<String>, String> {
+    value.map_or(Ok(None), |value| Ok(live::trimmed(&value)?.map(str::to_owned)))
 }

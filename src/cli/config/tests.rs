@@ -13,7 +13,7 @@ fn read(flags: Pairs, environment: Pairs, needed: &[&str]) -> Result<Config, Con
     let (flags, environment) = (lookup(flags), lookup(environment));
     Config::read(
         |name| flags.get(name).cloned(),
-        |name| environment.get(name).cloned(),
+        |name| environment.get(name).map(Into::into),
         needed,
         "info",
     )
@@ -120,4 +120,66 @@ fn all_errors_are_reported_at_once_and_secrets_are_not() {
 fn bodies_are_logged_only_on_request() {
     let config = read(&[], &[("RUST_LOG", "debug")], &[]).unwrap();
     assert_eq!(config.log_filter, "lapin::returned_messages=error,debug");
+}
+
+/// A valid value of each setting. A new setting needs one here.
+fn example(variable: &str) -> &'static str {
+    match variable {
+        "DATABASE_URL" | "DATABASE_READ_URL" => DATABASE.1,
+        "AMQP_URL" => BROKER.1,
+        "RABBITMQ_MANAGEMENT_URL" => "http://me:s3cret@mq:15672",
+        "RUST_LOG" => "debug",
+        "HOLDFAST_LOG_FORMAT" => "json",
+        "HOLDFAST_LADDER" | "HOLDFAST_SWEEP" => "off",
+        _ => "7",
+    }
+}
+
+#[test]
+fn blanks_around_any_value_are_cut_off_once_for_all() {
+    let dir = tempfile::tempdir().unwrap();
+    for (number, about) in settings().into_iter().enumerate() {
+        let (name, value) = (about.variable, example(about.variable));
+        for blanks in [("", ""), (" ", " "), ("\t\r\n", "\n\n"), ("\n", " \r\n")] {
+            let padded = format!("{}{value}{}", blanks.0, blanks.1);
+            for (flags, environment) in [
+                (&[] as Pairs, &[(name, padded.as_str())] as Pairs),
+                (&[(about.flag, &padded)], &[]),
+            ] {
+                let read = read(flags, environment, &[name]);
+                assert!(read.is_ok(), "{name} {padded:?}: {:?}", read.err());
+            }
+            let Some(variable) = about.file_variable() else { continue };
+            let path = dir.path().join(number.to_string());
+            std::fs::write(&path, &padded).unwrap();
+            let path = format!(" {}\n", path.to_str().unwrap());
+            let read = read(&[], &[(&variable, &path)], &[name]);
+            assert!(read.is_ok(), "{variable} {padded:?}: {:?}", read.err());
+        }
+        let unset = read(&[(about.flag, " \n")], &[(name, "\t")], &[]);
+        assert!(unset.is_ok(), "{name}: {:?}", unset.err());
+    }
+}
+
+#[test]
+fn line_breaks_and_bytes_inside_any_value_are_refused_by_name() {
+    for about in settings() {
+        let name = about.variable;
+        let broken = format!("{}\n{}", example(name), example(name));
+        for (flags, environment) in
+            [(&[] as Pairs, &[(name, broken.as_str())] as Pairs), (&[(about.flag, &broken)], &[])]
+        {
+            let error = read(flags, environment, &[]).unwrap_err();
+            let [line] = error.0.as_slice() else { panic!("{error}") };
+            assert!(line.starts_with(name) && line.contains("control character"), "{line}");
+            assert!(!line.contains("s3cret"), "{line}");
+        }
+        let bytes = [example(name).as_bytes(), b"\xff"].concat();
+        for variable in [Some(name.to_owned()), about.file_variable()].into_iter().flatten() {
+            let bytes = std::os::unix::ffi::OsStringExt::from_vec(bytes.clone());
+            let environment = |asked: &str| (asked == variable).then_some(&bytes).cloned();
+            let error = Config::read(|_| None, environment, &[], "info").unwrap_err();
+            assert_eq!(error.0, [format!("{about}: is not UTF-8")]);
+        }
+    }
 }

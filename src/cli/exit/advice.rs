@@ -11,6 +11,7 @@ use crate::broker::BrokerError;
 use crate::broker::management::ManagementError;
 use crate::client::ClientError;
 use crate::store::error::StoreError;
+use crate::tls;
 
 pub(super) const FAILURE: u8 = 1;
 pub(super) const CHECK_FAILED: u8 = 3;
@@ -25,11 +26,24 @@ pub(super) struct Advice {
     pub next: &'static str,
 }
 
+const DATABASE_AWAY: Advice = Advice {
+    code: AWAY,
+    next: "check that PostgreSQL runs there and can be reached from here, and DATABASE_URL",
+};
+
 /// `None` if the error says all there is to say.
 pub(super) fn of(cause: &(dyn Error + 'static)) -> Option<Advice> {
+    if tls::is_untrusted(cause) {
+        return Some(Advice {
+            code: CONFIGURATION,
+            next: "check the host's name in the URL, and the authorities to trust: sslrootcert or cacertfile in \
+                   the URL, or else the system's",
+        });
+    }
     if let Some(error) = cause.downcast_ref::<StoreError>() {
         return match (error, error.sql_state()) {
             (StoreError::Postgres(error), _) => of_database(error),
+            (StoreError::Unreachable(_) | StoreError::Silent(_), _) => Some(DATABASE_AWAY),
             (_, Some(state)) => of_sql_state(state),
             _ => None,
         };
@@ -49,10 +63,7 @@ pub(super) fn of(cause: &(dyn Error + 'static)) -> Option<Advice> {
 fn of_database(error: &tokio_postgres::Error) -> Option<Advice> {
     match error.code() {
         Some(state) => of_sql_state(state),
-        None if postgres_away(error) => Some(Advice {
-            code: AWAY,
-            next: "check that PostgreSQL runs there and can be reached from here, and DATABASE_URL",
-        }),
+        None if postgres_away(error) => Some(DATABASE_AWAY),
         None => None,
     }
 }

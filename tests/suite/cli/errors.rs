@@ -71,10 +71,10 @@ async fn a_broker_that_refuses_is_named_with_the_next_step() {
     management.set_password(Some("s3cret")).expect("http URLs have one");
     let amqp = ("AMQP_URL", engines::AMQP_URL.as_str());
     let database = Database::new().await;
-    let stored = ("DATABASE_URL", database.url.as_str());
-    let environment = [amqp, stored, ("RABBITMQ_MANAGEMENT_URL", management.as_str())];
+    let url = ("DATABASE_URL", database.url.as_str());
+    let environment = [url, amqp, ("RABBITMQ_MANAGEMENT_URL", management.as_str())];
     fails(&environment, add, 78, &["RABBITMQ_MANAGEMENT_URL", "administrator"]).await;
-    let away = [amqp, stored, ("RABBITMQ_MANAGEMENT_URL", "http://me:s3cret@127.0.0.1:1")];
+    let away = [url, amqp, ("RABBITMQ_MANAGEMENT_URL", "http://me:s3cret@127.0.0.1:1")];
     let said = ["127.0.0.1:1", "rabbitmq-plugins enable rabbitmq_management"];
     fails(&away, add, 75, &said).await;
     database.finish().await;
@@ -87,8 +87,7 @@ const CHECKS: &str = "select conname::text, pg_get_constraintdef(oid) from pg_co
         'database_roles'::regclass)
       -- No command sets these columns to what a user typed.
       and conname not in ('policy_only_row_check', 'topology_only_row_check', 'moves_phase_check',
-        'moves_from_partition_check', 'moves_to_partition_check', 'database_roles_kind_check',
-        'servers_busy_max_seconds_check', 'servers_tariff_version_check')
+        'database_roles_kind_check')
     order by 1";
 
 #[tokio::test]
@@ -104,9 +103,6 @@ async fn every_check_that_a_command_can_violate_is_a_sentence() {
             continue;
         }
         let words: Vec<&str> = rule.split(|c: char| !c.is_ascii_alphanumeric()).collect();
-        // Of an instant only the year is named.
-        let definition = definition.replace("-01-01 00:00:00+00", "");
-        let definition = definition.replace("-12-31 23:59:59+00", "");
         let numbers = definition.split(|c: char| !c.is_ascii_digit());
         for number in numbers.filter(|number| number.len() > 1) {
             assert!(words.contains(&number), "{name}: no {number} in {rule:?}");
