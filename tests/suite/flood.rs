@@ -100,7 +100,9 @@ async fn who_waits_as_told_is_served() {
             assert_eq!(code, "rate_limited");
             refused += 1;
             let wait = retry_after_ms.expect("a wait");
-            assert!(wait <= 1_500, "a second for the next place, and jitter: {wait} ms");
+            // A second for the next place, up to another while the promise before still counts, and half as
+            // much again for jitter.
+            assert!(wait <= 3_000, "{wait} ms");
             tokio::time::sleep(Duration::from_millis(wait)).await;
             terminal.client.send(&command).await.expect("published");
             let again = terminal.nth_reply_to(&command.message_id, 2).await;

@@ -124,10 +124,8 @@ async fn a_revoked_password_that_nothing_can_replace_ends_the_worker() {
     let role = Role::new(&stack).await;
     let url = role.url(&stack, "old");
     let mut worker = stack.worker_with(&[("DATABASE_URL", &url)]);
-    let (db, name) = (&stack.db, &role.name);
     facts::until("the worker has joined", async || {
-        let sql = "select count(*) > 0 from pg_stat_activity where usename = $1";
-        db.query_one(sql, &[name]).await.expect("a row").get(0)
+        stack.ask("select exists (select from workers)", &[]).await
     })
     .await;
     role.change(&stack, "new").await;
