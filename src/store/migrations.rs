@@ -72,23 +72,27 @@ async fn take_turn(client: &Client) -> Result<()> {
         }
         if began.elapsed() > TURN_TIMEOUT {
             let holder = holder(client).await?;
+            let holder = holder.as_deref().unwrap_or("nobody holds it any more");
             bail!(
                 "gave up waiting for the lock of migrations: {holder}. End that process, or wait"
             );
         }
         if told.is_none_or(|told: Instant| told.elapsed() >= MESSAGE_INTERVAL) {
-            told = Some(Instant::now());
-            let (holder, seconds) = (holder(client).await?, began.elapsed().as_secs());
-            warn!(seconds, "waiting for the lock of migrations: {holder}");
+            // A session that has just ended is not worth a line.
+            if let Some(holder) = holder(client).await? {
+                told = Some(Instant::now());
+                let seconds = began.elapsed().as_secs();
+                warn!(seconds, "waiting for the lock of migrations: {holder}");
+            }
         }
         tokio::time::sleep(TURN_PAUSE).await;
     }
 }
 
-/// Who holds the lock, for people.
-async fn holder(client: &Client) -> Result<String, StoreError> {
+/// Who holds the lock, for people; `None` if it is free by now.
+async fn holder(client: &Client) -> Result<Option<String>, StoreError> {
     let row = client.query_opt(sql!("load_migrations_lock"), &[&MIGRATION_LOCK]).await?;
-    Ok(row.map_or_else(|| "nobody holds it any more".to_owned(), |row| row.get(0)))
+    Ok(row.map(|row| row.get(0)))
 }
 
 async fn apply(client: &mut Client) -> Result<Vec<String>> {
