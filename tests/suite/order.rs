@@ -28,14 +28,14 @@ const USERS: [&str; 4] = ["ann", "bob", "cem", "dan"];
 /// Deadlines that pass while the queues grow.
 const DEADLINES: i64 = 9;
 /// Servers with holds at each deadline.
-const SERVERS: usize = 100;
-/// Holds per server and deadline: so many that a partition settles a deadline's in one batch, since
-/// the model knows none in between.
-const HOLDS: usize = 3;
+const SERVERS: usize = 48;
+/// Holds per server and deadline: so few that a partition settles all deadlines in one batch, if a slow
+/// machine queues up little between them. The model knows no slices of a settlement.
+const HOLDS: usize = 1;
 /// Servers with one place that everybody wants.
 const RACES: usize = 20;
 /// Seconds from the first request to the first deadline: the holds are made meanwhile.
-const FIRST_DEADLINE: i64 = 60;
+const FIRST_DEADLINE: i64 = 40;
 /// Seconds between two deadlines.
 const BETWEEN: i64 = 4;
 /// Commands that are sent at a time.
@@ -315,7 +315,7 @@ async fn compare(scene: &Scene, expected: &Expected) {
     }
     let all = expected.reservations.len();
     println!("{confirmed} of {all} confirmed");
-    assert!((250..all - 250).contains(&confirmed), "both ends are reached");
+    assert!((all / 10..all - all / 10).contains(&confirmed), "both ends are reached");
     facts::until("every command is answered", async || {
         let answered: usize = scene.terminals.iter().map(|t| t.first_answers().len()).sum();
         answered == scene.made.len() + expected.answers.len()
