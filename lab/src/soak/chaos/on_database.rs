@@ -222,11 +222,6 @@ pub async fn clock_back(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     clock_off(chaos, pick, TimeDelta::minutes(-5)).await
 }
 
-/// Sets the database's clock far ahead and back again, as a wrong time server does.
-pub async fn clock_ahead(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
-    clock_off(chaos, pick, TimeDelta::days(500)).await
-}
-
 async fn clock_off(chaos: &Chaos, pick: &mut Pick, by: TimeDelta) -> Result<String> {
     let engines = chaos.engines()?;
     if !engines.has_clock() {
