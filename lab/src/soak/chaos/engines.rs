@@ -74,10 +74,11 @@ impl Engines {
         Ok(())
     }
 
-    /// Starts the database with a clock that [`set_clock`](Self::set_clock) can change.
-    pub async fn start_database_with_clock(&self, installation: &Installation) -> Result<()> {
+    /// Starts the database anew with a clock that [`set_clock`](Self::set_clock) can change.
+    pub async fn restart_database_with_clock(&self, installation: &Installation) -> Result<()> {
         std::env::var("HOLDFAST_FAKETIME").context("there is no libfaketime")?;
         self.set_clock("+0")?;
+        self.stop_database(Signal::SIGINT).await?;
         self.start("postgres-with-clock", &[], DATABASE_LOG)?;
         self.await_database(installation, Instant::now() + RETRY_AFTER).await
     }

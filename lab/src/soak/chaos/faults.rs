@@ -111,6 +111,7 @@ faults! {
     Database 2 "read-only" on_database::read_only, "as on a standby";
     Database 0 "failover" failover::failover, "a synchronous standby takes over, and the old server stays";
     Database 0 "clock-back" on_database::clock_back, "by five minutes, while it runs";
+    Database 1 "clock-ahead" on_database::clock_ahead, "by 500 days, while it runs";
     Messages 4 "duplicates" on_messages::duplicates, "commands come again, shuffled";
     Messages 0 "id-reused" on_messages::reuse_ids, "ids that were used, for other commands";
     Messages 2 "too-soon" on_messages::too_soon, "changes of what does not exist yet";

@@ -65,7 +65,7 @@ const ROWS: [(&str, By); 58] = [
     ("partitions are added", Faults(&["partition-added"])),
     ("owners come and go", Faults(&["churn", "half-dead-owner", "read-only"])),
     ("a second installation on the broker", Faults(&["second-installation"])),
-    ("the database's clock is ahead once", Tests(&["retention::"])),
+    ("the database's clock is ahead once", Faults(&["clock-ahead"])),
     ("the collation changes", Tests(&["migrations::"])),
     ("a zone's rules change", Tests(&["guard::quota"])),
     ("a policy over our queues", Faults(&["broker-policy"])),
