@@ -4,7 +4,7 @@ use anyhow::Result;
 use futures::future::BoxFuture;
 
 use super::{
-    Chaos, failover, on_broker, on_database, on_links, on_messages, on_moves, on_places,
+    Chaos, failover, on_broker, on_database, on_links, on_messages, on_moves, on_places, on_pooler,
     on_surroundings, on_workers, others,
 };
 use crate::pick::Pick;
@@ -81,6 +81,7 @@ faults! {
     Workers 2 "first-address-silent" on_surroundings::first_address_silent, "of several";
     Workers 2 "password-changed" on_surroundings::password_changed, "in a file, and the old one is refused";
     Workers 2 "account-rotated" on_surroundings::account_rotated, "workers get another account, the old one is deleted";
+    Workers 2 "pooler" on_pooler::pooler, "a PgBouncer that drops what a session is told";
     Broker 2 "broker-restart" on_broker::restart, "stop_app, start_app";
     Broker 2 "broker-kill" on_broker::kill, "SIGKILL, and a new start";
     Broker 1 "broker-alone" on_broker::restart_alone, "a restart of either kind while no worker runs";

@@ -75,7 +75,7 @@ const ROWS: [(&str, By); 58] = [
     ("an engine that says nothing", Faults(&["silent-start", "broker-freeze", "database-freeze"])),
     ("the first of several addresses is silent", Faults(&["first-address-silent"])),
     ("a secret in a file changes", Faults(&["password-changed"])),
-    ("a pooler drops session settings", Tests(&["pooler::"])),
+    ("a pooler drops session settings", Faults(&["pooler"])),
 ];
 
 /// Prints all faults, then the rows.
