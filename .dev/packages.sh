@@ -28,6 +28,12 @@ find_faketime() {
   done
 }
 
+# What locales are made of. Who may not install it does without: the order of texts stays then.
+find_locale_sources() {
+  [[ -r /usr/share/i18n/charmaps/UTF-8.gz ]] || ! can_install ||
+    install_packages 0 https://www.gnu.org/software/libc/ locales
+}
+
 # Debian keeps it out of PATH.
 find_pgbouncer() {
   local file

@@ -92,6 +92,18 @@ impl Engines {
         std::fs::rename(&new, self.clock_file()).context("the clock's file")
     }
 
+    /// Restarts the database, whose locale then has other rules under the same name.
+    pub async fn change_locale(&self, installation: &Installation) -> Result<()> {
+        let link = self.state.join("locale");
+        let rules = std::fs::read_link(&link).context("there is no locale of our own")?;
+        let other = if rules.ends_with("old") { "locales/new" } else { "locales/old" };
+        self.stop_database(Signal::SIGINT).await?;
+        let new = link.with_extension("new");
+        std::os::unix::fs::symlink(other, &new)?;
+        std::fs::rename(&new, &link).context("the locale")?;
+        self.start_database(installation).await
+    }
+
     /// Whether the running database was started with a clock that can be changed.
     pub fn has_clock(&self) -> bool {
         let maps = self.pid("pgdata/postmaster.pid").map(|pid| format!("/proc/{pid}/maps"));

@@ -66,7 +66,7 @@ const ROWS: [(&str, By); 58] = [
     ("owners come and go", Faults(&["churn", "half-dead-owner", "read-only"])),
     ("a second installation on the broker", Faults(&["second-installation"])),
     ("the database's clock is ahead once", Faults(&["clock-ahead"])),
-    ("the collation changes", Tests(&["migrations::"])),
+    ("the collation changes", Faults(&["collation"])),
     ("a zone's rules change", Tests(&["guard::quota"])),
     ("a policy over our queues", Faults(&["broker-policy"])),
     ("a full subscriber of events", Faults(&["full-subscriber"])),

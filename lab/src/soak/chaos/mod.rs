@@ -16,6 +16,7 @@ mod on_messages;
 mod on_moves;
 mod on_places;
 mod on_pooler;
+mod on_rules;
 mod on_surroundings;
 mod on_workers;
 mod others;
