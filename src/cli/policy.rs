@@ -24,7 +24,7 @@ pub(super) enum Command {
     History,
     /// Change the policy; affects new requests only
     ///
-    /// Another quota period or zone counts all reservations that are kept anew: about 20 seconds per million.
+    /// Another quota period or zone counts all reservations that are kept anew: less than a minute per million.
     /// Decisions go on, and the whole change comes into force at the end. Interrupted, it changes nothing
     /// yet: run the same command again, and it goes on where it stopped, or abandon it with
     /// `holdfast user recount --abandon`.

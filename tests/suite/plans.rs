@@ -284,7 +284,7 @@ async fn steps_of_a_recount_use_indexes() {
         admin!("count_page", "array['u-1', 'u-2']", ["reservations_by_user"]),
         admin!("lock_counted", "array['u-1', 'u-2']", ["users_pkey"]),
         admin!("add_holds", "array['u-1', 'u-2'], array[1, 2]", ["users_pkey"]),
-        admin!("delete_stale_use", "1000", ["user_periods_pkey"]),
+        admin!("delete_stale_use", "10", ["user_periods_pkey"]),
     ] {
         let explained = explain_admin(&database, &case).await;
         let (mut scanned, mut used) = (BTreeSet::new(), BTreeSet::new());
