@@ -21,7 +21,6 @@ use crate::engine::render::{Reaction, refused};
 use crate::engine::{BatchError, Committed, decide_batch};
 use crate::message::envelope::{DeadReason, Received};
 use crate::store::error::StoreError;
-use crate::store::pool;
 use crate::worker::context::Context;
 use crate::worker::outgoing::{answer, dead_letter};
 use crate::worker::schedule::{self, ScheduledWakeUp};
@@ -96,7 +95,7 @@ impl Decider {
                 Err(BatchError::Store(error)) => error,
             };
             tries += 1;
-            match self.action_on(&failed, tries, part.len()).await {
+            match self.action_on(&failed, tries, part.len()) {
                 Action::Retry | Action::Wait => {
                     self.pause(tries).await?;
                     parts.push(part);
@@ -133,17 +132,9 @@ impl Decider {
         }
     }
 
-    /// A message is not parked for what is wrong with the session: in another isolation level, say, the
-    /// guard refuses good ones.
-    async fn action_on(&self, error: &StoreError, tries: u32, inputs: usize) -> Action {
-        let mut action = judge(error, tries, inputs);
+    fn action_on(&self, error: &StoreError, tries: u32, inputs: usize) -> Action {
+        let action = judge(error, tries, inputs);
         let partition = self.partition;
-        if action == Action::Park
-            && let Err(wrong) = pool::check(&self.context.pool).await
-        {
-            warn!(partition, error = %wrong, "the message is not to blame");
-            action = Action::Wait;
-        }
         if action == Action::Wait && is_arithmetic(error) {
             error!(
                 partition, tries, %error,
