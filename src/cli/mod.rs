@@ -20,6 +20,7 @@ mod range;
 mod reservation;
 mod secret;
 mod server;
+mod status;
 mod terminal;
 mod topology;
 mod user;
@@ -108,6 +109,13 @@ enum Command {
     /// What is billed
     #[command(subcommand)]
     Billing(billing::Command),
+    /// How the installation is doing: workers, partitions, overdue deadlines, outbox, dead letters
+    ///
+    /// It reads only, and shows what one engine knows if another is away; then it exits with 75. Of many
+    /// workers and partitions it shows those that are worst off; --json lists all. With the management API at
+    /// hand it also tells what workers have in hand, and how long a new message would wait. An account of a
+    /// database and of a broker that may only look is enough.
+    Status(status::Args),
     /// Print a script that lets a shell complete commands
     Completions(completions::Args),
     /// Print a manual page, or write all of them
@@ -145,6 +153,7 @@ impl Cli {
             Command::Client(command) => client::run(&context, command).await,
             Command::Reservation(command) => reservation::run(&context, command).await,
             Command::Billing(command) => billing::run(&context, command).await,
+            Command::Status(args) => status::run(&context, args).await,
             Command::Completions(args) => completions::run(&context, &args, Cli::command()),
             Command::Man(args) => man::run(&context, args, Cli::command()),
         }
@@ -158,6 +167,7 @@ impl Command {
             Command::Account(command) => command.needs(),
             Command::Worker(_)
             | Command::Topology(_)
+            | Command::Status(_)
             | Command::Server(server::Command::Add(_) | server::Command::Move(_)) => {
                 &[DATABASE_URL, AMQP_URL]
             }

@@ -50,6 +50,7 @@ mod secrets;
 mod sql;
 mod standby;
 mod states;
+mod status;
 mod support;
 mod tls;
 mod waits;

@@ -10,6 +10,7 @@ pub(crate) mod policy;
 pub(crate) mod reservations;
 pub mod roles;
 pub mod servers;
+pub mod status;
 pub mod terminals;
 pub mod topology;
 pub mod users;
