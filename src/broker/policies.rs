@@ -7,18 +7,21 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use lapin::types::{AMQPValue, FieldTable};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::connection::Endpoint;
+use super::declared::as_json;
 use super::effective::differences;
 use super::listing::list;
 use super::management::{Address, Management};
 use super::reply_queues;
 use super::topology::{BILLING_LEN_MAX, EVENTS_EXCHANGE, Topology, reply_queue};
 use crate::message::shape::Shape;
+
+/// What stands for policies where there are none: something was declared otherwise.
+pub const NO_POLICY: &str = "its declaration";
 
 /// Our own policy. Of all policies only the one with the highest priority applies to a queue.
 const POLICY: &str = "holdfast";
@@ -261,17 +264,7 @@ fn named(policy: Option<&str>, operator_policy: Option<&str>) -> String {
     };
     let names = [shown(policy, "policy"), shown(operator_policy, "operator policy")];
     let names: Vec<String> = names.into_iter().flatten().collect();
-    if names.is_empty() { "its declaration".to_owned() } else { names.join(" and ") }
-}
-
-fn as_json(arguments: &FieldTable) -> Map<String, Value> {
-    let value = |value: &AMQPValue| match value {
-        AMQPValue::LongString(text) => Value::from(text.to_string()),
-        AMQPValue::LongLongInt(number) => Value::from(*number),
-        AMQPValue::Boolean(truth) => Value::from(*truth),
-        _ => Value::Null,
-    };
-    arguments.inner().iter().map(|(key, argument)| (key.to_string(), value(argument))).collect()
+    if names.is_empty() { NO_POLICY.to_owned() } else { names.join(" and ") }
 }
 
 #[cfg(test)]

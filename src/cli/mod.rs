@@ -9,6 +9,7 @@ mod client;
 mod completions;
 pub mod config;
 mod context;
+mod doctor;
 pub mod exit;
 mod history;
 mod man;
@@ -53,7 +54,7 @@ Setting up an installation:
   holdfast worker
 
 Exit codes:
-  0 done   1 failed   2 wrong usage   3 a check failed, or the schema is not migrated
+  0 done   1 failed   2 wrong usage   3 a check failed or is red, or the schema is not migrated
   4 refused   5 no answer in time
   75 the database, the broker or its management API is away, or a lock is held; try again
   78 the configuration is wrong: a setting, an account, its rights, a database or a vhost";
@@ -116,6 +117,13 @@ enum Command {
     /// hand it also tells what workers have in hand, and how long a new message would wait. An account of a
     /// database and of a broker that may only look is enough.
     Status(status::Args),
+    /// Look for everything that is known to go wrong, and say what to do about it
+    ///
+    /// Checks engines, settings, schema, declarations, policies, accounts, clocks, workers and what waits, and
+    /// sends a message through the delay ladder and one through each partition and its worker and back. Exits
+    /// with 3 if a check is red. Without the management API, or with accounts that may only look, it skips what
+    /// it cannot see, and says so.
+    Doctor(doctor::Args),
     /// Print a script that lets a shell complete commands
     Completions(completions::Args),
     /// Print a manual page, or write all of them
@@ -154,6 +162,7 @@ impl Cli {
             Command::Reservation(command) => reservation::run(&context, command).await,
             Command::Billing(command) => billing::run(&context, command).await,
             Command::Status(args) => status::run(&context, args).await,
+            Command::Doctor(args) => doctor::run(&context, args).await,
             Command::Completions(args) => completions::run(&context, &args, Cli::command()),
             Command::Man(args) => man::run(&context, args, Cli::command()),
         }
@@ -168,6 +177,7 @@ impl Command {
             Command::Worker(_)
             | Command::Topology(_)
             | Command::Status(_)
+            | Command::Doctor(_)
             | Command::Server(server::Command::Add(_) | server::Command::Move(_)) => {
                 &[DATABASE_URL, AMQP_URL]
             }

@@ -36,7 +36,7 @@ use crate::support::terminal::{Terminal, window};
 // --- without any engine
 
 /// Commands, and what the help of each says.
-const HELP: [(&str, &[&str]); 59] = [
+const HELP: [(&str, &[&str]); 60] = [
     ("", &["worker", "migrate", "topology", "server", "user", "policy"]),
     ("", &["terminal", "client", "reservation", "billing", "DATABASE_URL", "Exit codes"]),
     ("worker", &["HOLDFAST_BATCH_MAX", "HOLDFAST_SWEEP", "SIGTERM", "--database-url"]),
@@ -91,6 +91,7 @@ const HELP: [(&str, &[&str]); 59] = [
     ("terminal list", &["--user"]),
     ("terminal disable", &["terminal_disabled", "stay"]),
     ("terminal enable", &["again"]),
+    ("doctor", &["--no-probe", "Exits with 3", "through each partition"]),
     ("status", &["--watch", "--json lists all", "exits with 75"]),
     ("completions", &["bash", "zsh", "fish", "elvish", "powershell"]),
     ("man", &["DIRECTORY", "man -l"]),

@@ -17,6 +17,7 @@ mod contract;
 mod crash;
 mod deadlines;
 mod docker;
+mod doctor;
 mod flood;
 mod fuzzed;
 mod guard;

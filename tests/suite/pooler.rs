@@ -42,7 +42,7 @@ async fn pass(mut client: TcpStream) {
     tokio::io::copy_bidirectional(&mut client, &mut server).await.ok();
 }
 
-async fn through_pooler(url: &str) -> String {
+pub async fn through_pooler(url: &str) -> String {
     let mut url: Url = url.parse().expect("a URL");
     url.set_port(Some(pooler().await)).expect("a port");
     url.to_string()

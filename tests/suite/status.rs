@@ -130,10 +130,8 @@ async fn what_waits_and_what_is_late_is_counted() {
     is_narrow(&run);
     let _worker = stack.worker();
     stack.until_state(held, "cancelled").await;
-    facts::until("none is overdue", async || {
-        status(&stack).await["deadlines"]["overdue"] == 0
-    })
-    .await;
+    facts::until("none is overdue", async || status(&stack).await["deadlines"]["overdue"] == 0)
+        .await;
     assert!(stack.drain(DEAD).await.is_empty());
     stack.finish().await;
 }
@@ -151,20 +149,55 @@ async fn the_json_has_these_keys() {
     let mut found = Vec::new();
     shape(&told, "", &mut found);
     for key in [
-        ".at", ".version", ".vhost", ".schema", ".database.reached", ".database.version",
-        ".database.problem", ".broker.reached", ".broker.version", ".management.reached",
-        ".topology.partitions", ".topology.open_partitions", ".topology.delay_levels",
-        ".topology.applied_at", ".workers.live.id", ".workers.live.host", ".workers.live.pid",
-        ".workers.live.version", ".workers.live.started_at", ".workers.live.heartbeat_at",
-        ".workers.live.silent_seconds", ".workers.live.partitions", ".workers.live.decided",
-        ".workers.live.decided_per_second", ".workers.live.clock_ahead_seconds", ".workers.dead",
-        ".partitions.partition", ".partitions.owner", ".partitions.servers", ".partitions.overdue",
-        ".partitions.overdue_since", ".partitions.declared", ".partitions.waiting",
-        ".partitions.consumers", ".partitions.in_hand", ".partitions.wait_seconds",
-        ".partitions.acknowledged_per_second", ".partitions.oldest_at", ".deadlines.overdue",
-        ".deadlines.counted_all", ".deadlines.oldest_at", ".outbox.bills", ".outbox.notices",
-        ".outbox.copies", ".outbox.oldest_at", ".queries.waiting", ".queries.consumers",
-        ".billing.waiting", ".dead_letters.waiting",
+        ".at",
+        ".version",
+        ".vhost",
+        ".schema",
+        ".database.reached",
+        ".database.version",
+        ".database.problem",
+        ".broker.reached",
+        ".broker.version",
+        ".management.reached",
+        ".topology.partitions",
+        ".topology.open_partitions",
+        ".topology.delay_levels",
+        ".topology.applied_at",
+        ".workers.live.id",
+        ".workers.live.host",
+        ".workers.live.pid",
+        ".workers.live.version",
+        ".workers.live.started_at",
+        ".workers.live.heartbeat_at",
+        ".workers.live.silent_seconds",
+        ".workers.live.partitions",
+        ".workers.live.decided",
+        ".workers.live.decided_per_second",
+        ".workers.live.clock_ahead_seconds",
+        ".workers.dead",
+        ".partitions.partition",
+        ".partitions.owner",
+        ".partitions.servers",
+        ".partitions.overdue",
+        ".partitions.overdue_since",
+        ".partitions.declared",
+        ".partitions.waiting",
+        ".partitions.consumers",
+        ".partitions.in_hand",
+        ".partitions.wait_seconds",
+        ".partitions.acknowledged_per_second",
+        ".partitions.oldest_at",
+        ".deadlines.overdue",
+        ".deadlines.counted_all",
+        ".deadlines.oldest_at",
+        ".outbox.bills",
+        ".outbox.notices",
+        ".outbox.copies",
+        ".outbox.oldest_at",
+        ".queries.waiting",
+        ".queries.consumers",
+        ".billing.waiting",
+        ".dead_letters.waiting",
     ] {
         assert!(found.iter().any(|found| found == key), "{key} is missing: {told}");
     }

@@ -4,6 +4,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod closures;
+pub mod conditions;
 pub(crate) mod ledger;
 pub mod moves;
 pub(crate) mod policy;

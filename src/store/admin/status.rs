@@ -120,6 +120,11 @@ pub async fn load_outbox_depth(client: &Client) -> Result<OutboxDepth, StoreErro
     })
 }
 
+/// For how many seconds the oldest move of a server has been on its way, if there is one.
+pub async fn load_oldest_move_seconds(client: &Client) -> Result<Option<f64>, StoreError> {
+    Ok(client.query_one(sql!("load_oldest_move"), &[]).await?.get(0))
+}
+
 /// The recorded topology.
 #[derive(Debug, Clone, Serialize)]
 pub struct RecordedTopology {
