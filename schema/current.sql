@@ -31,13 +31,15 @@ CREATE TABLE billing_entries (
     seconds bigint NOT NULL,
     amount_minor bigint NOT NULL,
     currency text COLLATE "C" NOT NULL,
+    tariff_version integer NOT NULL,
     created_at timestamp with time zone NOT NULL,
     CONSTRAINT billing_entries_pkey PRIMARY KEY (id),
     CONSTRAINT billing_entries_reservation_id_kind_key UNIQUE (reservation_id, kind),
     CONSTRAINT billing_entries_amount_minor_check CHECK (amount_minor >= 0 AND amount_minor <= '74400000000000'::bigint),
     CONSTRAINT billing_entries_check CHECK ((kind = 'credit'::text) = (charge_id IS NOT NULL)),
     CONSTRAINT billing_entries_kind_check CHECK (kind = ANY (ARRAY['charge'::text, 'credit'::text])),
-    CONSTRAINT billing_entries_seconds_check CHECK (seconds >= 1 AND seconds <= 2678400)
+    CONSTRAINT billing_entries_seconds_check CHECK (seconds >= 1 AND seconds <= 2678400),
+    CONSTRAINT billing_entries_tariff_version_check CHECK (tariff_version >= 1)
 );
 CREATE INDEX billing_entries_by_time ON billing_entries USING btree (created_at, id);
 

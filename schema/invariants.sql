@@ -94,7 +94,8 @@ where (c.id is not null) <> exists (
     select from history h where h.reservation_id = r.id and h.to_state = 'confirmed');
 select 'I10 charge of another time or price', r.id::text
 from reservations r join billing_entries c on c.reservation_id = r.id
-where c.amount_minor <> r.price_minor
+where (c.amount_minor, c.currency, c.tariff_version)
+        is distinct from (r.price_minor, r.currency, r.tariff_version)
    or (c.kind = 'charge' and c.seconds <> extract(epoch from r.end_at - r.start_at));
 select 'I10 credit does not fit', r.id::text
 from reservations r

@@ -266,6 +266,7 @@ create table billing_entries (
     seconds        bigint not null check (seconds between 1 and 2678400),
     amount_minor   bigint not null check (amount_minor between 0 and 74400000000000),
     currency       text collate "C" not null,
+    tariff_version integer not null check (tariff_version >= 1),  -- of its server, in `tariffs`
     created_at     timestamptz not null,
     unique (reservation_id, kind),
     check ((kind = 'credit') = (charge_id is not null))

@@ -366,6 +366,7 @@ async fn insert_billing_entries(
             &rows.iter().map(|(_, r)| r.interval.seconds()).collect::<Vec<_>>(),
             &rows.iter().map(|(_, r)| r.price_minor).collect::<Vec<_>>(),
             &rows.iter().map(|(_, r)| r.currency.as_str()).collect::<Vec<_>>(),
+            &rows.iter().map(|(_, r)| r.tariff_version).collect::<Vec<_>>(),
             &save.snapshot.now,
         ],
     )

@@ -18,7 +18,8 @@ create function tell(id uuid, type text, of uuid) returns void language sql as $
     insert into outbox_messages values (id, 'event', type, type || '.cam', true,
         json_build_object('subject', of), now()) $$;
 create function bill(id uuid, kind text, of uuid, charge uuid) returns void language sql as $$
-    insert into billing_entries values (id, kind, of, charge, 'ann', 'cam', 3600, 3600, 'EUR', now()) $$;
+    insert into billing_entries values (id, kind, of, charge, 'ann', 'cam', 3600, 3600, 'EUR', 1, now())
+    $$;
 create function live(n integer, start timestamptz, states text[]) returns void language plpgsql as $$
 declare
     it uuid := name(1, n);
@@ -101,6 +102,10 @@ const SEEDS: &[(&[&str], &str)] = &[
     (
         &["I10 charge of another time or price"],
         "update billing_entries set seconds = 3601 where id = name(2, 1)",
+    ),
+    (
+        &["I10 charge of another time or price"],
+        "update billing_entries set tariff_version = 2 where id = name(2, 1)",
     ),
     (
         &["I10 credit does not fit"],

@@ -35,7 +35,7 @@ async fn past(stack: &Stack, terminal: &str, count: i32, days: i32) {
              message_id, null, 'cam', held_at from reservations where message_id like 'past-' || $1 || '-%'",
         "insert into history select 2, id, 'held', state, cancel_reason, 'terminal', terminal_id, 'command',
              message_id, null, 'cam', settled_at from reservations where message_id like 'past-' || $1 || '-%'",
-        "insert into billing_entries select gen_random_uuid(), 'charge', id, null, 'ann', 'cam', 1, 1, 'EUR',
+        "insert into billing_entries select gen_random_uuid(), 'charge', id, null, 'ann', 'cam', 1, 1, 'EUR', 1,
              settled_at from reservations where state = 'confirmed' and message_id like 'past-' || $1 || '-%'",
     ] {
         stack.execute(statement, &[&days.to_string()]).await;

@@ -214,7 +214,7 @@ fn row(entry: &Entry) -> Vec<String> {
 }
 
 /// Names of what [`record`] has, as in JSON.
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "id",
     "kind",
     "reservation",
@@ -224,6 +224,7 @@ const FIELDS: [&str; 10] = [
     "seconds",
     "amount_minor",
     "currency",
+    "tariff_version",
     "created_at",
 ];
 
@@ -239,6 +240,7 @@ fn record(entry: &Entry) -> impl Serialize + '_ {
         seconds,
         entry.amount_minor,
         &entry.currency,
+        entry.tariff_version,
         time(entry.created_at),
     )
 }
@@ -275,6 +277,7 @@ mod tests {
             seconds: 60,
             amount_minor,
             currency: currency.to_owned(),
+            tariff_version: 1,
             created_at: chrono::DateTime::from_timestamp(0, 0).unwrap(),
         };
         let entries = [

@@ -27,6 +27,8 @@ pub struct Entry {
     pub amount_minor: i64,
     /// ISO 4217.
     pub currency: String,
+    /// The version of the server's tariff that was quoted: see `holdfast server history`.
+    pub tariff_version: i32,
     /// By the database's clock.
     pub created_at: Timestamp,
 }
@@ -42,6 +44,7 @@ fn read(row: &Row) -> Entry {
         seconds: row.get("seconds"),
         amount_minor: row.get("amount_minor"),
         currency: row.get("currency"),
+        tariff_version: row.get("tariff_version"),
         created_at: row.get("created_at"),
     }
 }

@@ -17,8 +17,8 @@ const MEMORY_MAX_KB: u64 = 150_000;
 /// Past the guard: their reservations are gone.
 const FILL: &str = "set session_replication_role = replica;
     insert into billing_entries (id, kind, reservation_id, user_id, server_id, seconds, amount_minor,
-        currency, created_at)
-    select gen_random_uuid(), 'charge', gen_random_uuid(), 'u-' || n % 100, 's-' || n % 10, 60, n, 'EUR',
+        currency, tariff_version, created_at)
+    select gen_random_uuid(), 'charge', gen_random_uuid(), 'u-' || n % 100, 's-' || n % 10, 60, n, 'EUR', 1,
         '2091-01-01Z'::timestamptz + n / 3 * interval '1 s' from generate_series(1, 300000) n;
     reset session_replication_role; analyze billing_entries";
 

@@ -29,9 +29,9 @@ fn charge(row: &Row, minor: i64, currency: &str, at: &str) -> String {
     let Row { id, user, server, .. } = row;
     format!(
         "insert into billing_entries (id, kind, reservation_id, user_id, server_id, seconds,
-             amount_minor, currency, created_at)
+             amount_minor, currency, tariff_version, created_at)
          values (gen_random_uuid(), 'charge', '{id}', '{user}', '{server}', 1800, {minor},
-             '{currency}', '{at}')"
+             '{currency}', 1, '{at}')"
     )
 }
 
@@ -39,9 +39,9 @@ fn credit(row: &Row, at: &str) -> String {
     let id = row.id;
     format!(
         "insert into billing_entries (id, kind, reservation_id, charge_id, user_id, server_id,
-             seconds, amount_minor, currency, created_at)
+             seconds, amount_minor, currency, tariff_version, created_at)
          select gen_random_uuid(), 'credit', reservation_id, id, user_id, server_id, seconds,
-             amount_minor, currency, '{at}'
+             amount_minor, currency, tariff_version, '{at}'
          from billing_entries where reservation_id = '{id}'"
     )
 }
@@ -111,7 +111,7 @@ async fn an_operator_cancels_what_is_live() {
     database
         .accepts(&format!(
             "insert into billing_entries values ('{charge}', 'charge', '{}', null, 'ann', 'cam',
-                 1800, 0, 'EUR', now())",
+                 1800, 0, 'EUR', 1, now())",
             rows[0].id
         ))
         .await;

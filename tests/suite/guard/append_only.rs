@@ -14,7 +14,7 @@ async fn history_and_bills_are_not_rewritten() {
             "insert into history values (1, '{id}', null, 'held', null, 'terminal', 'ann-t',
                  'command', 'm', null, 'cam', now());
              insert into billing_entries values (gen_random_uuid(), 'charge', '{id}', null, 'ann',
-                 'cam', 3600, 3600, 'EUR', now())"
+                 'cam', 3600, 3600, 'EUR', 1, now())"
         ))
         .await;
     for table in ["history", "billing_entries"] {

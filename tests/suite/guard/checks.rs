@@ -56,7 +56,7 @@ async fn a_reservation_is_charged_once_and_credited_once() {
     let entry = |kind: &str, charge: &str| {
         format!(
             "insert into billing_entries values (gen_random_uuid(), '{kind}', '{}', {charge}, 'ann',
-                 'cam', 3600, 3600, 'EUR', now())",
+                 'cam', 3600, 3600, 'EUR', 1, now())",
             row.id
         )
     };
@@ -70,7 +70,7 @@ async fn a_reservation_is_charged_once_and_credited_once() {
     // A bill is for a reservation that exists.
     let nobodys =
         "insert into billing_entries values (gen_random_uuid(), 'charge', gen_random_uuid(),
-        null, 'ann', 'cam', 3600, 3600, 'EUR', now())";
+        null, 'ann', 'cam', 3600, 3600, 'EUR', 1, now())";
     database.refuses("23503", nobodys).await;
     database.finish().await;
 }

@@ -86,7 +86,7 @@ const REST: [(&str, &str); 6] = [
         and (state = 'cancelled' or state = 'confirmed')"),
     ("bills",
      "insert into billing_entries select md5('charge ' || id)::uuid, 'charge', id, null, user_id,
-          server_id, 1800, price_minor, currency, settled_at
+          server_id, 1800, price_minor, currency, tariff_version, settled_at
       from reservations r join numbered n using (id) where state = 'confirmed'"),
     ("events",
      "insert into outbox_messages select id, 'event', 'reservation.confirmed',
