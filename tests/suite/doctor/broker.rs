@@ -86,8 +86,8 @@ async fn a_partition_that_is_not_bound_to_the_ladder() {
     let stack = Stack::new().await;
     let queue = partition_queue(0);
     let (name, key) = (queue.as_str().into(), "#.p0".into());
-    let unbound =
-        channel(&stack).await.queue_unbind(name, DUE_EXCHANGE.into(), key, FieldTable::default());
+    let channel = channel(&stack).await;
+    let unbound = channel.queue_unbind(name, DUE_EXCHANGE.into(), key, FieldTable::default());
     unbound.await.expect("unbound");
     let missing = format!("queue {queue} to exchange {DUE_EXCHANGE} with #.p0");
     found_and_healed(&stack, "topology.bindings", "red", &[&missing], async || {
@@ -176,7 +176,8 @@ async fn a_server_whose_binding_is_gone() {
     stack.server("cam", &[]).await;
     until(&stack, "topology.routes", "green", &["1 servers"]).await;
     let (queue, key) = (partition_queue(0), "*.*.cam");
-    let unbound = channel(&stack).await.queue_unbind(
+    let channel = channel(&stack).await;
+    let unbound = channel.queue_unbind(
         queue.as_str().into(),
         COMMANDS_EXCHANGE.into(),
         key.into(),
@@ -213,7 +214,8 @@ async fn a_reply_queue_that_is_missing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_that_nobody_looked_at() {
     let stack = Stack::new().await;
-    let published = channel(&stack).await.basic_publish(
+    let channel = channel(&stack).await;
+    let published = channel.basic_publish(
         DEAD.into(),
         "internal_error".into(),
         Default::default(),

@@ -101,7 +101,7 @@ async fn no_terminal_gets_a_probe_answered() {
     let terminal = account.connect("terminal").await.expect("the broker");
     let channel = terminal.create_channel().await.expect("a channel");
     let probe = BasicProperties::default()
-        .with_kind("probe".into())
+        .with_type("probe".into())
         .with_message_id(id.to_string().as_str().into());
     let command = format!("{}.request.{server}", account.account(), server = server.as_str());
     let sent = channel.basic_publish(
