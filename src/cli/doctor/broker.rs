@@ -204,8 +204,8 @@ async fn flags(inspector: &Inspector) -> Result<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::Level;
     use super::*;
+    use crate::cli::doctor::finding::Level;
 
     #[test]
     fn known_bad_versions_are_red() {

@@ -1,6 +1,6 @@
 //! The engines as this command reaches them, for all checks.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use tokio_postgres::Client;
 
 use super::finding::{Check, Finding, bounded};
@@ -57,7 +57,8 @@ impl<'a> Engines<'a> {
 
     async fn open_database(&mut self, context: &Context) -> Result<Finding> {
         let url = context.config.database()?;
-        let client = pool::bare(url).named("doctor").open().await?;
+        let opened = pool::bare(url).named("doctor").open().await;
+        let client = opened.with_context(|| format!("cannot connect to {}", url.place()))?;
         let conditions = load_conditions(&client).await?;
         let seen = format!("PostgreSQL {} at {}", conditions.version, url.place());
         // Another check says what is wrong with the schema.

@@ -24,8 +24,7 @@ const OWNER: Check = Check::new("topology.owner", "the installation that the vho
 const OBJECTS: Check = Check::new("topology.objects", "Holdfast's exchanges and queues");
 const REPLIES: Check =
     Check::new("topology.replies", "the terminals' reply queues, and their bindings");
-const ARGUMENTS: Check =
-    Check::new("topology.arguments", "with what exchanges and queues were declared");
+const ARGUMENTS: Check = Check::new("topology.arguments", "how exchanges and queues were declared");
 const BINDINGS: Check =
     Check::new("topology.bindings", "bindings of Holdfast's queues and exchanges");
 const ROUTES: Check =
