@@ -17,6 +17,7 @@ mod moves;
 mod output;
 mod policy;
 mod range;
+mod reconcile;
 mod reservation;
 mod secret;
 mod server;
@@ -108,6 +109,11 @@ enum Command {
     /// What is billed
     #[command(subcommand)]
     Billing(billing::Command),
+    /// Find what the biller or terminals were told and the database does not have
+    ///
+    /// For the time after a restored backup, a failover to a standby that lagged, or a broker that was
+    /// lost. The list is as complete as the files are. Exits with 3 if something differs.
+    Reconcile(reconcile::Reconcile),
     /// Print a script that lets a shell complete commands
     Completions(completions::Args),
     /// Print a manual page, or write all of them
@@ -145,6 +151,7 @@ impl Cli {
             Command::Client(command) => client::run(&context, command).await,
             Command::Reservation(command) => reservation::run(&context, command).await,
             Command::Billing(command) => billing::run(&context, command).await,
+            Command::Reconcile(args) => reconcile::run(&context, args).await,
             Command::Completions(args) => completions::run(&context, &args, Cli::command()),
             Command::Man(args) => man::run(&context, args, Cli::command()),
         }
@@ -171,7 +178,8 @@ impl Command {
             | Command::Policy(_)
             | Command::Terminal(_)
             | Command::Reservation(_)
-            | Command::Billing(_) => &[DATABASE_URL],
+            | Command::Billing(_)
+            | Command::Reconcile(_) => &[DATABASE_URL],
             Command::Completions(_) | Command::Man(_) => &[],
         }
     }

@@ -7,6 +7,7 @@ pub(crate) mod closures;
 pub(crate) mod ledger;
 pub mod moves;
 pub(crate) mod policy;
+pub(crate) mod reconcile;
 pub(crate) mod reservations;
 pub mod roles;
 pub mod servers;
