@@ -18,6 +18,7 @@ mod output;
 mod policy;
 mod range;
 mod reconcile;
+mod recount;
 mod reservation;
 mod secret;
 mod server;
