@@ -18,6 +18,7 @@ mod moves;
 mod output;
 mod policy;
 mod range;
+mod reconcile;
 mod recount;
 mod reservation;
 mod secret;
@@ -125,6 +126,11 @@ enum Command {
     /// with 3 if a check is red. Without the management API, or with accounts that may only look, it skips what
     /// it cannot see, and says so.
     Doctor(doctor::Args),
+    /// Find what the biller or terminals were told and the database does not have
+    ///
+    /// For the time after a restored backup, a failover to a standby that lagged, or a broker that was
+    /// lost. The list is as complete as the files are. Exits with 3 if something differs.
+    Reconcile(reconcile::Reconcile),
     /// Print a script that lets a shell complete commands
     Completions(completions::Args),
     /// Print a manual page, or write all of them
@@ -164,6 +170,7 @@ impl Cli {
             Command::Billing(command) => billing::run(&context, command).await,
             Command::Status(args) => status::run(&context, args).await,
             Command::Doctor(args) => doctor::run(&context, args).await,
+            Command::Reconcile(args) => reconcile::run(&context, args).await,
             Command::Completions(args) => completions::run(&context, &args, Cli::command()),
             Command::Man(args) => man::run(&context, args, Cli::command()),
         }
@@ -192,7 +199,8 @@ impl Command {
             | Command::Policy(_)
             | Command::Terminal(_)
             | Command::Reservation(_)
-            | Command::Billing(_) => &[DATABASE_URL],
+            | Command::Billing(_)
+            | Command::Reconcile(_) => &[DATABASE_URL],
             Command::Completions(_) | Command::Man(_) => &[],
         }
     }

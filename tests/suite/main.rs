@@ -42,6 +42,7 @@ mod pooler;
 mod privileges;
 mod queries;
 mod readme;
+mod recovery;
 mod reminders;
 mod replicas;
 mod retention;

@@ -8,6 +8,7 @@ pub mod conditions;
 pub(crate) mod ledger;
 pub mod moves;
 pub mod policy;
+pub(crate) mod reconcile;
 pub mod recount;
 pub(crate) mod reservations;
 pub mod roles;
