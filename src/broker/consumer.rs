@@ -8,6 +8,7 @@ use lapin::{Channel, Consumer};
 use tokio::runtime::Handle;
 
 use super::connection::{Connection, Liveness};
+use super::delay::DUE_EXCHANGE;
 use super::{BrokerError, bounded};
 use crate::message::envelope::{Received, is_traceparent};
 
@@ -154,6 +155,7 @@ pub fn received(delivery: Delivery) -> Received {
             .get("traceparent")
             .and_then(header_text)
             .filter(|text| is_traceparent(text)),
+        from_ladder: delivery.exchange.as_str() == DUE_EXCHANGE,
         // On a first delivery the publisher set this header.
         delivery_count: match headers.inner().get("x-delivery-count") {
             Some(value) if delivery.redelivered => header_number(value),

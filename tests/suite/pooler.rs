@@ -60,7 +60,8 @@ fn through(port: u16, url: &str) -> String {
     url.to_string()
 }
 
-async fn through_pooler(url: &str) -> String {
+/// A URL's way through a pooler that drops the session's settings.
+pub async fn through_pooler(url: &str) -> String {
     through(pooler().await, url)
 }
 
