@@ -8,6 +8,7 @@ use super::context::Context;
 use crate::broker::BrokerError;
 use crate::broker::publisher::{Fate, Outgoing, Publisher};
 use crate::broker::topology::{BILLING_EXCHANGE, BILLING_QUEUE, EVENTS_EXCHANGE, REPLIES_EXCHANGE};
+use crate::message::envelope::trace_headers;
 use crate::message::event;
 use crate::store::outbox::Pending;
 
@@ -62,7 +63,7 @@ pub fn copy(event: &Pending) -> Outgoing {
         correlation_id: None,
         content_type: event::CONTENT_TYPE,
         user_id: None,
-        headers: Vec::new(),
+        headers: trace_headers(event.trace.as_ref()).collect(),
         body: event.body.clone().into_bytes(),
         persistent: true,
     }
@@ -73,10 +74,7 @@ fn outgoing(context: &Context, pending: &Pending) -> Outgoing {
         return Outgoing { exchange: BILLING_EXCHANGE.to_owned(), ..copy(pending) };
     }
     let now = context.clock.now();
-    Outgoing {
-        exchange: REPLIES_EXCHANGE.to_owned(),
-        content_type: "application/json",
-        headers: vec![("sent-at", now.to_rfc3339_opts(SecondsFormat::Millis, true))],
-        ..copy(pending)
-    }
+    let mut notice = copy(pending);
+    notice.headers.push(("sent-at", now.to_rfc3339_opts(SecondsFormat::Millis, true)));
+    Outgoing { exchange: REPLIES_EXCHANGE.to_owned(), content_type: "application/json", ..notice }
 }

@@ -52,5 +52,6 @@ mod standby;
 mod states;
 mod support;
 mod tls;
+mod traces;
 mod waits;
 mod zones;
