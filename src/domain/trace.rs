@@ -12,31 +12,32 @@ pub const STATE_LEN_MAX: usize = 512;
 /// Length of a `traceparent`, in bytes.
 const PARENT_LEN: usize = 55;
 
-/// A trace, and the vendors' notes on it.
+/// A trace, and the vendors' notes on it. Commands and reservations share it, and most have none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trace {
-    /// Which trace, and which span of it.
-    pub parent: TraceParent,
-    state: Option<Arc<str>>,
-}
+pub struct Trace(Arc<(TraceParent, Option<Box<str>>)>);
 
 impl Trace {
     /// From the two headers, or `None` without a valid `traceparent`. A `tracestate` that is too long, or
     /// not of printable ASCII, is dropped.
     pub fn read(parent: Option<&str>, state: Option<&str>) -> Option<Self> {
         let parent = parent?.parse().ok()?;
-        Some(Self { parent, state: state.filter(|state| is_state(state)).map(Arc::from) })
+        Some(Self(Arc::new((parent, state.filter(|state| is_state(state)).map(Box::from)))))
+    }
+
+    /// Which trace, and which span of it.
+    pub fn parent(&self) -> TraceParent {
+        self.0.0
     }
 
     /// The `tracestate`.
     pub fn state(&self) -> Option<&str> {
-        self.state.as_deref()
+        self.0.1.as_deref()
     }
 }
 
 impl From<TraceParent> for Trace {
     fn from(parent: TraceParent) -> Self {
-        Self { parent, state: None }
+        Self(Arc::new((parent, None)))
     }
 }
 

@@ -191,7 +191,7 @@ fn is_message_id(id: &str) -> bool {
 pub(crate) fn trace_headers(trace: Option<&Trace>) -> impl Iterator<Item = (&'static str, String)> {
     trace.into_iter().flat_map(|trace| {
         let state = trace.state().map(|state| (TRACESTATE, state.to_owned()));
-        std::iter::once((TRACEPARENT, trace.parent.to_string())).chain(state)
+        std::iter::once((TRACEPARENT, trace.parent().to_string())).chain(state)
     })
 }
 

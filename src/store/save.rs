@@ -411,7 +411,7 @@ async fn insert_outbox_messages(
 }
 
 fn traceparent(trace: &Option<Trace>) -> Option<String> {
-    trace.as_ref().map(|trace| trace.parent.to_string())
+    trace.as_ref().map(|trace| trace.parent().to_string())
 }
 
 fn tracestate(trace: &Option<Trace>) -> Option<&str> {

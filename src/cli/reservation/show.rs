@@ -104,5 +104,5 @@ fn text(reservation: &Reservation, partition: i32, url: &str, billing: &[Entry])
 }
 
 fn traceparent(reservation: &Reservation) -> Option<String> {
-    reservation.trace.as_ref().map(|trace| trace.parent.to_string())
+    reservation.trace.as_ref().map(|trace| trace.parent().to_string())
 }
