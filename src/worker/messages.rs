@@ -8,6 +8,7 @@ use super::context::Context;
 use crate::broker::BrokerError;
 use crate::broker::publisher::{Fate, Outgoing, Publisher};
 use crate::broker::topology::{BILLING_EXCHANGE, BILLING_QUEUE, EVENTS_EXCHANGE, REPLIES_EXCHANGE};
+use crate::engine::spans::{Phase, publishing};
 use crate::message::envelope::trace_headers;
 use crate::message::event;
 use crate::store::outbox::Pending;
@@ -29,7 +30,9 @@ pub async fn publish(
 ) -> Result<Published, BrokerError> {
     let messages: Vec<Outgoing> =
         pending.iter().map(|pending| outgoing(context, pending)).collect();
+    let spans: Vec<Phase> = pending.iter().map(span).collect();
     let fates = publisher.publish(&messages).await?;
+    drop(spans);
     let mut published = Published::default();
     for (pending, fate) in pending.iter().zip(fates) {
         match is_done(pending, fate) {
@@ -46,6 +49,11 @@ pub async fn publish(
         );
     }
     Ok(published)
+}
+
+/// Of publishing it, which may be days after the command that led to it.
+pub fn span(pending: &Pending) -> Phase {
+    publishing(&pending.type_name, pending.id, pending.trace.as_ref())
 }
 
 /// Only bills require a queue. A refused notice is not retried: its terminal can query the contents.

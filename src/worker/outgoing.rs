@@ -1,8 +1,8 @@
 //! Answers and dead letters as messages.
 
 use chrono::SecondsFormat;
-use tracing::warn;
 
+use super::about::about;
 use crate::broker::publisher::Outgoing;
 use crate::broker::topology::{DEAD, REPLIES_EXCHANGE};
 use crate::domain::interval::Timestamp;
@@ -56,7 +56,7 @@ pub fn answer_to_query(reply: Reply, received: &Received, now: Timestamp) -> Out
 /// `partition` is the one whose queue it came from, `None` for the queries' queue. Received headers
 /// are never copied, except the trace: some steer the broker.
 pub fn dead_letter(received: &Received, reason: DeadReason, partition: Option<i32>) -> Outgoing {
-    warn!(partition, reason = reason.as_str(), "dead letter");
+    about!(warn, partition, received, reason = reason.as_str(), "dead letter");
     let mut headers = vec![
         ("reason", reason.as_str().to_owned()),
         ("routing-key", printable(&received.routing_key)),

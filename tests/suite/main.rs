@@ -17,6 +17,8 @@ mod contract;
 mod crash;
 mod deadlines;
 mod docker;
+#[cfg(feature = "otel")]
+mod exported;
 mod flood;
 mod fuzzed;
 mod guard;
