@@ -63,6 +63,7 @@ start_engines() {
   export AMQP_URL=amqp://broker-admin:$broker_password@127.0.0.1:$AMQP_PORT/%2f
   export RABBITMQ_MANAGEMENT_URL=http://broker-admin:$broker_password@127.0.0.1:$HTTP_PORT
   export HOLDFAST_RABBITMQCTL=$STATE/rabbitmqctl
+  if [[ -L $STATE/locale ]]; then export HOLDFAST_LOCALE=$LOCALE; fi
   # PostgreSQL has TLS on its one port, RabbitMQ on others.
   export HOLDFAST_DEV_TLS=$STATE/tls
   export HOLDFAST_DEV_AMQPS_PORT=$AMQPS_PORT HOLDFAST_DEV_HTTPS_PORT=$HTTPS_PORT

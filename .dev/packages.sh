@@ -2,6 +2,8 @@
 #
 # Sourced by `dev`: what has to be on the machine, and how it gets there.
 
+readonly MIN_PGBOUNCER=1.12  # the first that logs in to a server with SCRAM
+
 need_rust() {
   command -v cargo >/dev/null || PATH=$PATH:${CARGO_HOME:-${HOME:-}/.cargo}/bin
   command -v cargo >/dev/null || die 1 "cargo not found: get Rust from https://rustup.rs"
@@ -13,16 +15,37 @@ at_least() { printf '%s\n' "$2" "$1" | sort -CV; }
 
 as_root() { if [[ $EUID -eq 0 ]]; then "$@"; else sudo -n "$@"; fi; }
 
+can_install() { command -v apt-get >/dev/null && as_root true 2>/dev/null; }
+
 # A library that makes clocks go wrong. Who may not install it does without: clocks go right then.
 find_faketime() {
   local file
-  if ! compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null &&
-    command -v apt-get >/dev/null && as_root true 2>/dev/null; then
+  if ! compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null && can_install; then
     install_packages 0 https://github.com/wolfcw/libfaketime faketime
   fi
   for file in /usr/lib/*/faketime/libfaketimeMT.so.1; do
     if [[ -r $file ]]; then export HOLDFAST_FAKETIME=$file; fi
   done
+}
+
+# What locales are made of. Who may not install it does without: the order of texts stays then.
+find_locale_sources() {
+  [[ -r /usr/share/i18n/charmaps/UTF-8.gz ]] || ! can_install ||
+    install_packages 0 https://www.gnu.org/software/libc/ locales
+}
+
+# Debian keeps it out of PATH.
+find_pgbouncer() {
+  local file
+  for file in "$(type -P pgbouncer)" /usr/sbin/pgbouncer; do
+    if [[ -x $file ]]; then export HOLDFAST_PGBOUNCER=$file; return 0; fi
+  done
+  return 1
+}
+
+need_pgbouncer() {
+  find_pgbouncer || install_packages $MIN_PGBOUNCER https://www.pgbouncer.org pgbouncer
+  find_pgbouncer || die 1 "cannot find PgBouncer $MIN_PGBOUNCER or newer after installing it"
 }
 
 # install_packages MIN URL PACKAGE...: installs nothing if the distribution's version of the first

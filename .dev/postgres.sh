@@ -16,8 +16,32 @@ find_postgres() {
   return 1
 }
 
+readonly LOCALE=holdfast.utf8
+
+# A locale that has two sets of rules, old and new: characters in their order, and in reverse. The link
+# `locale` leads to those in force.
+make_locales() {
+  local rules c
+  for rules in old new; do
+    mkdir -p "$STATE/locales/$rules"
+    {
+      printf 'LC_COLLATE\norder_start forward\n'
+      for c in {33..126}; do
+        if [[ $rules = new ]]; then c=$((33 + 126 - c)); fi
+        printf '<U%04X>\n' "$c"
+      done
+      printf 'order_end\nEND LC_COLLATE\nLC_CTYPE\ncopy "i18n"\nEND LC_CTYPE\n'
+    } >"$STATE/locales/$rules.source"
+    # It warns of the categories that have no rules.
+    localedef -c -i "$STATE/locales/$rules.source" -f UTF-8 --no-archive "$STATE/locales/$rules/$LOCALE" || true
+    [[ -e $STATE/locales/$rules/$LOCALE/LC_COLLATE ]] || return 0
+  done
+  chmod -R a+rX "$STATE/locales"
+  ln -s locales/old "$STATE/locale"
+}
+
 setup_postgres() {
-  local as_user=() own=(:) data=$STATE/pgdata fsync=on preload=
+  local as_user=() own=(:) data=$STATE/pgdata fsync=on preload= locale=
   # The operating system does not crash in a test; workers and engines do, and what an engine has
   # handed to the operating system survives that.
   if [[ $1 = throwaway ]]; then fsync=off; fi
@@ -46,6 +70,8 @@ setup_postgres() {
   setsid "${as_user[@]}" "$POSTGRES_BIN/initdb" --no-sync --username=postgres --auth=scram-sha-256 \
     --pwfile="$data.password" --encoding=UTF8 --no-locale --pgdata="$data"
   rm "$data.password"
+  if [[ $1 = fragile ]]; then make_locales; fi
+  if [[ -L $STATE/locale ]]; then locale="export LOCPATH='$STATE/locale' && "; fi
   # It takes no key but its own.
   install -m 600 ${as_user[0]:+-o postgres} "$STATE/tls/server.key" "$data/server.key"
   install -m 644 "$STATE/tls/server.pem" "$data/server.crt"
@@ -67,7 +93,7 @@ max_wal_size = 4GB
 checkpoint_timeout = 15min
 END
   if [[ -n $preload ]]; then echo 'pg_stat_statements.track = none' >>"$data/postgresql.conf"; fi
-  write_program "$STATE/postgres" <<<"cd '$data' && exec ${as_user[*]} '$POSTGRES_BIN/postgres' -D '$data' \"\$@\""
+  write_program "$STATE/postgres" <<<"${locale}cd '$data' && exec ${as_user[*]} '$POSTGRES_BIN/postgres' -D '$data' \"\$@\""
   write_program "$STATE/psql" <<END
 export PGHOST=127.0.0.1 PGPORT=$POSTGRES_PORT PGUSER=postgres PGPASSWORD=$2 PGDATABASE=\${PGDATABASE:-holdfast}
 exec '$POSTGRES_BIN/psql' "\$@"
@@ -75,7 +101,7 @@ END
   # The same with a clock that a file sets. The library that locks nothing: a session has one thread,
   # and signal handlers that ask for the time.
   write_program "$STATE/postgres-with-clock" <<END
-cd '$data' && exec ${as_user[*]} env LD_PRELOAD="\${HOLDFAST_FAKETIME%/*}/libfaketime.so.1" \
+${locale}cd '$data' && exec ${as_user[*]} env LD_PRELOAD="\${HOLDFAST_FAKETIME%/*}/libfaketime.so.1" \
   FAKETIME_TIMESTAMP_FILE='$STATE/clock' FAKETIME_CACHE_DURATION=1 FAKETIME_DONT_FAKE_MONOTONIC=1 \
   '$POSTGRES_BIN/postgres' -D '$data'
 END
@@ -93,7 +119,7 @@ ${as_user[*]} '$POSTGRES_BIN/pg_basebackup' --host=127.0.0.1 --port="\$2" --user
 # It would sync every file before it starts, which takes a busy disk half a minute.
 echo "port = \$3
 fsync = off" >>postgresql.auto.conf
-exec ${as_user[*]} '$POSTGRES_BIN/postgres' -D "\$1"
+${locale}exec ${as_user[*]} '$POSTGRES_BIN/postgres' -D "\$1"
 END
   # setsid: as above, the Ctrl-C in the terminal is not for the engine.
   setsid "$STATE/postgres" >"$STATE/log/postgres.log" 2>&1 &

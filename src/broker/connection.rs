@@ -447,4 +447,11 @@ mod tests {
         assert_eq!(format!("{endpoint} {endpoint:?}"), "amqp://me@h:1234// amqp://me@h:1234//");
         assert_eq!(endpoint.url_for("t-1", "p/w"), "amqp://t-1:p%2Fw@h:1234/%2F");
     }
+
+    /// A terminal does not have this machine's files.
+    #[test]
+    fn anothers_url_has_no_options() {
+        let endpoint: Endpoint = "amqp://me:p@h/x?heartbeat=5&frame_max=9000".parse().unwrap();
+        assert_eq!(endpoint.url_for("t-1", "q"), "amqp://t-1:q@h:5672/x");
+    }
 }

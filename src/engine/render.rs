@@ -197,3 +197,27 @@ fn stored(
         order,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT_MS: u64 = 1_000;
+
+    /// Told the same wait, all terminals would come back at once; earlier there is no room.
+    #[test]
+    fn a_wait_has_a_random_part_that_only_lengthens_it() {
+        let refusal = Refusal::later(Duration::from_millis(WAIT_MS));
+        let told = || {
+            let Reply { body, .. } = refused("t-1", None, &refusal);
+            match serde_json::from_str(&body).unwrap() {
+                Answer::Refused { retry_after_ms: Some(wait), .. } => wait,
+                other => panic!("{other:?}"),
+            }
+        };
+        let waits: Vec<u64> = (0..100).map(|_| told()).collect();
+        let bounds = WAIT_MS..=WAIT_MS + WAIT_MS / 2;
+        assert!(waits.iter().all(|wait| bounds.contains(wait)), "{waits:?}");
+        assert!(waits.iter().any(|wait| *wait != waits[0]), "{waits:?}");
+    }
+}

@@ -81,7 +81,7 @@ async fn workers_with_two_accounts_believe_each_other() {
     let mut terminal = stack.terminal("ann").await;
     let server = stack.server("cam", &[]).await;
     let worker = stack.worker_by_hand().await;
-    let held = terminal.accepted(&server, window(62, 600)).await;
+    let held = terminal.accepted(&server, window(SOON, 600)).await;
     let name = format!("late_{}", stack.suffix());
     let account = engines::create_account(&name, &stack.vhost).await;
     let connection = account.connect("late").await.expect("the broker");

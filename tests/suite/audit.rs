@@ -71,6 +71,9 @@ async fn everything_that_operators_set_is_recorded() {
         let run = operate(&database, &[("HOLDFAST_OPERATOR", "olga")], line).await;
         assert_eq!(run.code, 0, "{line}: {run:?}");
     }
+    // `topology apply` needs a broker.
+    database.accepts("insert into topology values (true, 4, 4, 24)").await;
+    database.accepts("update topology set partitions = 5").await;
     let told = |value: &Value| -> Vec<String> {
         let word = |c: &Value, name: &str| c[name].as_str().expect("a word").to_owned();
         let all = value.as_array().expect("changes").iter();
@@ -91,7 +94,8 @@ async fn everything_that_operators_set_is_recorded() {
     assert_eq!(users[2]["before"], json!({ "quota_seconds": null }));
     assert_eq!(users[2]["after"], json!({ "quota_seconds": 7_200 }));
     let policy = json_of(&database, "policy history").await;
-    assert_eq!(told(&policy), ["set policy true"]);
+    assert_eq!(told(&policy), ["set policy true", "add topology true", "set topology true"]);
+    assert_eq!(policy[2]["after"], json!({ "partitions": 5 }));
     let after = json!({ "holds_default_max": 7, "quota_zone": "Europe/Berlin" });
     assert_eq!(policy[0]["after"], after);
     let server = json_of(&database, "server history cam").await;

@@ -6,9 +6,12 @@ use std::fs::File;
 use std::io::{Read, Write, pipe};
 use std::process::Stdio;
 
+use holdfast::client::Command;
+
+use crate::support::facts;
 use crate::support::program::{bare, ended};
 use crate::support::stack::Stack;
-use crate::support::terminal::window;
+use crate::support::terminal::{new_id, window};
 
 /// Decides, settles, and stops when told to.
 async fn works_with(output: Stdio) {
@@ -40,6 +43,31 @@ async fn a_worker_whose_reader_stalls_works() {
         writer.write_all(&page).expect("room");
     }
     works_with(filled.into()).await;
+}
+
+/// Queries whose lines do not all fit where lines wait.
+const QUERIES: usize = 1_000;
+
+/// More than may wait: it is dropped, and counted once the reader goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_says_more_than_may_wait_and_works() {
+    let mut stack = Stack::new().await;
+    let mut terminal = stack.terminal("ann").await;
+    let (mut reader, writer) = pipe().expect("a pipe");
+    let mut worker = stack.worker_with_into(&[("RUST_LOG", "trace")], writer.into());
+    let queries: Vec<Command> = (0..QUERIES).map(|_| Command::list(new_id(), None, None)).collect();
+    terminal.client.send_all(&queries).await.expect("sent");
+    let answered = async || terminal.first_answers().len() == QUERIES;
+    facts::until("all are answered", answered).await;
+    let taken = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        reader.read_to_end(&mut text).expect("the log");
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    assert!(worker.stop().await.success());
+    let text = taken.join().expect("a text");
+    assert!(text.contains("lines of this log are lost"), "{} bytes", text.len());
+    stack.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::support::database::Database;
 use crate::support::program::holdfast;
+use crate::support::stack::Stack;
 use crate::support::{engines, facts};
 
 /// The schema that all migrations together make.
@@ -119,17 +120,43 @@ async fn no_index_follows_a_collation_that_can_change() {
     database.finish().await;
 }
 
+/// An index that is not ours, in a database whose collation was another version when it was built.
+const COLLATION_CHANGES: &str = "create table other (name text primary key);
+    update pg_database set datcollversion = 'before' where datname = current_database()";
+
+/// What is said of it.
+const CHANGED: &str = "index other_pkey of other";
+
 /// An index of somebody else, or of a schema that was made otherwise, is named once its collation changes.
 #[tokio::test]
 async fn a_changed_collation_is_noticed() {
     let database = Database::new().await;
-    let changed = "create table other (name text primary key);
-        update pg_database set datcollversion = 'before' where datname = current_database()";
     let environment = [("DATABASE_URL", database.url.as_str())];
     assert_eq!(holdfast(&environment, &["migrate", "--check"]).await.code, 0);
-    database.client.batch_execute(changed).await.expect("a table");
+    database.client.batch_execute(COLLATION_CHANGES).await.expect("a table");
     let check = holdfast(&environment, &["migrate", "--check"]).await;
     assert_eq!(check.code, 3, "{check:?}");
-    assert!(check.stderr.contains("index other_pkey of other"), "{check:?}");
+    assert!(check.stderr.contains(CHANGED), "{check:?}");
+    let migrated = holdfast(&environment, &["migrate"]).await;
+    assert_eq!(migrated.code, 0, "{migrated:?}");
+    assert!(migrated.stderr.contains(CHANGED), "{migrated:?}");
     database.finish().await;
+}
+
+/// Nobody looks for changes after an upgrade of the machine, so workers say so when they start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_starting_worker_says_what_has_changed_outside() {
+    let stack = Stack::new().await;
+    stack.db.batch_execute(COLLATION_CHANGES).await.expect("a table");
+    // A month that begins an hour later than by this session's zone rules.
+    let zone = "update quota_bounds set starts_at = starts_at + interval '1 h'
+        where local_start = (select min(local_start) from quota_bounds where starts_at > now() + interval '40 days')";
+    assert_eq!(stack.execute(zone, &[]).await, 1);
+    let mut worker = stack.worker();
+    facts::until("it has started", async || worker.log().contains("worker started")).await;
+    for said in [CHANGED, "its rules have changed"] {
+        assert!(worker.log().contains(said), "{said}: {}", worker.log());
+    }
+    assert!(worker.stop().await.success());
+    stack.finish().await;
 }

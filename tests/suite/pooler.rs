@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
 use crate::support::engines::{AMQP_URL, DATABASE_URL};
+use crate::support::pgbouncer::{Mode, PgBouncer};
 use crate::support::program::holdfast;
 use crate::support::stack::Stack;
 
@@ -42,6 +43,13 @@ async fn pass(mut client: TcpStream) {
     tokio::io::copy_bidirectional(&mut client, &mut server).await.ok();
 }
 
+/// A URL's way through a PgBouncer.
+fn through(bouncer: &PgBouncer, url: &str) -> String {
+    let mut url: Url = url.parse().expect("a URL");
+    url.set_port(Some(bouncer.port)).expect("a port");
+    url.to_string()
+}
+
 async fn through_pooler(url: &str) -> String {
     let mut url: Url = url.parse().expect("a URL");
     url.set_port(Some(pooler().await)).expect("a port");
@@ -70,6 +78,49 @@ async fn one_that_drops_the_settings_is_refused() {
     assert!(wrong.contains("plan_cache_mode is \"auto\" instead of"), "{wrong}");
     stack.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pgbouncer_that_drops_the_settings_is_refused() {
+    let stack = Stack::new().await;
+    let amqp = AMQP_URL.to_string();
+    for mode in [Mode::Session, Mode::Transaction] {
+        let direct = stack.worker_url.parse().expect("a URL");
+        let bouncer = PgBouncer::start(mode, &direct).await.expect("PgBouncer");
+        let url = through(&bouncer, &stack.worker_url);
+        let run = holdfast(&[("DATABASE_URL", &url), ("AMQP_URL", &amqp)], &["worker"]).await;
+        assert_eq!(run.code, 78, "{mode:?}: {run:?}");
+        for words in ["lock_timeout is \"0\" instead of", "pooler", "PostgreSQL directly"] {
+            assert!(run.stderr.contains(words), "{mode:?}: {words}: {run:?}");
+        }
+    }
+    stack.finish().await;
+}
+
+/// An account's own settings reach a session that PgBouncer keeps for its client.
+#[tokio::test(flavor = "multi_thread")]
+async fn pgbouncer_of_sessions_may_ignore_what_the_account_has_set() {
+    let stack = Stack::new().await;
+    let direct: Url = stack.database_url.parse().expect("a URL");
+    let (user, database) = (direct.username(), direct.path().trim_start_matches('/'));
+    for (name, value) in SETTINGS_OF_OPERATORS {
+        let set = format!("alter role {user} in database {database} set {name} = '{value}'");
+        stack.db.batch_execute(&set).await.expect("set");
+    }
+    let bouncer = PgBouncer::start(Mode::Session, &direct).await.expect("PgBouncer");
+    let url = through(&bouncer, &stack.database_url);
+    let run = holdfast(&[("DATABASE_URL", &url)], &["server", "list"]).await;
+    assert_eq!(run.code, 0, "{run:?}");
+    stack.finish().await;
+}
+
+const SETTINGS_OF_OPERATORS: [(&str, &str); 6] = [
+    ("statement_timeout", "1h"),
+    ("lock_timeout", "5s"),
+    ("idle_in_transaction_session_timeout", "1min"),
+    ("client_connection_check_interval", "2s"),
+    ("TimeZone", "UTC"),
+    ("default_transaction_isolation", "read committed"),
+];
 
 /// What is asked before a message is called undecidable.
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use holdfast::broker::connection::Endpoint;
 use holdfast::broker::management::Address;
+use holdfast::store::pool;
 use holdfast::store::url::DatabaseUrl;
 use url::Url;
 
@@ -95,6 +96,31 @@ async fn a_wrong_authority_and_a_wrong_name_are_refused() {
         assert!(run.stderr.contains(reason), "{run:?}");
         assert!(!run.stderr.contains(engines::PASSWORD), "{run:?}");
     }
+    stack.finish().await;
+}
+
+/// An authority is replaced by writing its file: the next connect trusts what is there then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_authority_is_trusted_by_the_next_connect() {
+    let (Some(authority), Some(stranger)) = (file("authority.pem"), file("stranger.pem")) else {
+        return;
+    };
+    let stack = Stack::new().await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let trusted = directory.path().join("trusted.pem");
+    let path = trusted.to_str().expect("text");
+    std::fs::copy(stranger, &trusted).expect("copied");
+    let options = format!("sslmode=verify-full&sslrootcert={path}");
+    let database = pool::settings(&database_url(&stack, "localhost", &options).parse().unwrap());
+    let broker = broker_url(&stack, "localhost", &format!("heartbeat=5&cacertfile={path}"));
+    let broker: Endpoint = broker.parse().expect("a URL");
+    let untrusted = database.connect().await.err().expect("it trusts another");
+    assert!(untrusted.is_refusal(), "{untrusted}");
+    assert!(broker.connect("test").await.is_err(), "it trusts another");
+    std::fs::copy(authority, &trusted).expect("copied");
+    assert!(database.connect().await.is_ok());
+    let connection = broker.connect("test").await.expect("it is trusted now");
+    connection.close().await.expect("closed");
     stack.finish().await;
 }
 

@@ -44,6 +44,7 @@ pub struct Reservation {
     pub message_id: String,
     pub state: String,
     pub cancel_reason: Option<String>,
+    pub held_at: Timestamp,
     pub deadline_at: Timestamp,
 }
 
@@ -123,8 +124,8 @@ impl Facts {
         let client = &installation.database().await?;
         let (violations, invariants) = violations(client).await?;
         let outbox = client.query_one("select count(*) from outbox", &[]).await?.get(0);
-        let reservations = "select id, terminal_id, message_id, state, cancel_reason, deadline_at
-                            from reservations";
+        let reservations = "select id, terminal_id, message_id, state, cancel_reason, deadline_at,
+                            held_at from reservations";
         let endings = "select reservation_id, to_state, reason, lateness_ms from history
                        where to_state in ('confirmed', 'cancelled')";
         let decided = "select terminal_id, message_id, answer, seq, server_id, digest,
@@ -161,6 +162,7 @@ fn reservation(row: &Row) -> (Uuid, Reservation) {
         state: row.get(3),
         cancel_reason: row.get(4),
         deadline_at: row.get(5),
+        held_at: row.get(6),
     };
     (row.get(0), reservation)
 }

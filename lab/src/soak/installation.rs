@@ -74,7 +74,11 @@ impl Installation {
         let management = management(&management_url, &given)?;
         let database_url: Url = variable("DATABASE_URL")?.parse().context("DATABASE_URL")?;
         let admin_url = database_url.to_string();
-        connect(&admin_url).await?.batch_execute(&format!("create database \"{name}\"")).await?;
+        // With a locale whose rules can be changed, if `./dev` has made one.
+        let locale = std::env::var("HOLDFAST_LOCALE").map(|locale| format!(" locale '{locale}'"));
+        let options = format!("template template0{}", locale.unwrap_or_default());
+        let create = format!("create database \"{name}\" {options}");
+        connect(&admin_url).await?.batch_execute(&create).await?;
         let mut own_url = database_url;
         own_url.set_path(&name);
         let broker = vhost(&management, &given, &name).await?;

@@ -1,7 +1,6 @@
 //! Plays one life, from the request to the end of the reservation and beyond.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::jumps::Jumps;
 use crate::moves::Moves;
 use crate::pick::Pick;
 use crate::plan::{Afterwards, Copies, Course, Operator, Plan, Query, Trespass};
@@ -74,8 +74,8 @@ pub struct Ground {
     pub moves: Moves,
     /// Messages that must become dead letters, by id, and whether the broker confirmed them.
     pub poison: Mutex<HashMap<String, bool>>,
-    /// Whether the database's clock was set back for a while.
-    pub set_back: AtomicBool,
+    /// When the database's clock was off.
+    pub jumps: Jumps,
     /// Whether engines fail too, and not only workers.
     pub chaos: bool,
     /// Whether all deadlines are near.
@@ -85,7 +85,7 @@ pub struct Ground {
 impl Ground {
     /// Queues that must be empty at the end.
     pub fn empty_at_the_end(&self, shape: Shape) -> Vec<String> {
-        crate::queues::empty_at_the_end(shape, self.set_back.load(Ordering::Relaxed))
+        crate::queues::empty_at_the_end(shape, self.jumps.any_back())
     }
 
     /// How many of a command's sendings must be answered: all that the broker confirmed, unless

@@ -22,6 +22,7 @@ mod evidence;
 mod facts;
 mod history;
 mod installation;
+mod jumps;
 mod life;
 mod moves;
 mod naive;

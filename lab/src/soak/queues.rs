@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use futures::{StreamExt as _, TryStreamExt as _};
 use holdfast::broker::connection::Connection;
 use holdfast::broker::delay::level_name;
 use holdfast::broker::topology::{BILLING_QUEUE, DEAD, QUERIES_QUEUE, partition_queue};
 use holdfast::message::envelope::WAKE_UP_TYPE;
 use holdfast::message::shape::Shape;
 use lapin::BasicProperties;
-use lapin::options::QueueDeclareOptions;
+use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::AMQPValue;
 use tokio::time::timeout;
 
@@ -34,6 +35,30 @@ pub fn empty_at_the_end(shape: Shape, set_back: bool) -> Vec<String> {
 pub async fn not_empty(connection: &Connection, names: &[String]) -> Result<Vec<(String, u32)>> {
     let looked_at = look(connection, names).await?.into_iter();
     Ok(looked_at.map(|(name, ready, _)| (name, ready)).filter(|(_, ready)| *ready > 0).collect())
+}
+
+/// Takes the messages that nobody has in hand out of the queues that are `found`, and returns those that are
+/// no wake-ups.
+pub async fn but_wake_ups(
+    connection: &Connection,
+    found: Vec<(String, u32)>,
+) -> Result<Vec<(String, u32)>> {
+    let mut others = Vec::new();
+    for (name, ready) in found {
+        let channel = connection.create_channel().await?;
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let consumed =
+            channel.basic_consume(name.as_str().into(), "".into(), options, Default::default());
+        let taken = consumed.await?.take(ready.try_into()?).try_collect::<Vec<_>>();
+        let taken =
+            timeout(PATIENCE, taken).await.with_context(|| format!("emptying {name}"))??;
+        channel.close(200, "done".into()).await?;
+        let count = taken.iter().filter(|message| !is_wake_up(&message.properties)).count();
+        if count > 0 {
+            others.push((name, count.try_into()?));
+        }
+    }
+    Ok(others)
 }
 
 /// The queues of `names` that somebody reads.
@@ -83,11 +108,14 @@ fn dead_letter(properties: &BasicProperties) -> DeadLetter {
     let told =
         properties.headers().as_ref().and_then(|h| h.inner().get("original-id")).and_then(text);
     let own = || properties.message_id().as_ref().map(ToString::to_string);
-    let by_broker = properties.kind().as_ref().is_some_and(|kind| kind.as_str() == WAKE_UP_TYPE);
     DeadLetter {
         id: told.or_else(own).unwrap_or_else(|| "without an id".to_owned()),
-        lost_wake_up: by_broker,
+        lost_wake_up: is_wake_up(properties),
     }
+}
+
+fn is_wake_up(properties: &BasicProperties) -> bool {
+    properties.kind().as_ref().is_some_and(|kind| kind.as_str() == WAKE_UP_TYPE)
 }
 
 fn text(value: &AMQPValue) -> Option<String> {

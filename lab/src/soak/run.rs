@@ -127,7 +127,7 @@ impl Stage {
             moves: Default::default(),
             restarts: Default::default(),
             poison: Default::default(),
-            set_back: Default::default(),
+            jumps: Default::default(),
             chaos: args.chaos,
             brief: args.brief,
         });
@@ -377,7 +377,12 @@ impl Stage {
         self.ground.pool.close();
         let facts = Facts::load(&self.installation, self.seed).await?;
         let names = self.ground.empty_at_the_end(self.installation.shape().await?);
-        let left = left_in_queues(&self.installation, names).await?;
+        let mut left = left_in_queues(&self.installation, names).await?;
+        if self.ground.jumps.any_back() {
+            // What waits in the ladder then may come out of it after the last worker has ended.
+            let amqp = self.installation.amqp().await?;
+            left.found = queues::but_wake_ups(&amqp, left.found).await?;
+        }
         let verify = ["topology", "verify"];
         let verified = operator::run(&program(args)?, &self.installation, &verify).await;
         let dead = queues::dead_letters(&self.installation.amqp().await?).await?;

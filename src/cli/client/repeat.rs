@@ -72,5 +72,8 @@ mod tests {
         assert_eq!(split[split.len() - 4..split.len() - 2], ["--message-id", "it's $HOME"]);
         assert!(line.contains("--start 2031-05-01T18:00:00Z"), "{line}");
         assert_eq!(Repeat::query().line(false), None);
+        let dashed = Sent::request("-1", "gpu-1", at, at);
+        let line = Repeat::of(&dashed, "request", &words, 10).line(false).unwrap();
+        assert!(shlex::split(&line).unwrap().contains(&"--message-id=-1".to_owned()), "{line}");
     }
 }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::support::database::Database;
 use crate::support::facts;
-use crate::support::program::{Transcript, command};
+use crate::support::program::{Transcript, command, holdfast};
 
 /// Enough that all of them in memory would be ten times [`MEMORY_MAX_KB`].
 const ENTRIES: usize = 300_000;
@@ -114,5 +114,24 @@ async fn an_operators_session_has_its_own_limits_and_ends_with_the_program() {
     let gone = format!("select count(*) from pg_stat_activity where pid = {pid}");
     let ended = facts::until("the server notices", async || database.ask::<i64>(&gone).await == 0);
     tokio::time::timeout(Duration::from_secs(60), ended).await.expect("it ends");
+    database.finish().await;
+}
+
+/// The limits of decisions would cancel what takes minutes.
+#[tokio::test]
+async fn commands_work_in_such_a_session() {
+    let database = Database::new().await;
+    database.user("ann", None).await;
+    let noted = "create table noted (statement_timeout text);
+        create function note() returns trigger language plpgsql as $$ begin
+            insert into noted values (current_setting('statement_timeout'));
+            return null;
+        end $$;
+        create trigger noted after update on users for each statement execute function note()";
+    database.client.batch_execute(noted).await.expect("a trigger");
+    let environment = [("DATABASE_URL", database.url.as_str())];
+    let run = holdfast(&environment, &["user", "set", "ann", "--quota-seconds", "60"]).await;
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(database.ask::<String>("select statement_timeout from noted").await, "1h");
     database.finish().await;
 }

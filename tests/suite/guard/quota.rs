@@ -1,6 +1,9 @@
 //! Quota overrun (R5).
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
+use holdfast::store::{pool, retention};
 
 use super::database;
 use crate::support::database::{Database, Row, insert, minute, run};
@@ -190,6 +193,11 @@ async fn sessions_with_different_zone_rules_count_one_instant_in_one_period() {
     database.finish().await;
 }
 
+/// Periods without stored bounds, as far ahead as anything can be requested.
+const UNSTORED: &str = "select count(*) from quota_periods(now(), now() + interval '761 days') p
+    where not exists (select from quota_bounds where starts_at = p.period_start)
+       or not exists (select from quota_bounds where starts_at = p.period_end)";
+
 /// Bounds are stored further ahead than anything can be requested, and by the policy in force.
 #[tokio::test(flavor = "multi_thread")]
 async fn bounds_are_stored_ahead_of_every_request() {
@@ -197,13 +205,45 @@ async fn bounds_are_stored_ahead_of_every_request() {
     for (period, zone) in [("month", "UTC"), ("day", "Europe/Berlin"), ("week", "Asia/Kathmandu")] {
         let policy = format!("update policy set quota_period = '{period}', quota_zone = '{zone}'");
         database.accepts(&policy).await;
-        let missing = "select count(*) from quota_periods(now(), now() + interval '761 days') p
-            where not exists (select from quota_bounds where starts_at = p.period_start)
-               or not exists (select from quota_bounds where starts_at = p.period_end)";
-        assert_eq!(database.ask::<i64>(missing).await, 0, "{period} in {zone}");
+        assert_eq!(database.ask::<i64>(UNSTORED).await, 0, "{period} in {zone}");
         let others = "select count(*) from quota_bounds cross join policy
             where starts_at <> local_start at time zone quota_zone";
         assert_eq!(database.ask::<i64>(others).await, 0, "{period} in {zone}");
     }
+    database.finish().await;
+}
+
+/// As time goes on, retention's rounds store the bounds that come within reach.
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_stores_bounds_further_ahead() {
+    let database = with_bob().await;
+    let months_ago = "delete from quota_bounds where starts_at > now() + interval '700 days'";
+    database.accepts(months_ago).await;
+    database.accepts("update timekeeping set bounds_until = now() + interval '700 days'").await;
+    assert_ne!(database.ask::<i64>(UNSTORED).await, 0);
+    let pool = pool::open(pool::settings(&database.url.parse().expect("a URL")), 1);
+    retention::advance(&pool, Duration::from_secs(60)).await.expect("a round");
+    assert_eq!(database.ask::<i64>(UNSTORED).await, 0);
+    database.finish().await;
+}
+
+/// Beyond what is stored ahead, whoever writes there first stores the bounds, and all others go by them.
+#[tokio::test(flavor = "multi_thread")]
+async fn far_from_now_the_guard_stores_bounds() {
+    let database = with_bob().await;
+    let stored = async |year: i32| {
+        let months = format!(
+            "select count(*) from quota_bounds where extract(year from local_start) = {year}"
+        );
+        database.ask::<i64>(&months).await
+    };
+    assert_eq!((stored(2091).await, stored(2092).await), (0, 0));
+    database.accepts(&of_bob(APRIL - 30., APRIL + 30.).insert()).await;
+    assert_ne!(stored(2091).await, 0, "by an insert");
+    assert_eq!(stored(2092).await, 0);
+    let later = "update reservations set start_at = start_at + interval '1 y', end_at = end_at + interval '1 y',
+        busy_until = busy_until + interval '1 y', deadline_at = deadline_at + interval '1 y'";
+    database.accepts(later).await;
+    assert_ne!(stored(2092).await, 0, "by an update");
     database.finish().await;
 }

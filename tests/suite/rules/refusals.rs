@@ -174,6 +174,8 @@ async fn a_closure_keeps_its_window_free_and_may_be_touched() {
     stack.execute(statement, &[&from, &to]).await;
     for (start, end) in [(999, 1_001), (1_999, 2_001), (1_500, 1_600), (0, 9_000)] {
         let answer = terminal.request(&server, span(day, start, end)).await;
+        let Answer::Refused { closure: Some(told), .. } = &answer else { panic!("{answer:?}") };
+        assert_eq!((told.start_at, told.end_at), (from, to), "the window in the way");
         assert_eq!(Refused::of(answer), Refused::decided("closure"), "{start} to {end}");
     }
     terminal.accepted(&server, span(day, 900, 1_000)).await;

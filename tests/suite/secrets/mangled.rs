@@ -34,8 +34,10 @@ fn password(rng: &mut StdRng) -> String {
 fn mangled(rng: &mut StdRng, scheme: &str, option: &str) -> String {
     let password = password(rng);
     let good = format!("{scheme}://me:{password}@127.0.0.1:1/v?{option}");
-    match rng.random_range(0..10) {
+    match rng.random_range(0..11) {
         0..4 => good,
+        // Without the host it looks like a port.
+        10 => format!("{scheme}://me:{SECRET}{}", ["", "]", "/v", "#"].choose(rng).unwrap()),
         4 => format!("{good},{good}"),
         5 => format!("{scheme}://me:{password}@127.0.0.1:1,{good}"),
         6 => format!("{scheme}:/me:{password}@127.0.0.1:1/v"),

@@ -7,6 +7,7 @@ pub mod gate;
 pub mod golden;
 pub mod invariants;
 pub mod link;
+pub mod pgbouncer;
 pub mod program;
 pub mod schedule;
 pub mod stack;

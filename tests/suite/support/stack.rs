@@ -214,7 +214,16 @@ impl Stack {
 
     /// Starts a worker with the default settings, whose standard error is `output`.
     pub fn worker_into(&self, output: std::process::Stdio) -> Worker {
-        let all = self.worker_environment(&[]);
+        self.worker_with_into(&[], output)
+    }
+
+    /// The same with `environment`.
+    pub fn worker_with_into(
+        &self,
+        environment: &[(&str, &str)],
+        output: std::process::Stdio,
+    ) -> Worker {
+        let all = self.worker_environment(environment);
         Worker::start_into(&borrowed(&all), output)
     }
 

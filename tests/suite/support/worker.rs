@@ -31,13 +31,14 @@ impl Worker {
 
     fn logging_to(environment: &[(&str, &str)], output: Stdio, log: PathBuf) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-        command.arg("worker").env_clear().envs(environment.iter().copied());
+        command.arg("worker").env_clear();
+        command.env("RUST_LOG", "info,holdfast=debug,lapin::returned_messages=error");
+        command.envs(environment.iter().copied());
         // How the development script finds processes that a dying test leaves behind.
         if let Ok(state) = std::env::var("HOLDFAST_DEV_STATE") {
             command.env("HOLDFAST_DEV_STATE", state);
         }
         let child = command
-            .env("RUST_LOG", "info,holdfast=debug,lapin::returned_messages=error")
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

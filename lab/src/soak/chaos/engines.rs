@@ -74,10 +74,11 @@ impl Engines {
         Ok(())
     }
 
-    /// Starts the database with a clock that [`set_clock`](Self::set_clock) can change.
-    pub async fn start_database_with_clock(&self, installation: &Installation) -> Result<()> {
+    /// Starts the database anew with a clock that [`set_clock`](Self::set_clock) can change.
+    pub async fn restart_database_with_clock(&self, installation: &Installation) -> Result<()> {
         std::env::var("HOLDFAST_FAKETIME").context("there is no libfaketime")?;
         self.set_clock("+0")?;
+        self.stop_database(Signal::SIGINT).await?;
         self.start("postgres-with-clock", &[], DATABASE_LOG)?;
         self.await_database(installation, Instant::now() + RETRY_AFTER).await
     }
@@ -89,6 +90,18 @@ impl Engines {
         std::fs::write(&new, offset)?;
         std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o644))?;
         std::fs::rename(&new, self.clock_file()).context("the clock's file")
+    }
+
+    /// Restarts the database, whose locale then has other rules under the same name.
+    pub async fn change_locale(&self, installation: &Installation) -> Result<()> {
+        let link = self.state.join("locale");
+        let rules = std::fs::read_link(&link).context("there is no locale of our own")?;
+        let other = if rules.ends_with("old") { "locales/new" } else { "locales/old" };
+        self.stop_database(Signal::SIGINT).await?;
+        let new = link.with_extension("new");
+        std::os::unix::fs::symlink(other, &new)?;
+        std::fs::rename(&new, &link).context("the locale")?;
+        self.start_database(installation).await
     }
 
     /// Whether the running database was started with a clock that can be changed.

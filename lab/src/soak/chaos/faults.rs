@@ -4,8 +4,8 @@ use anyhow::Result;
 use futures::future::BoxFuture;
 
 use super::{
-    Chaos, failover, on_broker, on_database, on_links, on_messages, on_moves, on_places,
-    on_surroundings, on_workers, others,
+    Chaos, failover, on_broker, on_database, on_links, on_messages, on_moves, on_places, on_pooler,
+    on_rules, on_surroundings, on_workers, others,
 };
 use crate::pick::Pick;
 
@@ -81,6 +81,7 @@ faults! {
     Workers 2 "first-address-silent" on_surroundings::first_address_silent, "of several";
     Workers 2 "password-changed" on_surroundings::password_changed, "in a file, and the old one is refused";
     Workers 2 "account-rotated" on_surroundings::account_rotated, "workers get another account, the old one is deleted";
+    Workers 2 "pooler" on_pooler::pooler, "a PgBouncer that drops what a session is told";
     Broker 2 "broker-restart" on_broker::restart, "stop_app, start_app";
     Broker 2 "broker-kill" on_broker::kill, "SIGKILL, and a new start";
     Broker 1 "broker-alone" on_broker::restart_alone, "a restart of either kind while no worker runs";
@@ -111,6 +112,8 @@ faults! {
     Database 2 "read-only" on_database::read_only, "as on a standby";
     Database 0 "failover" failover::failover, "a synchronous standby takes over, and the old server stays";
     Database 0 "clock-back" on_database::clock_back, "by five minutes, while it runs";
+    Database 1 "clock-ahead" on_database::clock_ahead, "by 500 days, while it runs";
+    Database 1 "collation" on_rules::collation, "the locale's rules change under its name";
     Messages 4 "duplicates" on_messages::duplicates, "commands come again, shuffled";
     Messages 0 "id-reused" on_messages::reuse_ids, "ids that were used, for other commands";
     Messages 2 "too-soon" on_messages::too_soon, "changes of what does not exist yet";

@@ -65,8 +65,8 @@ const ROWS: [(&str, By); 58] = [
     ("partitions are added", Faults(&["partition-added"])),
     ("owners come and go", Faults(&["churn", "half-dead-owner", "read-only"])),
     ("a second installation on the broker", Faults(&["second-installation"])),
-    ("the database's clock is ahead once", Tests(&["retention::"])),
-    ("the collation changes", Tests(&["migrations::"])),
+    ("the database's clock is ahead once", Faults(&["clock-ahead"])),
+    ("the collation changes", Faults(&["collation"])),
     ("a zone's rules change", Tests(&["guard::quota"])),
     ("a policy over our queues", Faults(&["broker-policy"])),
     ("a full subscriber of events", Faults(&["full-subscriber"])),
@@ -75,7 +75,7 @@ const ROWS: [(&str, By); 58] = [
     ("an engine that says nothing", Faults(&["silent-start", "broker-freeze", "database-freeze"])),
     ("the first of several addresses is silent", Faults(&["first-address-silent"])),
     ("a secret in a file changes", Faults(&["password-changed"])),
-    ("a pooler drops session settings", Tests(&["pooler::"])),
+    ("a pooler drops session settings", Faults(&["pooler"])),
 ];
 
 /// Prints all faults, then the rows.

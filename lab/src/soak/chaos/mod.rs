@@ -15,9 +15,14 @@ mod on_links;
 mod on_messages;
 mod on_moves;
 mod on_places;
+mod on_pooler;
+mod on_rules;
 mod on_surroundings;
 mod on_workers;
 mod others;
+/// The tests use it, too.
+#[path = "../../../../tests/suite/support/pgbouncer.rs"]
+mod pgbouncer;
 mod proxy;
 mod silent;
 pub mod swarm;

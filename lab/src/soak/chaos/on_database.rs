@@ -1,6 +1,5 @@
 //! Faults of the database.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -15,6 +14,9 @@ use crate::pick::Pick;
 
 /// Bound on the server noticing that its clock was set.
 const CLOCK_SET_WITHIN: Duration = Duration::from_secs(3);
+
+/// How long sessions go by what they last read of their clock's file: `FAKETIME_CACHE_DURATION`.
+const CLOCK_CACHED: TimeDelta = TimeDelta::seconds(1);
 
 /// How long until the server's counters show what has happened.
 const COUNTED_WITHIN: Duration = Duration::from_secs(2);
@@ -222,20 +224,28 @@ pub async fn clock_back(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     clock_off(chaos, pick, TimeDelta::minutes(-5)).await
 }
 
+/// Sets the database's clock far ahead and back again, as a wrong time server does. What is due by it is
+/// settled, and then life goes on.
+pub async fn clock_ahead(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
+    let told = clock_off(chaos, pick, TimeDelta::days(500)).await;
+    chaos.hold(pick.millis(5_000, 12_000)).await;
+    told
+}
+
 async fn clock_off(chaos: &Chaos, pick: &mut Pick, by: TimeDelta) -> Result<String> {
     let engines = chaos.engines()?;
     if !engines.has_clock() {
-        engines.stop_database(Signal::SIGINT).await?;
-        engines.start_database_with_clock(&chaos.installation).await?;
+        engines.restart_database_with_clock(&chaos.installation).await?;
         chaos.hold(pick.millis(3_000, 6_000)).await;
     }
-    chaos.ground.set_back.store(true, Ordering::Relaxed);
+    chaos.ground.jumps.begin(by, chaos.ground.clock.now());
     engines.set_clock(&format!("{:+}", by.num_seconds()))?;
     let off = clock_is(chaos, by).await;
     let duration = pick.millis(8_000, 20_000);
     chaos.hold(duration).await;
     engines.set_clock("+0")?;
     clock_is(chaos, TimeDelta::zero()).await?;
+    chaos.ground.jumps.end(chaos.ground.clock.now() + CLOCK_CACHED);
     Ok(format!("by {} s for {:.1} s", off?.num_seconds(), duration.as_secs_f64()))
 }
 

@@ -65,7 +65,7 @@ async fn beats(chaos: &Chaos, since: Instant) -> Result<bool> {
 }
 
 /// Waits for the worker at the first place to beat.
-async fn alive(chaos: &Chaos) -> Result<()> {
+pub(super) async fn alive(chaos: &Chaos) -> Result<()> {
     let began = Instant::now();
     while !beats(chaos, began).await.unwrap_or_default() {
         ensure!(began.elapsed() < ALIVE_WITHIN, "it does not beat");

@@ -71,7 +71,8 @@ pub fn told_once(seen: &Seen<'_>) -> Check {
     check
 }
 
-/// No reservation that was reconfirmed in time is lost.
+/// No reservation that was reconfirmed in time is lost. In time is before the clock of record reaches the
+/// deadline, which is early if that clock is set ahead (P8).
 pub fn in_time(seen: &Seen<'_>) -> Check {
     let mut check = Check::new("nothing that was reconfirmed in time ended as not reconfirmed");
     for terminal in seen.terminals {
@@ -83,6 +84,9 @@ pub fn in_time(seen: &Seen<'_>) -> Check {
             else {
                 continue;
             };
+            let jumps = &seen.ground.jumps;
+            let due_at =
+                jumps.reached(reservation.deadline_at, jumps.true_time(reservation.held_at));
             let reconfirms = sent.intent.command.kind == Kind::Reconfirm;
             // It was deleted with its queue, which no promise covers.
             let wiped = seen.ground.wiped.lock().expect("no panics");
@@ -90,11 +94,7 @@ pub fn in_time(seen: &Seen<'_>) -> Check {
             // Its server had left the queue that it was put into, and it was asked for again.
             let message = &sent.intent.command.message_id;
             let turned_away = record.turned_away(message) > 0;
-            if reconfirms
-                && !wiped
-                && !turned_away
-                && confirmed_at + MARGIN <= reservation.deadline_at
-            {
+            if reconfirms && !wiped && !turned_away && confirmed_at + MARGIN <= due_at {
                 let lost = reservation.cancel_reason.as_deref() == Some("not_reconfirmed");
                 check.that(!lost, || {
                     format!("{id}: {message} was in time, confirmed at {confirmed_at}")

@@ -2,8 +2,8 @@
 //! commands that were refused wrongly.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 
+use chrono::TimeDelta;
 use holdfast::domain::id::{ServerId, TerminalId, UserId};
 use holdfast::domain::input::{Action, Command, Input};
 use holdfast::domain::interval::Interval;
@@ -15,10 +15,11 @@ use holdfast::store::admin::servers::NewServer;
 use super::wording::differs;
 use super::{Check, Seen};
 use crate::facts::{Change, Decided};
+use crate::jumps::Jumps;
 use crate::naive::said::{Answer as Expected, Said};
 use crate::naive::sums::{self, SECOND};
 use crate::naive::tally::Tally;
-use crate::naive::truth::{Desk, HERE, House, Person, Row, Span, Truth, micros};
+use crate::naive::truth::{Desk, HERE, House, Person, Row, Span, Truth, instant, micros};
 use crate::record::Sent;
 
 /// Longest time from a transaction's position in the order to its commit. Until then, a request on
@@ -72,12 +73,13 @@ fn events<'a>(seen: &'a Seen<'_>) -> Vec<(i64, Event<'a>)> {
     events
 }
 
-struct Replay {
+struct Replay<'a> {
+    jumps: &'a Jumps,
     truth: Truth,
     tally: Tally,
     /// Commands by terminal and message id.
     commands: HashMap<(String, String), Command>,
-    /// For how long, by the database's clock, a change may not have been visible to others.
+    /// For how long a change may not have been visible to others.
     in_flight: i64,
     /// The current batch.
     batch: i64,
@@ -85,8 +87,8 @@ struct Replay {
     to_fit: Vec<UserId>,
 }
 
-impl Replay {
-    fn new(seen: &Seen<'_>) -> Self {
+impl<'a> Replay<'a> {
+    fn new(seen: &'a Seen<'_>) -> Self {
         let mut commands = HashMap::new();
         let mut desks = Vec::new();
         for terminal in seen.terminals {
@@ -117,10 +119,10 @@ impl Replay {
             memos: HashMap::new(),
             ids: HashMap::new(),
         };
-        let set_back = seen.ground.set_back.load(Ordering::Relaxed);
-        let in_flight = if set_back { IN_FLIGHT + SET_BACK } else { IN_FLIGHT };
+        let jumps = &seen.ground.jumps;
+        let in_flight = if jumps.any_back() { IN_FLIGHT + SET_BACK } else { IN_FLIGHT };
         let (tally, to_fit) = (Tally::default(), Vec::new());
-        Self { truth, tally, commands, in_flight, batch: 0, to_fit }
+        Self { jumps, truth, tally, commands, in_flight, batch: 0, to_fit }
     }
 
     /// Moves on to a position. Returns what is wrong with a batch that has ended.
@@ -277,7 +279,7 @@ impl Replay {
 
     /// A row as seen by a transaction that does not see its recent changes.
     fn not_given_back(&self, row: &Row, server: &ServerId) -> Row {
-        let lately = |at: Option<i64>| at.is_some_and(|at| at >= self.truth.now - self.in_flight);
+        let lately = |at: Option<i64>| at.is_some_and(|at| self.is_lately(at));
         // On the same server, a request waits for a release.
         let unseen =
             row.server != *server && (lately(row.settled_at) || lately(row.reconfirmed_at));
@@ -289,7 +291,13 @@ impl Replay {
 
     /// Whether a request on another server may have been accepted without seeing a row.
     fn taken_lately(&self, row: &Row, server: &ServerId) -> bool {
-        row.server != *server && row.held_at >= self.truth.now - self.in_flight
+        row.server != *server && self.is_lately(row.held_at)
+    }
+
+    fn is_lately(&self, at: i64) -> bool {
+        let true_time = |reading| self.jumps.true_time(instant(reading));
+        let ago = true_time(self.truth.now) - true_time(at);
+        ago <= TimeDelta::microseconds(self.in_flight)
     }
 
     /// Returns what is wrong with a change.

@@ -9,6 +9,9 @@ use crate::biller::Ledger;
 use crate::record::Heard;
 use crate::tally::Tally;
 
+/// A day: nothing else delays a settlement by that much.
+const FAR_MS: i64 = 86_400_000;
+
 pub fn print(seen: &Seen<'_>, ledger: &Ledger, tally: &Tally) {
     println!("reservations: {}", listed(&endings(seen)));
     println!("refused requests: {}", listed(&refused_requests(seen)));
@@ -84,14 +87,19 @@ fn refused_requests(seen: &Seen<'_>) -> Counts {
 }
 
 fn lateness(seen: &Seen<'_>) -> String {
-    let mut late: Vec<i64> =
-        seen.facts.endings.iter().filter_map(|ending| ending.lateness_ms).collect();
+    let lateness = seen.facts.endings.iter().filter_map(|ending| ending.lateness_ms);
+    // By a clock that was set far ahead, everything is late.
+    let (mut late, ahead): (Vec<i64>, Vec<i64>) = lateness.partition(|ms| *ms < FAR_MS);
     late.sort_unstable();
+    let ahead = match ahead.len() {
+        0 => String::new(),
+        count => format!("; {count} by a clock that was ahead"),
+    };
     let at = |percent: usize| late.get((late.len() * percent / 100).min(late.len() - 1));
     match late.is_empty() {
-        true => "nothing".to_owned(),
+        true => format!("nothing{ahead}"),
         false => format!(
-            "median {} ms, 99 of 100 within {} ms, all within {} ms",
+            "median {} ms, 99 of 100 within {} ms, all within {} ms{ahead}",
             at(50).copied().unwrap_or_default(),
             at(99).copied().unwrap_or_default(),
             at(100).copied().unwrap_or_default()
