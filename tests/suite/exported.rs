@@ -93,9 +93,8 @@ async fn a_commands_trace_goes_on_in_the_worker_and_in_its_events() {
 
     let spans = collector.all();
     let of_trace: Vec<&Span> = spans.iter().filter(|span| span.trace == TRACE_ID).collect();
-    let named = |name: &str| -> Vec<&&Span> {
-        of_trace.iter().filter(|span| span.name == name).collect()
-    };
+    let named =
+        |name: &str| -> Vec<&&Span> { of_trace.iter().filter(|span| span.name == name).collect() };
     let processed = named("process request");
     let [processed] = processed[..] else { panic!("{of_trace:#?}") };
     assert_eq!(processed.parent, SENDER);

@@ -80,7 +80,14 @@ impl Language {
         // As operators give it out, without the tests' short heartbeat.
         let url = url.split('?').next().expect("a URL").to_owned();
         let mut command = self.program(name);
-        Example(command.args(arguments).env("AMQP_URL", url).env("TRACEPARENT", TRACE).spawn().expect("it starts"))
+        Example(
+            command
+                .args(arguments)
+                .env("AMQP_URL", url)
+                .env("TRACEPARENT", TRACE)
+                .spawn()
+                .expect("it starts"),
+        )
     }
 
     /// The ids of what a biller has stored, in order.
