@@ -288,10 +288,10 @@ create table outbox_messages (
     routing_key text collate "C" not null,
     must_route  boolean not null,               -- a billing event: retried until the billing queue has it
     body        text not null,
+    created_at  timestamptz not null,
     -- W3C trace context, sent as headers.
     traceparent text collate "C" check (traceparent ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'),
-    tracestate  text collate "C" check (octet_length(tracestate) between 1 and 512),
-    created_at  timestamptz not null
+    tracestate  text collate "C" check (octet_length(tracestate) between 1 and 512)
 );
 create index outbox_messages_by_age on outbox_messages using brin (created_at) with (autosummarize = on);
 
