@@ -5,6 +5,8 @@
 
 CREATE SEQUENCE decision_block;
 
+CREATE SEQUENCE quota_generation;
+
 CREATE TABLE audit (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
@@ -155,6 +157,7 @@ CREATE TABLE policy (
     reservations_kept_seconds bigint DEFAULT 34560000 NOT NULL,
     terminal_rate_max integer,
     query_rate_max integer,
+    generation bigint DEFAULT nextval('quota_generation'::regclass) NOT NULL,
     CONSTRAINT policy_pkey PRIMARY KEY (only_row),
     CONSTRAINT policy_answers_kept_seconds_check CHECK (answers_kept_seconds >= 86400 AND answers_kept_seconds <= '3153600000'::bigint),
     CONSTRAINT policy_check CHECK (reservations_kept_seconds >= answers_kept_seconds),
@@ -184,9 +187,26 @@ CREATE TABLE processed_commands (
 CREATE INDEX processed_commands_by_age ON processed_commands USING brin (decided_at) WITH (autosummarize='on');
 
 CREATE TABLE quota_bounds (
+    generation bigint NOT NULL,
     local_start timestamp without time zone NOT NULL,
     starts_at timestamp with time zone NOT NULL,
-    CONSTRAINT quota_bounds_pkey PRIMARY KEY (local_start)
+    CONSTRAINT quota_bounds_pkey PRIMARY KEY (generation, local_start)
+);
+
+CREATE TABLE recounts (
+    only_row boolean DEFAULT true NOT NULL,
+    generation bigint DEFAULT nextval('quota_generation'::regclass) NOT NULL,
+    quota_period text COLLATE "C" NOT NULL,
+    quota_zone text COLLATE "C" NOT NULL,
+    marked_until text COLLATE "C" DEFAULT ''::text NOT NULL,
+    counted_until text COLLATE "C" DEFAULT ''::text NOT NULL,
+    marks bigint DEFAULT 0 NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    operator text COLLATE "C" DEFAULT COALESCE(NULLIF(current_setting('holdfast.operator'::text, true), ''::text), SESSION_USER::text) NOT NULL,
+    CONSTRAINT recounts_pkey PRIMARY KEY (only_row),
+    CONSTRAINT recounts_check CHECK (counted_until <= marked_until),
+    CONSTRAINT recounts_only_row_check CHECK (only_row),
+    CONSTRAINT recounts_quota_period_check CHECK (quota_period = ANY (ARRAY['day'::text, 'week'::text, 'month'::text]))
 );
 
 CREATE TABLE reservations (
@@ -228,6 +248,7 @@ CREATE TABLE reservations (
     CONSTRAINT reservations_tracestate_check CHECK (octet_length(tracestate) >= 1 AND octet_length(tracestate) <= 512)
 );
 CREATE INDEX reservations_by_user ON reservations USING btree (user_id, id);
+CREATE INDEX reservations_cancelled_by_server ON reservations USING btree (server_id, start_at) WHERE state = 'cancelled'::text;
 CREATE INDEX reservations_due ON reservations USING btree (partition, deadline_at, id) WHERE state = ANY (ARRAY['held'::text, 'reconfirmed'::text]);
 CREATE INDEX reservations_live_by_server ON reservations USING btree (server_id, start_at) INCLUDE (busy_until) WHERE state <> 'cancelled'::text;
 CREATE INDEX reservations_to_remind ON reservations USING btree (partition, remind_at, id) WHERE state = 'held'::text AND remind_at IS NOT NULL;
@@ -330,11 +351,12 @@ CREATE TABLE topology (
 );
 
 CREATE TABLE user_periods (
+    generation bigint NOT NULL,
     user_id text COLLATE "C" NOT NULL,
     period_start timestamp with time zone NOT NULL,
     period_end timestamp with time zone NOT NULL,
     reserved_us bigint NOT NULL,
-    CONSTRAINT user_periods_pkey PRIMARY KEY (user_id, period_start)
+    CONSTRAINT user_periods_pkey PRIMARY KEY (generation, user_id, period_start)
 ) WITH (fillfactor=70);
 
 CREATE TABLE users (
@@ -401,6 +423,42 @@ begin
     return extract(epoch from clock - kept.believed_at);
 end $function$;
 
+CREATE OR REPLACE FUNCTION public.announce_users()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+begin
+    lock table recounts in row share mode;
+    return null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.begin_recount(to_period text, to_zone text)
+ RETURNS recounts
+ LANGUAGE plpgsql
+AS $function$
+declare
+    begun recounts;
+    stored record;
+begin
+    lock table recounts in exclusive mode;
+    select * into begun from recounts;
+    if found then
+        return begun;
+    end if;
+    perform from timekeeping for update;
+    -- Waits for those who store bounds far from now until they have committed what they reserve. Who stores
+    -- later stores bounds of both generations.
+    perform from policy for update;
+    insert into recounts (quota_period, quota_zone) values (to_period, to_zone) returning * into begun;
+    select least(t.bounds_from, s.from_at) as from_at, greatest(t.bounds_until, s.until_at) as until_at
+    into stored from timekeeping t cross join time_to_store() s;
+    perform store_quota_bounds(stored.from_at, stored.until_at);
+    update timekeeping set bounds_from = stored.from_at, bounds_until = stored.until_at;
+    return begun;
+end $function$;
+
 CREATE OR REPLACE FUNCTION public.check_capacity(ids uuid[])
  RETURNS void
  LANGUAGE plpgsql
@@ -464,7 +522,9 @@ begin
     select case bounds_until when '-infinity' then now() else bounds_until end into stored_until from timekeeping;
     if stored_until < until_at - interval '10 days' then
         perform store_quota_bounds(stored_until, until_at);
-        update timekeeping set bounds_from = least(bounds_from, stored_until), bounds_until = until_at;
+        -- A recount may have stored more meanwhile.
+        update timekeeping set bounds_from = least(bounds_from, stored_until),
+            bounds_until = greatest(bounds_until, until_at);
     end if;
 end $function$;
 
@@ -501,18 +561,22 @@ begin
     if found then
         raise exception 'reservation % is not over: %', violation.id, violation.state using errcode = 'ZR003';
     end if;
-    perform from users where id in (select user_id from deleted_rows where state <> 'cancelled')
-        order by id for no key update;
-    update user_periods kept set reserved_us = kept.reserved_us - difference.us
-    from (select user_id, period_start,
-                 sum(1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start))) as us
-          from deleted_rows cross join lateral quota_periods(start_at, end_at)
-          where state <> 'cancelled'
-          group by user_id, period_start) difference
-    where kept.user_id = difference.user_id and kept.period_start = difference.period_start;
+    perform lock_for_guard('{}', array(select distinct user_id from deleted_rows where state <> 'cancelled'));
+    -- A recount may not have a row of the period yet.
+    insert into user_periods as kept (generation, user_id, period_start, period_end, reserved_us)
+    select generation, user_id, period_start, period_end,
+           sum(-1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start)))
+    from kept_generations join deleted_rows on user_id <= until_user
+    cross join lateral periods_in(generation, quota_period, quota_zone, start_at, end_at)
+    where state <> 'cancelled'
+    group by generation, user_id, period_start, period_end
+    on conflict (generation, user_id, period_start)
+        do update set reserved_us = kept.reserved_us + excluded.reserved_us;
     -- An empty period that is over gets no more reservations.
-    delete from user_periods kept using deleted_rows
-    where kept.user_id = deleted_rows.user_id and kept.reserved_us = 0 and kept.period_end < retention_time();
+    delete from user_periods kept
+    using deleted_rows, kept_generations counted
+    where kept.generation = counted.generation and kept.user_id = deleted_rows.user_id
+      and kept.reserved_us = 0 and kept.period_end < retention_time();
     return null;
 end $function$;
 
@@ -571,17 +635,19 @@ begin
     perform store_quota_bounds(n.start_at, n.end_at) from new_rows n cross join timekeeping t
     where n.state <> 'cancelled' and (n.start_at < t.bounds_from or n.end_at > t.bounds_until);
     with touched as (
-        insert into user_periods as kept (user_id, period_start, period_end, reserved_us)
-        select user_id, period_start, period_end,
+        insert into user_periods as kept (generation, user_id, period_start, period_end, reserved_us)
+        select generation, user_id, period_start, period_end,
                sum(1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start)))
-        from new_rows cross join lateral quota_periods(start_at, end_at)
+        from kept_generations join new_rows on user_id <= until_user
+        cross join lateral periods_in(generation, quota_period, quota_zone, start_at, end_at)
         where state <> 'cancelled'
-        group by user_id, period_start, period_end
-        on conflict (user_id, period_start) do update set reserved_us = kept.reserved_us + excluded.reserved_us
-        returning kept.user_id, kept.period_start, kept.reserved_us
+        group by generation, user_id, period_start, period_end
+        on conflict (generation, user_id, period_start)
+            do update set reserved_us = kept.reserved_us + excluded.reserved_us
+        returning kept.generation, kept.user_id, kept.period_start, kept.reserved_us
     )
     select t.user_id, t.period_start into violation
-    from touched t cross join policy
+    from touched t join policy using (generation)
     cross join lateral (select quota_seconds from users where id = t.user_id offset 0) u
     where t.reserved_us > 1000000 * coalesce(u.quota_seconds, policy.quota_default_seconds)
     limit 1;
@@ -731,21 +797,23 @@ begin
     perform store_quota_bounds(n.start_at, n.end_at) from new_rows n cross join timekeeping t
     where n.state <> 'cancelled' and (n.start_at < t.bounds_from or n.end_at > t.bounds_until);
     with touched as (
-        insert into user_periods as kept (user_id, period_start, period_end, reserved_us)
-        select user_id, period_start, period_end,
+        insert into user_periods as kept (generation, user_id, period_start, period_end, reserved_us)
+        select generation, user_id, period_start, period_end,
                sum(sign * 1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start)))
         from (select user_id, start_at, end_at, sum(sign) as sign
               from (select id, user_id, start_at, end_at, 1 as sign from new_rows where state <> 'cancelled'
                     union all
                     select id, user_id, start_at, end_at, -1 from old_rows where state <> 'cancelled') signed
               group by id, user_id, start_at, end_at having sum(sign) <> 0) difference
-        cross join lateral quota_periods(start_at, end_at)
-        group by user_id, period_start, period_end
-        on conflict (user_id, period_start) do update set reserved_us = kept.reserved_us + excluded.reserved_us
-        returning kept.user_id, kept.period_start, kept.reserved_us
+        join kept_generations on user_id <= until_user
+        cross join lateral periods_in(generation, quota_period, quota_zone, start_at, end_at)
+        group by generation, user_id, period_start, period_end
+        on conflict (generation, user_id, period_start)
+            do update set reserved_us = kept.reserved_us + excluded.reserved_us
+        returning kept.generation, kept.user_id, kept.period_start, kept.reserved_us
     )
     select t.user_id, t.period_start into overrun
-    from touched t cross join policy
+    from touched t join policy using (generation)
     cross join lateral (select quota_seconds from users where id = t.user_id offset 0) u
     where t.reserved_us > 1000000 * coalesce(u.quota_seconds, policy.quota_default_seconds)
       -- A lowered limit affects only what takes more.
@@ -820,27 +888,38 @@ AS $function$
     from (select sum(step) over (order by at, step) as depth from steps) running
 $function$;
 
-CREATE OR REPLACE FUNCTION public.quota_periods(from_at timestamp with time zone, to_at timestamp with time zone)
+CREATE OR REPLACE FUNCTION public.periods_in(of_generation bigint, period text, zone text, from_at timestamp with time zone, to_at timestamp with time zone)
  RETURNS TABLE(period_start timestamp with time zone, period_end timestamp with time zone)
  LANGUAGE sql
  STABLE
 AS $function$
     select bounds.period_start, bounds.period_end
-    from (select quota_zone, quota_period, ('1 ' || quota_period)::interval as step from policy) p
+    from (select ('1 ' || period)::interval as step) p
     cross join lateral generate_series(
         -- One step early and one late. Where clocks go back to midnight, a period begins with the second
         -- midnight, and the time since the first one belongs to the period before. And stored bounds may
         -- follow other rules than this session's.
-        date_trunc(p.quota_period, from_at at time zone p.quota_zone) - p.step,
-        (to_at - interval '1 microsecond') at time zone p.quota_zone + p.step,
+        date_trunc(period, from_at at time zone zone) - p.step,
+        (to_at - interval '1 microsecond') at time zone zone + p.step,
         p.step) as series (first_day)
     cross join lateral (
-        select coalesce((select starts_at from quota_bounds where local_start = series.first_day),
-                        series.first_day at time zone p.quota_zone) as period_start,
-               coalesce((select starts_at from quota_bounds where local_start = series.first_day + p.step),
-                        (series.first_day + p.step) at time zone p.quota_zone) as period_end) bounds
+        select coalesce((select starts_at from quota_bounds
+                         where generation = of_generation and local_start = series.first_day),
+                        series.first_day at time zone zone) as period_start,
+               coalesce((select starts_at from quota_bounds
+                         where generation = of_generation and local_start = series.first_day + p.step),
+                        (series.first_day + p.step) at time zone zone) as period_end) bounds
     where bounds.period_start < to_at and bounds.period_end > from_at
       and bounds.period_start < bounds.period_end -- a zone may skip a day
+$function$;
+
+CREATE OR REPLACE FUNCTION public.quota_periods(from_at timestamp with time zone, to_at timestamp with time zone)
+ RETURNS TABLE(period_start timestamp with time zone, period_end timestamp with time zone)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select p.period_start, p.period_end
+    from policy cross join lateral periods_in(generation, quota_period, quota_zone, from_at, to_at) p
 $function$;
 
 CREATE OR REPLACE FUNCTION public.record_change()
@@ -898,14 +977,15 @@ AS $function$
 begin
     -- Nobody reserves against an old count meanwhile.
     lock table reservations in share row exclusive mode;
+    delete from recounts;
     perform restore_quota_bounds();
     delete from user_periods;
-    insert into user_periods (user_id, period_start, period_end, reserved_us)
-    select user_id, period_start, period_end,
+    insert into user_periods (generation, user_id, period_start, period_end, reserved_us)
+    select policy.generation, user_id, period_start, period_end,
            sum(1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start)))
-    from reservations cross join lateral quota_periods(start_at, end_at)
+    from policy cross join reservations cross join lateral quota_periods(start_at, end_at)
     where state <> 'cancelled'
-    group by user_id, period_start, period_end;
+    group by policy.generation, user_id, period_start, period_end;
     update users set holds = counted.holds
     from (select id, (select count(*) from reservations
                       where user_id = users.id and state = 'held') as holds from users) counted
@@ -933,17 +1013,14 @@ CREATE OR REPLACE FUNCTION public.restore_quota_bounds()
  LANGUAGE plpgsql
 AS $function$
 declare
-    reserved record;
+    stored record;
 begin
+    perform from timekeeping for update;
     perform from policy for update;
     delete from quota_bounds;
-    -- A century bounds the work; beyond it there is only what was typed by hand.
-    select least(min(start_at), now()) as from_at,
-           greatest(least(max(end_at), now() + interval '100 years'), now() + interval '800 days') as until_at
-    into reserved
-    from reservations where state <> 'cancelled';
-    perform store_quota_bounds(reserved.from_at, reserved.until_at);
-    update timekeeping set bounds_from = reserved.from_at, bounds_until = reserved.until_at;
+    select * into stored from time_to_store();
+    perform store_quota_bounds(stored.from_at, stored.until_at);
+    update timekeeping set bounds_from = stored.from_at, bounds_until = stored.until_at;
 end $function$;
 
 CREATE OR REPLACE FUNCTION public.retention_time()
@@ -960,16 +1037,34 @@ CREATE OR REPLACE FUNCTION public.store_quota_bounds(from_at timestamp with time
 AS $function$
 begin
     perform from policy for share;
-    insert into quota_bounds (local_start, starts_at)
-    select series.first_day, series.first_day at time zone p.quota_zone
-    from (select quota_zone, quota_period, ('1 ' || quota_period)::interval as step from policy) p
+    insert into quota_bounds (generation, local_start, starts_at)
+    select p.generation, series.first_day, series.first_day at time zone p.quota_zone
+    from (select generation, quota_zone, quota_period, ('1 ' || quota_period)::interval as step
+          from kept_generations) p
     cross join lateral generate_series(
         date_trunc(p.quota_period, from_at at time zone p.quota_zone) - p.step,
         (to_at - interval '1 microsecond') at time zone p.quota_zone + 2 * p.step,
         p.step) as series (first_day)
-    order by series.first_day
+    order by p.generation, series.first_day
     on conflict do nothing;
 end $function$;
+
+CREATE OR REPLACE FUNCTION public.time_to_store(OUT from_at timestamp with time zone, OUT until_at timestamp with time zone)
+ RETURNS record
+ LANGUAGE sql
+ STABLE
+AS $function$
+    -- A century bounds the work; beyond it there is only what was typed by hand. A reservation takes 31 days at
+    -- most. Each server's first and last start are one look into its index; the table is not read.
+    select least(min(first.start_at), now()),
+           greatest(least(coalesce(max(last.start_at) + interval '31 days', now()), now() + interval '100 years'),
+                    now() + interval '800 days')
+    from servers s
+    left join lateral (select start_at from reservations where server_id = s.id and state <> 'cancelled'
+                       order by start_at limit 1) first on true
+    left join lateral (select start_at from reservations where server_id = s.id and state <> 'cancelled'
+                       order by start_at desc limit 1) last on true
+$function$;
 
 CREATE OR REPLACE FUNCTION public.used_seconds(of_user text, from_at timestamp with time zone)
  RETURNS bigint
@@ -977,7 +1072,8 @@ CREATE OR REPLACE FUNCTION public.used_seconds(of_user text, from_at timestamp w
  STABLE
 AS $function$
     select coalesce((select ceil(reserved_us / 1000000.0)::bigint from user_periods
-                     where user_id = of_user and period_start = from_at), 0)
+                     where generation = (select generation from policy)
+                       and user_id = of_user and period_start = from_at), 0)
 $function$;
 
 CREATE OR REPLACE FUNCTION public.write_audit(kind text, object_id text, action text, before jsonb, after jsonb)
@@ -1003,9 +1099,10 @@ CREATE TRIGGER billing_entries_guard AFTER INSERT ON billing_entries REFERENCING
 CREATE TRIGGER closures_audit AFTER INSERT OR DELETE OR UPDATE ON closures FOR EACH ROW EXECUTE FUNCTION record_change('server_closure', 'server_id', '{server_id}');
 CREATE TRIGGER history_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON history FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
 CREATE TRIGGER moves_audit AFTER INSERT ON moves FOR EACH ROW EXECUTE FUNCTION record_move();
-CREATE TRIGGER policy_audit AFTER INSERT OR DELETE OR UPDATE ON policy FOR EACH ROW EXECUTE FUNCTION record_change('policy', 'only_row', '{only_row}');
-CREATE TRIGGER policy_recount AFTER UPDATE OF quota_period, quota_zone ON policy FOR EACH ROW WHEN (old.quota_period <> new.quota_period OR old.quota_zone <> new.quota_zone) EXECUTE FUNCTION recount_for_policy();
+CREATE TRIGGER policy_audit AFTER INSERT OR DELETE OR UPDATE ON policy FOR EACH ROW EXECUTE FUNCTION record_change('policy', 'only_row', '{only_row,generation}');
+CREATE TRIGGER policy_recount AFTER UPDATE OF quota_period, quota_zone ON policy FOR EACH ROW WHEN (old.generation = new.generation AND (old.quota_period <> new.quota_period OR old.quota_zone <> new.quota_zone)) EXECUTE FUNCTION recount_for_policy();
 CREATE TRIGGER policy_zone BEFORE INSERT OR UPDATE OF quota_zone ON policy FOR EACH ROW EXECUTE FUNCTION check_zone();
+CREATE TRIGGER recounts_zone BEFORE INSERT ON recounts FOR EACH ROW EXECUTE FUNCTION check_zone();
 CREATE TRIGGER reservations_guard_delete AFTER DELETE ON reservations REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_delete();
 CREATE TRIGGER reservations_guard_insert AFTER INSERT ON reservations REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_insert();
 CREATE TRIGGER reservations_guard_update AFTER UPDATE ON reservations REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_update();
@@ -1021,6 +1118,7 @@ CREATE TRIGGER terminals_audit AFTER INSERT OR DELETE OR UPDATE ON terminals FOR
 CREATE TRIGGER terminals_no_truncate BEFORE TRUNCATE ON terminals FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
 CREATE TRIGGER terminals_referenced AFTER DELETE ON terminals REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_referenced('terminal_id');
 CREATE TRIGGER topology_audit AFTER INSERT OR DELETE OR UPDATE ON topology FOR EACH ROW EXECUTE FUNCTION record_change('topology', 'only_row', '{only_row,applied_at}');
+CREATE TRIGGER users_announced BEFORE INSERT OR UPDATE OF id ON users FOR EACH STATEMENT EXECUTE FUNCTION announce_users();
 CREATE TRIGGER users_audit AFTER INSERT OR DELETE OR UPDATE OF id, quota_seconds, holds_max ON users FOR EACH ROW EXECUTE FUNCTION record_change('user', 'id', '{id,holds,created_at}');
 CREATE TRIGGER users_no_truncate BEFORE TRUNCATE ON users FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
 CREATE TRIGGER users_referenced AFTER DELETE ON users REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_referenced('user_id');

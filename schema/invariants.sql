@@ -47,21 +47,30 @@ join lives z on z.server_id = p.server_id and z.from_seq <= p.seq and z.until_se
 group by p.server_id, p.seq, p.at, s.capacity
 having count(distinct z.id) > s.capacity;
 
--- I3 quota, each reservation clipped to each period that it touches; the guard's counts are right
-with counted as materialized (
-    select user_id, period_start,
+-- I3 quota, each reservation clipped to each period that it touches; the guard's counts are right, also those of
+-- a recount that is under way, of the users that it has counted
+with kept as materialized (
+    select generation, quota_period, quota_zone, true as in_force, '~' collate "C" as until_user from policy
+    union all
+    select generation, quota_period, quota_zone, false, counted_until from recounts
+), counted as materialized (
+    select generation, user_id, period_start,
            sum(1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start))) as us
-    from reservations cross join lateral quota_periods(start_at, end_at)
+    from kept join reservations on user_id <= until_user
+    cross join lateral periods_in(generation, quota_period, quota_zone, start_at, end_at)
     where state <> 'cancelled'
-    group by user_id, period_start
+    group by generation, user_id, period_start
+), stored as materialized (
+    select generation, user_id, period_start, reserved_us
+    from kept join user_periods using (generation) where user_id <= until_user
 )
-select case when c.us > 1000000 * coalesce(u.quota_seconds, policy.quota_default_seconds)
+select case when kept.in_force and c.us > 1000000 * coalesce(u.quota_seconds, policy.quota_default_seconds)
             then 'I3 over quota' else 'I3 use is not what is kept' end,
-       coalesce(c.user_id, k.user_id) || ' from ' || coalesce(c.period_start, k.period_start)
-from counted c full join user_periods k using (user_id, period_start)
-left join users u on u.id = c.user_id cross join policy
-where c.us > 1000000 * coalesce(u.quota_seconds, policy.quota_default_seconds)
-   or coalesce(c.us, 0) <> coalesce(k.reserved_us, 0);
+       user_id || ' from ' || period_start
+from counted c full join stored s using (generation, user_id, period_start)
+join kept using (generation) left join users u on u.id = user_id cross join policy
+where (kept.in_force and c.us > 1000000 * coalesce(u.quota_seconds, policy.quota_default_seconds))
+   or coalesce(c.us, 0) <> coalesce(s.reserved_us, 0);
 select 'I3 holds are not what is kept', u.id
 from users u left join (select user_id, count(*) as holds from reservations where state = 'held' group by user_id) h
     on h.user_id = u.id

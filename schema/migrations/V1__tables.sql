@@ -7,6 +7,9 @@
 -- Text that identifies something compares bytewise (collate "C"): the operating system's collations change,
 -- and an index that follows an old one lets the same key in twice.
 
+-- Names of generations. None is used twice, so that leftovers of one never count in another.
+create sequence quota_generation;
+
 -- Settings that all replicas share, so that no replica's environment can differ.
 create table policy (
     only_row                  boolean primary key default true check (only_row),
@@ -28,7 +31,9 @@ create table policy (
     -- Most commands per second and partition from one terminal; null: no limit.
     terminal_rate_max         integer check (terminal_rate_max between 1 and 1000000),
     -- Most queries per second and worker from one terminal; null: no limit.
-    query_rate_max            integer check (query_rate_max between 1 and 1000000)
+    query_rate_max            integer check (query_rate_max between 1 and 1000000),
+    -- The generation in force: the rows of quota_bounds and user_periods that count by this period and zone.
+    generation                bigint  not null default nextval('quota_generation')
 );
 insert into policy default values;
 
@@ -40,7 +45,7 @@ create table timekeeping (
     read_at        timestamptz not null default clock_timestamp(),  -- the database's clock at the last step
     -- Measured time for which the database's clock has been behind this one.
     behind_seconds double precision not null default 0,
-    -- All quota periods that touch this time have their bounds stored.
+    -- All quota periods that touch this time have their bounds stored, in each generation that is kept.
     bounds_from    timestamptz not null default 'infinity',
     bounds_until   timestamptz not null default '-infinity'
 );
@@ -49,8 +54,30 @@ insert into timekeeping default values;
 -- When quota periods begin, by the zone rules of the session that stored it first. All others go by it, so
 -- that no two sessions count one instant in two periods.
 create table quota_bounds (
-    local_start timestamp primary key,          -- in the policy's zone
-    starts_at   timestamptz not null
+    generation  bigint not null,
+    local_start timestamp not null,             -- in the generation's zone
+    starts_at   timestamptz not null,
+    primary key (generation, local_start)
+);
+
+-- The count of all use anew that is under way, if any: a generation that is not in force yet. Users are counted
+-- in order of their ids; '' sorts before every id, '~' after. See
+-- `docs/decisions/0035-use-is-counted-anew-in-steps.md`.
+create table recounts (
+    only_row      boolean primary key default true check (only_row),
+    generation    bigint not null default nextval('quota_generation'),
+    quota_period  text collate "C" not null check (quota_period in ('day', 'week', 'month')),
+    quota_zone    text collate "C" not null,
+    -- The guard keeps the use of this generation, too, of all users up to this one.
+    marked_until  text collate "C" not null default '',
+    -- Of all users up to this one, what was reserved before is counted as well.
+    counted_until text collate "C" not null default '',
+    -- Pages marked so far. A session that finds another number than its own has been replaced.
+    marks         bigint not null default 0,
+    started_at    timestamptz not null default clock_timestamp(),
+    operator      text collate "C" not null
+        default coalesce(nullif(current_setting('holdfast.operator', true), ''), session_user),
+    check (counted_until <= marked_until)
 );
 
 -- Which installation this is. The broker's vhost bears the same id, so that two databases never share one.
@@ -157,11 +184,12 @@ create table users (
 -- Microseconds that a user's live reservations take in each calendar period. Only the guard writes it,
 -- under the user's lock: a decision costs the same for one reservation and for a hundred thousand.
 create table user_periods (
+    generation   bigint not null,
     user_id      text collate "C" not null,
     period_start timestamptz not null,
     period_end   timestamptz not null,
     reserved_us  bigint not null,
-    primary key (user_id, period_start)
+    primary key (generation, user_id, period_start)
 ) with (fillfactor = 70);
 
 create table terminals (
@@ -209,6 +237,8 @@ create table reservations (
 -- Overlaps on a server: starts between (window start - busy_max_seconds) and the window's end.
 create index reservations_live_by_server on reservations (server_id, start_at) include (busy_until)
     where state <> 'cancelled';
+-- The same of cancelled ones, for operators' lists. A cancellation writes it, and leaves the index of live ones.
+create index reservations_cancelled_by_server on reservations (server_id, start_at) where state = 'cancelled';
 -- What to settle, by deadline.
 create index reservations_due on reservations (partition, deadline_at, id)
     where state in ('held', 'reconfirmed');

@@ -9,41 +9,60 @@
 
 -- Calendar periods and use
 
--- The calendar periods that [from_at, to_at) touches, by the stored bounds. Only PostgreSQL computes period
--- bounds: a second time-zone database would disagree. What is not stored, far from now, is computed.
-create function quota_periods(from_at timestamptz, to_at timestamptz)
+-- The periods of a generation that [from_at, to_at) touches, by the stored bounds. Only PostgreSQL computes
+-- period bounds: a second time-zone database would disagree. What is not stored, far from now, is computed.
+create function periods_in(of_generation bigint, period text, zone text, from_at timestamptz, to_at timestamptz)
     returns table (period_start timestamptz, period_end timestamptz)
     language sql stable as $$
     select bounds.period_start, bounds.period_end
-    from (select quota_zone, quota_period, ('1 ' || quota_period)::interval as step from policy) p
+    from (select ('1 ' || period)::interval as step) p
     cross join lateral generate_series(
         -- One step early and one late. Where clocks go back to midnight, a period begins with the second
         -- midnight, and the time since the first one belongs to the period before. And stored bounds may
         -- follow other rules than this session's.
-        date_trunc(p.quota_period, from_at at time zone p.quota_zone) - p.step,
-        (to_at - interval '1 microsecond') at time zone p.quota_zone + p.step,
+        date_trunc(period, from_at at time zone zone) - p.step,
+        (to_at - interval '1 microsecond') at time zone zone + p.step,
         p.step) as series (first_day)
     cross join lateral (
-        select coalesce((select starts_at from quota_bounds where local_start = series.first_day),
-                        series.first_day at time zone p.quota_zone) as period_start,
-               coalesce((select starts_at from quota_bounds where local_start = series.first_day + p.step),
-                        (series.first_day + p.step) at time zone p.quota_zone) as period_end) bounds
+        select coalesce((select starts_at from quota_bounds
+                         where generation = of_generation and local_start = series.first_day),
+                        series.first_day at time zone zone) as period_start,
+               coalesce((select starts_at from quota_bounds
+                         where generation = of_generation and local_start = series.first_day + p.step),
+                        (series.first_day + p.step) at time zone zone) as period_end) bounds
     where bounds.period_start < to_at and bounds.period_end > from_at
       and bounds.period_start < bounds.period_end -- a zone may skip a day
 $$;
 
--- Stores the bounds of the periods that [from_at, to_at) touches, unless a session has. Policy changes wait.
+-- The periods in force that [from_at, to_at) touches.
+create function quota_periods(from_at timestamptz, to_at timestamptz)
+    returns table (period_start timestamptz, period_end timestamptz)
+    language sql stable as $$
+    select p.period_start, p.period_end
+    from policy cross join lateral periods_in(generation, quota_period, quota_zone, from_at, to_at) p
+$$;
+
+-- The generations that the guard keeps, each of all users up to one: the one in force, and that of a recount. A
+-- statement reads both in one snapshot, so it misses no recount that ends meanwhile.
+create view kept_generations as
+    select generation, quota_period, quota_zone, '~' collate "C" as until_user from policy
+    union all
+    select generation, quota_period, quota_zone, marked_until from recounts;
+
+-- Stores the bounds of the periods that [from_at, to_at) touches, unless a session has: of the generation in
+-- force, and of one that is being counted. Policy changes wait.
 create function store_quota_bounds(from_at timestamptz, to_at timestamptz) returns void language plpgsql as $$
 begin
     perform from policy for share;
-    insert into quota_bounds (local_start, starts_at)
-    select series.first_day, series.first_day at time zone p.quota_zone
-    from (select quota_zone, quota_period, ('1 ' || quota_period)::interval as step from policy) p
+    insert into quota_bounds (generation, local_start, starts_at)
+    select p.generation, series.first_day, series.first_day at time zone p.quota_zone
+    from (select generation, quota_zone, quota_period, ('1 ' || quota_period)::interval as step
+          from kept_generations) p
     cross join lateral generate_series(
         date_trunc(p.quota_period, from_at at time zone p.quota_zone) - p.step,
         (to_at - interval '1 microsecond') at time zone p.quota_zone + 2 * p.step,
         p.step) as series (first_day)
-    order by series.first_day
+    order by p.generation, series.first_day
     on conflict do nothing;
 end $$;
 
@@ -58,7 +77,9 @@ begin
     select case bounds_until when '-infinity' then now() else bounds_until end into stored_until from timekeeping;
     if stored_until < until_at - interval '10 days' then
         perform store_quota_bounds(stored_until, until_at);
-        update timekeeping set bounds_from = least(bounds_from, stored_until), bounds_until = until_at;
+        -- A recount may have stored more meanwhile.
+        update timekeeping set bounds_from = least(bounds_from, stored_until),
+            bounds_until = greatest(bounds_until, until_at);
     end if;
 end $$;
 
@@ -66,7 +87,8 @@ end $$;
 -- parts of a second could overrun a limit.
 create function used_seconds(of_user text, from_at timestamptz) returns bigint language sql stable as $$
     select coalesce((select ceil(reserved_us / 1000000.0)::bigint from user_periods
-                     where user_id = of_user and period_start = from_at), 0)
+                     where generation = (select generation from policy)
+                       and user_id = of_user and period_start = from_at), 0)
 $$;
 
 -- The largest number of live reservations that overlap at one instant of a window. At one instant
@@ -87,42 +109,90 @@ create function peak_depth(of_server text, from_at timestamptz, to_at timestampt
     from (select sum(step) over (order by at, step) as depth from steps) running
 $$;
 
+-- The time whose periods a new generation stores: what can be reserved, and what is.
+create function time_to_store(out from_at timestamptz, out until_at timestamptz) language sql stable as $$
+    -- A century bounds the work; beyond it there is only what was typed by hand. A reservation takes 31 days at
+    -- most. Each server's first and last start are one look into its index; the table is not read.
+    select least(min(first.start_at), now()),
+           greatest(least(coalesce(max(last.start_at) + interval '31 days', now()), now() + interval '100 years'),
+                    now() + interval '800 days')
+    from servers s
+    left join lateral (select start_at from reservations where server_id = s.id and state <> 'cancelled'
+                       order by start_at limit 1) first on true
+    left join lateral (select start_at from reservations where server_id = s.id and state <> 'cancelled'
+                       order by start_at desc limit 1) last on true
+$$;
+
+-- Begins to count all use anew, by a period and a zone and by this session's zone rules, and returns the
+-- count; or returns the one that is under way. Decisions do not wait. The order of locks is recounts,
+-- timekeeping, policy, everywhere.
+create function begin_recount(to_period text, to_zone text) returns recounts language plpgsql as $$
+declare
+    begun recounts;
+    stored record;
+begin
+    lock table recounts in exclusive mode;
+    select * into begun from recounts;
+    if found then
+        return begun;
+    end if;
+    perform from timekeeping for update;
+    -- Waits for those who store bounds far from now until they have committed what they reserve. Who stores
+    -- later stores bounds of both generations.
+    perform from policy for update;
+    insert into recounts (quota_period, quota_zone) values (to_period, to_zone) returning * into begun;
+    select least(t.bounds_from, s.from_at) as from_at, greatest(t.bounds_until, s.until_at) as until_at
+    into stored from timekeeping t cross join time_to_store() s;
+    perform store_quota_bounds(stored.from_at, stored.until_at);
+    update timekeeping set bounds_from = stored.from_at, bounds_until = stored.until_at;
+    return begun;
+end $$;
+
 -- Forgets all bounds and stores them by this session's zone rules, for what is reserved and what can be.
 create function restore_quota_bounds() returns void language plpgsql as $$
 declare
-    reserved record;
+    stored record;
 begin
+    perform from timekeeping for update;
     perform from policy for update;
     delete from quota_bounds;
-    -- A century bounds the work; beyond it there is only what was typed by hand.
-    select least(min(start_at), now()) as from_at,
-           greatest(least(max(end_at), now() + interval '100 years'), now() + interval '800 days') as until_at
-    into reserved
-    from reservations where state <> 'cancelled';
-    perform store_quota_bounds(reserved.from_at, reserved.until_at);
-    update timekeeping set bounds_from = reserved.from_at, bounds_until = reserved.until_at;
+    select * into stored from time_to_store();
+    perform store_quota_bounds(stored.from_at, stored.until_at);
+    update timekeeping set bounds_from = stored.from_at, bounds_until = stored.until_at;
 end $$;
 
--- Stores the bounds of all periods anew and counts the use of all users: for a new quota period or zone,
--- after a change of the zone rules, and after writes past the guard.
+-- Stores the bounds of all periods anew and counts the use of all users in one transaction, while nobody can
+-- reserve: for a policy that is changed by hand, and after writes past the guard. The program counts in steps,
+-- beginning with begin_recount. A count that is under way is abandoned.
 create function recount_use() returns void language plpgsql security definer set search_path from current as $$
 begin
     -- Nobody reserves against an old count meanwhile.
     lock table reservations in share row exclusive mode;
+    delete from recounts;
     perform restore_quota_bounds();
     delete from user_periods;
-    insert into user_periods (user_id, period_start, period_end, reserved_us)
-    select user_id, period_start, period_end,
+    insert into user_periods (generation, user_id, period_start, period_end, reserved_us)
+    select policy.generation, user_id, period_start, period_end,
            sum(1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start)))
-    from reservations cross join lateral quota_periods(start_at, end_at)
+    from policy cross join reservations cross join lateral quota_periods(start_at, end_at)
     where state <> 'cancelled'
-    group by user_id, period_start, period_end;
+    group by policy.generation, user_id, period_start, period_end;
     update users set holds = counted.holds
     from (select id, (select count(*) from reservations
                       where user_id = users.id and state = 'held') as holds from users) counted
     where users.id = counted.id and users.holds <> counted.holds;
 end $$;
 
+-- A page of a recount takes this lock exclusively: it waits for users that are added and not committed, whom
+-- it could not see, and later ones wait for it.
+create function announce_users() returns trigger language plpgsql
+    security definer set search_path from current as $$
+begin
+    lock table recounts in row share mode;
+    return null;
+end $$;
+create trigger users_announced before insert or update of id on users
+    for each statement execute function announce_users();
 
 
 -- Retention's clock
@@ -188,14 +258,18 @@ begin
 end $$;
 create trigger policy_zone before insert or update of quota_zone on policy
     for each row execute function check_zone();
+create trigger recounts_zone before insert on recounts
+    for each row execute function check_zone();
 
+-- A change by hand counts at once. The program changes the generation with it, whose use is counted by then.
 create function recount_for_policy() returns trigger language plpgsql as $$
 begin
     perform recount_use();
     return null;
 end $$;
 create trigger policy_recount after update of quota_period, quota_zone on policy
-    for each row when (old.quota_period <> new.quota_period or old.quota_zone <> new.quota_zone)
+    for each row when (old.generation = new.generation
+        and (old.quota_period <> new.quota_period or old.quota_zone <> new.quota_zone))
     execute function recount_for_policy();
 
 
@@ -266,17 +340,19 @@ begin
     perform store_quota_bounds(n.start_at, n.end_at) from new_rows n cross join timekeeping t
     where n.state <> 'cancelled' and (n.start_at < t.bounds_from or n.end_at > t.bounds_until);
     with touched as (
-        insert into user_periods as kept (user_id, period_start, period_end, reserved_us)
-        select user_id, period_start, period_end,
+        insert into user_periods as kept (generation, user_id, period_start, period_end, reserved_us)
+        select generation, user_id, period_start, period_end,
                sum(1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start)))
-        from new_rows cross join lateral quota_periods(start_at, end_at)
+        from kept_generations join new_rows on user_id <= until_user
+        cross join lateral periods_in(generation, quota_period, quota_zone, start_at, end_at)
         where state <> 'cancelled'
-        group by user_id, period_start, period_end
-        on conflict (user_id, period_start) do update set reserved_us = kept.reserved_us + excluded.reserved_us
-        returning kept.user_id, kept.period_start, kept.reserved_us
+        group by generation, user_id, period_start, period_end
+        on conflict (generation, user_id, period_start)
+            do update set reserved_us = kept.reserved_us + excluded.reserved_us
+        returning kept.generation, kept.user_id, kept.period_start, kept.reserved_us
     )
     select t.user_id, t.period_start into violation
-    from touched t cross join policy
+    from touched t join policy using (generation)
     cross join lateral (select quota_seconds from users where id = t.user_id offset 0) u
     where t.reserved_us > 1000000 * coalesce(u.quota_seconds, policy.quota_default_seconds)
     limit 1;
@@ -391,21 +467,23 @@ begin
     perform store_quota_bounds(n.start_at, n.end_at) from new_rows n cross join timekeeping t
     where n.state <> 'cancelled' and (n.start_at < t.bounds_from or n.end_at > t.bounds_until);
     with touched as (
-        insert into user_periods as kept (user_id, period_start, period_end, reserved_us)
-        select user_id, period_start, period_end,
+        insert into user_periods as kept (generation, user_id, period_start, period_end, reserved_us)
+        select generation, user_id, period_start, period_end,
                sum(sign * 1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start)))
         from (select user_id, start_at, end_at, sum(sign) as sign
               from (select id, user_id, start_at, end_at, 1 as sign from new_rows where state <> 'cancelled'
                     union all
                     select id, user_id, start_at, end_at, -1 from old_rows where state <> 'cancelled') signed
               group by id, user_id, start_at, end_at having sum(sign) <> 0) difference
-        cross join lateral quota_periods(start_at, end_at)
-        group by user_id, period_start, period_end
-        on conflict (user_id, period_start) do update set reserved_us = kept.reserved_us + excluded.reserved_us
-        returning kept.user_id, kept.period_start, kept.reserved_us
+        join kept_generations on user_id <= until_user
+        cross join lateral periods_in(generation, quota_period, quota_zone, start_at, end_at)
+        group by generation, user_id, period_start, period_end
+        on conflict (generation, user_id, period_start)
+            do update set reserved_us = kept.reserved_us + excluded.reserved_us
+        returning kept.generation, kept.user_id, kept.period_start, kept.reserved_us
     )
     select t.user_id, t.period_start into overrun
-    from touched t cross join policy
+    from touched t join policy using (generation)
     cross join lateral (select quota_seconds from users where id = t.user_id offset 0) u
     where t.reserved_us > 1000000 * coalesce(u.quota_seconds, policy.quota_default_seconds)
       -- A lowered limit affects only what takes more.
@@ -439,18 +517,22 @@ begin
     if found then
         raise exception 'reservation % is not over: %', violation.id, violation.state using errcode = 'ZR003';
     end if;
-    perform from users where id in (select user_id from deleted_rows where state <> 'cancelled')
-        order by id for no key update;
-    update user_periods kept set reserved_us = kept.reserved_us - difference.us
-    from (select user_id, period_start,
-                 sum(1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start))) as us
-          from deleted_rows cross join lateral quota_periods(start_at, end_at)
-          where state <> 'cancelled'
-          group by user_id, period_start) difference
-    where kept.user_id = difference.user_id and kept.period_start = difference.period_start;
+    perform lock_for_guard('{}', array(select distinct user_id from deleted_rows where state <> 'cancelled'));
+    -- A recount may not have a row of the period yet.
+    insert into user_periods as kept (generation, user_id, period_start, period_end, reserved_us)
+    select generation, user_id, period_start, period_end,
+           sum(-1000000 * extract(epoch from least(end_at, period_end) - greatest(start_at, period_start)))
+    from kept_generations join deleted_rows on user_id <= until_user
+    cross join lateral periods_in(generation, quota_period, quota_zone, start_at, end_at)
+    where state <> 'cancelled'
+    group by generation, user_id, period_start, period_end
+    on conflict (generation, user_id, period_start)
+        do update set reserved_us = kept.reserved_us + excluded.reserved_us;
     -- An empty period that is over gets no more reservations.
-    delete from user_periods kept using deleted_rows
-    where kept.user_id = deleted_rows.user_id and kept.reserved_us = 0 and kept.period_end < retention_time();
+    delete from user_periods kept
+    using deleted_rows, kept_generations counted
+    where kept.generation = counted.generation and kept.user_id = deleted_rows.user_id
+      and kept.reserved_us = 0 and kept.period_end < retention_time();
     return null;
 end $$;
 
@@ -626,7 +708,7 @@ create trigger users_audit after insert or delete or update of id, quota_seconds
 create trigger terminals_audit after insert or delete or update on terminals
     for each row execute function record_change('terminal', 'id', '{id,created_at}');
 create trigger policy_audit after insert or delete or update on policy
-    for each row execute function record_change('policy', 'only_row', '{only_row}');
+    for each row execute function record_change('policy', 'only_row', '{only_row,generation}');
 create trigger topology_audit after insert or delete or update on topology
     for each row execute function record_change('topology', 'only_row', '{only_row,applied_at}');
 

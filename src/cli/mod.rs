@@ -17,6 +17,7 @@ mod moves;
 mod output;
 mod policy;
 mod range;
+mod recount;
 mod reservation;
 mod secret;
 mod server;

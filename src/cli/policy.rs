@@ -1,20 +1,17 @@
 //! `holdfast policy`.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use strum::Display;
-use tokio::time::{Instant, timeout};
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::context::Context;
 use super::exit::{refusal, refuse};
 use super::history;
-use super::output::{fields, hint, time};
+use super::output::{fields, time};
 use super::range::within;
+use super::recount;
 use crate::domain::bounds::{self, Bounds, DAY_SECONDS};
 use crate::store::admin::policy::{self, Policy, PolicyChange};
 use crate::store::error::StoreError;
@@ -27,9 +24,10 @@ pub(super) enum Command {
     History,
     /// Change the policy; affects new requests only
     ///
-    /// Another quota period or zone counts all reservations that are kept anew, in one transaction.
-    /// Decisions wait until it is done: about 15 seconds per million reservations. Interrupted, it
-    /// changes nothing.
+    /// Another quota period or zone counts all reservations that are kept anew: less than a minute per million.
+    /// Decisions go on, and the whole change comes into force at the end. Interrupted, it changes nothing
+    /// yet: run the same command again, and it goes on where it stopped, or abandon it with
+    /// `holdfast user recount --abandon`.
     Set(Set),
     /// Let retention go by the database's clock as it is now
     ///
@@ -80,25 +78,15 @@ enum Period {
     Month,
 }
 
-/// Tries to lock. Each waits for `lock_timeout`, five seconds, while decisions queue behind it.
-const TRIES_MAX: u32 = 20;
-
-/// Between two tries, for decisions to go on.
-const PAUSE: Duration = Duration::from_secs(2);
-
-/// Between two lines about a count that goes on.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
-
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     let policy = match command {
         Command::History => return history::policy(context).await,
-        Command::Show => policy::load_policy(&context.database().await?).await?,
-        Command::Set(set) => {
-            let counts = set.quota_period.is_some() || set.quota_zone.is_some();
+        Command::Show => {
             let client = context.database().await?;
-            let changing = update(&client, change(set));
-            if counts { with_progress(changing).await? } else { changing.await? }
+            recount::hint_under_way(&client).await?;
+            policy::load_policy(&client).await?
         }
+        Command::Set(set) => update(context, change(set)).await?,
         Command::BelieveClock => {
             let now = time(policy::believe_clock(&context.database().await?).await?);
             let text = || format!("retention goes by the database's clock: {now}");
@@ -108,41 +96,43 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     context.output.print(&policy, || text(&policy))
 }
 
-/// Retries a change that only a lock stopped.
-async fn update(client: &Client, change: PolicyChange) -> Result<Policy> {
-    let mut tries = 1;
-    loop {
-        match policy::update_policy(client, &change).await {
-            Err(error) if error.is_contention() && tries < TRIES_MAX => {
-                hint!("the reservations are locked by another transaction; trying again");
-                tries += 1;
-                tokio::time::sleep(PAUSE).await;
-            }
-            Ok(policy) => return Ok(policy),
-            Err(error) => return Err(refused(client, &change, error).await?),
-        }
+/// Changes another period or zone in steps, everything else at once.
+async fn update(context: &Context, change: PolicyChange) -> Result<Policy> {
+    let client = context.database().await?;
+    if change.quota_period.is_none() && change.quota_zone.is_none() {
+        return policy::update_policy(&client, &change).await.map_err(refusal);
+    }
+    match recount::for_policy(context, client, &change).await {
+        Ok(policy) => Ok(policy),
+        Err(error) => Err(refused(context, &change, error).await?),
     }
 }
 
 /// Names zones near a wrong one.
 async fn refused(
-    client: &Client,
+    context: &Context,
     change: &PolicyChange,
-    error: StoreError,
+    error: anyhow::Error,
 ) -> Result<anyhow::Error> {
-    match &change.quota_zone {
-        Some(zone) if error.sql_state() == Some(&SqlState::INVALID_PARAMETER_VALUE) => {
-            let near = match nearest(zone, policy::load_zones(client).await?) {
-                near if near.is_empty() => String::new(),
-                near => format!(". Near it: {}", near.join(", ")),
-            };
-            refuse(format!(
-                "quota zone {zone:?}: unknown; give UTC or an IANA name with its area, such as \
-                 Europe/Berlin{near}"
-            ))
-        }
-        _ => Ok(refusal(error)),
-    }
+    let error = match error.downcast::<StoreError>() {
+        Ok(error) => error,
+        Err(other) => return Ok(other),
+    };
+    let wrong = change.quota_zone.as_ref();
+    let Some(zone) =
+        wrong.filter(|_| error.sql_state() == Some(&SqlState::INVALID_PARAMETER_VALUE))
+    else {
+        return Ok(refusal(error));
+    };
+    let zones = policy::load_zones(&context.database().await?).await?;
+    let near = match nearest(zone, zones) {
+        near if near.is_empty() => String::new(),
+        near => format!(". Near it: {}", near.join(", ")),
+    };
+    refuse(format!(
+        "quota zone {zone:?}: unknown; give UTC or an IANA name with its area, such as \
+         Europe/Berlin{near}"
+    ))
 }
 
 /// Names to suggest for a wrong one.
@@ -164,22 +154,6 @@ fn nearest(wrong: &str, names: Vec<String>) -> Vec<String> {
     names.retain(|(likeness, _)| *likeness >= LIKENESS_MIN);
     names.sort_by(|(a, left), (b, right)| b.total_cmp(a).then_with(|| left.cmp(right)));
     names.into_iter().take(SUGGESTIONS).map(|(_, name)| name).collect()
-}
-
-/// Says from time to time that it goes on.
-async fn with_progress<T>(work: impl Future<Output = T>) -> T {
-    let began = Instant::now();
-    let mut work = std::pin::pin!(work);
-    loop {
-        match timeout(PROGRESS_INTERVAL, &mut work).await {
-            Ok(done) => return done,
-            Err(_) => hint!(
-                "counting all reservations anew, for {} s so far; decisions wait until it is done, \
-                 and Ctrl-C undoes it",
-                began.elapsed().as_secs()
-            ),
-        }
-    }
 }
 
 fn change(set: Set) -> PolicyChange {

@@ -9,6 +9,7 @@ use super::exit::{CliError, refusal, refuse};
 use super::history;
 use super::output::{Csv, fields, table, time};
 use super::range::within;
+use super::recount;
 use crate::domain::bounds::{self, Bounds};
 use crate::domain::id::UserId;
 use crate::store::admin::users::{self, UserChange, UserLine};
@@ -52,11 +53,15 @@ Example: ten hours per period, and as many holds as everybody
     /// Count everybody's use anew, by the zone rules that PostgreSQL has now
     ///
     /// Quota periods begin when they were first stored to begin, also after new zone rules. Run this when
-    /// the database's server, and all its sessions, have the new rules. Nobody reserves meanwhile.
+    /// the database's server, and all its sessions, have the new rules. Decisions go on, and the new counts come
+    /// into force at the end. Interrupted, run it again: it goes on where it stopped.
     Recount {
         /// Change nothing; exit with 3 if the zone rules have changed
         #[arg(long)]
         check: bool,
+        /// Give up the count that is under way, of `user recount` or `policy set`; what was in force stays
+        #[arg(long, conflicts_with = "check")]
+        abandon: bool,
     },
 }
 
@@ -102,7 +107,8 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
         Command::List(csv) => list(context, csv).await,
         Command::History { id } => history::user(context, &id).await,
         Command::Set { id, limits } => set(context, &id, limits).await,
-        Command::Recount { check } => recount(context, check).await,
+        Command::Recount { abandon: true, .. } => abandon(context).await,
+        Command::Recount { check, .. } => count_anew(context, check).await,
     }
 }
 
@@ -185,17 +191,25 @@ async fn set(context: &Context, id: &UserId, limits: Limits) -> Result<()> {
     })
 }
 
-async fn recount(context: &Context, check: bool) -> Result<()> {
+async fn count_anew(context: &Context, check: bool) -> Result<()> {
     let client = context.database().await?;
     let changed = outside::zone_rules(&client).await?;
     if !check {
-        users::recount(&client).await.map_err(refusal)?;
+        recount::for_zone_rules(context, client).await?;
     } else if let Some(changed) = changed {
         return Err(CliError::CheckFailed(changed).into());
     }
     context.output.print(&json!({ "recounted": !check }), || match check {
         true => "the zone rules have not changed".to_owned(),
         false => "counted everybody's use anew".to_owned(),
+    })
+}
+
+async fn abandon(context: &Context) -> Result<()> {
+    let abandoned = recount::abandon(&context.database().await?).await?;
+    context.output.print(&json!({ "abandoned": abandoned }), || match abandoned {
+        true => "abandoned the count; what was in force stays".to_owned(),
+        false => "no count is under way".to_owned(),
     })
 }
 

@@ -8,6 +8,7 @@ mod checks;
 mod paths;
 mod quota;
 mod races;
+mod recount;
 
 use crate::support::database::Database;
 

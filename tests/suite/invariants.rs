@@ -69,6 +69,12 @@ const SEEDS: &[(&[&str], &str)] = &[
     (&["I3 over quota"], "update users set quota_seconds = 3599 where id = 'ann'"),
     (&["I3 use is not what is kept"], "update user_periods set reserved_us = reserved_us - 1"),
     (&["I3 use is not what is kept"], "delete from user_periods"),
+    (
+        // Of a count that has come to all users, and counted nothing.
+        &["I3 use is not what is kept"],
+        "insert into recounts (quota_period, quota_zone, marked_until, counted_until)
+         values ('week', 'UTC', '~', '~')",
+    ),
     (&["I3 holds are not what is kept"], "update users set holds = holds + 1 where id = 'ann'"),
     (
         &["I9 illegal change"],

@@ -244,6 +244,109 @@ async fn operators_lists_spare_the_past() {
     database.finish().await;
 }
 
+/// Each step of a count of all use reads its users' rows only, and its beginning each server's first and last
+/// reservation.
+#[tokio::test]
+async fn steps_of_a_recount_use_indexes() {
+    macro_rules! admin {
+        ($name:literal, $arguments:expr, $uses:expr) => {
+            Case {
+                name: $name,
+                sql: include_str!(concat!("../../src/store/admin/sql/", $name, ".sql")),
+                arguments: $arguments,
+                uses: &$uses,
+            }
+        };
+    }
+    let database = Database::new().await;
+    for statement in FILL.split_inclusive(';') {
+        database.client.batch_execute(statement).await.expect(statement);
+    }
+    database
+        .client
+        .query("select begin_recount('week', 'Europe/Berlin')", &[])
+        .await
+        .expect("begun");
+    let body = "select prosrc from pg_proc where proname = 'time_to_store'";
+    let body: &str = database.ask::<String>(body).await.leak();
+    let begin = Case {
+        name: "time_to_store",
+        sql: body,
+        arguments: "",
+        uses: &["reservations_live_by_server"],
+    };
+    for case in [
+        begin,
+        admin!("lock_page", "'u-5', 20", ["users_pkey"]),
+        admin!("touch_page", "array['u-1', 'u-2']", ["users_pkey"]),
+        admin!("delete_page", "1, array['u-1', 'u-2']", ["user_periods_pkey"]),
+        admin!("load_holds", "array['u-1', 'u-2']", ["users_pkey"]),
+        admin!("count_page", "array['u-1', 'u-2']", ["reservations_by_user"]),
+        admin!("lock_counted", "array['u-1', 'u-2']", ["users_pkey"]),
+        admin!("add_holds", "array['u-1', 'u-2'], array[1, 2]", ["users_pkey"]),
+        admin!("delete_stale_use", "10", ["user_periods_pkey"]),
+    ] {
+        let explained = explain_admin(&database, &case).await;
+        let (mut scanned, mut used) = (BTreeSet::new(), BTreeSet::new());
+        walk(&explained, &mut scanned, &mut used);
+        let large = scanned.iter().find(|table| LARGE.contains(&table.as_str()));
+        assert_eq!(large, None, "{}: {scanned:?}", case.name);
+        for index in case.uses {
+            assert!(used.contains(*index), "{}: {used:?}", case.name);
+        }
+    }
+    database.finish().await;
+}
+
+/// Lists of reservations begin with each server's first ones that can match, whatever is asked for.
+#[tokio::test]
+async fn lists_of_reservations_use_indexes() {
+    let database = Database::new().await;
+    for statement in FILL.split_inclusive(';') {
+        database.client.batch_execute(statement).await.expect(statement);
+    }
+    let all = "array['held', 'reconfirmed', 'confirmed', 'cancelled']";
+    let (live, cancelled) = ("reservations_live_by_server", "reservations_cancelled_by_server");
+    let by_server = include_str!("../../src/store/admin/sql/list_reservations.sql");
+    let by_user = include_str!("../../src/store/admin/sql/list_reservations_of_user.sql");
+    let unsettled = include_str!("../../src/store/admin/sql/count_unsettled.sql");
+    let none = "null, null, null, null";
+    for (name, sql, arguments, uses) in [
+        ("all", by_server, format!("null, {all}, {none}, 101"), vec![live, cancelled]),
+        ("a server's", by_server, format!("'s-1', {all}, {none}, 101"), vec![live, cancelled]),
+        (
+            "live",
+            by_server,
+            format!("null, array['held'], {none}, 101"),
+            vec![live, "reservations_due"],
+        ),
+        ("cancelled", by_server, format!("null, array['cancelled'], {none}, 101"), vec![cancelled]),
+        (
+            "a window",
+            by_server,
+            format!("null, {all}, now(), now() + interval '1 h', null, null, 101"),
+            vec![live, cancelled],
+        ),
+        (
+            "a user's",
+            by_user,
+            format!("'u-1', null, {all}, {none}, 101"),
+            vec!["reservations_by_user"],
+        ),
+        ("unsettled", unsettled, "'s-1'".to_owned(), vec![live, "reservations_due"]),
+    ] {
+        let case = Case { name, sql, arguments: arguments.leak(), uses: &[] };
+        let explained = explain_admin(&database, &case).await;
+        let (mut scanned, mut used) = (BTreeSet::new(), BTreeSet::new());
+        walk(&explained, &mut scanned, &mut used);
+        assert!(!scanned.contains("reservations"), "{name}: {scanned:?}");
+        for index in uses {
+            assert!(used.contains(index), "{name}: {used:?}");
+        }
+    }
+    database.finish().await;
+}
+
 async fn explain_admin(database: &Database, case: &Case) -> Value {
     let session = database.session().await;
     session.batch_execute(&format!("prepare it as {}", case.sql)).await.expect(case.name);

@@ -96,6 +96,8 @@ async fn a_workers_account_decides_and_does_nothing_else() {
             "update topology set partitions = 1",
             "update timekeeping set believed_at = 'infinity'",
             "update quota_bounds set starts_at = now()",
+            "update recounts set marked_until = '~'",
+            "delete from recounts",
             "update processed_commands set answer = ''",
             "update outbox_messages set body = ''",
             "insert into closures (server_id, start_at, end_at) values ('cam', now(), now())",

@@ -1,12 +1,13 @@
 //! Settings that all replicas share.
 
 use serde::Serialize;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, GenericClient, Row};
 
 use crate::domain::interval::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::sql;
 
+/// All settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Policy {
     /// `day`, `week` or `month`.
@@ -30,11 +31,17 @@ pub struct Policy {
 /// Changes to [`Policy`]; `None` leaves a setting as is.
 #[derive(Debug, Clone, Default)]
 pub struct PolicyChange {
+    /// See [`Policy::quota_period`].
     pub quota_period: Option<String>,
+    /// See [`Policy::quota_zone`]; in any case of letters.
     pub quota_zone: Option<String>,
+    /// See [`Policy::quota_default_seconds`].
     pub quota_default_seconds: Option<i64>,
+    /// See [`Policy::holds_default_max`].
     pub holds_default_max: Option<i32>,
+    /// See [`Policy::answers_kept_seconds`].
     pub answers_kept_seconds: Option<i64>,
+    /// See [`Policy::reservations_kept_seconds`].
     pub reservations_kept_seconds: Option<i64>,
     /// 0 removes the limit.
     pub terminal_rate_max: Option<i32>,
@@ -55,6 +62,7 @@ fn read(row: &Row) -> Policy {
     }
 }
 
+/// The policy in force.
 pub async fn load_policy(client: &Client) -> Result<Policy, StoreError> {
     Ok(read(&client.query_one(sql!("load_policy"), &[]).await?))
 }
@@ -65,8 +73,25 @@ pub async fn load_zones(client: &Client) -> Result<Vec<String>, StoreError> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// The database spells the zone as its list does, and refuses an unknown one (`22023`).
+/// Applies a change. One of the quota's period or zone by itself would count all use anew while decisions wait;
+/// [`recount`](super::recount) does it in steps.
 pub async fn update_policy(client: &Client, change: &PolicyChange) -> Result<Policy, StoreError> {
+    change_policy(client, change, None).await
+}
+
+/// Applies a change and takes it back, to learn whether the database refuses it.
+pub async fn try_policy(client: &mut Client, change: &PolicyChange) -> Result<(), StoreError> {
+    let transaction = client.transaction().await?;
+    change_policy(&transaction, change, None).await?;
+    Ok(transaction.rollback().await?)
+}
+
+/// With the generation whose use is counted by the new period and zone, if they change.
+pub(super) async fn change_policy(
+    client: &impl GenericClient,
+    change: &PolicyChange,
+    generation: Option<i64>,
+) -> Result<Policy, StoreError> {
     let row = client
         .query_one(
             sql!("update_policy"),
@@ -79,6 +104,7 @@ pub async fn update_policy(client: &Client, change: &PolicyChange) -> Result<Pol
                 &change.reservations_kept_seconds,
                 &change.terminal_rate_max,
                 &change.query_rate_max,
+                &generation,
             ],
         )
         .await?;

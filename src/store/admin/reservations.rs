@@ -1,6 +1,7 @@
 //! Reservations and their history.
 
 use serde::Serialize;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
@@ -92,22 +93,22 @@ pub async fn list_reservations(
         let Some(row) = row else { return Ok(None) };
         start = row.get(0);
     }
-    let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
-    let rows = client
-        .query(
-            sql!("list_reservations"),
-            &[
-                &filter.user.as_ref().map(UserId::as_str),
-                &filter.server.as_ref().map(ServerId::as_str),
-                &states,
-                &filter.from,
-                &filter.to,
-                &start,
-                &after,
-                &(limit + 1),
-            ],
-        )
-        .await?;
+    let states = match filter.states.as_slice() {
+        [] => State::ALL,
+        some => some,
+    };
+    let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
+    let server = filter.server.as_ref().map(ServerId::as_str);
+    let most = limit + 1;
+    let rest: [&(dyn ToSql + Sync); 7] =
+        [&server, &states, &filter.from, &filter.to, &start, &after, &most];
+    let rows = match filter.user.as_ref().map(UserId::as_str) {
+        Some(user) => {
+            let all = [&[&user as &(dyn ToSql + Sync)][..], &rest].concat();
+            client.query(sql!("list_reservations_of_user"), &all).await?
+        }
+        None => client.query(sql!("list_reservations"), &rest).await?,
+    };
     let mut reservations = rows.iter().map(read_reservation).collect::<Result<Vec<_>, _>>()?;
     let wanted = usize::try_from(limit).unwrap_or_default();
     let more = reservations.len() > wanted;

@@ -96,10 +96,3 @@ pub async fn update_user(
         .await?;
     Ok(updated == 1)
 }
-
-/// Stores the bounds of quota periods by the zone rules of this session, and counts all users' use by
-/// them. Nobody reserves meanwhile.
-pub async fn recount(client: &Client) -> Result<(), StoreError> {
-    client.query_one(sql!("update_use"), &[]).await?;
-    Ok(())
-}

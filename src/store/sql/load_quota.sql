@@ -13,5 +13,5 @@ cross join policy p
 cross join lateral (select quota_seconds from users where id = touched.user_id offset 0) u
 left join lateral (
     select reserved_us from user_periods
-    where user_id = touched.user_id and period_start = touched.period_start
+    where generation = p.generation and user_id = touched.user_id and period_start = touched.period_start
     offset 0) kept on true

@@ -1,8 +1,11 @@
 //! Reservations and bills, as they stand in the database.
 
+use chrono::{DateTime, Utc};
+use holdfast::store::admin::servers::count_unsettled;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::support::database::{Database, Row};
+use crate::support::database::{Database, Row, minute};
 use crate::support::program::Transcript;
 
 /// Five reservations of `ann` and `bob`, by start.
@@ -127,4 +130,103 @@ async fn an_operator_cancels_what_is_live() {
     operator.run(&format!("reservation cancel {} --operator olga", rows[3].id), 2).await;
     operator.check("cancel");
     database.finish().await;
+}
+
+/// The bounds that keep scans short must not change what is found: every combination of filters, in pages,
+/// against one plain query.
+#[tokio::test]
+async fn lists_find_what_a_plain_query_finds() {
+    let database = Database::new().await;
+    for server in ["cam", "mic"] {
+        database.server(server, 100, 0).await;
+    }
+    for user in ["ann", "bob"] {
+        database.user(user, None).await;
+    }
+    database.accepts("update policy set quota_default_seconds = 1000000000").await;
+    for number in 0..48_u8 {
+        let user = if number % 3 == 0 { "ann" } else { "bob" };
+        let server = if number % 5 == 0 { "mic" } else { "cam" };
+        let state = STATES[usize::from(number % 4)];
+        // Some of each state are over, also unsettled ones, and some last for weeks.
+        let start = f64::from(number % 7) * 500. - f64::from(number / 4 % 2) * 40_000_000.;
+        let length = if number % 11 == 0 { 40_000. } else { 30. };
+        let row = Row { user, server, state, ..Row::held(start, start + length) };
+        database.accepts(&row.insert()).await;
+    }
+    for server in ["cam", "mic"] {
+        let id = server.parse().expect("an id");
+        let counted = count_unsettled(&database.client, &id).await.expect("a count");
+        let query = format!(
+            "select count(*) from reservations
+             where server_id = '{server}' and state in ('held', 'reconfirmed')"
+        );
+        assert_eq!(counted, database.ask::<i64>(&query).await, "{server}");
+    }
+    for case in 0..256_u32 {
+        let filter = Filter::of(case);
+        let plain = filter.page(&database, PLAIN, None, 1_000).await;
+        let statement = if filter.user.is_some() { OF_USER } else { OF_SERVERS };
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = filter.page(&database, statement, after, 5).await;
+            after = page.last().copied();
+            found.extend(page);
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, plain, "{filter:?}");
+    }
+    database.finish().await;
+}
+
+const STATES: [&str; 4] = ["held", "reconfirmed", "confirmed", "cancelled"];
+
+const OF_USER: &str = include_str!("../../../src/store/admin/sql/list_reservations_of_user.sql");
+const OF_SERVERS: &str = include_str!("../../../src/store/admin/sql/list_reservations.sql");
+const PLAIN: &str = "select * from reservations
+    where ($1::text is null or user_id = $1) and ($2::text is null or server_id = $2)
+      and state = any ($3::text[])
+      and ($4::timestamptz is null or end_at > $4) and ($5::timestamptz is null or start_at < $5)
+      and ($6::timestamptz is null or (start_at, id) > ($6, $7::uuid))
+    order by start_at, id limit $8";
+
+#[derive(Debug)]
+struct Filter {
+    user: Option<&'static str>,
+    server: Option<&'static str>,
+    states: Vec<&'static str>,
+    from: Option<DateTime<Utc>>,
+    to: Option<DateTime<Utc>>,
+}
+
+impl Filter {
+    /// The bits of `case` say which filters there are.
+    fn of(case: u32) -> Self {
+        let bit = |number: usize| case >> number & 1 == 1;
+        let instant = |at: f64| minute(at).parse().expect("an instant");
+        Self {
+            user: bit(0).then_some("bob"),
+            server: bit(1).then_some("cam"),
+            states: (0..4).filter(|number| bit(2 + number)).map(|number| STATES[number]).collect(),
+            from: bit(6).then(|| instant(1_010.)),
+            to: bit(7).then(|| instant(2_510.)),
+        }
+    }
+
+    async fn page(
+        &self,
+        database: &Database,
+        statement: &str,
+        after: Option<(DateTime<Utc>, Uuid)>,
+        most: i64,
+    ) -> Vec<(DateTime<Utc>, Uuid)> {
+        let Self { user, server, states, from, to } = self;
+        let (start, id) = after.unzip();
+        let all: [&(dyn ToSql + Sync); 8] = [user, server, states, from, to, &start, &id, &most];
+        let given = if statement == OF_SERVERS { &all[1..] } else { &all };
+        let rows = database.client.query(statement, given).await.expect("a page");
+        rows.iter().map(|row| (row.get("start_at"), row.get("id"))).collect()
+    }
 }

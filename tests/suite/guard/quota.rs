@@ -160,7 +160,8 @@ async fn periods_cover_what_they_are_asked_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_with_different_zone_rules_count_one_instant_in_one_period() {
     let database = with_bob().await;
-    let older = "insert into quota_bounds values ('2091-04-01', '2091-04-01T01:00Z')";
+    let older = "insert into quota_bounds
+        select generation, '2091-04-01', '2091-04-01T01:00Z' from policy";
     database.accepts(older).await;
     database.accepts(&of_bob(APRIL - 30., APRIL + 30.).insert()).await;
     database.refuses("ZR002", &of_bob(APRIL + 30., APRIL + 31.).insert()).await;

@@ -1,0 +1,2 @@
+-- The use of all marked users is right.
+update recounts set counted_until = marked_until

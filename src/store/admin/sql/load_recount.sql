@@ -1,0 +1,2 @@
+-- The count of all use that is under way, or no row.
+select * from recounts

@@ -1,0 +1,2 @@
+-- Waits for users that are being added, and keeps other sessions from counting. Readers do not wait.
+lock table recounts in exclusive mode
