@@ -361,7 +361,13 @@ create table workers (
     pid          integer not null,
     started_at   timestamptz not null default clock_timestamp(),
     heartbeat_at timestamptz not null default clock_timestamp(),
-    partitions   integer[] not null default '{}'
+    partitions   integer[] not null default '{}',
+    version      text not null default '',
+    -- Messages whose outcome this replica has committed since it started, and how many per second lately.
+    decided      bigint not null default 0,
+    decided_per_second double precision not null default 0,
+    -- Its own clock less the database's, which decides; for operators.
+    clock_ahead_seconds double precision not null default 0
 ) with (fillfactor = 50);
 
 -- Attempts at redelivered messages, counted before each attempt, to find the one that crashes workers.

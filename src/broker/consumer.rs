@@ -8,6 +8,7 @@ use lapin::{Channel, Consumer};
 use tokio::runtime::Handle;
 
 use super::connection::{Connection, Liveness};
+use super::delay::DUE_EXCHANGE;
 use super::{BrokerError, bounded};
 use crate::domain::trace::Trace;
 use crate::message::envelope::{Received, TRACEPARENT, TRACESTATE};
@@ -152,6 +153,7 @@ pub fn received(delivery: Delivery) -> Received {
         forbidden_properties,
         header_names: headers.inner().keys().map(|name| name.as_str().to_owned()).collect(),
         trace: Trace::read(header(TRACEPARENT), header(TRACESTATE)),
+        from_ladder: delivery.exchange.as_str() == DUE_EXCHANGE,
         // On a first delivery the publisher set this header.
         delivery_count: match headers.inner().get("x-delivery-count") {
             Some(value) if delivery.redelivered => header_number(value),

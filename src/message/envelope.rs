@@ -20,7 +20,8 @@ pub const WAKE_UP_TYPE: &str = "wake_up";
 /// `type` of a fence.
 pub const FENCE_TYPE: &str = "fence";
 
-/// `type` of a message that only has to arrive. It names no account: nobody vouches for it.
+/// `type` of a message that only has to arrive. It names no account: nobody vouches for it. It is answered if it
+/// came from where no terminal may publish.
 pub const PROBE_TYPE: &str = "probe";
 
 /// Header of the W3C trace context: the trace.
@@ -53,6 +54,8 @@ pub struct Received {
     pub header_names: Vec<String>,
     /// W3C trace context, passed on with what the message causes.
     pub trace: Option<Trace>,
+    /// Whether it came from where wake-ups come, where no terminal may publish.
+    pub from_ladder: bool,
     /// Earlier deliveries, counted by the broker.
     pub delivery_count: u64,
     /// Whether it was delivered before.

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::Utc;
 use futures::StreamExt;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
@@ -19,7 +20,7 @@ use uuid::Uuid;
 use super::context::Context;
 use crate::backoff;
 use crate::store::error::StoreError;
-use crate::store::membership::{self, DEAD_AFTER_SECONDS, Member};
+use crate::store::membership::{self, DEAD_AFTER_SECONDS, Member, Report};
 use crate::store::{moves, outbox};
 
 /// Three heartbeats fit into `DEAD_AFTER_SECONDS`.
@@ -83,7 +84,8 @@ async fn connected(
     bounded(membership::join(&client)).await?;
     loop {
         let ours = owned.borrow().clone();
-        let pulse = bounded(membership::beat(&client, member, &ours)).await?;
+        let report = report(context, &ours);
+        let pulse = bounded(membership::beat(&client, member, &report)).await?;
         *last_beat = Instant::now();
         context.rates.set(pulse.terminal_rate_max, pulse.query_rate_max);
         context.set_partitions(pulse.partitions);
@@ -94,6 +96,12 @@ async fn connected(
             () = tokio::time::sleep(BEAT_INTERVAL) => {}
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "told to operators, decides nothing (P8)")]
+fn report<'a>(context: &Context, partitions: &'a [i32]) -> Report<'a> {
+    let (decided, decided_per_second) = context.throughput.sample(Instant::now());
+    Report { partitions, decided, decided_per_second, clock: Utc::now() }
 }
 
 async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {

@@ -32,6 +32,7 @@ mod session;
 pub mod settings;
 mod strangers;
 mod sweep;
+mod throughput;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -69,6 +70,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
         id: context.id,
         host: context.settings.host.clone(),
         pid: i32::try_from(std::process::id()).unwrap_or_default(),
+        version: env!("CARGO_PKG_VERSION"),
     };
     let patience = tokio::spawn(patience::run(context.clone(), stop.clone()));
     let mut membership =

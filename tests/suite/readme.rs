@@ -112,10 +112,11 @@ fn settings_are_all_there_with_their_defaults() {
 
 #[test]
 fn commands_can_be_typed() {
-    let text = readme().replace("\\\n", " ");
+    let runbook = include_str!("../../docs/operations.md");
+    let text = (readme() + runbook).replace("\\\n", " ");
     let mut typed = 0;
     for line in text.lines().filter(|line| line.starts_with("    holdfast ")) {
-        let parsed = Cli::try_parse_from(line.split_whitespace());
+        let parsed = Cli::try_parse_from(shlex::split(line).expect("words"));
         assert!(parsed.is_ok(), "{line}: {}", parsed.err().expect("an error"));
         typed += 1;
     }

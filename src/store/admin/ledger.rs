@@ -33,7 +33,7 @@ pub struct Entry {
     pub created_at: Timestamp,
 }
 
-fn read(row: &Row) -> Entry {
+pub(super) fn read(row: &Row) -> Entry {
     Entry {
         id: row.get("id"),
         kind: row.get("kind"),

@@ -4,13 +4,16 @@
 
 pub(crate) mod audit;
 pub(crate) mod closures;
+pub mod conditions;
 pub(crate) mod ledger;
 pub mod moves;
 pub mod policy;
+pub(crate) mod reconcile;
 pub mod recount;
 pub(crate) mod reservations;
 pub mod roles;
 pub mod servers;
+pub mod status;
 pub mod terminals;
 pub mod topology;
 pub mod users;

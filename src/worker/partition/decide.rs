@@ -172,6 +172,7 @@ impl Decider {
         let Committed { now, reactions, unscheduled, pending, copies } = committed;
         let (context, partition) = (&self.context, self.partition);
         context.clock.set(now);
+        context.throughput.add(reactions.len());
         if copies {
             context.copies_notified.notify_one();
         }
