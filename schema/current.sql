@@ -375,6 +375,7 @@ CREATE TABLE workers (
     started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     heartbeat_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     partitions integer[] DEFAULT '{}'::integer[] NOT NULL,
+    http_address text,
     CONSTRAINT workers_pkey PRIMARY KEY (id)
 ) WITH (fillfactor=50);
 

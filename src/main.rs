@@ -48,8 +48,9 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli, stop: Stop) -> anyhow::Result<()> {
-    let config = cli.read_config(|name| std::env::var_os(name))?;
+    let mut config = cli.read_config(|name| std::env::var_os(name))?;
     let log = logging::start(&config);
+    config.log_lines_lost = log.lines_lost();
     let outcome = cli.run(config, stop).await;
     log.finish();
     outcome

@@ -353,7 +353,8 @@ create table workers (
     pid          integer not null,
     started_at   timestamptz not null default clock_timestamp(),
     heartbeat_at timestamptz not null default clock_timestamp(),
-    partitions   integer[] not null default '{}'
+    partitions   integer[] not null default '{}',
+    http_address text                           -- of /live, /ready and /metrics; null: none
 ) with (fillfactor = 50);
 
 -- Attempts at redelivered messages, counted before each attempt, to find the one that crashes workers.

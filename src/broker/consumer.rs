@@ -9,7 +9,8 @@ use tokio::runtime::Handle;
 
 use super::connection::{Connection, Liveness};
 use super::{BrokerError, bounded};
-use crate::message::envelope::{Received, is_traceparent};
+use crate::domain::interval::Timestamp;
+use crate::message::envelope::{ENQUEUED_HEADER, Received, is_traceparent};
 
 /// The consumer of one queue, on its own channel.
 pub struct QueueConsumer {
@@ -154,6 +155,10 @@ pub fn received(delivery: Delivery) -> Received {
             .get("traceparent")
             .and_then(header_text)
             .filter(|text| is_traceparent(text)),
+        enqueued_at: headers
+            .inner()
+            .get(ENQUEUED_HEADER)
+            .and_then(|value| Timestamp::from_timestamp_millis(header_integer(value)?)),
         // On a first delivery the publisher set this header.
         delivery_count: match headers.inner().get("x-delivery-count") {
             Some(value) if delivery.redelivered => header_number(value),
@@ -174,7 +179,11 @@ pub(crate) fn header_text(value: &AMQPValue) -> Option<String> {
 }
 
 fn header_number(value: &AMQPValue) -> u64 {
-    let number = match value {
+    header_integer(value).and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
+}
+
+fn header_integer(value: &AMQPValue) -> Option<i64> {
+    Some(match value {
         AMQPValue::ShortShortInt(n) => i64::from(*n),
         AMQPValue::ShortShortUInt(n) => i64::from(*n),
         AMQPValue::ShortInt(n) => i64::from(*n),
@@ -182,7 +191,6 @@ fn header_number(value: &AMQPValue) -> u64 {
         AMQPValue::LongInt(n) => i64::from(*n),
         AMQPValue::LongUInt(n) => i64::from(*n),
         AMQPValue::LongLongInt(n) => *n,
-        _ => 0,
-    };
-    u64::try_from(number).unwrap_or(0)
+        _ => return None,
+    })
 }

@@ -35,6 +35,8 @@ pub async fn join(client: &Client) -> Result<(), StoreError> {
 pub struct Pulse {
     /// All live workers, by id.
     pub live: Vec<Uuid>,
+    /// The first of them with an HTTP endpoint: it exports the installation's figures.
+    pub exporter: Option<Uuid>,
     /// Commands per second, partition and terminal; `None`: no limit.
     pub terminal_rate_max: Option<i32>,
     /// Queries per second per terminal and worker; `None`: unlimited.
@@ -43,23 +45,34 @@ pub struct Pulse {
     pub partitions: i32,
 }
 
-/// Records a heartbeat; returns the live workers and shared settings. The first one notifies the others.
+/// Records a heartbeat, and where the worker's HTTP endpoint is; returns the live workers and shared settings.
+/// The first one notifies the others.
 pub async fn beat(
     client: &Client,
     member: &Member,
     partitions: &[i32],
+    http_address: Option<&str>,
 ) -> Result<Pulse, StoreError> {
     let rows = client
         .query(
             sql!("beat"),
-            &[&member.id, &member.host, &member.pid, &partitions, &DEAD_AFTER_SECONDS],
+            &[
+                &member.id,
+                &member.host,
+                &member.pid,
+                &partitions,
+                &DEAD_AFTER_SECONDS,
+                &http_address,
+            ],
         )
         .await?;
     if rows.iter().any(|row| row.get("joined")) {
         notify(client).await?;
     }
     let own = rows.first().ok_or_else(|| StoreError::Unexpected("no topology".into()))?;
+    let exporter = rows.iter().find(|row| row.get("has_endpoint"));
     Ok(Pulse {
+        exporter: exporter.map(|row| row.get("id")),
         live: rows.iter().map(|row| row.get("id")).collect(),
         terminal_rate_max: own.get("terminal_rate_max"),
         query_rate_max: own.get("query_rate_max"),

@@ -20,6 +20,7 @@ mod docker;
 mod flood;
 mod fuzzed;
 mod guard;
+mod health;
 mod house;
 mod input;
 mod installation;

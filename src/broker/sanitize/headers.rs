@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::frame::{CONTENT_LEN, Cursor, HEAD_LEN, HEADER, TAIL_LEN};
-use crate::message::envelope::{BROKER_HEADERS, is_forbidden_header};
+use crate::message::envelope::{BROKER_HEADERS, ENQUEUED_HEADER, is_forbidden_header};
 
 /// Content headers up to this length pass unchanged; legitimate ones have a few hundred bytes.
 const PLAIN_LEN_MAX: usize = 1_024;
@@ -15,7 +15,7 @@ const PLAIN_LEN_MAX: usize = 1_024;
 const VALUE_LEN_MAX: usize = 256;
 
 /// Headers that workers read, besides the broker's own and forbidden ones.
-const READ: [&str; 1] = ["traceparent"];
+const READ: [&str; 2] = ["traceparent", ENQUEUED_HEADER];
 
 /// Reduces a complete, readable content header in place. Returns its new length.
 pub(super) fn reduce(frame: &mut [u8]) -> usize {

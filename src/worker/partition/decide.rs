@@ -23,6 +23,7 @@ use crate::message::envelope::{DeadReason, Received};
 use crate::store::error::StoreError;
 use crate::store::pool;
 use crate::worker::context::Context;
+use crate::worker::health::tasks::Part;
 use crate::worker::outgoing::{answer, dead_letter};
 use crate::worker::schedule::{self, ScheduledWakeUp};
 
@@ -68,8 +69,9 @@ pub(super) struct Decider {
 impl Decider {
     /// A failed part is retried or halved until an undecidable message is alone and parked.
     pub async fn decide(&self, decoded: Decoded) -> Result<CommittedBatch, PartitionError> {
-        let Decoded { inputs, answers, last_tag } = decoded;
-        let mut batch = CommittedBatch { answers, last_tag, ..CommittedBatch::default() };
+        let Decoded { inputs, answers, enqueued_at, last_tag } = decoded;
+        let mut batch =
+            CommittedBatch { answers, enqueued_at, last_tag, ..CommittedBatch::default() };
         let items: Vec<Item> = inputs.iter().map(|(input, message)| (input, message)).collect();
         // A stack: the next part is the last.
         let mut parts: Vec<&[Item]> = vec![&items];
@@ -79,6 +81,7 @@ impl Decider {
             if part.is_empty() {
                 continue;
             }
+            self.context.tasks.step(self.partition, Part::Deciding);
             let failed = match decide_batch(&self.context.pool, Some(self.partition), part).await {
                 Ok(committed) => {
                     self.add(committed, &mut batch);
@@ -152,6 +155,11 @@ impl Decider {
         } else {
             warn!(partition, inputs, tries, %error, ?action, "batch failed");
         }
+        self.context.metrics.failures.of(action.into()).increment(1);
+        if action == Action::Wait {
+            let what = format!("its batch has failed {tries} times and is retried: {error}");
+            self.context.partitions_consumed.failing(partition, what);
+        }
         action
     }
 
@@ -164,8 +172,10 @@ impl Decider {
     }
 
     fn add(&self, committed: Committed<&Received>, batch: &mut CommittedBatch) {
-        let Committed { now, reactions, unscheduled, pending, copies } = committed;
+        let Committed { now, reactions, unscheduled, pending, copies, tally, timings } = committed;
         let (context, partition) = (&self.context, self.partition);
+        context.metrics.count(&tally, &timings);
+        context.partitions_consumed.decided(partition);
         context.clock.set(now);
         if copies {
             context.copies_notified.notify_one();

@@ -8,9 +8,11 @@ use super::stages::{Decoded, Delivered};
 use crate::crash_point;
 use crate::domain::input::{Action, Command, Input};
 use crate::domain::outcome::Refusal;
+use crate::message::command::Kind;
 use crate::message::decode::{Decoded as Message, decode};
 use crate::message::envelope::Received;
 use crate::worker::context::Context;
+use crate::worker::metrics::labels::{CommandKind, CommandOutcome};
 use crate::worker::outgoing::{dead_letter, refusal};
 use crate::worker::rate_limit::{RateLimit, Urgency};
 
@@ -22,7 +24,10 @@ pub(super) struct Decoder {
 impl Decoder {
     pub fn decode(&self, context: &Context, delivered: Delivered) -> Decoded {
         let last_tag = delivered.last_tag();
-        let mut decoded = Decoded { inputs: Vec::new(), answers: Vec::new(), last_tag };
+        let enqueued_at = delivered.0.iter().filter_map(|delivery| delivery.message.enqueued_at);
+        let enqueued_at = enqueued_at.collect();
+        let mut decoded =
+            Decoded { inputs: Vec::new(), answers: Vec::new(), enqueued_at, last_tag };
         for delivery in delivered.0 {
             self.decode_one(context, delivery.message, &mut decoded);
         }
@@ -42,6 +47,8 @@ impl Decoder {
                     Ok(()) => decoded.inputs.push((Input::Command(command), message)),
                     Err(wait) => {
                         let limited = Refusal::later(wait);
+                        let kind = Kind::from(&command.action).into();
+                        count(context, kind, &limited);
                         let (to, id) = (command.terminal.as_str(), command.message_id.as_str());
                         decoded.answers.push(refusal(to, Some(id), &limited, &message, now));
                     }
@@ -50,6 +57,7 @@ impl Decoder {
             Message::Input(input) => decoded.inputs.push((input, message)),
             Message::Refused { terminal, refusal: why } => {
                 let id = message.usable_message_id();
+                count(context, CommandKind::Unreadable, &why);
                 decoded.answers.push(refusal(terminal.as_str(), id, &why, &message, now));
             }
             Message::Dead(reason) => {
@@ -78,4 +86,9 @@ impl Decoder {
         let mut limit = self.rate_limit.lock().expect("nothing panics with it");
         limit.take(&command.terminal, urgency, rate, Instant::now())
     }
+}
+
+/// Counts a refusal without a decision.
+fn count(context: &Context, kind: CommandKind, refusal: &Refusal) {
+    context.metrics.commands.of(kind, CommandOutcome::Refused(refusal.code)).increment(1);
 }

@@ -2,6 +2,7 @@
 
 use crate::broker::publisher::Outgoing;
 use crate::domain::input::{Digest, Input};
+use crate::domain::interval::Timestamp;
 use crate::message::envelope::Received;
 use crate::store::outbox::Pending;
 use crate::worker::schedule::ScheduledWakeUp;
@@ -26,6 +27,8 @@ pub(super) struct Decoded {
     pub inputs: Vec<(Input, Received)>,
     /// For messages that need no database.
     pub answers: Vec<Outgoing>,
+    /// When the broker got the messages, where it says so.
+    pub enqueued_at: Vec<Timestamp>,
     pub last_tag: u64,
 }
 
@@ -39,6 +42,8 @@ pub(super) struct CommittedBatch {
     pub deferred: Deferred,
     /// Isolated messages, to be cleared if they do not crash the worker.
     pub isolated: Vec<Digest>,
+    /// When the broker got the messages, where it says so.
+    pub enqueued_at: Vec<Timestamp>,
     pub last_tag: u64,
 }
 
