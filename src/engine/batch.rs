@@ -9,6 +9,7 @@ use deadpool_postgres::ClientWrapper;
 use super::needs;
 use super::outbox::outbox_messages;
 use super::render::{Reaction, Rendered, render};
+use super::spans::phase;
 use super::tally::{Tally, Timings};
 use crate::crash_point;
 use crate::domain::decide::{Decided, decide};
@@ -130,13 +131,16 @@ impl<T: Copy> Transaction<'_, T> {
         users: Users<'_>,
         timings: &mut Timings,
     ) -> Result<Decided<'_, T>, BatchError> {
+        let span = phase("load");
         let loading = load(client, self.partition, needs, users);
         let snapshot = timed(&mut timings.load, loading).await?;
+        drop(span);
         crash_point!("loaded");
         if let Some(place) = snapshot.first_early(self.inputs.iter().map(|(input, _)| *input)) {
             client.batch_execute("rollback").await.map_err(StoreError::from)?;
             return Err(BatchError::Early(place));
         }
+        let _deciding = phase("decide");
         let decided = async { decide(snapshot, self.inputs.iter().copied()) };
         Ok(timed(&mut timings.decide, decided).await)
     }
@@ -147,6 +151,7 @@ impl<T: Copy> Transaction<'_, T> {
         decided: Decided<'_, T>,
         timings: &mut Timings,
     ) -> Result<Committed<T>, StoreError> {
+        let _saving = phase("save");
         let Decided { snapshot, outcomes, changes } = decided;
         let tally = Tally::of(&outcomes, &changes);
         let Rendered { commands, reactions } = render(&snapshot, outcomes);

@@ -10,6 +10,7 @@ mod needs;
 mod outbox;
 pub mod query;
 pub mod render;
+pub mod spans;
 pub mod tally;
 
 pub use batch::{BatchError, Committed, decide_batch};

@@ -7,6 +7,7 @@ use crate::domain::interval::Timestamp;
 use crate::domain::limit::{Limit, Relation, Unit};
 use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
+use crate::domain::trace::Trace;
 
 /// Maximum body, in bytes; the longest command needs a few hundred.
 pub const BODY_LEN_MAX: usize = 16 * 1024;
@@ -27,6 +28,12 @@ pub const PROBE_TYPE: &str = "probe";
 /// When the broker got a message, in milliseconds since the Unix epoch, where it is set up to say so. A
 /// terminal can set it too, unless the broker overwrites it: it decides nothing.
 pub(crate) const ENQUEUED_HEADER: &str = "timestamp_in_ms";
+
+/// Header of the W3C trace context: the trace.
+pub(crate) const TRACEPARENT: &str = "traceparent";
+
+/// Header of the W3C trace context: the vendors' notes.
+pub(crate) const TRACESTATE: &str = "tracestate";
 
 /// Added by the broker on redelivery.
 pub(crate) const BROKER_HEADERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
@@ -50,8 +57,8 @@ pub struct Received {
     pub forbidden_properties: Vec<&'static str>,
     /// Header names.
     pub header_names: Vec<String>,
-    /// W3C trace context, copied to the answer.
-    pub traceparent: Option<String>,
+    /// W3C trace context, passed on with what the message causes.
+    pub trace: Option<Trace>,
     /// When the broker got it, where the broker says so. Only measured, never decided by.
     pub enqueued_at: Option<Timestamp>,
     /// Whether it came from where wake-ups come, where no terminal may publish.
@@ -195,14 +202,12 @@ fn is_message_id(id: &str) -> bool {
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 }
 
-/// Whether a text looks like a W3C trace context, version 00. Nothing else is copied: a long one
-/// would make the answer's headers too large for the broker.
-pub(crate) fn is_traceparent(text: &str) -> bool {
-    text.len() == 55
-        && text.bytes().enumerate().all(|(index, b)| match index {
-            2 | 35 | 52 => b == b'-',
-            _ => matches!(b, b'0'..=b'9' | b'a'..=b'f'),
-        })
+/// The headers that pass a trace on.
+pub(crate) fn trace_headers(trace: Option<&Trace>) -> impl Iterator<Item = (&'static str, String)> {
+    trace.into_iter().flat_map(|trace| {
+        let state = trace.state().map(|state| (TRACESTATE, state.to_owned()));
+        std::iter::once((TRACEPARENT, trace.parent().to_string())).chain(state)
+    })
 }
 
 /// For answers and logs: ASCII, at most 64 characters.

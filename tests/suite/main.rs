@@ -18,6 +18,8 @@ mod crash;
 mod deadlines;
 mod docker;
 mod doctor;
+#[cfg(feature = "otel")]
+mod exported;
 mod flood;
 mod fuzzed;
 mod guard;
@@ -56,5 +58,6 @@ mod states;
 mod status;
 mod support;
 mod tls;
+mod traces;
 mod waits;
 mod zones;

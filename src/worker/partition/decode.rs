@@ -8,9 +8,12 @@ use super::stages::{Decoded, Delivered};
 use crate::crash_point;
 use crate::domain::input::{Action, Command, Input};
 use crate::domain::outcome::Refusal;
+use crate::domain::refusal::Code;
+use crate::engine::spans::BatchSpan;
 use crate::message::command::Kind;
 use crate::message::decode::{Decoded as Message, decode};
 use crate::message::envelope::Received;
+use crate::worker::about::about;
 use crate::worker::context::Context;
 use crate::worker::metrics::labels::{CommandKind, CommandOutcome};
 use crate::worker::outgoing::{answer_to_probe, dead_letter, refusal};
@@ -24,10 +27,11 @@ pub(super) struct Decoder {
 impl Decoder {
     pub fn decode(&self, context: &Context, delivered: Delivered) -> Decoded {
         let last_tag = delivered.last_tag();
-        let enqueued_at = delivered.0.iter().filter_map(|delivery| delivery.message.enqueued_at);
-        let enqueued_at = enqueued_at.collect();
-        let mut decoded =
-            Decoded { inputs: Vec::new(), answers: Vec::new(), enqueued_at, last_tag };
+        let messages = delivered.0.iter().map(|delivery| &delivery.message);
+        let enqueued_at = messages.clone().filter_map(|message| message.enqueued_at).collect();
+        let span = BatchSpan::begin(self.partition, messages);
+        let (inputs, answers) = (Vec::new(), Vec::new());
+        let mut decoded = Decoded { inputs, answers, enqueued_at, span, last_tag };
         for delivery in delivered.0 {
             self.decode_one(context, delivery.message, &mut decoded);
         }
@@ -50,6 +54,7 @@ impl Decoder {
                         let kind = Kind::from(&command.action).into();
                         count(context, kind, &limited);
                         let (to, id) = (command.terminal.as_str(), command.message_id.as_str());
+                        self.tell_refusal(limited.code, &message, &mut decoded.span);
                         decoded.answers.push(refusal(to, Some(id), &limited, &message, now));
                     }
                 }
@@ -58,14 +63,21 @@ impl Decoder {
             Message::Refused { terminal, refusal: why } => {
                 let id = message.usable_message_id();
                 count(context, CommandKind::Unreadable, &why);
+                self.tell_refusal(why.code, &message, &mut decoded.span);
                 decoded.answers.push(refusal(terminal.as_str(), id, &why, &message, now));
             }
             Message::Dead(reason) => {
+                decoded.span.add(&message, reason.as_str());
                 decoded.answers.push(dead_letter(&message, reason, Some(self.partition)));
             }
             Message::Probe(None) => {}
             Message::Probe(Some(id)) => decoded.answers.push(answer_to_probe(id, context.id)),
         }
+    }
+
+    fn tell_refusal(&self, code: Code, message: &Received, span: &mut BatchSpan) {
+        about!(debug, self.partition, message, code = code.as_str(), "refused");
+        span.add(message, code.as_str());
     }
 
     /// Counts a command, or says how long its sender must wait. A redelivered command is never

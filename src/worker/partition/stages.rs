@@ -3,6 +3,7 @@
 use crate::broker::publisher::Outgoing;
 use crate::domain::input::{Digest, Input};
 use crate::domain::interval::Timestamp;
+use crate::engine::spans::BatchSpan;
 use crate::message::envelope::Received;
 use crate::store::outbox::Pending;
 use crate::worker::schedule::ScheduledWakeUp;
@@ -29,6 +30,7 @@ pub(super) struct Decoded {
     pub answers: Vec<Outgoing>,
     /// When the broker got the messages, where it says so.
     pub enqueued_at: Vec<Timestamp>,
+    pub span: BatchSpan,
     pub last_tag: u64,
 }
 
@@ -44,6 +46,8 @@ pub(super) struct CommittedBatch {
     pub isolated: Vec<Digest>,
     /// When the broker got the messages, where it says so.
     pub enqueued_at: Vec<Timestamp>,
+    /// Ends once it is acknowledged.
+    pub span: BatchSpan,
     pub last_tag: u64,
 }
 
@@ -66,6 +70,7 @@ impl Deferred {
 pub(super) struct Published {
     pub isolated: Vec<Digest>,
     pub deferred: Deferred,
+    pub span: BatchSpan,
     pub last_tag: u64,
 }
 
