@@ -389,6 +389,7 @@ CREATE TABLE workers (
     decided bigint DEFAULT 0 NOT NULL,
     decided_per_second double precision DEFAULT 0 NOT NULL,
     clock_ahead_seconds double precision DEFAULT 0 NOT NULL,
+    http_address text,
     CONSTRAINT workers_pkey PRIMARY KEY (id)
 ) WITH (fillfactor=50);
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use holdfast::cli::config::{Config, LogFormat};
+use holdfast::worker::settings::Count;
 use tracing::{error, warn};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
@@ -89,6 +90,12 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 }
 
 impl Log {
+    /// Counts lines that could not be written.
+    pub fn lines_lost(&self) -> Count {
+        let counts = self.counts.clone();
+        Arc::new(move || counts.lost())
+    }
+
     /// Waits a moment until all is written.
     pub fn finish(self) {
         let end = Instant::now() + FLUSH_TIMEOUT;

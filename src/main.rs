@@ -50,8 +50,9 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli, stop: Stop) -> anyhow::Result<()> {
-    let config = cli.read_config(|name| std::env::var_os(name))?;
+    let mut config = cli.read_config(|name| std::env::var_os(name))?;
     let log = logging::start(&config);
+    config.log_lines_lost = log.lines_lost();
     #[cfg(feature = "otel")]
     let export = otel::start(|name| std::env::var_os(name).filter(|_| cli.is_worker()));
     let outcome = cli.run(config, stop).await;

@@ -1,3 +1,4 @@
 //! What the programs that exercise Holdfast share.
 
+pub mod ports;
 pub mod program;

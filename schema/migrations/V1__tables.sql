@@ -367,7 +367,8 @@ create table workers (
     decided      bigint not null default 0,
     decided_per_second double precision not null default 0,
     -- Its own clock less the database's, which decides; for operators.
-    clock_ahead_seconds double precision not null default 0
+    clock_ahead_seconds double precision not null default 0,
+    http_address text                           -- of /live, /ready and /metrics; null: none
 ) with (fillfactor = 50);
 
 -- Attempts at redelivered messages, counted before each attempt, to find the one that crashes workers.

@@ -322,6 +322,11 @@ impl Connection {
         self.liveness().is_alive()
     }
 
+    /// Whether the broker takes no messages for now, as during an alarm.
+    pub fn is_blocked(&self) -> bool {
+        self.inner.status().blocked()
+    }
+
     pub(super) fn liveness(&self) -> Liveness {
         Liveness(self.inner.status().clone())
     }

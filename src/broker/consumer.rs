@@ -10,8 +10,9 @@ use tokio::runtime::Handle;
 use super::connection::{Connection, Liveness};
 use super::delay::DUE_EXCHANGE;
 use super::{BrokerError, bounded};
+use crate::domain::interval::Timestamp;
 use crate::domain::trace::Trace;
-use crate::message::envelope::{Received, TRACEPARENT, TRACESTATE};
+use crate::message::envelope::{ENQUEUED_HEADER, Received, TRACEPARENT, TRACESTATE};
 
 /// The consumer of one queue, on its own channel.
 pub struct QueueConsumer {
@@ -153,6 +154,10 @@ pub fn received(delivery: Delivery) -> Received {
         forbidden_properties,
         header_names: headers.inner().keys().map(|name| name.as_str().to_owned()).collect(),
         trace: Trace::read(header(TRACEPARENT), header(TRACESTATE)),
+        enqueued_at: headers
+            .inner()
+            .get(ENQUEUED_HEADER)
+            .and_then(|value| Timestamp::from_timestamp_millis(header_integer(value)?)),
         from_ladder: delivery.exchange.as_str() == DUE_EXCHANGE,
         // On a first delivery the publisher set this header.
         delivery_count: match headers.inner().get("x-delivery-count") {
@@ -174,7 +179,11 @@ pub(crate) fn header_text(value: &AMQPValue) -> Option<&str> {
 }
 
 fn header_number(value: &AMQPValue) -> u64 {
-    let number = match value {
+    header_integer(value).and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
+}
+
+fn header_integer(value: &AMQPValue) -> Option<i64> {
+    Some(match value {
         AMQPValue::ShortShortInt(n) => i64::from(*n),
         AMQPValue::ShortShortUInt(n) => i64::from(*n),
         AMQPValue::ShortInt(n) => i64::from(*n),
@@ -182,7 +191,6 @@ fn header_number(value: &AMQPValue) -> u64 {
         AMQPValue::LongInt(n) => i64::from(*n),
         AMQPValue::LongUInt(n) => i64::from(*n),
         AMQPValue::LongLongInt(n) => *n,
-        _ => 0,
-    };
-    u64::try_from(number).unwrap_or(0)
+        _ => return None,
+    })
 }

@@ -20,6 +20,20 @@ pub struct FoundQueue {
     pub consumers: u32,
 }
 
+/// Looks for queues; `None` for each that is missing.
+pub(crate) async fn queues(
+    connection: &Connection,
+    names: &[String],
+) -> Result<Vec<Option<FoundQueue>>, BrokerError> {
+    let mut lookup = Lookup::open(connection).await?;
+    let mut found = Vec::with_capacity(names.len());
+    for name in names {
+        found.push(lookup.queue(name).await?);
+    }
+    lookup.close().await?;
+    Ok(found)
+}
+
 pub(crate) struct Lookup<'a> {
     connection: &'a Connection,
     channel: Channel,

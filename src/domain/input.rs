@@ -1,6 +1,6 @@
 //! What a batch decides.
 
-use strum::{EnumString, IntoStaticStr};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use super::id::{ServerId, TerminalId};
@@ -93,7 +93,7 @@ impl WakeUp {
 }
 
 /// What sent a wake-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Trigger {
     /// The delay ladder.

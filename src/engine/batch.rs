@@ -11,6 +11,7 @@ use super::needs;
 use super::outbox::outbox_messages;
 use super::render::{Reaction, Rendered, render};
 use super::spans::phase;
+use super::tally::{Tally, Timings};
 use crate::crash_point;
 use crate::domain::decide::{Decided, decide};
 use crate::domain::id::UserId;
@@ -22,7 +23,7 @@ use crate::store::error::StoreError;
 use crate::store::load::{Users, load};
 use crate::store::needs::Needs;
 use crate::store::outbox::Pending;
-use crate::store::pool::Session;
+use crate::store::pool::{Session, timed};
 use crate::store::save::{Save, Saved, save_and_commit};
 
 /// A batch takes milliseconds. Longer than `statement_timeout`, so that the server usually ends a stuck one
@@ -41,6 +42,10 @@ pub struct Committed<T> {
     pub pending: Vec<Pending>,
     /// Whether there are copies of events for the relay.
     pub copies: bool,
+    /// What was decided.
+    pub tally: Tally,
+    /// How long it took.
+    pub timings: Timings,
 }
 
 /// Why a batch is not decided. Nothing has changed, unless the connection broke during the commit.
@@ -106,13 +111,14 @@ impl<T: Copy> Transaction<'_, T> {
 
     async fn run_on(&self, client: &ClientWrapper) -> Result<Committed<T>, BatchError> {
         let needs = needs::of(self.inputs.iter().map(|(input, _)| *input));
-        let decided = self.decide(client, &needs, Users::Unlocked).await?;
+        let mut timings = Timings::default();
+        let decided = self.decide(client, &needs, Users::Unlocked, &mut timings).await?;
         let users = users_of(&decided);
         let committed = if limits_decide(&decided) {
             client.batch_execute("rollback").await.map_err(StoreError::from)?;
             None
         } else {
-            match self.write(client, decided).await {
+            match self.write(client, decided, &mut timings).await {
                 Err(error) if error.is_user_limit() => None,
                 committed => Some(committed?),
             }
@@ -120,8 +126,9 @@ impl<T: Copy> Transaction<'_, T> {
         let committed = match committed {
             Some(committed) => committed,
             None => {
-                let decided = self.decide(client, &needs, Users::Locked(&users)).await?;
-                self.write(client, decided).await?
+                let locked = Users::Locked(&users);
+                let decided = self.decide(client, &needs, locked, &mut timings).await?;
+                self.write(client, decided, &mut timings).await?
             }
         };
         crash_point!("committed");
@@ -133,26 +140,31 @@ impl<T: Copy> Transaction<'_, T> {
         client: &ClientWrapper,
         needs: &Needs,
         users: Users<'_>,
+        timings: &mut Timings,
     ) -> Result<Decided<'_, T>, BatchError> {
-        let loading = phase("load");
-        let snapshot = load(client, self.partition, needs, users).await?;
-        loading.end();
+        let span = phase("load");
+        let loading = load(client, self.partition, needs, users);
+        let snapshot = timed(&mut timings.load, loading).await?;
+        span.end();
         crash_point!("loaded");
         if let Some(place) = snapshot.first_early(self.inputs.iter().map(|(input, _)| *input)) {
             client.batch_execute("rollback").await.map_err(StoreError::from)?;
             return Err(BatchError::Early(place));
         }
         let _deciding = phase("decide");
-        Ok(decide(snapshot, self.inputs.iter().copied()))
+        let decided = async { decide(snapshot, self.inputs.iter().copied()) };
+        Ok(timed(&mut timings.decide, decided).await)
     }
 
     async fn write(
         &self,
         client: &ClientWrapper,
         decided: Decided<'_, T>,
+        timings: &mut Timings,
     ) -> Result<Committed<T>, StoreError> {
         let _saving = phase("save");
         let Decided { snapshot, outcomes, changes } = decided;
+        let tally = Tally::of(&outcomes, &changes);
         let Rendered { commands, reactions } = render(&snapshot, outcomes);
         let messages = outbox_messages(&snapshot, &changes);
         let save = Save {
@@ -162,8 +174,10 @@ impl<T: Copy> Transaction<'_, T> {
             commands: &commands,
             messages,
         };
-        let Saved { unscheduled, pending, copies } = save_and_commit(client, save).await?;
-        Ok(Committed { now: snapshot.now, reactions, unscheduled, pending, copies })
+        let saved = timed(&mut timings.save, save_and_commit(client, save)).await;
+        let Saved { unscheduled, pending, copies } = saved?;
+        let (now, timings) = (snapshot.now, *timings);
+        Ok(Committed { now, reactions, unscheduled, pending, copies, tally, timings })
     }
 }
 

@@ -11,6 +11,7 @@ mod outbox;
 pub mod query;
 pub mod render;
 pub mod spans;
+pub mod tally;
 
 pub use batch::{BatchError, Committed, decide_batch};
 pub use cancel::cancel;

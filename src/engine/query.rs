@@ -3,6 +3,7 @@
 use super::render::{Reply, refused, unknown_terminal};
 use crate::domain::interval::Timestamp;
 use crate::domain::query::{Query, QueryOutcome, answer};
+use crate::domain::refusal::Code;
 use crate::message::answer::Answer;
 use crate::message::envelope::DeadReason;
 use crate::store::error::StoreError;
@@ -12,8 +13,20 @@ use crate::store::view::{ReadPool, load_view};
 pub struct Answered<T> {
     /// The clock of the database that was asked.
     pub now: Timestamp,
-    /// An answer for each query, and why it is also dead-lettered.
-    pub replies: Vec<(Reply, Option<DeadReason>, T)>,
+    /// One per query, in order.
+    pub replies: Vec<Replied<T>>,
+}
+
+/// An answered query.
+pub struct Replied<T> {
+    /// The answer.
+    pub reply: Reply,
+    /// Why the query was refused, if it was.
+    pub refused: Option<Code>,
+    /// Why it is also dead-lettered.
+    pub dead: Option<DeadReason>,
+    /// What the caller keeps beside it.
+    pub beside: T,
 }
 
 /// Answers queries from what is committed now, or from a standby as of a moment ago.
@@ -24,20 +37,22 @@ pub async fn answer_queries<T: Copy>(
     let asked: Vec<&Query> = queries.iter().map(|(query, _)| *query).collect();
     let view = load_view(from, &asked).await?;
     let reply = |(query, beside): &(&Query, T)| {
-        let (reply, dead) = match answer(&view, query) {
+        let (reply, refused, dead) = match answer(&view, query) {
             QueryOutcome::Found(found) => {
                 let answer = Answer::to_query(&found, view.now, view.as_of);
-                (reply(query, answer.type_name(), answer.to_json()), None)
+                (reply(query, answer.type_name(), answer.to_json()), None, None)
             }
             QueryOutcome::Refused(refusal) => {
-                (refused(query.terminal.as_str(), Some(&query.message_id), &refusal), None)
+                let reply = refused(query.terminal.as_str(), Some(&query.message_id), &refusal);
+                (reply, Some(refusal.code), None)
             }
             QueryOutcome::UnknownTerminal => (
                 unknown_terminal(query.terminal.as_str(), &query.message_id),
+                Some(Code::UnknownTerminal),
                 Some(DeadReason::UnknownTerminal),
             ),
         };
-        (reply, dead, *beside)
+        Replied { reply, refused, dead, beside: *beside }
     };
     Ok(Answered { now: view.now, replies: queries.iter().map(reply).collect() })
 }

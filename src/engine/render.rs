@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::backoff;
-use crate::domain::input::{Action, Command, WakeUp};
+use crate::domain::input::{Command, WakeUp};
 use crate::domain::outcome::{
     Cancelled, CommandOutcome, Decision, Outcome, Refusal, WakeUpOutcome,
 };
@@ -173,11 +173,6 @@ fn stored(
     body: &str,
     order: u32,
 ) -> DecidedCommand {
-    let kind = match command.action {
-        Action::Request(_) => Kind::Request,
-        Action::Reconfirm(_) => Kind::Reconfirm,
-        Action::Withdraw(_) => Kind::Withdraw,
-    };
     let reservation = match decision {
         Decision::Accepted { reservation, .. }
         | Decision::Reconfirmed(reservation)
@@ -187,7 +182,7 @@ fn stored(
     DecidedCommand {
         terminal: command.terminal.to_string(),
         message_id: command.message_id.clone(),
-        kind: kind.as_str(),
+        kind: Kind::from(&command.action).as_str(),
         digest: command.digest,
         outcome: answer.outcome().to_owned(),
         answer_type: answer.type_name(),

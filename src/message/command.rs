@@ -50,6 +50,16 @@ impl Kind {
     }
 }
 
+impl From<&Action> for Kind {
+    fn from(action: &Action) -> Self {
+        match action {
+            Action::Request(_) => Kind::Request,
+            Action::Reconfirm(_) => Kind::Reconfirm,
+            Action::Withdraw(_) => Kind::Withdraw,
+        }
+    }
+}
+
 /// Body of `<terminal>.request.<server>`: asks for a half-open interval of the server's time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

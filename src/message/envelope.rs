@@ -1,8 +1,9 @@
 //! A received message, independent of the AMQP library, and its envelope checks.
 
-use strum::IntoStaticStr;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::domain::id::TerminalId;
+use crate::domain::interval::Timestamp;
 use crate::domain::limit::{Limit, Relation, Unit};
 use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
@@ -23,6 +24,10 @@ pub const FENCE_TYPE: &str = "fence";
 /// `type` of a message that only has to arrive. It names no account: nobody vouches for it. It is answered if it
 /// came from where no terminal may publish.
 pub const PROBE_TYPE: &str = "probe";
+
+/// When the broker got a message, in milliseconds since the Unix epoch, where it is set up to say so. A
+/// terminal can set it too, unless the broker overwrites it: it decides nothing.
+pub(crate) const ENQUEUED_HEADER: &str = "timestamp_in_ms";
 
 /// Header of the W3C trace context: the trace.
 pub(crate) const TRACEPARENT: &str = "traceparent";
@@ -54,6 +59,8 @@ pub struct Received {
     pub header_names: Vec<String>,
     /// W3C trace context, passed on with what the message causes.
     pub trace: Option<Trace>,
+    /// When the broker got it, where the broker says so. Only measured, never decided by.
+    pub enqueued_at: Option<Timestamp>,
     /// Whether it came from where wake-ups come, where no terminal may publish.
     pub from_ladder: bool,
     /// Earlier deliveries, counted by the broker.
@@ -65,7 +72,7 @@ pub struct Received {
 }
 
 /// Why a message became a dead letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum DeadReason {
     /// No `user_id`, or one that cannot be a terminal's.
@@ -84,6 +91,11 @@ impl DeadReason {
     /// The dead letter's header `reason`.
     pub fn as_str(self) -> &'static str {
         self.into()
+    }
+
+    /// The inverse of [`DeadReason::as_str`].
+    pub fn parse(word: &str) -> Option<Self> {
+        word.parse().ok()
     }
 }
 

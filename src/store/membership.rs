@@ -36,6 +36,8 @@ pub struct Report<'a> {
     pub decided_per_second: f64,
     /// This process's clock, which decides nothing.
     pub clock: Timestamp,
+    /// Where its HTTP endpoint is, if it has one.
+    pub http_address: Option<&'a str>,
 }
 
 /// Subscribes to workers' and outbox notifications, and prunes old rows.
@@ -50,6 +52,8 @@ pub async fn join(client: &Client) -> Result<(), StoreError> {
 pub struct Pulse {
     /// All live workers, by id.
     pub live: Vec<Uuid>,
+    /// The first of them with an HTTP endpoint: it exports the installation's figures.
+    pub exporter: Option<Uuid>,
     /// Commands per second, partition and terminal; `None`: no limit.
     pub terminal_rate_max: Option<i32>,
     /// Queries per second per terminal and worker; `None`: unlimited.
@@ -58,14 +62,15 @@ pub struct Pulse {
     pub partitions: i32,
 }
 
-/// Records a heartbeat; returns the live workers and shared settings. The first one notifies the others.
+/// Records a heartbeat, and where the worker's HTTP endpoint is; returns the live workers and shared settings.
+/// The first one notifies the others.
 pub async fn beat(
     client: &Client,
     member: &Member,
     report: &Report<'_>,
 ) -> Result<Pulse, StoreError> {
     let Member { id, host, pid, version } = member;
-    let Report { partitions, decided, decided_per_second, clock } = report;
+    let Report { partitions, decided, decided_per_second, clock, http_address } = report;
     let rows = client
         .query(
             sql!("beat"),
@@ -79,6 +84,7 @@ pub async fn beat(
                 decided,
                 decided_per_second,
                 clock,
+                http_address,
             ],
         )
         .await?;
@@ -86,7 +92,9 @@ pub async fn beat(
         notify(client).await?;
     }
     let own = rows.first().ok_or_else(|| StoreError::Unexpected("no topology".into()))?;
+    let exporter = rows.iter().find(|row| row.get("has_endpoint"));
     Ok(Pulse {
+        exporter: exporter.map(|row| row.get("id")),
         live: rows.iter().map(|row| row.get("id")).collect(),
         terminal_rate_max: own.get("terminal_rate_max"),
         query_rate_max: own.get("query_rate_max"),

@@ -1,5 +1,6 @@
 //! Schema migrations: forward only, under an advisory lock, while workers run.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -8,6 +9,7 @@ use tokio_postgres::Client;
 use tracing::warn;
 
 use super::error::StoreError;
+use super::pool::{Pool, Session, bounded};
 use super::url::DatabaseUrl;
 use super::{error, grants, outside, pool, sql};
 use crate::backoff;
@@ -148,6 +150,23 @@ pub async fn pending(url: &DatabaseUrl) -> Result<Vec<String>> {
         }
     }
     Ok(missing)
+}
+
+/// The same for a running worker, which does not end for it: what is missing, and what differs.
+pub async fn lacking(pool: &Pool) -> Result<Vec<String>, StoreError> {
+    let applied = bounded("reading the applied migrations", async {
+        let session = Session::take(pool).await?;
+        let statement = session.client().prepare_cached(sql!("load_applied_migrations")).await?;
+        let rows = session.client().query(&statement, &[]).await?;
+        session.finish();
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect::<HashMap<i32, String>>())
+    })
+    .await?;
+    let lacks = |migration: &&Migration| {
+        let checksum = applied.get(&migration.version());
+        checksum != Some(&migration.checksum().to_string())
+    };
+    Ok(runner().get_migrations().iter().filter(lacks).map(ToString::to_string).collect())
 }
 
 async fn applied(client: &mut Client, runner: &Runner) -> Result<Vec<Migration>> {

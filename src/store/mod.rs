@@ -19,6 +19,7 @@ pub mod admin;
 mod connect;
 pub(crate) mod delivery_attempts;
 pub mod error;
+pub(crate) mod figures;
 pub(crate) mod grants;
 pub(crate) mod load;
 pub(crate) mod membership;

@@ -1,6 +1,6 @@
 //! Connections to PostgreSQL, with bounds on everything that can hang.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
@@ -181,6 +181,14 @@ pub async fn bounded<T>(
 ) -> Result<T, StoreError> {
     let outcome = tokio::time::timeout(EXCHANGE_TIMEOUT, work).await;
     outcome.map_err(|_| StoreError::Timeout(what))?
+}
+
+/// Adds the time that work takes to `spent`.
+pub async fn timed<T>(spent: &mut Duration, work: impl Future<Output = T>) -> T {
+    let began = Instant::now();
+    let done = work.await;
+    *spent += began.elapsed();
+    done
 }
 
 /// A pooled connection, mostly inside a transaction.

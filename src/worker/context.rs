@@ -1,5 +1,6 @@
 //! What a worker's tasks share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use crate::store::pool::Pool;
@@ -10,6 +11,12 @@ use uuid::Uuid;
 
 use super::accounts::WorkerAccounts;
 use super::clock::Clock;
+use super::figures::Figures;
+use super::health::check::Checks;
+use super::health::partitions::Partitions;
+use super::health::tasks::Tasks;
+use super::leads::Leads;
+use super::metrics::Metrics;
 use super::outlived::Outlived;
 use super::settings::Settings;
 use super::strangers::Strangers;
@@ -49,6 +56,13 @@ pub struct Context {
     /// Broker accounts whose wake-ups and fences are believed.
     pub accounts: WorkerAccounts,
     pub strangers: Strangers,
+    pub metrics: Arc<Metrics>,
+    /// What was gathered last of the installation.
+    pub figures: Figures,
+    pub leads: Leads,
+    pub tasks: Tasks,
+    pub checks: Checks,
+    pub partitions_consumed: Partitions,
     /// Which installation the database is.
     pub installation: Uuid,
     pub id: Uuid,
@@ -81,6 +95,11 @@ impl Context {
         }
         let accounts = WorkerAccounts::new(registry::load_worker_accounts(&client).await?);
         drop(client);
+        let clock = Clock::default();
+        let metrics = match settings.http_listen {
+            Some(_) => Metrics::new(clock.now()),
+            None => Metrics::off(),
+        };
         let queries = match &settings.database_read {
             Some(read) => {
                 ReadPool { pool: pool::open_to_read(named(read), QUERY_CONNECTIONS), standby: true }
@@ -96,7 +115,7 @@ impl Context {
             settings,
             delay_levels: shape.delay_levels,
             partitions: AtomicI32::new(shape.partitions),
-            clock: Clock::default(),
+            clock,
             rates: Rates::default(),
             outbox_notified: Notify::new(),
             copies_notified: Notify::new(),
@@ -105,6 +124,12 @@ impl Context {
             throughput: Throughput::default(),
             accounts,
             strangers: Strangers::default(),
+            metrics: Arc::new(metrics),
+            figures: Figures::default(),
+            leads: Leads::default(),
+            tasks: Tasks::default(),
+            checks: Checks::default(),
+            partitions_consumed: Partitions::default(),
             installation,
             id,
         })

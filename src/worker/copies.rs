@@ -14,8 +14,9 @@ use tracing::warn;
 use super::connections::Connections;
 use super::context::Context;
 use super::messages;
+use super::publisher::Publisher;
 use crate::broker::BrokerError;
-use crate::broker::publisher::{Fate, Outgoing, Publisher};
+use crate::broker::publisher::{Fate, Outgoing};
 use crate::broker::topology::EVENTS_EXCHANGE;
 use crate::crash_point;
 use crate::engine::spans::Phase;
@@ -75,7 +76,7 @@ impl Relay {
             // Before a try is counted.
             let publisher = match self.publisher.take() {
                 Some(publisher) => publisher,
-                None => Publisher::open(&self.connections.publish).await?,
+                None => Publisher::open(&self.context, &self.connections.publish).await?,
             };
             let copies = outbox::claim_copies(&self.context.pool).await?;
             if copies.is_empty() {

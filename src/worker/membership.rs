@@ -18,6 +18,8 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::context::Context;
+use super::health::check::Check;
+use super::metrics::labels::Engine;
 use crate::backoff;
 use crate::store::error::StoreError;
 use crate::store::membership::{self, DEAD_AFTER_SECONDS, Member, Report};
@@ -51,6 +53,7 @@ pub async fn run(
         let outcome = connected(&context, &member, &owned, &stop, &mut last_beat).await;
         if let Err(error) = outcome {
             failures += 1;
+            context.checks.wrong(Check::Database, &error);
             // Log an outage ever more rarely.
             if failures.is_power_of_two() {
                 warn!(%error, failures, "no heartbeat");
@@ -59,7 +62,7 @@ pub async fn run(
             failures = 0;
         }
         if last_beat.elapsed().as_secs_f64() > DEAD_AFTER_SECONDS {
-            publish(&owned, Vec::new());
+            publish(&context, &owned, Vec::new());
         }
         tokio::select! {
             () = stop.cancelled() => {}
@@ -81,15 +84,23 @@ async fn connected(
     let connecting = stop.run_until_cancelled(connect(context, notified.clone())).await;
     let Some(client) = connecting else { return Ok(()) };
     let client = client?;
+    if context.leads.beat_at().is_some() {
+        context.metrics.reconnects.of(Engine::Database).increment(1);
+    }
     bounded(membership::join(&client)).await?;
     loop {
         let ours = owned.borrow().clone();
-        let report = report(context, &ours);
+        let (sent, address) = (std::time::Instant::now(), context.leads.address());
+        let address = address.map(|address| address.to_string());
+        let report = report(context, &ours, address.as_deref());
         let pulse = bounded(membership::beat(&client, member, &report)).await?;
         *last_beat = Instant::now();
+        context.leads.beat(sent, pulse.exporter == Some(member.id));
+        context.checks.good(Check::Database);
         context.rates.set(pulse.terminal_rate_max, pulse.query_rate_max);
         context.set_partitions(pulse.partitions);
-        publish(owned, self::owned(pulse.partitions, &pulse.live, member.id));
+        let assigned = self::owned(pulse.partitions, &pulse.live, member.id);
+        publish(context, owned, assigned);
         tokio::select! {
             () = stop.cancelled() => return bounded(membership::leave(&client, member.id)).await,
             () = notified.notified() => {}
@@ -99,9 +110,13 @@ async fn connected(
 }
 
 #[expect(clippy::disallowed_methods, reason = "told to operators, decides nothing (P8)")]
-fn report<'a>(context: &Context, partitions: &'a [i32]) -> Report<'a> {
+fn report<'a>(
+    context: &Context,
+    partitions: &'a [i32],
+    http_address: Option<&'a str>,
+) -> Report<'a> {
     let (decided, decided_per_second) = context.throughput.sample(Instant::now());
-    Report { partitions, decided, decided_per_second, clock: Utc::now() }
+    Report { partitions, decided, decided_per_second, clock: Utc::now(), http_address }
 }
 
 async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
@@ -131,7 +146,8 @@ async fn connect(context: &Arc<Context>, notified: Arc<Notify>) -> Result<Client
     Ok(client)
 }
 
-fn publish(owned: &watch::Sender<Vec<i32>>, partitions: Vec<i32>) {
+fn publish(context: &Context, owned: &watch::Sender<Vec<i32>>, partitions: Vec<i32>) {
+    context.partitions_consumed.own(&partitions);
     owned.send_if_modified(|current| {
         let changed = *current != partitions;
         if changed {

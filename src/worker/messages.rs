@@ -5,8 +5,9 @@ use chrono::SecondsFormat;
 use tracing::warn;
 
 use super::context::Context;
+use super::publisher::Publisher;
 use crate::broker::BrokerError;
-use crate::broker::publisher::{Fate, Outgoing, Publisher};
+use crate::broker::publisher::{Fate, Outgoing};
 use crate::broker::topology::{BILLING_EXCHANGE, BILLING_QUEUE, EVENTS_EXCHANGE, REPLIES_EXCHANGE};
 use crate::engine::spans::{Phase, publishing};
 use crate::message::envelope::trace_headers;

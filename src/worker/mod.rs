@@ -3,7 +3,7 @@
 //! Reading order: [`membership`] assigns partitions, [`session`] runs a [`partition`] pipeline for
 //! each, [`sweep`] finds what the delay ladder lost, [`relay`] publishes what remains in the
 //! outbox, [`copies`] publishes events for subscribers, [`retention`] deletes old rows, [`queries`] answers queries, [`moves`] publishes the fences of
-//! servers that move.
+//! servers that move. [`health`] and [`metrics`] report over HTTP.
 //!
 //! There is no leader election, no fencing token and no decision by a replica's clock. The broker
 //! keeps one active consumer per partition; the database arbitrates what a former owner still
@@ -15,14 +15,21 @@ mod clock;
 mod connections;
 mod context;
 mod copies;
+mod exposition;
+mod figures;
+mod gather;
+mod health;
+mod leads;
 pub mod membership;
 mod messages;
+mod metrics;
 mod moves;
 pub mod outgoing;
 mod outlived;
 mod owner;
 pub mod partition;
 pub mod patience;
+mod publisher;
 mod queries;
 mod rate_limit;
 mod relay;
@@ -40,12 +47,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::backoff;
 use crate::store::membership::Member;
 use context::Context;
+use health::check::Check;
+use health::http::Endpoint;
+use health::look;
+pub use metrics::list as metric_list;
 use session::SessionError;
 use settings::Settings;
 
@@ -72,6 +84,8 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
         pid: i32::try_from(std::process::id()).unwrap_or_default(),
         version: env!("CARGO_PKG_VERSION"),
     };
+    let endpoint = start_endpoint(&context);
+    let background = Background::start(&context, &stop);
     let patience = tokio::spawn(patience::run(context.clone(), stop.clone()));
     let mut membership =
         tokio::spawn(membership::run(context.clone(), member, owned_tx, stop.clone()));
@@ -90,12 +104,69 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
             (sessions.await, ended)
         }
     };
+    drop(background);
+    if let Some(endpoint) = endpoint {
+        endpoint.end().await;
+    }
     ended.context("the membership task failed")?;
     if let Some(hopeless) = patience.await.context("the task that ends patience failed")? {
         return Err(hopeless.into());
     }
     info!(worker = %context.id, "worker stopped");
     outcome
+}
+
+/// The HTTP endpoint, if it is not off. Decisions do not wait for it.
+fn start_endpoint(context: &Arc<Context>) -> Option<Endpoint> {
+    let address = context.settings.http_listen?;
+    let endpoint = Endpoint::start(context.clone(), address);
+    endpoint.inspect_err(|error| warn!(%error, "there is no /live, /ready and /metrics")).ok()
+}
+
+/// What runs beside sessions, for as long as the worker does.
+struct Background {
+    _tasks: JoinSet<()>,
+}
+
+impl Background {
+    fn start(context: &Arc<Context>, stop: &CancellationToken) -> Self {
+        let mut tasks = JoinSet::new();
+        let stopping = (context.clone(), stop.clone());
+        tasks.spawn(async move {
+            let (context, stop) = stopping;
+            stop.cancelled().await;
+            context.checks.wrong(Check::Worker, "stopping: it finishes what it has in hand");
+        });
+        let ticking = context.clone();
+        tasks.spawn(async move { ticking.tasks.tick().await });
+        let (watching, stop) = (context.clone(), stop.clone());
+        tasks.spawn(async move {
+            let work = async {
+                tokio::join!(
+                    look::schema(watching.clone(), stop.clone()),
+                    gather::from_database(watching.clone(), stop.clone())
+                )
+            };
+            watching.tasks.watch("the look at the database", work).await;
+        });
+        Self { _tasks: tasks }
+    }
+}
+
+/// Notes for `/ready` why there is no session.
+fn note(context: &Context, error: &SessionError) {
+    let check = match error {
+        SessionError::TopologyMissing(missing) => {
+            context.checks.good(Check::Broker);
+            return context.checks.wrong(Check::Topology, look::lacks(missing));
+        }
+        SessionError::Broker(_)
+        | SessionError::OtherInstallation(_)
+        | SessionError::TakenOver(_)
+        | SessionError::ConnectionLost => Check::Broker,
+        SessionError::TaskFailed(_) | SessionError::TaskEnded(_) => Check::Worker,
+    };
+    context.checks.wrong(check, error);
 }
 
 async fn keep_sessions(
@@ -107,13 +178,14 @@ async fn keep_sessions(
     let mut first = true;
     while !stop.is_cancelled() {
         let began = Instant::now();
-        match session::run(context.clone(), owned.clone(), stop.clone()).await {
+        match session::run(context.clone(), owned.clone(), stop.clone(), first).await {
             Ok(()) => return Ok(()),
             Err(SessionError::TopologyMissing(missing)) if first => {
                 bail!("the broker lacks {}; run `holdfast topology apply`", missing.join(", "));
             }
             Err(SessionError::OtherInstallation(why)) if first => bail!(why),
             Err(error) => {
+                note(context, &error);
                 failures = if began.elapsed() > GOOD_SESSION { 0 } else { failures + 1 };
                 warn!(%error, failures, "broker session ended; connecting again");
             }

@@ -9,10 +9,11 @@ use tracing::{info, warn};
 
 use super::connections::Connections;
 use super::context::Context;
+use super::publisher::Publisher;
 use super::schedule;
 use crate::backoff;
 use crate::broker::BrokerError;
-use crate::broker::publisher::{Outgoing, Publisher};
+use crate::broker::publisher::Outgoing;
 use crate::store::error::StoreError;
 use crate::store::moves::claim_fences;
 
@@ -48,7 +49,7 @@ async fn publish_fences(context: &Context, connections: &Connections) -> Result<
         .iter()
         .map(|(partition, fence)| schedule::fence_to_tail(context, *partition, fence))
         .collect();
-    let mut publisher = Publisher::open(&connections.publish).await?;
+    let mut publisher = Publisher::open(context, &connections.publish).await?;
     publisher.publish(&messages).await?;
     Ok(())
 }

@@ -11,16 +11,19 @@ use tracing::{info, warn};
 
 use super::connections::Connections;
 use super::context::Context;
+use super::metrics::labels::{QueryKind, QueryOutcome};
 use super::outgoing::{answer_to_query, dead_letter, refusal};
+use super::publisher::Publisher;
 use super::rate_limit::{RateLimit, Urgency};
 use crate::backoff;
 use crate::broker::BrokerError;
 use crate::broker::consumer::{QueueConsumer, received};
-use crate::broker::publisher::{Outgoing, Publisher};
+use crate::broker::publisher::Outgoing;
 use crate::broker::topology::{QUERIES_QUEUE, QUERY_TTL_MS};
 use crate::domain::outcome::Refusal;
 use crate::domain::query::Query;
 use crate::engine::answer_queries;
+use crate::engine::query::Replied;
 use crate::message::decode::{Decoded, decode_query};
 use crate::message::envelope::Received;
 
@@ -71,7 +74,7 @@ impl Answering<'_> {
         connections: &Connections,
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
-        let mut publisher = Publisher::open(&connections.publish).await?;
+        let mut publisher = Publisher::open(self.context, &connections.publish).await?;
         let mut consumer =
             QueueConsumer::open(&connections.consume, QUERIES_QUEUE, PREFETCH).await?;
         info!("answering queries");
@@ -112,11 +115,13 @@ impl Answering<'_> {
                     Err(wait) => {
                         let (terminal, id) = (query.terminal.as_str(), query.message_id.as_str());
                         let (limited, now) = (Refusal::later(wait), self.context.clock.now());
+                        self.count(Some(&query), QueryOutcome::Refused(limited.code));
                         answers.push(refusal(terminal, Some(id), &limited, &message, now));
                     }
                 },
                 Decoded::Refused { terminal, refusal: why } => {
                     let (id, now) = (message.usable_message_id(), self.context.clock.now());
+                    self.count(None, QueryOutcome::Refused(why.code));
                     answers.push(refusal(terminal.as_str(), id, &why, &message, now));
                 }
                 Decoded::Dead(reason) => answers.push(dead_letter(&message, reason, None)),
@@ -153,7 +158,10 @@ impl Answering<'_> {
             match answer_queries(&self.context.queries, &asked).await {
                 Ok(answered) => {
                     let mut outgoing = Vec::new();
-                    for (reply, dead, message) in answered.replies {
+                    for ((query, _), answered) in asked.iter().zip(answered.replies) {
+                        let Replied { reply, refused, dead, beside: message } = answered;
+                        let outcome = refused.map_or(QueryOutcome::Answered, QueryOutcome::Refused);
+                        self.count(Some(query), outcome);
                         if let Some(reason) = dead {
                             self.context.strangers.note(&reply.terminal);
                             outgoing.push(dead_letter(message, reason, None));
@@ -172,7 +180,14 @@ impl Answering<'_> {
                 () = sleep(backoff::full_jitter(failures)) => {}
             }
         }
+        asked.iter().for_each(|(query, _)| self.count(Some(query), QueryOutcome::Dropped));
         Some(Vec::new())
+    }
+
+    /// `None`: it could not be read.
+    fn count(&self, query: Option<&Query>, outcome: QueryOutcome) {
+        let kind = query.map_or(QueryKind::Unreadable, |query| QueryKind::from(&query.asked));
+        self.context.metrics.queries.of(kind, outcome).increment(1);
     }
 }
 

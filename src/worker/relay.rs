@@ -12,8 +12,8 @@ use tracing::warn;
 use super::connections::Connections;
 use super::context::Context;
 use super::messages;
+use super::publisher::Publisher;
 use crate::broker::BrokerError;
-use crate::broker::publisher::Publisher;
 use crate::crash_point;
 use crate::store::error::StoreError;
 use crate::store::outbox;
@@ -55,7 +55,7 @@ async fn drain(
         crash_point!("relay-claimed");
         let publisher = match publisher {
             Some(publisher) => publisher,
-            None => publisher.insert(Publisher::open(&connections.publish).await?),
+            None => publisher.insert(Publisher::open(context, &connections.publish).await?),
         };
         let published = messages::publish(context, publisher, &claim.pending).await?;
         crash_point!("relay-confirmed");

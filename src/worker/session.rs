@@ -12,12 +12,18 @@ use tracing::{info, warn};
 
 use super::connections::Connections;
 use super::context::Context;
-use super::{copies, moves, owner, partition, queries, relay, retention, sweep};
+use super::health::check::Check;
+use super::health::look;
+use super::metrics::labels::Engine;
+use super::{copies, gather, moves, owner, partition, queries, relay, retention, sweep};
 use crate::backoff;
 use crate::broker::{BrokerError, declare};
 
 /// Interval of checks for silently lost connections.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What `/ready` says while the broker blocks connections that publish.
+const BLOCKED: &str = "the broker takes no messages: an alarm of its disk or memory; see `rabbitmq-diagnostics alarms`";
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -44,36 +50,29 @@ pub enum SessionError {
     TaskEnded(&'static str),
 }
 
-/// `Ok` when stopped and drained, an error when the session breaks.
+/// `Ok` when stopped and drained, an error when the session breaks. `first`: there was none before.
 pub async fn run(
     context: Arc<Context>,
     owned: watch::Receiver<Vec<i32>>,
     stop: CancellationToken,
+    first: bool,
 ) -> Result<(), SessionError> {
     let Some(opened) = stop.run_until_cancelled(open(&context)).await else { return Ok(()) };
     let connections = opened?;
+    if !first {
+        context.metrics.reconnects.of(Engine::Broker).increment(1);
+    }
+    for check in [Check::Broker, Check::Topology] {
+        context.checks.good(check);
+    }
+    if !stop.is_cancelled() {
+        context.checks.good(Check::Worker);
+    }
     // Stops the session's tasks, however it ends.
     let session = CancellationToken::new();
     let _ends = session.clone().drop_guard();
     let relay_stop = session.child_token();
-    let mut services = JoinSet::new();
-    services.spawn(named(
-        "the relay",
-        relay::run(context.clone(), connections.clone(), relay_stop.clone()),
-    ));
-    services.spawn(named(
-        "the relay of copies",
-        copies::run(context.clone(), connections.clone(), relay_stop.clone()),
-    ));
-    if context.settings.sweep {
-        let sweep = sweep::run(context.clone(), connections.clone(), session.child_token());
-        services.spawn(named("the sweep", sweep));
-    }
-    let moves = moves::run(context.clone(), connections.clone(), session.child_token());
-    services.spawn(named("the moves", moves));
-    let queries = queries::run(context.clone(), connections.clone(), session.child_token());
-    services.spawn(named("the queries", queries));
-    services.spawn(named("the retention", retention::run(context.clone(), session.child_token())));
+    let mut services = start_services(&context, &connections, &session, &relay_stop);
     let mut partitions = Partitions::new(context.clone(), connections.clone(), session.clone());
     let outcome = tokio::select! {
         outcome = partitions.follow(owned, &stop) => outcome,
@@ -97,6 +96,38 @@ pub async fn run(
     outcome
 }
 
+/// Everything but the partitions.
+fn start_services(
+    context: &Arc<Context>,
+    connections: &Arc<Connections>,
+    session: &CancellationToken,
+    relay_stop: &CancellationToken,
+) -> JoinSet<&'static str> {
+    let both = || (context.clone(), connections.clone());
+    let mut services = JoinSet::new();
+    let (c, b) = both();
+    services.spawn(watched(context, "the relay", relay::run(c, b, relay_stop.clone())));
+    let (c, b) = both();
+    services.spawn(watched(context, "the relay of copies", copies::run(c, b, relay_stop.clone())));
+    if context.settings.sweep {
+        let (c, b) = both();
+        services.spawn(watched(context, "the sweep", sweep::run(c, b, session.child_token())));
+    }
+    let (c, b) = both();
+    services.spawn(watched(context, "the moves", moves::run(c, b, session.child_token())));
+    let (c, b) = both();
+    services.spawn(watched(context, "the queries", queries::run(c, b, session.child_token())));
+    let retention = retention::run(context.clone(), session.child_token());
+    services.spawn(watched(context, "the retention", retention));
+    let (c, b) = both();
+    let topology = look::topology(c, b, session.child_token());
+    services.spawn(watched(context, "the look at the topology", topology));
+    let (c, b) = both();
+    let figures = gather::from_broker(c, b, session.child_token());
+    services.spawn(watched(context, "the gathering of the broker's figures", figures));
+    services
+}
+
 async fn open(context: &Context) -> Result<Arc<Connections>, SessionError> {
     let connections = Arc::new(Connections::open(context).await?);
     if let Some(why) = owner::check(context, &connections).await? {
@@ -110,9 +141,16 @@ async fn open(context: &Context) -> Result<Arc<Connections>, SessionError> {
     }
 }
 
-async fn named(name: &'static str, work: impl Future<Output = ()>) -> &'static str {
-    work.await;
-    name
+fn watched<F: Future<Output = ()>>(
+    context: &Arc<Context>,
+    name: &'static str,
+    work: F,
+) -> impl Future<Output = &'static str> + use<F> {
+    let context = context.clone();
+    async move {
+        context.tasks.watch(name, work).await;
+        name
+    }
 }
 
 struct Partitions {
@@ -121,6 +159,8 @@ struct Partitions {
     session: CancellationToken,
     running: HashMap<i32, CancellationToken>,
     tasks: JoinSet<i32>,
+    /// Whether the broker took no messages when last looked at.
+    blocked: bool,
 }
 
 impl Partitions {
@@ -129,7 +169,8 @@ impl Partitions {
         connections: Arc<Connections>,
         session: CancellationToken,
     ) -> Self {
-        Self { context, connections, session, running: HashMap::new(), tasks: JoinSet::new() }
+        let (running, tasks) = (HashMap::new(), JoinSet::new());
+        Self { context, connections, session, running, tasks, blocked: false }
     }
 
     /// Runs a pipeline per owned partition.
@@ -154,7 +195,18 @@ impl Partitions {
             if !self.connections.alive() {
                 return Err(SessionError::ConnectionLost);
             }
+            self.look_whether_blocked();
         }
+    }
+
+    fn look_whether_blocked(&mut self) {
+        let blocked = self.connections.publish.is_blocked();
+        if blocked {
+            self.context.checks.wrong(Check::Broker, BLOCKED);
+        } else if self.blocked {
+            self.context.checks.good(Check::Broker);
+        }
+        self.blocked = blocked;
     }
 
     /// A partition that returns while its pipeline stops starts again once that has ended.
@@ -169,7 +221,12 @@ impl Partitions {
                 let stop = self.session.child_token();
                 self.running.insert(*partition, stop.clone());
                 let (context, connections) = (self.context.clone(), self.connections.clone());
-                self.tasks.spawn(keep_consuming(context, connections, *partition, stop));
+                let (watching, number) = (self.context.clone(), *partition);
+                self.tasks.spawn(async move {
+                    let name = format!("the pipeline of partition {number}");
+                    let work = keep_consuming(context, connections, number, stop);
+                    watching.tasks.watch(&name, work).await
+                });
             }
         }
     }
@@ -195,9 +252,13 @@ async fn keep_consuming(
         info!(partition = number, "consuming");
         let run = partition::run(context.clone(), connections.clone(), number, stop.clone());
         match run.await {
-            Ok(()) => info!(partition = number, "let go"),
+            Ok(()) => {
+                info!(partition = number, "let go");
+                context.partitions_consumed.not_consumed(number, "let go");
+            }
             Err(error) => {
                 failures += 1;
+                context.partitions_consumed.not_consumed(number, &error);
                 warn!(partition = number, %error, failures, "pipeline ended");
             }
         }

@@ -1,5 +1,7 @@
 //! Settings of a worker.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::connection::Endpoint;
@@ -9,6 +11,9 @@ use crate::store::url::DatabaseUrl;
 /// Messages per transaction: half the prefetch window, so that the next batch is ready while one is
 /// published.
 pub const BATCH_MAX: usize = PREFETCH as usize / 2;
+
+/// A number that somebody else counts.
+pub type Count = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// What must be equal on all replicas is in the database instead.
 #[derive(Clone)]
@@ -21,6 +26,10 @@ pub struct Settings {
     pub broker: Endpoint,
     /// Machine name shown to operators; may be empty.
     pub host: String,
+    /// Where `/live`, `/ready` and `/metrics` are answered, if at all.
+    pub http_listen: Option<SocketAddr>,
+    /// Log lines that could not be written.
+    pub log_lines_lost: Count,
     /// Messages per transaction, at most [`BATCH_MAX`].
     pub batch_max: usize,
     /// Time for a drain after SIGTERM; then the rest is left to others.

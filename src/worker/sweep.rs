@@ -12,10 +12,12 @@ use tracing::{info, warn};
 
 use super::connections::Connections;
 use super::context::Context;
+use super::publisher::Publisher;
 use super::schedule;
 use crate::backoff;
 use crate::broker::BrokerError;
-use crate::broker::publisher::{Fate, Outgoing, Publisher};
+use crate::broker::publisher::{Fate, Outgoing};
+use crate::crash_point;
 use crate::domain::input::Trigger;
 use crate::domain::interval::Timestamp;
 use crate::store::error::StoreError;
@@ -46,6 +48,7 @@ pub async fn run(context: Arc<Context>, connections: Arc<Connections>, stop: Can
 }
 
 async fn sweep(context: &Context, connections: &Connections) -> Result<(), SweepError> {
+    crash_point!("sweeping");
     let interval = context.settings.sweep_interval.as_secs_f64() * CLAIM_FRACTION;
     let Swept { overdue, unscheduled, now } = timers::sweep(&context.pool, interval).await?;
     let Some(now) = now else {
@@ -65,11 +68,14 @@ async fn sweep(context: &Context, connections: &Connections) -> Result<(), Sweep
         return Ok(());
     }
     info!(overdue = messages.len(), unscheduled = scheduled.len(), "sweep sends wake-ups");
-    let mut publisher = Publisher::open(&connections.publish).await?;
-    publisher.publish(&messages).await?;
+    let mut publisher = Publisher::open(context, &connections.publish).await?;
+    let fates = publisher.publish(&messages).await?;
+    let sent = fates.iter().filter(|fate| **fate == Fate::Routed).count();
+    context.metrics.wake_ups.of(Trigger::Sweep).increment(sent as u64);
     let fates = publisher.publish(&scheduled).await?;
     let taken = hops.into_iter().zip(fates).filter(|(_, fate)| *fate == Fate::Routed);
     let taken: Vec<_> = taken.map(|(hop, _)| hop).collect();
+    context.metrics.wake_ups.of(Trigger::Message).increment(taken.len() as u64);
     if !taken.is_empty() {
         timers::mark_scheduled(&context.pool, &taken).await?;
     }

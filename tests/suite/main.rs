@@ -23,6 +23,7 @@ mod exported;
 mod flood;
 mod fuzzed;
 mod guard;
+mod health;
 mod house;
 mod input;
 mod installation;

@@ -71,6 +71,16 @@ macro_rules! case {
 
 const ID: &str = "array['00000000-0000-7000-8000-000000000001'::uuid]";
 
+/// What `load_figures` reads, each within its bound.
+const FIGURES: [&str; 6] = [
+    "reservations_due",
+    "timers_unscheduled",
+    "timers_pkey",
+    "outbox_ready",
+    "outbox_copies",
+    "outbox_messages_pkey",
+];
+
 fn cases() -> Vec<Case> {
     vec![
         case!(
@@ -119,6 +129,7 @@ fn cases() -> Vec<Case> {
         case!("update_reminded", "ID, now()", ["reservations_pkey"]),
         case!("delete_timers", "1, now()", ["timers_pkey"]),
         case!("mark_scheduled", "array[1], array[now()], array[now()]", ["timers_pkey"]),
+        case!("load_figures", "100, 1.0, 5.0", FIGURES),
         case!(
             "find_overdue",
             "array[0, 1, 2, 3], 1.0",
@@ -401,6 +412,7 @@ fn every_statement_is_looked_at() {
         "terminal_exists",
         "claim_sweep",
         "load_clock",
+        "load_applied_migrations",
         "load_view_clock",
         "claim_fences",
         "draw_block",

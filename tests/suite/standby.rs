@@ -3,6 +3,7 @@
 
 use holdfast::domain::input::Input;
 use holdfast::domain::query::{Asked, Page, Query};
+use holdfast::engine::query::Replied;
 use holdfast::engine::{BatchError, answer_queries, decide_batch};
 use holdfast::message::answer::Answer;
 use holdfast::store::admin::{terminals, users};
@@ -63,7 +64,7 @@ async fn a_connection_to_one_is_refused() {
     };
     let standby = read(true);
     let answered = answer_queries(&standby, &[(&query, ())]).await.expect("answered");
-    let [(reply, None, ())] = &answered.replies[..] else { panic!("no answer") };
+    let [Replied { reply, dead: None, .. }] = &answered.replies[..] else { panic!("no answer") };
     let answer: Answer = serde_json::from_str(&reply.body).expect("an answer");
     assert!(matches!(answer, Answer::Listed { .. }), "{answer:?}");
     // But not where the primary is meant, whose former server this may be.

@@ -163,7 +163,15 @@ impl<'a> Rig<'a> {
 
     /// Environment variables of workers and of the echo.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        vec![("DATABASE_URL", self.database_url.clone()), ("AMQP_URL", self.worker_url.clone())]
+        let mut environment = vec![
+            ("DATABASE_URL", self.database_url.clone()),
+            ("AMQP_URL", self.worker_url.clone()),
+        ];
+        // Several workers at a time; `off` compares a worker that counts nothing.
+        if std::env::var_os("HOLDFAST_HTTP_LISTEN").is_none() {
+            environment.push(("HOLDFAST_HTTP_LISTEN", "127.0.0.1:0".to_owned()));
+        }
+        environment
     }
 
     pub fn worker(&self, programs: &Programs, more: &[(&'static str, String)]) -> Result<Process> {

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use holdfast_lab::ports;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -48,8 +49,11 @@ impl Workers {
         let name = format!("worker-{}", self.started);
         let log = self.dir.join(format!("{name}.log"));
         let log = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
+        // Several workers, each with its own.
+        let listen = format!("127.0.0.1:{}", ports::free(1)?[0]);
         let child = Command::new(&self.binary)
             .arg("worker")
+            .env("HOLDFAST_HTTP_LISTEN", &listen)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -58,7 +62,7 @@ impl Workers {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", self.binary.display()))?;
-        self.timeline.did(&name, &format!("starts, process {}", child.id()));
+        self.timeline.did(&name, &format!("starts, process {}, http://{listen}/ready", child.id()));
         self.running.push(Worker { name, child });
         Ok(())
     }

@@ -7,7 +7,9 @@ use std::ops::Range;
 
 use super::frame::{CONTENT_LEN, Cursor, HEAD_LEN, HEADER, TAIL_LEN};
 use crate::domain::trace;
-use crate::message::envelope::{BROKER_HEADERS, TRACEPARENT, TRACESTATE, is_forbidden_header};
+use crate::message::envelope::{
+    BROKER_HEADERS, ENQUEUED_HEADER, TRACEPARENT, TRACESTATE, is_forbidden_header,
+};
 
 /// Content headers up to this length pass unchanged; legitimate ones have a few hundred bytes.
 const PLAIN_LEN_MAX: usize = 1_024;
@@ -17,7 +19,7 @@ const PLAIN_LEN_MAX: usize = 1_024;
 const VALUE_LEN_MAX: usize = trace::STATE_LEN_MAX + 4;
 
 /// Headers that workers read, besides the broker's own and forbidden ones.
-const READ: [&str; 2] = [TRACEPARENT, TRACESTATE];
+const READ: [&str; 3] = [TRACEPARENT, TRACESTATE, ENQUEUED_HEADER];
 
 /// Reduces a complete, readable content header in place. Returns its new length.
 pub(super) fn reduce(frame: &mut [u8]) -> usize {

@@ -20,17 +20,21 @@ mod tests;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::connection::Endpoint;
 use crate::broker::management::Address;
 use crate::store::url::DatabaseUrl;
-use crate::worker::settings::Settings;
+use crate::worker::settings::{Count, Settings};
 pub use error::ConfigError;
 pub use setting::About;
 use setting::{Setting, Source};
 pub use values::LogFormat;
-use values::{batch_max, drain_grace, log_filter, log_format, on_off, operator, sweep_interval};
+use values::{
+    batch_max, drain_grace, http_listen, log_filter, log_format, on_off, operator, sweep_interval,
+};
 
 pub(super) const DATABASE_URL: &str = "DATABASE_URL";
 pub(super) const AMQP_URL: &str = "AMQP_URL";
@@ -94,6 +98,12 @@ settings! {
     batch_max: usize = Setting::new(
         "HOLDFAST_BATCH_MAX", "batch-max", "N", "Most messages decided in one transaction", batch_max,
     ).default("256").of_worker();
+    http_listen: Option<SocketAddr> = Setting::new(
+        "HOLDFAST_HTTP_LISTEN", "http-listen", "ADDRESS|off",
+        "Where to answer /live, /ready and /metrics over HTTP: an address and a port. Each worker of a \
+         machine needs a port of its own; 0 takes a free one, which the log names",
+        http_listen,
+    ).default("127.0.0.1:9464").of_worker();
     drain_grace: Duration = Setting::new(
         "HOLDFAST_DRAIN_GRACE_SECONDS", "drain-grace-seconds", "SECONDS",
         "How long a worker may take to finish after a signal", drain_grace,
@@ -119,6 +129,8 @@ pub struct Config {
     account: Option<String>,
     /// A valid filter for `tracing`.
     pub log_filter: String,
+    /// How many log lines could not be written. Whoever writes the log sets it.
+    pub log_lines_lost: Count,
 }
 
 /// The error for a needed setting without a value.
@@ -160,6 +172,7 @@ impl Config {
                 .iter()
                 .find_map(|name| operator(&environment(name)?.into_string().ok()?).ok()),
             log_filter: log_filter.unwrap_or_else(|| values::with_defaults(log_default)),
+            log_lines_lost: Arc::new(|| 0),
         })
     }
 
@@ -192,6 +205,8 @@ impl Config {
             broker: self.broker()?.clone(),
             // Shells set HOSTNAME and do not export it; services have none.
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            http_listen: or_default(self.values.http_listen),
+            log_lines_lost: self.log_lines_lost.clone(),
             batch_max: or_default(self.values.batch_max),
             drain_grace: or_default(self.values.drain_grace),
             sweep_interval: or_default(self.values.sweep_interval),

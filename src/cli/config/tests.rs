@@ -46,6 +46,7 @@ fn every_setting_of_a_worker_can_be_set() {
         &[
             ("HOLDFAST_DRAIN_GRACE_SECONDS", "3"),
             ("HOLDFAST_SWEEP_INTERVAL_SECONDS", "0.5"),
+            ("HOLDFAST_HTTP_LISTEN", "[::1]:80"),
             ("HOLDFAST_LADDER", "off"),
             ("HOLDFAST_SWEEP", "on"),
             ("HOSTNAME", "not-this-machine"),
@@ -58,7 +59,11 @@ fn every_setting_of_a_worker_can_be_set() {
     assert_eq!(settings.drain_grace, Duration::from_secs(3));
     assert_eq!(settings.sweep_interval, Duration::from_millis(500));
     assert!(!settings.ladder && settings.sweep);
+    assert_eq!(settings.http_listen, Some("[::1]:80".parse().unwrap()));
     assert!(!worker(&[], &[("HOLDFAST_SWEEP", "off")]).sweep);
+    assert_eq!(worker(&[], &[("HOLDFAST_HTTP_LISTEN", "off")]).http_listen, None);
+    let local = worker(&[], &[]).http_listen.unwrap();
+    assert!(local.ip().is_loopback(), "nobody from outside asks, unless told so: {local}");
 }
 
 #[test]
@@ -104,6 +109,7 @@ fn all_errors_are_reported_at_once_and_secrets_are_not() {
         ("RUST_LOG", "a=b=c"),
         ("HOLDFAST_LOG_FORMAT", "xml"),
         ("HOLDFAST_BATCH_MAX", "0"),
+        ("HOLDFAST_HTTP_LISTEN", "9464"),
         ("HOLDFAST_DRAIN_GRACE_SECONDS", "-1"),
         ("HOLDFAST_SWEEP_INTERVAL_SECONDS", "NaN"),
         ("HOLDFAST_LADDER", "yes"),
@@ -131,6 +137,7 @@ fn example(variable: &str) -> &'static str {
         "RABBITMQ_MANAGEMENT_URL" => "http://me:s3cret@mq:15672",
         "RUST_LOG" => "debug",
         "HOLDFAST_LOG_FORMAT" => "json",
+        "HOLDFAST_HTTP_LISTEN" => "127.0.0.1:7",
         "HOLDFAST_LADDER" | "HOLDFAST_SWEEP" => "off",
         _ => "7",
     }

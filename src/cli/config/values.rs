@@ -1,5 +1,6 @@
 //! Value parsers. An error says what was expected.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use strum::EnumString;
@@ -48,6 +49,18 @@ pub(super) fn batch_max(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|number| (1..=BATCH_MAX).contains(number))
         .ok_or_else(|| format!("{text:?} is no whole number from 1 to {BATCH_MAX}"))
+}
+
+pub(super) fn http_listen(text: &str) -> Result<Option<SocketAddr>, String> {
+    match text {
+        "off" => Ok(None),
+        _ => text.parse().map(Some).map_err(|_| {
+            format!(
+                "{text:?} is neither off nor an IP address and a port, such as 127.0.0.1:9464 or \
+                 [::]:9464"
+            )
+        }),
+    }
 }
 
 pub(super) fn drain_grace(text: &str) -> Result<Duration, String> {

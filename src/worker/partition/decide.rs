@@ -24,6 +24,7 @@ use crate::message::envelope::{DeadReason, Received};
 use crate::store::error::StoreError;
 use crate::worker::about::about;
 use crate::worker::context::Context;
+use crate::worker::health::tasks::Part;
 use crate::worker::outgoing::{answer, dead_letter};
 use crate::worker::schedule::{self, ScheduledWakeUp};
 
@@ -69,8 +70,9 @@ pub(super) struct Decider {
 impl Decider {
     /// A failed part is retried or halved until an undecidable message is alone and parked.
     pub async fn decide(&self, decoded: Decoded) -> Result<CommittedBatch, PartitionError> {
-        let Decoded { inputs, answers, span, last_tag } = decoded;
-        let mut batch = CommittedBatch { answers, span, last_tag, ..CommittedBatch::default() };
+        let Decoded { inputs, answers, enqueued_at, span, last_tag } = decoded;
+        let mut batch =
+            CommittedBatch { answers, enqueued_at, span, last_tag, ..CommittedBatch::default() };
         let items: Vec<Item> = inputs.iter().map(|(input, message)| (input, message)).collect();
         // A stack: the next part is the last.
         let mut parts: Vec<&[Item]> = vec![&items];
@@ -80,6 +82,7 @@ impl Decider {
             if part.is_empty() {
                 continue;
             }
+            self.context.tasks.step(self.partition, Part::Deciding);
             let deciding = decide_batch(&self.context.pool, Some(self.partition), part);
             let failed = match batch.span.within(deciding).await {
                 Ok(committed) => {
@@ -148,6 +151,11 @@ impl Decider {
         } else {
             warn!(partition, inputs, tries, %error, ?action, "batch failed");
         }
+        self.context.metrics.failures.of(action.into()).increment(1);
+        if action == Action::Wait {
+            let what = format!("its batch has failed {tries} times and is retried: {error}");
+            self.context.partitions_consumed.failing(partition, what);
+        }
         action
     }
 
@@ -160,8 +168,10 @@ impl Decider {
     }
 
     fn add(&self, committed: Committed<&Received>, batch: &mut CommittedBatch) {
-        let Committed { now, reactions, unscheduled, pending, copies } = committed;
+        let Committed { now, reactions, unscheduled, pending, copies, tally, timings } = committed;
         let (context, partition) = (&self.context, self.partition);
+        context.metrics.count(&tally, &timings);
+        context.partitions_consumed.decided(partition);
         context.clock.set(now);
         context.throughput.add(reactions.len());
         if copies {

@@ -10,10 +10,12 @@ use crate::domain::input::{Action, Command, Input};
 use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
 use crate::engine::spans::BatchSpan;
+use crate::message::command::Kind;
 use crate::message::decode::{Decoded as Message, decode};
 use crate::message::envelope::Received;
 use crate::worker::about::about;
 use crate::worker::context::Context;
+use crate::worker::metrics::labels::{CommandKind, CommandOutcome};
 use crate::worker::outgoing::{answer_to_probe, dead_letter, refusal};
 use crate::worker::rate_limit::{RateLimit, Urgency};
 
@@ -26,8 +28,10 @@ impl Decoder {
     pub fn decode(&self, context: &Context, delivered: Delivered) -> Decoded {
         let last_tag = delivered.last_tag();
         let messages = delivered.0.iter().map(|delivery| &delivery.message);
+        let enqueued_at = messages.clone().filter_map(|message| message.enqueued_at).collect();
         let span = BatchSpan::begin(self.partition, messages);
-        let mut decoded = Decoded { inputs: Vec::new(), answers: Vec::new(), span, last_tag };
+        let (inputs, answers) = (Vec::new(), Vec::new());
+        let mut decoded = Decoded { inputs, answers, enqueued_at, span, last_tag };
         for delivery in delivered.0 {
             self.decode_one(context, delivery.message, &mut decoded);
         }
@@ -47,6 +51,8 @@ impl Decoder {
                     Ok(()) => decoded.inputs.push((Input::Command(command), message)),
                     Err(wait) => {
                         let limited = Refusal::later(wait);
+                        let kind = Kind::from(&command.action).into();
+                        count(context, kind, &limited);
                         let (to, id) = (command.terminal.as_str(), command.message_id.as_str());
                         self.tell_refusal(limited.code, &message, &mut decoded.span);
                         decoded.answers.push(refusal(to, Some(id), &limited, &message, now));
@@ -56,6 +62,7 @@ impl Decoder {
             Message::Input(input) => decoded.inputs.push((input, message)),
             Message::Refused { terminal, refusal: why } => {
                 let id = message.usable_message_id();
+                count(context, CommandKind::Unreadable, &why);
                 self.tell_refusal(why.code, &message, &mut decoded.span);
                 decoded.answers.push(refusal(terminal.as_str(), id, &why, &message, now));
             }
@@ -92,4 +99,9 @@ impl Decoder {
         let mut limit = self.rate_limit.lock().expect("nothing panics with it");
         limit.take(&command.terminal, urgency, rate, Instant::now())
     }
+}
+
+/// Counts a refusal without a decision.
+fn count(context: &Context, kind: CommandKind, refusal: &Refusal) {
+    context.metrics.commands.of(kind, CommandOutcome::Refused(refusal.code)).increment(1);
 }

@@ -19,6 +19,8 @@ use crate::crash_point;
 use crate::domain::input::Digest;
 use crate::store::delivery_attempts;
 use crate::worker::context::Context;
+use crate::worker::health::tasks::Part;
+use crate::worker::metrics::age;
 
 /// Releasing a partition must not wait longer for an unreachable database.
 const UNCOUNT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -64,6 +66,7 @@ impl Intake {
                 delivered = inbox.next() => delivered?,
             };
             crash_point!("delivered");
+            self.count(&delivered);
             debug!(partition = self.partition, messages = delivered.0.len(), "batch");
             for group in isolate::groups(delivered) {
                 match group {
@@ -77,10 +80,25 @@ impl Intake {
         }
     }
 
+    fn count(&self, delivered: &Delivered) {
+        let (metrics, now) = (&self.context.metrics, self.context.clock.now());
+        metrics.batch_messages.record(delivered.0.len() as f64);
+        let messages = delivered.0.iter().map(|delivery| &delivery.message);
+        let redelivered = messages.clone().filter(|message| message.redelivered).count();
+        metrics.redelivered.increment(redelivered as u64);
+        let ages = messages.filter_map(|message| age(message.enqueued_at?, now));
+        ages.for_each(|age| metrics.queue.record(age));
+    }
+
     async fn process(&self, delivered: Delivered) -> Result<CommittedBatch, PartitionError> {
+        let tasks = &self.context.tasks;
+        tasks.step(self.partition, Part::Deciding);
         self.know_senders(&delivered).await?;
         let decoded = self.decoder.decode(&self.context, delivered);
-        self.decider.decide(decoded).await
+        let batch = self.decider.decide(decoded).await;
+        // What comes next waits for the publishing half.
+        tasks.rest(self.partition, Part::Deciding);
+        batch
     }
 
     /// Reads the workers' accounts again if an internal message comes from another one. There is no other
@@ -94,6 +112,7 @@ impl Intake {
         let mut tries = 0;
         while let Err(error) = accounts.reload(&self.context.pool).await {
             tries += 1;
+            self.context.tasks.step(self.partition, Part::Deciding);
             warn!(partition = self.partition, %error, tries, "workers' accounts are not readable");
             tokio::select! {
                 () = self.stop.cancelled() => return Err(PartitionError::Abandoned),
@@ -122,6 +141,7 @@ impl Intake {
 
     async fn isolate(&self, delivered: Delivered) -> Result<(), PartitionError> {
         let (pool, partition) = (&self.context.pool, self.partition);
+        self.context.metrics.isolated.increment(delivered.0.len() as u64);
         self.context.outlived.uncount(pool, partition).await?;
         let attempted = isolate::attempted(pool, partition, delivered).await?;
         for group in isolate::tries(attempted) {

@@ -26,8 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::connections::Connections;
 use super::context::Context;
+use super::publisher::Publisher;
 use crate::broker::consumer::QueueConsumer;
-use crate::broker::publisher::Publisher;
 use crate::broker::topology::{PREFETCH, partition_queue};
 use acknowledge::Acknowledgements;
 use deliver::Inbox;
@@ -42,10 +42,13 @@ pub async fn run(
     partition: i32,
     stop: CancellationToken,
 ) -> Result<(), PartitionError> {
-    let answers = Publisher::open(&connections.publish).await?;
-    let deferred = Publisher::open(&connections.publish).await?;
+    let answers = Publisher::open(&context, &connections.publish).await?;
+    let deferred = Publisher::open(&context, &connections.publish).await?;
     let queue = partition_queue(partition);
     let consumer = QueueConsumer::open(&connections.consume, &queue, PREFETCH).await?;
+    context.partitions_consumed.consumed(partition);
+    let watching = context.clone();
+    let _pipeline = watching.tasks.pipeline(partition);
     let acknowledgements = Acknowledgements {
         context: context.clone(),
         partition,
@@ -55,7 +58,8 @@ pub async fn run(
     // More batches ahead would only be more to lose.
     let (committed_tx, committed_rx) = mpsc::channel(1);
     let outbound = Outbound { context: context.clone(), partition };
-    let publishing = tokio::spawn(outbound.run(answers, deferred, acknowledgements, committed_rx));
+    let publishing = outbound.run(answers, deferred, acknowledgements, committed_rx);
+    let publishing = tokio::spawn(watched(context.clone(), partition, publishing));
     let decided = Intake::new(context, partition, stop, committed_tx).run(&mut inbox).await;
     let published = publishing.await.unwrap_or(Err(PartitionError::PublishingEnded));
     let closed = inbox.close().await;
@@ -64,4 +68,10 @@ pub async fn run(
         (Err(error), Ok(())) => Err(error),
         (Ok(()), Ok(())) => Ok(closed?),
     }
+}
+
+/// A panic there would only end the pipeline.
+async fn watched<T>(context: Arc<Context>, partition: i32, work: impl Future<Output = T>) -> T {
+    let name = format!("the publishing of partition {partition}");
+    context.tasks.watch(&name, work).await
 }

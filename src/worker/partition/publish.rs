@@ -2,6 +2,7 @@
 //! published concurrently.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
@@ -10,13 +11,19 @@ use super::acknowledge::Acknowledgements;
 use super::error::PartitionError;
 use super::intake::HandedOver;
 use super::stages::{CommittedBatch, Deferred, Published};
-use crate::broker::publisher::{Fate, Outgoing, Publisher};
+use crate::broker::publisher::{Fate, Outgoing};
 use crate::crash_point;
+use crate::domain::input::Trigger;
+use crate::domain::interval::Timestamp;
 use crate::left_undone;
 use crate::store::outbox::{self, Pending, RELAY_BATCH_MAX};
 use crate::store::timers;
 use crate::worker::context::Context;
+use crate::worker::health::tasks::Part;
 use crate::worker::messages;
+use crate::worker::metrics::age;
+use crate::worker::metrics::labels::Phase;
+use crate::worker::publisher::Publisher;
 use crate::worker::schedule::ScheduledWakeUp;
 
 /// Tries of a message that the broker refuses (a full queue, say). The decision is stored: sending
@@ -55,8 +62,17 @@ impl Outbound {
         defer: mpsc::Sender<Deferred>,
     ) -> Result<(), PartitionError> {
         while let Some((batch, waiting)) = committed.recv().await {
+            let (tasks, phases) = (&self.context.tasks, &self.context.metrics.phases);
+            tasks.step(self.partition, Part::Answering);
+            let began = Instant::now();
             let published = self.publish(&mut publisher, batch).await?;
+            let confirmed = Instant::now();
+            phases.of(Phase::Publish).record(confirmed - began);
+            tasks.step(self.partition, Part::Answering);
             let acknowledged = acknowledgements.acknowledge(published).await?;
+            phases.of(Phase::Acknowledge).record(confirmed.elapsed());
+            // What comes next waits for the deferred messages of the batch before.
+            tasks.rest(self.partition, Part::Answering);
             if let Some(waiting) = waiting {
                 waiting.send(()).ok(); // the first half may have ended
             }
@@ -73,10 +89,19 @@ impl Outbound {
         publisher: &mut Publisher,
         batch: CommittedBatch,
     ) -> Result<Published, PartitionError> {
-        let CommittedBatch { answers, rescheduled, deferred, isolated, span, last_tag } = batch;
+        let CommittedBatch {
+            answers,
+            rescheduled,
+            deferred,
+            isolated,
+            enqueued_at,
+            span,
+            last_tag,
+        } = batch;
         crash_point!("publishing");
         let publishing = span.phase("publish");
         publish(publisher, answers).await?;
+        self.measure(&enqueued_at);
         self.schedule(publisher, rescheduled).await?;
         crash_point!("confirmed");
         publishing.end();
@@ -89,10 +114,19 @@ impl Outbound {
         mut deferred: mpsc::Receiver<Deferred>,
     ) -> Result<(), PartitionError> {
         while let Some(Deferred { scheduled, pending }) = deferred.recv().await {
+            self.context.tasks.step(self.partition, Part::Publishing);
             self.schedule(&mut publisher, scheduled).await?;
             self.publish_pending(&mut publisher, &pending).await?;
+            self.context.tasks.rest(self.partition, Part::Publishing);
         }
         Ok(())
+    }
+
+    /// The answers of a batch are confirmed together.
+    fn measure(&self, enqueued_at: &[Timestamp]) {
+        let now = self.context.clock.now();
+        let ages = enqueued_at.iter().filter_map(|at| age(*at, now));
+        ages.for_each(|age| self.context.metrics.answers.record(age));
     }
 
     async fn schedule(
@@ -108,6 +142,7 @@ impl Outbound {
         let fates = publish(publisher, messages).await?;
         let taken = hops.into_iter().zip(fates).filter(|(_, fate)| *fate == Fate::Routed);
         let taken: Vec<_> = taken.map(|(hop, _)| hop).collect();
+        self.context.metrics.wake_ups.of(Trigger::Message).increment(taken.len() as u64);
         if !taken.is_empty()
             && let Err(error) = timers::mark_scheduled(&self.context.pool, &taken).await
         {
@@ -128,6 +163,7 @@ impl Outbound {
             return Ok(());
         }
         for part in pending.chunks(RELAY_BATCH_MAX as usize) {
+            self.context.tasks.step(self.partition, Part::Publishing);
             let published = messages::publish(&self.context, publisher, part).await?;
             crash_point!("outbox-published");
             if let Err(error) = outbox::delete(&self.context.pool, &published.done).await {

@@ -3,6 +3,7 @@
 use tokio_postgres::error::SqlState;
 
 use crate::store::error::{StoreError, is_contention};
+use crate::worker::metrics::labels::Remedy;
 
 /// Tries under contention before a batch is halved.
 const CONTENTION_TRIES_MAX: u32 = 5;
@@ -21,6 +22,17 @@ pub(super) enum Action {
     Halve,
     /// Park the undecidable message.
     Park,
+}
+
+impl From<Action> for Remedy {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::Retry => Self::Retry,
+            Action::Wait => Self::Wait,
+            Action::Halve => Self::Halve,
+            Action::Park => Self::Park,
+        }
+    }
 }
 
 /// `tries` includes this one; `inputs` is the batch's size.

@@ -2,6 +2,7 @@
 
 use crate::broker::publisher::Outgoing;
 use crate::domain::input::{Digest, Input};
+use crate::domain::interval::Timestamp;
 use crate::engine::spans::BatchSpan;
 use crate::message::envelope::Received;
 use crate::store::outbox::Pending;
@@ -27,6 +28,8 @@ pub(super) struct Decoded {
     pub inputs: Vec<(Input, Received)>,
     /// For messages that need no database.
     pub answers: Vec<Outgoing>,
+    /// When the broker got the messages, where it says so.
+    pub enqueued_at: Vec<Timestamp>,
     pub span: BatchSpan,
     pub last_tag: u64,
 }
@@ -41,6 +44,8 @@ pub(super) struct CommittedBatch {
     pub deferred: Deferred,
     /// Isolated messages, to be cleared if they do not crash the worker.
     pub isolated: Vec<Digest>,
+    /// When the broker got the messages, where it says so.
+    pub enqueued_at: Vec<Timestamp>,
     /// Ends once it is acknowledged.
     pub span: BatchSpan,
     pub last_tag: u64,

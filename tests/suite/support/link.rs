@@ -1,4 +1,4 @@
-//! A TCP proxy to the broker that a test can break.
+//! A TCP proxy to an engine that a test can break.
 //!
 //! It runs on a thread of its own, so that it also works while a test blocks its runtime.
 
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use url::Url;
 
-use super::engines::AMQP_URL;
+use super::engines::{AMQP_URL, DATABASE_URL};
 
 const CHUNK: usize = 16 << 10;
 
@@ -31,7 +31,7 @@ pub enum Cut {
     Never,
     /// After so many bytes from the client.
     Up(usize),
-    /// After so many bytes from the broker.
+    /// After so many bytes from the engine.
     Down(usize),
 }
 
@@ -42,27 +42,41 @@ pub struct Link {
 }
 
 impl Link {
-    /// Starts a proxy that cuts each connection at the same place.
+    /// Starts a proxy to the broker that cuts each connection at the same place.
     pub fn open(cut: Cut) -> Self {
+        Self::before(AMQP_URL.port().expect("a port"), cut)
+    }
+
+    /// Starts a proxy to the database.
+    pub fn to_database() -> Self {
+        Self::before(DATABASE_URL.port().expect("a port"), Cut::Never)
+    }
+
+    fn before(engine: u16, cut: Cut) -> Self {
         let (weather, seen) = watch::channel(Weather::Fair);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         listener.set_nonblocking(true).expect("a socket");
         let port = listener.local_addr().expect("an address").port();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(listen(listener, seen, cut));
+            runtime.expect("a runtime").block_on(listen(listener, engine, seen, cut));
         });
         Self { port, weather }
+    }
+
+    /// A URL of the engine, through this proxy.
+    pub fn url(&self, direct: &str) -> String {
+        let mut url: Url = direct.parse().expect("a URL");
+        url.set_host(Some("127.0.0.1")).expect("a host");
+        url.set_port(Some(self.port)).expect("a port");
+        url.to_string()
     }
 
     /// The same account, through this proxy.
     pub fn to(&self, endpoint: &Endpoint) -> Endpoint {
         let direct =
             super::engines::amqp_url(endpoint.account(), endpoint.password(), endpoint.vhost());
-        let mut url: Url = direct.parse().expect("a URL");
-        url.set_host(Some("127.0.0.1")).expect("a host");
-        url.set_port(Some(self.port)).expect("a port");
-        url.as_str().parse().expect("an AMQP URL")
+        self.url(&direct).parse().expect("an AMQP URL")
     }
 
     pub fn hold(&self) {
@@ -91,22 +105,32 @@ impl Link {
 }
 
 /// Serves until the test drops its end.
-async fn listen(listener: std::net::TcpListener, mut weather: watch::Receiver<Weather>, cut: Cut) {
+async fn listen(
+    listener: std::net::TcpListener,
+    engine: u16,
+    mut weather: watch::Receiver<Weather>,
+    cut: Cut,
+) {
     let listener = TcpListener::from_std(listener).expect("a socket");
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let (client, _) = accepted.expect("a connection");
-                tokio::spawn(serve(client, weather.clone(), cut));
+                tokio::spawn(serve(client, engine, weather.clone(), cut));
             }
             changed = weather.changed() => if changed.is_err() { return },
         }
     }
 }
 
-async fn serve(mut client: TcpStream, mut weather: watch::Receiver<Weather>, cut: Cut) {
-    let broker: SocketAddr = ([127, 0, 0, 1], AMQP_URL.port().expect("a port")).into();
-    let mut server = TcpStream::connect(broker).await.expect("RabbitMQ");
+async fn serve(
+    mut client: TcpStream,
+    engine: u16,
+    mut weather: watch::Receiver<Weather>,
+    cut: Cut,
+) {
+    let engine: SocketAddr = ([127, 0, 0, 1], engine).into();
+    let mut server = TcpStream::connect(engine).await.expect("the engine");
     for stream in [&client, &server] {
         stream.set_nodelay(true).expect("a socket");
         // Dropped is reset.
@@ -122,7 +146,7 @@ async fn serve(mut client: TcpStream, mut weather: watch::Receiver<Weather>, cut
     let (seen, mut told) = (weather.clone(), weather.clone());
     let down = async {
         pump(from_server, to_client, down, seen.clone()).await;
-        // Also that the broker has left is not passed on.
+        // Also that the engine has left is not passed on.
         told.wait_for(|now| *now != Weather::Silent).await.ok();
     };
     tokio::select! {

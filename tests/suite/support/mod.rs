@@ -5,6 +5,7 @@ pub mod engines;
 pub mod facts;
 pub mod gate;
 pub mod golden;
+pub mod http;
 pub mod invariants;
 pub mod link;
 pub mod pgbouncer;

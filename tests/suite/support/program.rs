@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use uuid::Uuid;
 
@@ -47,6 +48,17 @@ pub async fn ended(program: Child) -> Run {
         stdout: String::from_utf8(done.stdout).expect("text"),
         stderr: String::from_utf8(done.stderr).expect("text"),
     }
+}
+
+/// Gives a text to Prometheus's `promtool`, which must find nothing wrong with it.
+pub async fn promtool(arguments: &[&str], text: &str) {
+    let mut command = bare(&super::engines::variable("HOLDFAST_PROMTOOL"), &[]);
+    let mut child = command.args(arguments).stdin(Stdio::piped()).spawn().expect("promtool runs");
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(text.as_bytes()).await.expect("it reads");
+    drop(input);
+    let run = ended(child).await;
+    assert!(run.code == 0 && run.stderr.is_empty(), "{run:?}");
 }
 
 /// Commands and what they printed.

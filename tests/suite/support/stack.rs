@@ -201,6 +201,12 @@ impl Stack {
         Worker::start(&borrowed(&all))
     }
 
+    /// Starts a worker with an HTTP endpoint and more environment.
+    pub fn worker_to_ask(&self, environment: &[(&str, &str)]) -> Worker {
+        let listen = [("HOLDFAST_HTTP_LISTEN", "127.0.0.1:0")];
+        self.worker_with(&[&listen, environment].concat())
+    }
+
     /// Starts a worker that sends no wake-ups of its own: it has no ladder, and the next sweep is an hour
     /// away.
     pub async fn worker_by_hand(&self) -> Worker {
@@ -235,6 +241,8 @@ impl Stack {
             ("AMQP_URL", amqp_url.as_str()),
             // A tenth of the usual interval, so that tests of the sweep do not wait.
             ("HOLDFAST_SWEEP_INTERVAL_SECONDS", "1"),
+            // Tests run side by side, and few ask.
+            ("HOLDFAST_HTTP_LISTEN", "off"),
         ]);
         all.extend(environment.iter().copied());
         all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()

@@ -69,9 +69,14 @@ impl Worker {
         self.child.wait().expect("it is gone");
     }
 
+    /// Asks it to drain.
+    pub fn tell_to_stop(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
     /// Asks it to drain and waits until it has.
     pub async fn stop(&mut self) -> ExitStatus {
-        self.signal(Signal::SIGTERM);
+        self.tell_to_stop();
         self.ended().await
     }
 
