@@ -1,12 +1,13 @@
 //! A terminal: reserves a server, reconfirms, and prints how to connect once that is confirmed.
 //! It starts over after an error: a message sent again under the same id gets the same answer.
 #![expect(clippy::disallowed_methods, reason = "a program reads its environment and exits")]
-use std::{process::exit, time::Duration};
+use std::{env, process::exit, time::Duration};
 
 use anyhow::{Context, Error, Result, bail};
 use chrono::{DateTime, Utc};
 use holdfast::broker::connection::Endpoint;
 use holdfast::client::{ClientError, Command, Replies, TerminalClient};
+use holdfast::domain::trace::Trace;
 use holdfast::message::answer::{Answer, Notice, ReservationView};
 use tokio::time::{sleep, timeout};
 
@@ -24,6 +25,8 @@ struct Args {
 }
 
 async fn ask(terminal: &mut TerminalClient, command: Command) -> Result<ReservationView> {
+    let trace = env::var("TRACEPARENT").ok(); // of the program that started this one
+    let command = command.traced(Trace::read(trace.as_deref(), None));
     timeout(PATIENCE, terminal.send(&command)).await??;
     let reply = terminal.answer_to(&command.message_id, PATIENCE).await?;
     let answer = reply.context("no answer in time")?.answer()?;
@@ -65,7 +68,7 @@ async fn reserve(broker: &Endpoint, Args { server, start, end, order }: &Args) -
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = <Args as clap::Parser>::parse();
-    let url = std::env::var("AMQP_URL").context("AMQP_URL is not set")?;
+    let url = env::var("AMQP_URL").context("AMQP_URL is not set")?;
     let broker: Endpoint = url.parse().map_err(Error::msg)?;
     for pause in PAUSES {
         let Err(error) = reserve(&broker, &args).await else { return Ok(()) };

@@ -87,8 +87,10 @@ CREATE TABLE history (
     server_id text COLLATE "C" NOT NULL,
     at timestamp with time zone NOT NULL,
     note text,
+    traceparent text COLLATE "C",
     CONSTRAINT history_pkey PRIMARY KEY (reservation_id, seq, to_state),
     CONSTRAINT history_actor_check CHECK (actor = ANY (ARRAY['terminal'::text, 'operator'::text, 'deadline'::text])),
+    CONSTRAINT history_traceparent_check CHECK (traceparent ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'::text),
     CONSTRAINT history_trigger_check CHECK (trigger = ANY (ARRAY['command'::text, 'message'::text, 'sweep'::text, 'operator'::text]))
 );
 
@@ -136,8 +138,12 @@ CREATE TABLE outbox_messages (
     must_route boolean NOT NULL,
     body text NOT NULL,
     created_at timestamp with time zone NOT NULL,
+    traceparent text COLLATE "C",
+    tracestate text COLLATE "C",
     CONSTRAINT outbox_messages_pkey PRIMARY KEY (id),
-    CONSTRAINT outbox_messages_kind_check CHECK (kind = ANY (ARRAY['event'::text, 'notice'::text]))
+    CONSTRAINT outbox_messages_kind_check CHECK (kind = ANY (ARRAY['event'::text, 'notice'::text])),
+    CONSTRAINT outbox_messages_traceparent_check CHECK (traceparent ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'::text),
+    CONSTRAINT outbox_messages_tracestate_check CHECK (octet_length(tracestate) >= 1 AND octet_length(tracestate) <= 512)
 );
 CREATE INDEX outbox_messages_by_age ON outbox_messages USING brin (created_at) WITH (autosummarize='on');
 
@@ -224,6 +230,8 @@ CREATE TABLE reservations (
     held_at timestamp with time zone NOT NULL,
     reconfirmed_at timestamp with time zone,
     settled_at timestamp with time zone,
+    traceparent text COLLATE "C",
+    tracestate text COLLATE "C",
     CONSTRAINT reservations_pkey PRIMARY KEY (id),
     CONSTRAINT reservations_cancel_reason_check CHECK (cancel_reason = ANY (ARRAY['not_reconfirmed'::text, 'withdrawn'::text, 'operator'::text])),
     CONSTRAINT reservations_check CHECK (start_at < end_at AND end_at <= busy_until AND deadline_at <= start_at),
@@ -235,7 +243,9 @@ CREATE TABLE reservations (
     CONSTRAINT reservations_check6 CHECK (state <> 'reconfirmed'::text OR reconfirmed_at IS NOT NULL),
     CONSTRAINT reservations_partition_check CHECK (partition >= 0 AND partition <= 255),
     CONSTRAINT reservations_price_minor_check CHECK (price_minor >= 0 AND price_minor <= '74400000000000'::bigint),
-    CONSTRAINT reservations_state_check CHECK (state = ANY (ARRAY['held'::text, 'reconfirmed'::text, 'confirmed'::text, 'cancelled'::text]))
+    CONSTRAINT reservations_state_check CHECK (state = ANY (ARRAY['held'::text, 'reconfirmed'::text, 'confirmed'::text, 'cancelled'::text])),
+    CONSTRAINT reservations_traceparent_check CHECK (traceparent ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'::text),
+    CONSTRAINT reservations_tracestate_check CHECK (octet_length(tracestate) >= 1 AND octet_length(tracestate) <= 512)
 );
 CREATE INDEX reservations_by_user ON reservations USING btree (user_id, id);
 CREATE INDEX reservations_cancelled_by_server ON reservations USING btree (server_id, start_at) WHERE state = 'cancelled'::text;

@@ -6,6 +6,8 @@
 )]
 
 mod logging;
+#[cfg(feature = "otel")]
+mod otel;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -50,7 +52,11 @@ fn main() -> ExitCode {
 async fn run(cli: Cli, stop: Stop) -> anyhow::Result<()> {
     let config = cli.read_config(|name| std::env::var_os(name))?;
     let log = logging::start(&config);
+    #[cfg(feature = "otel")]
+    let export = otel::start(|name| std::env::var_os(name).filter(|_| cli.is_worker()));
     let outcome = cli.run(config, stop).await;
+    #[cfg(feature = "otel")]
+    export.finish().await;
     log.finish();
     outcome
 }

@@ -10,7 +10,9 @@ const amqp = require('amqplib')
 const USAGE = 'usage: AMQP_URL=... node terminal.js [--order ID] SERVER START END (RFC 3339)'
 const PAUSES = [1, 2, 4, 8, 16] // seconds before it starts over; then it gives up
 const ANSWER_MS = 30000 // for the publisher confirm and the answer
+const trace = process.env.TRACEPARENT // of the program that started this one
 const PROPERTIES = { contentType: 'application/json', mandatory: true, persistent: true }
+if (trace) PROPERTIES.headers = { traceparent: trace }
 const fail = message => { console.error(message); process.exit(1) }
 
 async function reserve (connection, name, order, [server, start, end]) {

@@ -7,6 +7,7 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 PAUSES = 1, 2, 4, 8, 16  # seconds before it starts over; then it gives up
 ANSWER_SECONDS = 30  # for the publisher confirm and the answer
+TRACE = {"traceparent": t} if (t := os.environ.get("TRACEPARENT")) else {}  # of our caller
 
 
 class Terminal:
@@ -30,7 +31,7 @@ class Terminal:
     def ask(self, command, body):
         key = f"{self.args.order}.{command}"
         properties = pika.BasicProperties("application/json", user_id=self.name, delivery_mode=2,
-                                          message_id=key)
+                                          message_id=key, headers=TRACE)
         signal.signal(signal.SIGALRM, self.on_alarm)
         signal.alarm(ANSWER_SECONDS)  # pika has no limit of its own for a publisher confirm
         self.channel.basic_publish("reservation.commands.v2", f"{self.name}.{command}",

@@ -17,6 +17,7 @@ pub fn run(input: &[u8]) {
         message_id: String::new(),
         type_name: String::new(),
         sent_at: None,
+        trace: None,
         body: input.to_vec(),
     };
     let answer = reply.answer().ok().map(|answer| check_answer(input, &answer));

@@ -222,6 +222,9 @@ create table reservations (
     held_at        timestamptz not null,
     reconfirmed_at timestamptz,
     settled_at     timestamptz,
+    -- W3C trace context of the latest command that brought one: what follows from it belongs there.
+    traceparent    text collate "C" check (traceparent ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'),
+    tracestate     text collate "C" check (octet_length(tracestate) between 1 and 512),
     -- An empty interval would overlap nothing and escape every check.
     check (start_at < end_at and end_at <= busy_until and deadline_at <= start_at),
     check (end_at <= start_at + interval '744 hours' and busy_until <= end_at + interval '24 hours'),
@@ -281,6 +284,8 @@ create table history (
     server_id      text collate "C" not null,
     at             timestamptz not null,
     note           text,                        -- the operator's reason, for people
+    -- W3C trace context: the command's, or that of the command which led to a settlement.
+    traceparent    text collate "C" check (traceparent ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'),
     primary key (reservation_id, seq, to_state)
 );
 
@@ -313,7 +318,10 @@ create table outbox_messages (
     routing_key text collate "C" not null,
     must_route  boolean not null,               -- a billing event: retried until the billing queue has it
     body        text not null,
-    created_at  timestamptz not null
+    created_at  timestamptz not null,
+    -- W3C trace context, sent as headers.
+    traceparent text collate "C" check (traceparent ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'),
+    tracestate  text collate "C" check (octet_length(tracestate) between 1 and 512)
 );
 create index outbox_messages_by_age on outbox_messages using brin (created_at) with (autosummarize = on);
 

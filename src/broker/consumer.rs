@@ -10,7 +10,8 @@ use tokio::runtime::Handle;
 use super::connection::{Connection, Liveness};
 use super::delay::DUE_EXCHANGE;
 use super::{BrokerError, bounded};
-use crate::message::envelope::{Received, is_traceparent};
+use crate::domain::trace::Trace;
+use crate::message::envelope::{Received, TRACEPARENT, TRACESTATE};
 
 /// The consumer of one queue, on its own channel.
 pub struct QueueConsumer {
@@ -134,6 +135,7 @@ pub fn received(delivery: Delivery) -> Received {
     let headers = properties.headers().clone().unwrap_or_default();
     let text =
         |value: &Option<lapin::types::ShortString>| value.as_ref().map(|v| v.as_str().to_owned());
+    let header = |name| headers.inner().get(name).and_then(header_text);
     let mut forbidden_properties = Vec::new();
     if properties.priority().is_some() {
         forbidden_properties.push("priority");
@@ -150,11 +152,7 @@ pub fn received(delivery: Delivery) -> Received {
         content_encoding: text(properties.content_encoding()),
         forbidden_properties,
         header_names: headers.inner().keys().map(|name| name.as_str().to_owned()).collect(),
-        traceparent: headers
-            .inner()
-            .get("traceparent")
-            .and_then(header_text)
-            .filter(|text| is_traceparent(text)),
+        trace: Trace::read(header(TRACEPARENT), header(TRACESTATE)),
         from_ladder: delivery.exchange.as_str() == DUE_EXCHANGE,
         // On a first delivery the publisher set this header.
         delivery_count: match headers.inner().get("x-delivery-count") {
@@ -167,10 +165,10 @@ pub fn received(delivery: Delivery) -> Received {
 }
 
 /// The value of a text header.
-pub(crate) fn header_text(value: &AMQPValue) -> Option<String> {
+pub(crate) fn header_text(value: &AMQPValue) -> Option<&str> {
     match value {
-        AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok(),
-        AMQPValue::ShortString(text) => Some(text.as_str().to_owned()),
+        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
+        AMQPValue::ShortString(text) => Some(text.as_str()),
         _ => None,
     }
 }

@@ -17,6 +17,7 @@ use super::when::When;
 use crate::client::{Command as Sent, Reply, TerminalClient};
 use crate::domain::id::ServerId;
 use crate::domain::interval::Timestamp;
+use crate::domain::trace::{Trace, TraceParent};
 use crate::message::answer::Answer;
 use crate::message::envelope::MESSAGE_ID_LEN_MAX;
 use crate::message::query::PAGE_MAX;
@@ -136,6 +137,10 @@ pub(super) struct Exchange {
     #[arg(long, value_name = "SECONDS", default_value_t = 10,
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
+    /// The trace that the command belongs to, by W3C, such as
+    /// 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
+    #[arg(long, value_name = "TRACE")]
+    traceparent: Option<TraceParent>,
 }
 
 /// Refuses only what AMQP cannot carry; workers refuse the rest.
@@ -154,6 +159,7 @@ impl Exchange {
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     let (sent, exchange, repeat) = command_to_send(command)?;
+    let sent = sent.traced(exchange.traceparent.map(Trace::from));
     let mut client = TerminalClient::connect(context.config.broker()?).await?;
     let account = client.account().to_owned();
     client.listen().await.with_context(|| format!("reading the replies to terminal {account}"))?;

@@ -138,6 +138,11 @@ enum Command {
 }
 
 impl Cli {
+    /// Whether it runs until it is stopped.
+    pub fn is_worker(&self) -> bool {
+        matches!(self.command, Command::Worker(_))
+    }
+
     /// Reads the configuration. Flags win over `environment`, which looks up a variable.
     pub fn read_config(
         &self,

@@ -139,6 +139,9 @@ fn happened(line: &HistoryLine) -> String {
     if let Some(id) = &line.message_id {
         text.push_str(&format!(", message {id}"));
     }
+    if let Some(trace) = &line.traceparent {
+        text.push_str(&format!(", trace {trace}"));
+    }
     if let Some(late) = line.lateness_ms {
         text.push_str(&format!(", {late} ms after the deadline"));
     }
@@ -168,6 +171,7 @@ mod tests {
             note: None,
             message_id: None,
             lateness_ms: None,
+            traceparent: None,
             seq: 1,
         }
     }

@@ -6,7 +6,9 @@ use uuid::Uuid;
 use crate::broker::publisher::Outgoing;
 use crate::broker::topology::COMMANDS_EXCHANGE;
 use crate::domain::interval::Timestamp;
+use crate::domain::trace::Trace;
 use crate::message::command::{Kind, RequestBody, ReservationBody};
+use crate::message::envelope::trace_headers;
 use crate::message::query::{AvailabilityBody, ListBody};
 
 /// A command. Public fields let tests send wrong ones.
@@ -20,6 +22,8 @@ pub struct Command {
     pub message_id: String,
     /// The body.
     pub body: Vec<u8>,
+    /// The sender's trace. A repeat may bring another one.
+    pub trace: Option<Trace>,
 }
 
 impl Command {
@@ -66,6 +70,11 @@ impl Command {
         Self::new(Kind::Availability, None, message_id, &body)
     }
 
+    /// Sends it within a trace, which comes back with the answer and with all that follows from it.
+    pub fn traced(self, trace: Option<Trace>) -> Self {
+        Self { trace, ..self }
+    }
+
     fn new(
         kind: Kind,
         server: Option<&str>,
@@ -77,6 +86,7 @@ impl Command {
             server: server.map(str::to_owned),
             message_id: message_id.into(),
             body: serde_json::to_vec(body).expect("a command always serializes"),
+            trace: None,
         }
     }
 
@@ -99,7 +109,7 @@ impl Command {
             correlation_id: None,
             content_type: "application/json",
             user_id: Some(account.to_owned()),
-            headers: Vec::new(),
+            headers: trace_headers(self.trace.as_ref()).collect(),
             body: self.body.clone(),
             persistent: true,
         }

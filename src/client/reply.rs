@@ -6,7 +6,9 @@ use lapin::types::ShortString;
 
 use crate::broker::consumer::header_text;
 use crate::domain::interval::Timestamp;
+use crate::domain::trace::Trace;
 use crate::message::answer::{Answer, Notice};
+use crate::message::envelope::{TRACEPARENT, TRACESTATE};
 
 /// The time of sending, by which a terminal sees its own clock's error.
 const SENT_AT: &str = "sent-at";
@@ -22,6 +24,8 @@ pub struct Reply {
     pub type_name: String,
     /// Time of sending, by Holdfast's clock.
     pub sent_at: Option<Timestamp>,
+    /// The trace of the command, or of the one that led to the notice.
+    pub trace: Option<Trace>,
     /// The body as received.
     pub body: Vec<u8>,
 }
@@ -41,18 +45,20 @@ impl Reply {
     pub(super) fn from_delivery(delivery: Delivery) -> Self {
         let properties = &delivery.properties;
         let owned = |text: &Option<ShortString>| text.as_ref().map(|text| text.as_str().to_owned());
-        let sent_at = properties
-            .headers()
-            .as_ref()
-            .and_then(|headers| headers.inner().get(SENT_AT))
-            .and_then(header_text)
-            .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
+        let header = |name| {
+            let headers = properties.headers().as_ref()?;
+            headers.inner().get(name).and_then(header_text)
+        };
+        let sent_at = header(SENT_AT)
+            .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
             .map(|time| time.with_timezone(&Utc));
+        let trace = Trace::read(header(TRACEPARENT), header(TRACESTATE));
         Self {
             correlation_id: owned(properties.correlation_id()),
             message_id: owned(properties.message_id()).unwrap_or_default(),
             type_name: owned(properties.kind()).unwrap_or_default(),
             sent_at,
+            trace,
             body: delivery.data,
         }
     }

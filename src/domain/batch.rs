@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::input::{Command, Fence};
 use super::outcome::{Cause, Changes, Transition};
-use super::reservation::State;
+use super::reservation::{Reservation, State};
 use super::snapshot::{Snapshot, Terminal};
 
 pub(super) struct Batch {
@@ -53,11 +53,19 @@ impl Batch {
 }
 
 impl Sent<'_> {
+    /// What follows from the reservation belongs to this command's trace, if it has one.
+    pub fn trace(&self, reservation: &mut Reservation) {
+        if self.command.trace.is_some() {
+            reservation.trace.clone_from(&self.command.trace);
+        }
+    }
+
     pub fn transition(&self, reservation: Uuid, from: Option<State>, to: State) -> Transition {
         let cause = Cause::Terminal {
             terminal: self.command.terminal.clone(),
             message_id: self.command.message_id.clone(),
         };
-        Transition { reservation, from, to, cause, order: self.order }
+        let trace = self.command.trace.clone();
+        Transition { reservation, from, to, cause, trace, order: self.order }
     }
 }

@@ -19,8 +19,9 @@ pub(super) fn by_operator(batch: &mut Batch, request: &Cancellation) -> Result<C
     }
     let cause = Cause::Operator { operator: request.operator.clone(), note: request.note.clone() };
     let order = batch.changes.next_order();
+    let trace = reservation.trace.clone();
     let transition =
-        Transition { reservation: id, from: Some(from), to: State::Cancelled, cause, order };
+        Transition { reservation: id, from: Some(from), to: State::Cancelled, cause, trace, order };
     let credited = transition.is_credit();
     batch.changes.transitions.push(transition);
     batch.snapshot.cancel(id, CancelReason::Operator);

@@ -107,6 +107,7 @@ impl Batch {
         }
         reservation.state = State::Reconfirmed;
         reservation.reconfirmed_at = Some(now);
+        sent.trace(reservation);
         let reconfirmed = reservation.clone();
         self.snapshot.count_holds(&reconfirmed.user, -1);
         self.changes.transitions.push(sent.transition(id, Some(from), State::Reconfirmed));
@@ -117,7 +118,9 @@ impl Batch {
         let from = self.find_to_change(sent, id)?;
         self.changes.transitions.push(sent.transition(id, Some(from), State::Cancelled));
         self.snapshot.cancel(id, CancelReason::Withdrawn);
-        Ok(Decision::Withdrawn(self.snapshot.reservations[&id].clone()))
+        let reservation = self.snapshot.reservations.get_mut(&id).expect("found above");
+        sent.trace(reservation);
+        Ok(Decision::Withdrawn(reservation.clone()))
     }
 
     /// Finds the reservation to change. Only the partition of its server orders a command against

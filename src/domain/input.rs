@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::id::{ServerId, TerminalId};
 use super::interval::{Interval, Timestamp};
+use super::trace::Trace;
 
 /// SHA-256 over what a repeat must not change.
 pub type Digest = [u8; 32];
@@ -35,6 +36,8 @@ pub struct Command {
     pub server: ServerId,
     /// What it asks for.
     pub action: Action,
+    /// The sender's trace.
+    pub trace: Option<Trace>,
 }
 
 /// What a command asks for.

@@ -24,3 +24,4 @@ pub mod server;
 mod settle;
 pub mod snapshot;
 pub mod tariff;
+pub mod trace;

@@ -13,6 +13,7 @@ use super::limit::Limit;
 use super::quota::Receipt;
 use super::refusal::Code;
 use super::reservation::{CancelReason, Reservation, State};
+use super::trace::Trace;
 
 /// Decided in an earlier batch.
 #[derive(Debug, Clone)]
@@ -215,6 +216,8 @@ pub struct Transition {
     pub to: State,
     /// Who or what.
     pub cause: Cause,
+    /// A command's own trace, or else the reservation's: that of the command which led to it.
+    pub trace: Option<Trace>,
     /// Place in the decision order.
     pub order: u32,
 }

@@ -168,5 +168,6 @@ fn hold(snapshot: &Snapshot, sent: &Sent<'_>, server: &Server, interval: &Interv
         held_at: now,
         reconfirmed_at: None,
         settled_at: None,
+        trace: sent.command.trace.clone(),
     }
 }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::id::{ServerId, TerminalId, UserId};
 use super::interval::{Interval, Timestamp};
+use super::trace::Trace;
 
 /// A reservation's state.
 #[derive(
@@ -127,6 +128,8 @@ pub struct Reservation {
     pub reconfirmed_at: Option<Timestamp>,
     /// Last confirmed or cancelled.
     pub settled_at: Option<Timestamp>,
+    /// The latest trace that a command brought which changed it.
+    pub trace: Option<Trace>,
 }
 
 impl Reservation {

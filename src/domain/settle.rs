@@ -42,6 +42,7 @@ fn settle(batch: &mut Batch, id: Uuid, wake_up: &WakeUp) {
     let order = batch.changes.next_order();
     let reservation = batch.snapshot.reservations.get_mut(&id).expect("due ones are loaded");
     let from = reservation.state;
+    let trace = reservation.trace.clone();
     let lateness_ms = (now - reservation.deadline_at).num_milliseconds();
     let to = if from == State::Reconfirmed { State::Confirmed } else { State::Cancelled };
     if to == State::Confirmed {
@@ -56,6 +57,7 @@ fn settle(batch: &mut Batch, id: Uuid, wake_up: &WakeUp) {
         from: Some(from),
         to,
         cause,
+        trace,
         order,
     });
 }

@@ -9,6 +9,7 @@ use deadpool_postgres::ClientWrapper;
 use super::needs;
 use super::outbox::outbox_messages;
 use super::render::{Reaction, Rendered, render};
+use super::spans::phase;
 use crate::crash_point;
 use crate::domain::decide::{Decided, decide};
 use crate::domain::id::UserId;
@@ -122,12 +123,15 @@ impl<T: Copy> Transaction<'_, T> {
         needs: &Needs,
         users: Users<'_>,
     ) -> Result<Decided<'_, T>, BatchError> {
+        let loading = phase("load");
         let snapshot = load(client, self.partition, needs, users).await?;
+        drop(loading);
         crash_point!("loaded");
         if let Some(place) = snapshot.first_early(self.inputs.iter().map(|(input, _)| *input)) {
             client.batch_execute("rollback").await.map_err(StoreError::from)?;
             return Err(BatchError::Early(place));
         }
+        let _deciding = phase("decide");
         Ok(decide(snapshot, self.inputs.iter().copied()))
     }
 
@@ -136,6 +140,7 @@ impl<T: Copy> Transaction<'_, T> {
         client: &ClientWrapper,
         decided: Decided<'_, T>,
     ) -> Result<Committed<T>, StoreError> {
+        let _saving = phase("save");
         let Decided { snapshot, outcomes, changes } = decided;
         let Rendered { commands, reactions } = render(&snapshot, outcomes);
         let messages = outbox_messages(&snapshot, &changes);

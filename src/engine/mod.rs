@@ -10,6 +10,7 @@ mod needs;
 mod outbox;
 pub mod query;
 pub mod render;
+pub mod spans;
 
 pub use batch::{BatchError, Committed, decide_batch};
 pub use cancel::cancel;

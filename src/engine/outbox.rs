@@ -1,4 +1,5 @@
-//! Outbox messages of a batch: events to subscribers, notices to terminals.
+//! Outbox messages of a batch: events to subscribers, notices to terminals. Each belongs to its reservation's
+//! trace, also if it is made days after the command that brought it.
 
 use crate::domain::outcome::{Cause, Changes, Transition};
 use crate::domain::reservation::{Reservation, State};
@@ -73,6 +74,7 @@ fn event_message(
         routing_key: format!("{type_name}.{}", reservation.server),
         must_route,
         body: serde_json::to_string(event).expect("an event always serializes"),
+        trace: reservation.trace.clone(),
     }
 }
 
@@ -108,5 +110,6 @@ fn notice_message(reservation: &Reservation, notice: &Notice) -> OutboxMessage {
         routing_key: reservation.terminal.to_string(),
         must_route: false,
         body: notice.to_json(),
+        trace: reservation.trace.clone(),
     }
 }

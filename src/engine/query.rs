@@ -48,5 +48,6 @@ fn reply(query: &Query, type_name: &str, body: String) -> Reply {
         message_id: Some(query.message_id.clone()),
         type_name: type_name.to_owned(),
         body,
+        refused: None,
     }
 }

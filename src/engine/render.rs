@@ -52,6 +52,15 @@ pub struct Reply {
     pub type_name: String,
     /// Body.
     pub body: String,
+    /// Why, if it is refused. Unknown of a stored answer.
+    pub refused: Option<Code>,
+}
+
+impl Reply {
+    /// For logs and traces: a refusal's code, or else the type.
+    pub fn outcome(&self) -> &str {
+        self.refused.map_or(self.type_name.as_str(), |code| code.as_str())
+    }
 }
 
 pub(super) fn render<T>(snapshot: &Snapshot, outcomes: Vec<(Outcome<'_>, T)>) -> Rendered<T> {
@@ -78,17 +87,18 @@ fn react(
         Outcome::Command(command, outcome) => match outcome {
             CommandOutcome::Decided { decision, order } => {
                 let answer = answer(snapshot, &decision);
-                let reply = reply(command, answer.type_name(), answer.to_json());
+                let reply = reply(command, answer.type_name(), answer.to_json(), code(&decision));
                 commands.push(stored(command, &decision, &answer, &reply.body, order));
                 Reaction::Answer(reply)
             }
             CommandOutcome::Repeated(decision) => {
                 let answer = answer(snapshot, &decision);
-                Reaction::Answer(reply(command, answer.type_name(), answer.to_json()))
+                let body = answer.to_json();
+                Reaction::Answer(reply(command, answer.type_name(), body, code(&decision)))
             }
             CommandOutcome::Copy => Reaction::Nothing,
             CommandOutcome::Replayed(stored) => {
-                Reaction::Answer(reply(command, &stored.answer_type, stored.answer))
+                Reaction::Answer(reply(command, &stored.answer_type, stored.answer, None))
             }
             CommandOutcome::Undecided(refusal) => {
                 let message_id = Some(command.message_id.as_str());
@@ -110,12 +120,20 @@ fn answer(snapshot: &Snapshot, decision: &Decision) -> Answer {
     Answer::to_decision(decision, snapshot.now, url)
 }
 
-fn reply(command: &Command, type_name: &str, body: String) -> Reply {
+fn code(decision: &Decision) -> Option<Code> {
+    match decision {
+        Decision::Refused(refusal) => Some(refusal.code),
+        Decision::Accepted { .. } | Decision::Reconfirmed(_) | Decision::Withdrawn(_) => None,
+    }
+}
+
+fn reply(command: &Command, type_name: &str, body: String, refused: Option<Code>) -> Reply {
     Reply {
         terminal: command.terminal.to_string(),
         message_id: Some(command.message_id.clone()),
         type_name: type_name.to_owned(),
         body,
+        refused,
     }
 }
 
@@ -137,6 +155,7 @@ pub fn refused(terminal: &str, message_id: Option<&str>, refusal: &Refusal) -> R
         message_id: message_id.map(str::to_owned),
         type_name: answer.type_name().to_owned(),
         body: answer.to_json(),
+        refused: Some(refusal.code),
     }
 }
 

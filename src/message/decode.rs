@@ -98,7 +98,8 @@ fn decode_command(received: &Received, terminal: &TerminalId) -> Result<Command,
     let action = command::read_body(kind, &received.body)?;
     let digest = digest(kind, &server, &received.body);
     let (terminal, message_id) = (terminal.clone(), message_id.to_owned());
-    Ok(Command { terminal, message_id, digest, server, action })
+    let trace = received.trace.clone();
+    Ok(Command { terminal, message_id, digest, server, action, trace })
 }
 
 /// Checks the envelope. Returns the kind, which must be one of those `expected` in this queue, the

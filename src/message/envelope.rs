@@ -6,6 +6,7 @@ use crate::domain::id::TerminalId;
 use crate::domain::limit::{Limit, Relation, Unit};
 use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
+use crate::domain::trace::Trace;
 
 /// Maximum body, in bytes; the longest command needs a few hundred.
 pub const BODY_LEN_MAX: usize = 16 * 1024;
@@ -22,6 +23,12 @@ pub const FENCE_TYPE: &str = "fence";
 /// `type` of a message that only has to arrive. It names no account: nobody vouches for it. It is answered if it
 /// came from where no terminal may publish.
 pub const PROBE_TYPE: &str = "probe";
+
+/// Header of the W3C trace context: the trace.
+pub(crate) const TRACEPARENT: &str = "traceparent";
+
+/// Header of the W3C trace context: the vendors' notes.
+pub(crate) const TRACESTATE: &str = "tracestate";
 
 /// Added by the broker on redelivery.
 pub(crate) const BROKER_HEADERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
@@ -45,8 +52,8 @@ pub struct Received {
     pub forbidden_properties: Vec<&'static str>,
     /// Header names.
     pub header_names: Vec<String>,
-    /// W3C trace context, copied to the answer.
-    pub traceparent: Option<String>,
+    /// W3C trace context, passed on with what the message causes.
+    pub trace: Option<Trace>,
     /// Whether it came from where wake-ups come, where no terminal may publish.
     pub from_ladder: bool,
     /// Earlier deliveries, counted by the broker.
@@ -183,14 +190,12 @@ fn is_message_id(id: &str) -> bool {
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 }
 
-/// Whether a text looks like a W3C trace context, version 00. Nothing else is copied: a long one
-/// would make the answer's headers too large for the broker.
-pub(crate) fn is_traceparent(text: &str) -> bool {
-    text.len() == 55
-        && text.bytes().enumerate().all(|(index, b)| match index {
-            2 | 35 | 52 => b == b'-',
-            _ => matches!(b, b'0'..=b'9' | b'a'..=b'f'),
-        })
+/// The headers that pass a trace on.
+pub(crate) fn trace_headers(trace: Option<&Trace>) -> impl Iterator<Item = (&'static str, String)> {
+    trace.into_iter().flat_map(|trace| {
+        let state = trace.state().map(|state| (TRACESTATE, state.to_owned()));
+        std::iter::once((TRACEPARENT, trace.parent().to_string())).chain(state)
+    })
 }
 
 /// For answers and logs: ASCII, at most 64 characters.

@@ -8,6 +8,7 @@
 //! The tests (`tests/suite/contract`) generate `schema/` from it; the service never builds a
 //! schema.
 
+mod about;
 pub mod answer;
 pub mod command;
 pub mod decode;

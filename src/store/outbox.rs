@@ -10,7 +10,9 @@ use uuid::Uuid;
 
 use super::error::StoreError;
 use super::pool::{Session, bounded};
+use super::rows::trace;
 use super::sql;
+use crate::domain::trace::Trace;
 
 /// Notifies workers of messages that no worker wrote, such as the command line's.
 pub const CHANNEL: &str = "holdfast_outbox";
@@ -39,6 +41,8 @@ pub struct OutboxMessage {
     /// Whether it is a bill, which is retried until the billing queue has it.
     pub must_route: bool,
     pub body: String,
+    /// Stored, so that each sending has the same headers.
+    pub trace: Option<Trace>,
 }
 
 /// A stored message to publish.
@@ -52,6 +56,7 @@ pub struct Pending {
     pub type_name: String,
     pub routing_key: String,
     pub body: String,
+    pub trace: Option<Trace>,
 }
 
 impl Pending {
@@ -63,6 +68,7 @@ impl Pending {
             type_name: message.type_name.to_owned(),
             routing_key: message.routing_key,
             body: message.body,
+            trace: message.trace,
         }
     }
 
@@ -74,6 +80,7 @@ impl Pending {
             type_name: row.get("type"),
             routing_key: row.get("routing_key"),
             body: row.get("body"),
+            trace: trace(row),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::domain::interval::Interval;
 use crate::domain::reservation::Reservation;
 use crate::domain::server::Server;
 use crate::domain::tariff::Tariff;
+use crate::domain::trace::Trace;
 
 pub(super) fn id<T: FromStr>(row: &Row, column: &str) -> Result<T, StoreError> {
     let text: &str = row.try_get(column)?;
@@ -74,5 +75,11 @@ pub(super) fn read_reservation(row: &Row) -> Result<Reservation, StoreError> {
         held_at: row.try_get("held_at")?,
         reconfirmed_at: row.try_get("reconfirmed_at")?,
         settled_at: row.try_get("settled_at")?,
+        trace: trace(row),
     })
+}
+
+/// From the columns `traceparent` and `tracestate`.
+pub(super) fn trace(row: &Row) -> Option<Trace> {
+    Trace::read(row.get("traceparent"), row.get("tracestate"))
 }

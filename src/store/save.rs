@@ -15,6 +15,7 @@ use crate::domain::interval::Timestamp;
 use crate::domain::outcome::{Cause, Changes, Transition};
 use crate::domain::reservation::{Reservation, State};
 use crate::domain::snapshot::Snapshot;
+use crate::domain::trace::Trace;
 use crate::message::event::{charge_id, credit_id};
 
 /// A decided command with its answer.
@@ -208,6 +209,8 @@ async fn insert_reservations(
             &instants(|r| r.held_at),
             &new.iter().map(|r| r.settled_at).collect::<Vec<Option<Timestamp>>>(),
             &new.iter().map(|r| r.remind_at).collect::<Vec<Option<Timestamp>>>(),
+            &new.iter().map(|r| traceparent(&r.trace)).collect::<Vec<_>>(),
+            &new.iter().map(|r| tracestate(&r.trace)).collect::<Vec<_>>(),
             &save.partition,
         ],
     )
@@ -242,6 +245,8 @@ async fn update_reservations(
             &first.iter().map(|t| now(t).cancel_reason.map(|r| r.as_str())).collect::<Vec<_>>(),
             &first.iter().map(|t| now(t).reconfirmed_at).collect::<Vec<_>>(),
             &first.iter().map(|t| now(t).settled_at).collect::<Vec<_>>(),
+            &first.iter().map(|t| traceparent(&now(t).trace)).collect::<Vec<_>>(),
+            &first.iter().map(|t| tracestate(&now(t).trace)).collect::<Vec<_>>(),
         ],
     )
     .await
@@ -332,6 +337,7 @@ async fn insert_history(
             &rows.iter().map(lateness).collect::<Vec<_>>(),
             &rows.iter().map(|t| reservation(t).server.to_string()).collect::<Vec<_>>(),
             &rows.iter().map(Transition::note).collect::<Vec<_>>(),
+            &rows.iter().map(|t| traceparent(&t.trace)).collect::<Vec<_>>(),
             &save.snapshot.now,
         ],
     )
@@ -394,10 +400,20 @@ async fn insert_outbox_messages(
                 &rows.iter().map(|row| row.routing_key.as_str()).collect::<Vec<_>>(),
                 &rows.iter().map(|row| row.must_route).collect::<Vec<_>>(),
                 &rows.iter().map(|row| row.body.as_str()).collect::<Vec<_>>(),
+                &rows.iter().map(|row| traceparent(&row.trace)).collect::<Vec<_>>(),
+                &rows.iter().map(|row| tracestate(&row.trace)).collect::<Vec<_>>(),
                 &save.snapshot.now,
                 &grace,
             ],
         )
         .await?;
     pointers.iter().map(|row| Ok((row.try_get(1)?, row.try_get(0)?))).collect()
+}
+
+fn traceparent(trace: &Option<Trace>) -> Option<String> {
+    trace.as_ref().map(|trace| trace.parent().to_string())
+}
+
+fn tracestate(trace: &Option<Trace>) -> Option<&str> {
+    trace.as_ref().and_then(Trace::state)
 }

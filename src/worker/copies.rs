@@ -18,6 +18,7 @@ use crate::broker::BrokerError;
 use crate::broker::publisher::{Fate, Outgoing, Publisher};
 use crate::broker::topology::EVENTS_EXCHANGE;
 use crate::crash_point;
+use crate::engine::spans::Phase;
 use crate::store::error::StoreError;
 use crate::store::outbox::{self, Copy};
 
@@ -96,6 +97,7 @@ impl Relay {
     ) -> Result<(), CopiesError> {
         let messages: Vec<Outgoing> =
             copies.iter().map(|copy| messages::copy(&copy.message)).collect();
+        let _spans: Vec<Phase> = copies.iter().map(|copy| messages::span(&copy.message)).collect();
         let fates = match timeout(PUBLISH_TIMEOUT, publisher.publish(&messages)).await {
             Ok(fates) => {
                 self.publisher = Some(publisher);

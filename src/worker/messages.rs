@@ -8,6 +8,8 @@ use super::context::Context;
 use crate::broker::BrokerError;
 use crate::broker::publisher::{Fate, Outgoing, Publisher};
 use crate::broker::topology::{BILLING_EXCHANGE, BILLING_QUEUE, EVENTS_EXCHANGE, REPLIES_EXCHANGE};
+use crate::engine::spans::{Phase, publishing};
+use crate::message::envelope::trace_headers;
 use crate::message::event;
 use crate::store::outbox::Pending;
 
@@ -28,7 +30,9 @@ pub async fn publish(
 ) -> Result<Published, BrokerError> {
     let messages: Vec<Outgoing> =
         pending.iter().map(|pending| outgoing(context, pending)).collect();
+    let spans: Vec<Phase> = pending.iter().map(span).collect();
     let fates = publisher.publish(&messages).await?;
+    drop(spans);
     let mut published = Published::default();
     for (pending, fate) in pending.iter().zip(fates) {
         match is_done(pending, fate) {
@@ -47,6 +51,11 @@ pub async fn publish(
     Ok(published)
 }
 
+/// Of publishing it, which may be days after the command that led to it.
+pub fn span(pending: &Pending) -> Phase {
+    publishing(&pending.type_name, pending.id, pending.trace.as_ref())
+}
+
 /// Only bills require a queue. A refused notice is not retried: its terminal can query the contents.
 fn is_done(pending: &Pending, fate: Fate) -> bool {
     !pending.is_event || fate == Fate::Routed
@@ -62,7 +71,7 @@ pub fn copy(event: &Pending) -> Outgoing {
         correlation_id: None,
         content_type: event::CONTENT_TYPE,
         user_id: None,
-        headers: Vec::new(),
+        headers: trace_headers(event.trace.as_ref()).collect(),
         body: event.body.clone().into_bytes(),
         persistent: true,
     }
@@ -73,10 +82,7 @@ fn outgoing(context: &Context, pending: &Pending) -> Outgoing {
         return Outgoing { exchange: BILLING_EXCHANGE.to_owned(), ..copy(pending) };
     }
     let now = context.clock.now();
-    Outgoing {
-        exchange: REPLIES_EXCHANGE.to_owned(),
-        content_type: "application/json",
-        headers: vec![("sent-at", now.to_rfc3339_opts(SecondsFormat::Millis, true))],
-        ..copy(pending)
-    }
+    let mut notice = copy(pending);
+    notice.headers.push(("sent-at", now.to_rfc3339_opts(SecondsFormat::Millis, true)));
+    Outgoing { exchange: REPLIES_EXCHANGE.to_owned(), content_type: "application/json", ..notice }
 }

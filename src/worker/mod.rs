@@ -9,6 +9,7 @@
 //! keeps one active consumer per partition; the database arbitrates what a former owner still
 //! commits.
 
+mod about;
 mod accounts;
 mod clock;
 mod connections;

@@ -1,9 +1,9 @@
 //! Answers and dead letters as messages.
 
 use chrono::SecondsFormat;
-use tracing::warn;
 use uuid::Uuid;
 
+use super::about::about;
 use crate::broker::partition_probe::answer_key;
 use crate::broker::publisher::Outgoing;
 use crate::broker::topology::{DEAD, REPLIES_EXCHANGE};
@@ -11,7 +11,7 @@ use crate::domain::interval::Timestamp;
 use crate::domain::outcome::Refusal;
 use crate::engine::render::{Reply, refused};
 use crate::message::deterministic_id;
-use crate::message::envelope::{BODY_LEN_MAX, DeadReason, Received, printable};
+use crate::message::envelope::{BODY_LEN_MAX, DeadReason, Received, printable, trace_headers};
 
 const JSON: &str = "application/json";
 
@@ -21,7 +21,7 @@ pub fn answer(reply: Reply, received: &Received, now: Timestamp) -> Outgoing {
     let id = reply.message_id.as_deref().unwrap_or_default();
     let name = format!("answer/{}/{id}/{}", reply.terminal, reply.body);
     let mut headers = vec![("sent-at", now.to_rfc3339_opts(SecondsFormat::Millis, true))];
-    headers.extend(received.traceparent.clone().map(|trace| ("traceparent", trace)));
+    headers.extend(trace_headers(received.trace.as_ref()));
     Outgoing {
         exchange: REPLIES_EXCHANGE.to_owned(),
         routing_key: reply.terminal,
@@ -72,9 +72,9 @@ pub fn answer_to_probe(id: Uuid, worker: Uuid) -> Outgoing {
 }
 
 /// `partition` is the one whose queue it came from, `None` for the queries' queue. Received headers
-/// are never copied: some steer the broker.
+/// are never copied, except the trace: some steer the broker.
 pub fn dead_letter(received: &Received, reason: DeadReason, partition: Option<i32>) -> Outgoing {
-    warn!(partition, reason = reason.as_str(), "dead letter");
+    about!(warn, partition, received, reason = reason.as_str(), "dead letter");
     let mut headers = vec![
         ("reason", reason.as_str().to_owned()),
         ("routing-key", printable(&received.routing_key)),
@@ -82,6 +82,7 @@ pub fn dead_letter(received: &Received, reason: DeadReason, partition: Option<i3
     headers.extend(partition.map(|partition| ("partition", partition.to_string())));
     headers.extend(received.user_id.as_deref().map(|account| ("account", printable(account))));
     headers.extend(received.message_id.as_deref().map(|id| ("original-id", printable(id))));
+    headers.extend(trace_headers(received.trace.as_ref()));
     let mut body = received.body.clone();
     body.truncate(BODY_LEN_MAX);
     let digest = format!("dead/{}/{:?}/{:?}", reason.as_str(), received.message_id, body);

@@ -8,7 +8,7 @@ use lapin::BasicProperties;
 use nix::sys::signal::Signal;
 use uuid::Uuid;
 
-use self::language::{Language, Ledger};
+use self::language::{Language, Ledger, TRACE};
 use crate::support::program;
 use crate::support::stack::Stack;
 use crate::support::terminal::{Terminal, window};
@@ -68,6 +68,8 @@ async fn a_reservation_is_made_and_billed(language: Language) {
     assert_eq!(run.code, 0, "{run:?}");
     let entries = language.entries(&ledger).await;
     assert_eq!((entries.len(), entries), (1, billed(&stack).await));
+    let traces = "select array_agg(distinct coalesce(traceparent, 'none')) from history";
+    assert_eq!(stack.ask::<Vec<String>>(traces, &[]).await, [TRACE], "it passes its caller's on");
     stack.finish().await;
 }
 

@@ -155,7 +155,8 @@ fn command(terminal: &TerminalId, message_id: &str, server: &ServerId, action: A
     let mut digest = [0; 32];
     digest[..16].copy_from_slice(deterministic_id(message_id).as_bytes());
     let (terminal, server) = (terminal.clone(), server.clone());
-    Input::Command(Command { terminal, message_id: message_id.to_owned(), digest, server, action })
+    let message_id = message_id.to_owned();
+    Input::Command(Command { terminal, message_id, digest, server, action, trace: None })
 }
 
 /// A request for the hour `hour` of [`day`].

@@ -1,5 +1,7 @@
 //! A log that nobody takes: the worker goes on.
 
+mod about;
+
 use std::fs::File;
 use std::io::{Read, Write, pipe};
 use std::process::Stdio;

@@ -18,6 +18,8 @@ mod crash;
 mod deadlines;
 mod docker;
 mod doctor;
+#[cfg(feature = "otel")]
+mod exported;
 mod flood;
 mod fuzzed;
 mod guard;
@@ -55,5 +57,6 @@ mod states;
 mod status;
 mod support;
 mod tls;
+mod traces;
 mod waits;
 mod zones;

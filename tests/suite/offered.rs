@@ -121,6 +121,7 @@ fn accepted(snapshot: &Snapshot, interval: Interval) -> bool {
         digest: [0; 32],
         server: "cam".parse().unwrap(),
         action: Action::Request(interval),
+        trace: None,
     };
     let input = Input::Command(command);
     let decided = decide(snapshot.clone(), [(&input, ())]);

@@ -110,7 +110,8 @@ fn cases() -> Vec<Case> {
         ),
         case!(
             "update_reservations",
-            "ID, array['held'], array['reconfirmed'], array[null], array[now()], array[null]::timestamptz[]",
+            "ID, array['held'], array['reconfirmed'], array[null], array[now()],
+             array[null]::timestamptz[], array[null], array[null]",
             ["reservations_pkey"]
         ),
         case!("load_listed", "ID", ["reservations_pkey"]),

@@ -6,16 +6,18 @@
 use std::ops::Range;
 
 use super::frame::{CONTENT_LEN, Cursor, HEAD_LEN, HEADER, TAIL_LEN};
-use crate::message::envelope::{BROKER_HEADERS, is_forbidden_header};
+use crate::domain::trace;
+use crate::message::envelope::{BROKER_HEADERS, TRACEPARENT, TRACESTATE, is_forbidden_header};
 
 /// Content headers up to this length pass unchanged; legitimate ones have a few hundred bytes.
 const PLAIN_LEN_MAX: usize = 1_024;
 
-/// Longer values are cut. Valid ones are shorter; a cut one stays invalid.
-const VALUE_LEN_MAX: usize = 256;
+/// Longer values are cut. Valid ones are shorter; a cut one stays invalid, also if it is cut before a
+/// character of four bytes.
+const VALUE_LEN_MAX: usize = trace::STATE_LEN_MAX + 4;
 
 /// Headers that workers read, besides the broker's own and forbidden ones.
-const READ: [&str; 1] = ["traceparent"];
+const READ: [&str; 2] = [TRACEPARENT, TRACESTATE];
 
 /// Reduces a complete, readable content header in place. Returns its new length.
 pub(super) fn reduce(frame: &mut [u8]) -> usize {
@@ -125,9 +127,13 @@ mod tests {
     fn of_many_headers_only_those_that_matter_stay() {
         let many = (0..1_000).map(|n| entry(&format!("h{n}"), b"v"));
         let forbidden = (0..1_000).map(|n| entry(&format!("X-{n}"), b"v"));
-        let matter =
-            [entry("traceparent", b"00"), entry("x-delivery-count", b"1"), entry("X-0", b"v")];
-        let sent: Vec<Vec<u8>> = many.chain(matter[..2].to_vec()).chain(forbidden).collect();
+        let matter = [
+            entry("traceparent", b"00"),
+            entry("tracestate", b"a=1"),
+            entry("x-delivery-count", b"1"),
+            entry("X-0", b"v"),
+        ];
+        let sent: Vec<Vec<u8>> = many.chain(matter[..3].to_vec()).chain(forbidden).collect();
         assert_eq!(reduced(frame(&sent)), frame(&matter));
         let doubled = vec![entry("traceparent", b"00"); 200];
         assert_eq!(reduced(frame(&doubled)), frame(&doubled));
@@ -136,8 +142,8 @@ mod tests {
     #[test]
     fn long_values_are_cut_between_characters() {
         for (sent, kept) in [
-            ("c".repeat(100_000), "c".repeat(256)),
-            (format!("c{}", "é".repeat(50_000)), format!("c{}", "é".repeat(127))),
+            ("c".repeat(100_000), "c".repeat(516)),
+            (format!("c{}", "é".repeat(50_000)), format!("c{}", "é".repeat(257))),
         ] {
             let sent = frame(&[entry("traceparent", sent.as_bytes())]);
             assert_eq!(reduced(sent), frame(&[entry("traceparent", kept.as_bytes())]));

@@ -29,6 +29,8 @@ pub(super) struct Described {
     remind_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reminded_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
 }
 
 impl Described {
@@ -42,6 +44,7 @@ impl Described {
             busy_until: reservation.busy_until,
             remind_at: reservation.remind_at,
             reminded_at: reservation.reminded_at,
+            traceparent: traceparent(reservation),
         }
     }
 }
@@ -85,6 +88,7 @@ fn text(reservation: &Reservation, partition: i32, url: &str, billing: &[Entry])
         ("reconfirmed", reservation.reconfirmed_at.map(time)),
         ("settled", reservation.settled_at.map(time)),
         ("connection", connection),
+        ("trace", traceparent(reservation)),
     ];
     lines.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
     let head = fields(&lines);
@@ -97,4 +101,8 @@ fn text(reservation: &Reservation, partition: i32, url: &str, billing: &[Entry])
     };
     let rows: Vec<Vec<String>> = billing.iter().map(row).collect();
     format!("{head}\n{}", table(&["BILLED", "KIND", "AMOUNT", "ENTRY"], &rows))
+}
+
+fn traceparent(reservation: &Reservation) -> Option<String> {
+    reservation.trace.as_ref().map(|trace| trace.parent().to_string())
 }

@@ -52,6 +52,8 @@ pub struct HistoryLine {
     pub message_id: Option<String>,
     /// From the deadline to the settlement.
     pub lateness_ms: Option<i64>,
+    /// The command's trace, or that of the command which led to a settlement.
+    pub traceparent: Option<String>,
     /// Place in the decision order.
     pub seq: i64,
 }
@@ -136,6 +138,7 @@ fn read_line(row: &Row) -> HistoryLine {
         note: row.get("note"),
         message_id: row.get("message_id"),
         lateness_ms: row.get("lateness_ms"),
+        traceparent: row.get("traceparent"),
         seq: row.get("seq"),
     }
 }

@@ -12,7 +12,8 @@ grant select, update (fenced_at), delete on moves to {role};
 grant select, insert, update (retired_at) on worker_accounts to {role};
 -- The guard refuses to delete what is not over.
 grant select, insert, delete on reservations to {role};
-grant update (state, cancel_reason, reconfirmed_at, settled_at, remind_at, reminded_at, partition)
+grant update (state, cancel_reason, reconfirmed_at, settled_at, remind_at, reminded_at, partition, traceparent,
+    tracestate)
     on reservations to {role};
 -- Pruning locks rows as well.
 grant select, insert, delete on processed_commands, outbox_messages to {role};

@@ -8,4 +8,4 @@ where m.id = o.outbox_message_id and o.seq = any (array(
     where is_copy and retry_at <= clock_timestamp()
     order by retry_at, seq limit $1::bigint
     for update skip locked))
-returning o.seq, o.attempts, m.id, m.kind, m.type, m.routing_key, m.body
+returning o.seq, o.attempts, m.id, m.kind, m.type, m.routing_key, m.body, m.traceparent, m.tracestate

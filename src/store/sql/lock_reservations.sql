@@ -25,7 +25,7 @@ with picked as materialized (
 select r.id, r.terminal_id, r.message_id, r.user_id, r.server_id, r.start_at, r.end_at,
        r.busy_until, r.deadline_at, r.remind_at, r.reminded_at, r.state, r.cancel_reason,
        r.price_minor, r.currency, r.tariff_version, r.held_at, r.reconfirmed_at, r.settled_at,
-       r.partition,
+       r.partition, r.traceparent, r.tracestate,
        (select count(*) from picked) as picked_count,
        (select max(deadline_at) from picked) as picked_until,
        (select count(*) from reminded) as reminded_count,

@@ -19,7 +19,8 @@ impl Acknowledgements {
     /// Acknowledges everything up to the batch's last delivery. The attempts at isolated messages
     /// are cleared first: they did not crash the worker.
     pub async fn acknowledge(&self, published: Published) -> Result<Acknowledged, PartitionError> {
-        let Published { isolated, deferred, last_tag } = published;
+        let Published { isolated, deferred, span, last_tag } = published;
+        let _acknowledging = span.phase("acknowledge");
         if !isolated.is_empty() {
             delivery_attempts::clear(&self.context.pool, self.partition, &isolated).await?;
         }

@@ -18,10 +18,12 @@ use crate::domain::interval::Timestamp;
 use crate::domain::outcome::Refusal;
 use crate::domain::refusal::Code;
 use crate::engine::render::{Reaction, refused};
+use crate::engine::spans::BatchSpan;
 use crate::engine::{BatchError, Committed, decide_batch};
 use crate::message::envelope::{DeadReason, Received};
 use crate::store::error::StoreError;
 use crate::store::pool;
+use crate::worker::about::about;
 use crate::worker::context::Context;
 use crate::worker::outgoing::{answer, dead_letter};
 use crate::worker::schedule::{self, ScheduledWakeUp};
@@ -68,8 +70,8 @@ pub(super) struct Decider {
 impl Decider {
     /// A failed part is retried or halved until an undecidable message is alone and parked.
     pub async fn decide(&self, decoded: Decoded) -> Result<CommittedBatch, PartitionError> {
-        let Decoded { inputs, answers, last_tag } = decoded;
-        let mut batch = CommittedBatch { answers, last_tag, ..CommittedBatch::default() };
+        let Decoded { inputs, answers, span, last_tag } = decoded;
+        let mut batch = CommittedBatch { answers, span, last_tag, ..CommittedBatch::default() };
         let items: Vec<Item> = inputs.iter().map(|(input, message)| (input, message)).collect();
         // A stack: the next part is the last.
         let mut parts: Vec<&[Item]> = vec![&items];
@@ -79,7 +81,8 @@ impl Decider {
             if part.is_empty() {
                 continue;
             }
-            let failed = match decide_batch(&self.context.pool, Some(self.partition), part).await {
+            let deciding = decide_batch(&self.context.pool, Some(self.partition), part);
+            let failed = match batch.span.within(deciding).await {
                 Ok(committed) => {
                     self.add(committed, &mut batch);
                     tries = 0;
@@ -96,7 +99,7 @@ impl Decider {
                 Err(BatchError::Store(error)) => error,
             };
             tries += 1;
-            match self.action_on(&failed, tries, part.len()).await {
+            match self.action_on(&failed, tries, part).await {
                 Action::Retry | Action::Wait => {
                     self.pause(tries).await?;
                     parts.push(part);
@@ -135,9 +138,9 @@ impl Decider {
 
     /// A message is not parked for what is wrong with the session: in another isolation level, say, the
     /// guard refuses good ones.
-    async fn action_on(&self, error: &StoreError, tries: u32, inputs: usize) -> Action {
+    async fn action_on(&self, error: &StoreError, tries: u32, part: &[Item<'_>]) -> Action {
+        let (partition, inputs) = (self.partition, part.len());
         let mut action = judge(error, tries, inputs);
-        let partition = self.partition;
         if action == Action::Park
             && let Err(wrong) = pool::check(&self.context.pool).await
         {
@@ -149,6 +152,8 @@ impl Decider {
                 partition, tries, %error,
                 "stored numbers are out of bounds: the partition waits until they are corrected"
             );
+        } else if let [(_, alone)] = part {
+            about!(warn, partition, alone, inputs, tries, %error, ?action, "batch failed");
         } else {
             warn!(partition, inputs, tries, %error, ?action, "batch failed");
         }
@@ -174,22 +179,29 @@ impl Decider {
         for (reaction, message) in reactions {
             match reaction {
                 Reaction::Answer(reply) => {
+                    if let Some(code) = reply.refused {
+                        about!(debug, partition, message, code = code.as_str(), "refused");
+                    }
+                    batch.span.add(message, reply.outcome());
                     batch.answers.push(answer(reply, message, context.clock.now()));
                 }
                 Reaction::DeadAndAnswer(reason, reply) => {
                     context.strangers.note(&reply.terminal);
+                    batch.span.add(message, reply.outcome());
                     batch.answers.push(dead_letter(message, reason, Some(partition)));
                     let answer = answer(reply, message, context.clock.now());
                     batch.answers.push(Outgoing { persistent: false, ..answer });
                 }
                 Reaction::Reschedule(wake_up) => {
+                    batch.span.add(message, "rescheduled");
                     batch.rescheduled.extend(self.scheduled(partition, wake_up.due_at, now));
                 }
                 Reaction::ToTail(wake_up) => {
                     let (due_at, trigger) = (wake_up.due_at, wake_up.trigger);
+                    batch.span.add(message, "to_tail");
                     batch.answers.push(schedule::to_tail(context, partition, due_at, now, trigger));
                 }
-                Reaction::Nothing => {}
+                Reaction::Nothing => batch.span.add(message, "done"),
                 Reaction::Cancelled(_) => unreachable!("no queue carries an operator's request"),
             }
         }
@@ -215,6 +227,7 @@ impl Decider {
     pub fn parked(&self, delivery: &Delivery, fingerprint: Digest) -> CommittedBatch {
         let mut batch = CommittedBatch {
             isolated: vec![fingerprint],
+            span: BatchSpan::begin(self.partition, std::iter::once(&delivery.message)),
             last_tag: delivery.tag,
             ..CommittedBatch::default()
         };
@@ -224,7 +237,9 @@ impl Decider {
 
     /// Dead-letters an undecidable message for operators and answers its sender, if it has one.
     fn park(&self, message: &Received, batch: &mut CommittedBatch) {
-        error!(partition = self.partition, routing_key = message.routing_key, "message parked");
+        let key = message.routing_key.as_str();
+        about!(error, self.partition, message, routing_key = key, "message parked");
+        batch.span.add(message, Code::InternalError.as_str());
         batch.answers.push(dead_letter(message, DeadReason::InternalError, Some(self.partition)));
         if let Some(terminal) = message.sender() {
             let (id, now) = (message.usable_message_id(), self.context.clock.now());

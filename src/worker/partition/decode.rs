@@ -8,8 +8,11 @@ use super::stages::{Decoded, Delivered};
 use crate::crash_point;
 use crate::domain::input::{Action, Command, Input};
 use crate::domain::outcome::Refusal;
+use crate::domain::refusal::Code;
+use crate::engine::spans::BatchSpan;
 use crate::message::decode::{Decoded as Message, decode};
 use crate::message::envelope::Received;
+use crate::worker::about::about;
 use crate::worker::context::Context;
 use crate::worker::outgoing::{answer_to_probe, dead_letter, refusal};
 use crate::worker::rate_limit::{RateLimit, Urgency};
@@ -22,7 +25,9 @@ pub(super) struct Decoder {
 impl Decoder {
     pub fn decode(&self, context: &Context, delivered: Delivered) -> Decoded {
         let last_tag = delivered.last_tag();
-        let mut decoded = Decoded { inputs: Vec::new(), answers: Vec::new(), last_tag };
+        let messages = delivered.0.iter().map(|delivery| &delivery.message);
+        let span = BatchSpan::begin(self.partition, messages);
+        let mut decoded = Decoded { inputs: Vec::new(), answers: Vec::new(), span, last_tag };
         for delivery in delivered.0 {
             self.decode_one(context, delivery.message, &mut decoded);
         }
@@ -43,6 +48,7 @@ impl Decoder {
                     Err(wait) => {
                         let limited = Refusal::later(wait);
                         let (to, id) = (command.terminal.as_str(), command.message_id.as_str());
+                        self.tell_refusal(limited.code, &message, &mut decoded.span);
                         decoded.answers.push(refusal(to, Some(id), &limited, &message, now));
                     }
                 }
@@ -50,14 +56,21 @@ impl Decoder {
             Message::Input(input) => decoded.inputs.push((input, message)),
             Message::Refused { terminal, refusal: why } => {
                 let id = message.usable_message_id();
+                self.tell_refusal(why.code, &message, &mut decoded.span);
                 decoded.answers.push(refusal(terminal.as_str(), id, &why, &message, now));
             }
             Message::Dead(reason) => {
+                decoded.span.add(&message, reason.as_str());
                 decoded.answers.push(dead_letter(&message, reason, Some(self.partition)));
             }
             Message::Probe(None) => {}
             Message::Probe(Some(id)) => decoded.answers.push(answer_to_probe(id, context.id)),
         }
+    }
+
+    fn tell_refusal(&self, code: Code, message: &Received, span: &mut BatchSpan) {
+        about!(debug, self.partition, message, code = code.as_str(), "refused");
+        span.add(message, code.as_str());
     }
 
     /// Counts a command, or says how long its sender must wait. A redelivered command is never

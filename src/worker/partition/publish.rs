@@ -73,12 +73,14 @@ impl Outbound {
         publisher: &mut Publisher,
         batch: CommittedBatch,
     ) -> Result<Published, PartitionError> {
-        let CommittedBatch { answers, rescheduled, deferred, isolated, last_tag } = batch;
+        let CommittedBatch { answers, rescheduled, deferred, isolated, span, last_tag } = batch;
         crash_point!("publishing");
+        let publishing = span.phase("publish");
         publish(publisher, answers).await?;
         self.schedule(publisher, rescheduled).await?;
         crash_point!("confirmed");
-        Ok(Published { isolated, deferred, last_tag })
+        drop(publishing);
+        Ok(Published { isolated, deferred, span, last_tag })
     }
 
     async fn publish_deferred(
@@ -129,7 +131,7 @@ impl Outbound {
             let published = messages::publish(&self.context, publisher, part).await?;
             crash_point!("outbox-published");
             if let Err(error) = outbox::delete(&self.context.pool, &published.done).await {
-                warn!(%error, "published, and left in the outbox");
+                warn!(%error, partition = self.partition, "published, and left in the outbox");
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use crate::broker::publisher::Outgoing;
 use crate::domain::input::{Digest, Input};
+use crate::engine::spans::BatchSpan;
 use crate::message::envelope::Received;
 use crate::store::outbox::Pending;
 use crate::worker::schedule::ScheduledWakeUp;
@@ -26,6 +27,7 @@ pub(super) struct Decoded {
     pub inputs: Vec<(Input, Received)>,
     /// For messages that need no database.
     pub answers: Vec<Outgoing>,
+    pub span: BatchSpan,
     pub last_tag: u64,
 }
 
@@ -39,6 +41,8 @@ pub(super) struct CommittedBatch {
     pub deferred: Deferred,
     /// Isolated messages, to be cleared if they do not crash the worker.
     pub isolated: Vec<Digest>,
+    /// Ends once it is acknowledged.
+    pub span: BatchSpan,
     pub last_tag: u64,
 }
 
@@ -61,6 +65,7 @@ impl Deferred {
 pub(super) struct Published {
     pub isolated: Vec<Digest>,
     pub deferred: Deferred,
+    pub span: BatchSpan,
     pub last_tag: u64,
 }
 

@@ -19,6 +19,9 @@ use crate::support::program::{Run, bare, ended};
 const IDS_IN_PYTHON: &str = "import sqlite3, sys
 for id, in sqlite3.connect(sys.argv[1]).execute('SELECT id FROM entries ORDER BY rowid'): print(id)";
 
+/// The trace of what starts an example.
+pub const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 /// A language that has examples.
 #[derive(Clone, Copy)]
 pub enum Language {
@@ -77,7 +80,14 @@ impl Language {
         // As operators give it out, without the tests' short heartbeat.
         let url = url.split('?').next().expect("a URL").to_owned();
         let mut command = self.program(name);
-        Example(command.args(arguments).env("AMQP_URL", url).spawn().expect("it starts"))
+        Example(
+            command
+                .args(arguments)
+                .env("AMQP_URL", url)
+                .env("TRACEPARENT", TRACE)
+                .spawn()
+                .expect("it starts"),
+        )
     }
 
     /// The ids of what a biller has stored, in order.

@@ -5,6 +5,7 @@ use holdfast::broker::topology::{
     BILLING_QUEUE, COMMANDS_EXCHANGE, EVENTS_EXCHANGE, QUERIES_QUEUE, REPLIES_EXCHANGE, reply_queue,
 };
 use holdfast::domain::refusal::Code;
+use holdfast::domain::trace::STATE_LEN_MAX;
 use holdfast::message::command::Kind;
 use holdfast::message::event;
 use serde_json::{Map, Value, json};
@@ -95,6 +96,25 @@ fn codes() -> Value {
     Code::ALL.iter().map(code).collect()
 }
 
+const TRACEPARENT_PATTERN: &str = "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$";
+
+const REPLIED_TRACE: &str =
+    "W3C trace context: the latest that a command of the reservation brought, if any.";
+
+/// The headers of what Holdfast sends within a trace.
+fn trace_headers(traceparent: &str) -> Value {
+    json!({ "type": "object", "properties": {
+        "traceparent": {
+            "type": "string", "pattern": TRACEPARENT_PATTERN, "description": traceparent,
+        },
+        "tracestate": {
+            "type": "string",
+            "maxLength": STATE_LEN_MAX,
+            "description": "The `tracestate` that came with it.",
+        },
+    } })
+}
+
 /// A JSON pointer inside the document.
 fn reference(path: &str) -> Value {
     json!({ "$ref": format!("#/{path}") })
@@ -115,7 +135,16 @@ impl Parts<'_> {
         let payload = self.schema(&name);
         let mut message = self.message(&name, kind.as_str(), &name, payload);
         message["headers"] = json!({ "type": "object", "properties": {
-            "traceparent": { "type": "string", "description": "Comes back with the answer." },
+            "traceparent": {
+                "type": "string",
+                "pattern": TRACEPARENT_PATTERN,
+                "description": "W3C trace context. Comes back with the answer, and with what the command leads to.",
+            },
+            "tracestate": {
+                "type": "string",
+                "maxLength": STATE_LEN_MAX,
+                "description": "Comes back with `traceparent`.",
+            },
         } });
         message["description"] = json!(
             "Properties: `user_id` (the terminal's account), `message_id` (1 to 128 of \
@@ -136,9 +165,14 @@ impl Parts<'_> {
             self.schemas.insert(name.clone(), variant.clone());
             let payload = reference(&format!("components/schemas/{name}"));
             let mut message = self.message(&name, kind, group, payload);
-            message["headers"] = json!({ "type": "object", "properties": { "sent-at": {
+            let sent_at = json!({
                 "type": "string", "format": "date-time", "description": "When it was sent.",
-            } } });
+            });
+            message["headers"] = trace_headers(match group {
+                "answer" => "W3C trace context: the command's.",
+                _ => REPLIED_TRACE,
+            });
+            message["headers"]["properties"]["sent-at"] = sent_at;
             message["summary"] = variant["description"].clone();
             if group == "answer" {
                 message["correlationId"] = json!({
@@ -157,6 +191,7 @@ impl Parts<'_> {
         let payload = self.schema(&name);
         let mut message = self.message(&name, kind, &name, payload);
         message["contentType"] = json!(event::CONTENT_TYPE);
+        message["headers"] = trace_headers(REPLIED_TRACE);
         self.messages.insert(name, message);
     }
 

@@ -95,6 +95,7 @@ fn reservation(state: State) -> Reservation {
         held_at: decided_at(),
         reconfirmed_at: matches!(state, State::Reconfirmed | State::Confirmed).then_some(at(9)),
         settled_at: (!state.is_unsettled()).then_some(at(12)),
+        trace: None,
     }
 }
 

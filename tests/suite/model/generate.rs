@@ -174,7 +174,8 @@ impl Inventor {
 
     fn command(&mut self, terminal: TerminalId, server: ServerId, action: Action) -> Command {
         let digest = self.digest();
-        Command { terminal, message_id: format!("m{}", self.serial), digest, server, action }
+        let message_id = format!("m{}", self.serial);
+        Command { terminal, message_id, digest, server, action, trace: None }
     }
 
     fn digest(&mut self) -> Digest {

@@ -53,5 +53,6 @@ pub fn reservation(row: &Row) -> Reservation {
         held_at: instant(row.held_at),
         reconfirmed_at: row.reconfirmed_at.map(instant),
         settled_at: row.settled_at.map(instant),
+        trace: None,
     }
 }

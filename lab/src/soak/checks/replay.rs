@@ -377,6 +377,7 @@ fn command(terminal: &TerminalId, sent: &Sent, decided: &Decided) -> Option<Comm
         digest: decided.digest.clone().try_into().ok()?,
         server: intent.server.as_deref()?.parse().ok()?,
         action,
+        trace: None,
     })
 }
 
