@@ -125,7 +125,7 @@ impl<T: Copy> Transaction<'_, T> {
     ) -> Result<Decided<'_, T>, BatchError> {
         let loading = phase("load");
         let snapshot = load(client, self.partition, needs, users).await?;
-        drop(loading);
+        loading.end();
         crash_point!("loaded");
         if let Some(place) = snapshot.first_early(self.inputs.iter().map(|(input, _)| *input)) {
             client.batch_execute("rollback").await.map_err(StoreError::from)?;

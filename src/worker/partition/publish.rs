@@ -79,7 +79,7 @@ impl Outbound {
         publish(publisher, answers).await?;
         self.schedule(publisher, rescheduled).await?;
         crash_point!("confirmed");
-        drop(publishing);
+        publishing.end();
         Ok(Published { isolated, deferred, span, last_tag })
     }
 
