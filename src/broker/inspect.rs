@@ -36,7 +36,7 @@ pub struct Node {
     pub partitions: Vec<String>,
     /// Whether it stops publishers until memory is free.
     #[serde(default)]
-    pub mem_alarm: bool,
+    pub mem_alarm: Option<bool>,
     /// Memory in use, in bytes.
     #[serde(default)]
     pub mem_used: u64,
@@ -45,7 +45,7 @@ pub struct Node {
     pub mem_limit: u64,
     /// Whether it stops publishers until disk is free.
     #[serde(default)]
-    pub disk_free_alarm: bool,
+    pub disk_free_alarm: Option<bool>,
     #[serde(default)]
     disk_free: Value,
     /// Free disk below which the alarm goes off, in bytes.

@@ -31,8 +31,8 @@ pub(super) enum Command {
     Apply(apply::Apply),
     /// Check that everything is declared, and send a message through the delay ladder
     ///
-    /// This includes the terminals' reply queues. With the management API at hand it compares the servers'
-    /// bindings with the database, and arguments and policies over the queues and exchanges with what
+    /// This includes the terminals' reply queues. With the management API at hand it looks for every binding,
+    /// compares the servers' with the database, and arguments and policies over the queues and exchanges with what
     /// Holdfast relies on; otherwise it sends a probe to each server, which finds what is missing but not
     /// what is too many, and says that policies were not compared. The API is up to five seconds behind.
     /// Exits with 3 and names what is wrong.

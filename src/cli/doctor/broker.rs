@@ -131,17 +131,40 @@ fn nodes(nodes: &[Node]) -> Finding {
     NODES.unless_any(&wrong, remedy, &format!("{} up, and together", nodes.len()))
 }
 
+/// Green only if each running node tells what was looked at.
+fn unless_silent(
+    check: Check,
+    nodes: &[Node],
+    tells: impl Fn(&Node) -> bool,
+    seen: String,
+) -> Finding {
+    let running: Vec<&Node> = nodes.iter().filter(|node| node.running).collect();
+    let silent = running.iter().filter(|node| !tells(node)).map(|node| node.name.clone());
+    let silent: Vec<String> = silent.collect();
+    match (silent.is_empty(), running.is_empty()) {
+        (true, false) => check.green(seen),
+        (_, true) => check.needs("a running node (broker.nodes)"),
+        (false, _) => check.skipped(
+            format!("not told by {}", named(&silent)),
+            "look again in a minute: a node tells it some seconds after its start, and on some systems never",
+        ),
+    }
+}
+
 fn alarms(nodes: &[Node]) -> Finding {
-    let memory =
-        nodes.iter().filter(|node| node.mem_alarm).map(|node| format!("{}: memory", node.name));
-    let disk =
-        nodes.iter().filter(|node| node.disk_free_alarm).map(|node| format!("{}: disk", node.name));
+    let memory = nodes.iter().filter(|node| node.mem_alarm == Some(true));
+    let memory = memory.map(|node| format!("{}: memory", node.name));
+    let disk = nodes.iter().filter(|node| node.disk_free_alarm == Some(true));
+    let disk = disk.map(|node| format!("{}: disk", node.name));
     let alarms: Vec<String> = memory.chain(disk).collect();
-    ALARMS.unless_any(
-        &alarms,
+    if alarms.is_empty() {
+        let tells = |node: &Node| node.mem_alarm.is_some() && node.disk_free_alarm.is_some();
+        return unless_silent(ALARMS, nodes, tells, "none".to_owned());
+    }
+    ALARMS.red(
+        named(&alarms),
         "free memory or disk on that node, or raise vm_memory_high_watermark or lower disk_free_limit: until \
          then the broker takes no messages, and nothing is answered or settled",
-        "none",
     )
 }
 
@@ -162,7 +185,7 @@ fn memory(nodes: &[Node]) -> Finding {
         seen.push(text);
     }
     match full.is_empty() {
-        true => MEMORY.green(named(&seen)),
+        true => unless_silent(MEMORY, nodes, |node| node.mem_limit > 0, named(&seen)),
         false => MEMORY.yellow(named(&full), "give the broker more, or drain its queues"),
     }
 }
@@ -179,7 +202,7 @@ fn disk(nodes: &[Node]) -> Finding {
         }
     }
     match full.is_empty() {
-        true => DISK.green(named(&seen)),
+        true => unless_silent(DISK, nodes, |node| node.disk_free().is_some(), named(&seen)),
         false => DISK.yellow(named(&full), "free disk before the alarm stops everybody"),
     }
 }
@@ -204,8 +227,30 @@ async fn flags(inspector: &Inspector) -> Result<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::cli::doctor::finding::Level;
+
+    fn node(told: serde_json::Value) -> Vec<Node> {
+        serde_json::from_value(json!([told])).expect("a node")
+    }
+
+    #[test]
+    fn what_a_node_does_not_tell_is_not_green() {
+        let young = node(json!({ "name": "a", "running": true }));
+        let down = node(json!({ "name": "a", "running": false }));
+        for check in [alarms, memory, disk] {
+            assert_eq!(check(&young).level, Level::Skipped);
+            assert_eq!(check(&down).level, Level::Skipped);
+        }
+        assert_eq!(nodes(&down).level, Level::Red);
+        let old = node(json!({ "name": "a", "running": true, "mem_alarm": false, "mem_used": 90,
+            "mem_limit": 100, "disk_free_alarm": true, "disk_free": 5, "disk_free_limit": 4 }));
+        assert_eq!(alarms(&old).level, Level::Red);
+        assert_eq!(memory(&old).level, Level::Yellow);
+        assert_eq!(disk(&old).level, Level::Yellow);
+    }
 
     #[test]
     fn known_bad_versions_are_red() {

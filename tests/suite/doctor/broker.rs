@@ -73,6 +73,9 @@ async fn an_exchange_of_the_ladder_that_is_unbound() {
     let path = format!("{path}/{key}");
     crate::doctor::alarms::api(engines::MANAGEMENT_URL.as_str(), "DELETE", &path).await;
     let missing = format!("missing: exchange {to} to exchange {from}");
+    let verified = stack.operate(&[], "topology verify", 3).await;
+    let named = format!("missing: binding of exchange {to} to exchange {from}");
+    assert!(verified.stdout.contains(&named), "{verified:?}");
     let texts = [&*missing, "holdfast topology apply"];
     found_and_healed(&stack, "topology.bindings", "red", &texts, async || {
         stack.operate(&[], "topology apply", 0).await;
