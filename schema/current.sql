@@ -375,6 +375,10 @@ CREATE TABLE workers (
     started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     heartbeat_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     partitions integer[] DEFAULT '{}'::integer[] NOT NULL,
+    version text DEFAULT ''::text NOT NULL,
+    decided bigint DEFAULT 0 NOT NULL,
+    decided_per_second double precision DEFAULT 0 NOT NULL,
+    clock_ahead_seconds double precision DEFAULT 0 NOT NULL,
     http_address text,
     CONSTRAINT workers_pkey PRIMARY KEY (id)
 ) WITH (fillfactor=50);

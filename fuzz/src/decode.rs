@@ -118,11 +118,12 @@ fn check_decoded<T>(received: &Received, decoded: &Decoded<T>) -> &'static str {
             check_dead(received, *reason);
             reason.as_str()
         }
-        Decoded::Probe => {
+        Decoded::Probe(answered) => {
             assert_eq!(
                 (received.user_id.as_deref(), received.kind.as_deref()),
                 (None, Some("probe"))
             );
+            assert!(answered.is_none() || received.from_ladder);
             "probe"
         }
     }

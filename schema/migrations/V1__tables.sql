@@ -354,6 +354,12 @@ create table workers (
     started_at   timestamptz not null default clock_timestamp(),
     heartbeat_at timestamptz not null default clock_timestamp(),
     partitions   integer[] not null default '{}',
+    version      text not null default '',
+    -- Messages whose outcome this replica has committed since it started, and how many per second lately.
+    decided      bigint not null default 0,
+    decided_per_second double precision not null default 0,
+    -- Its own clock less the database's, which decides; for operators.
+    clock_ahead_seconds double precision not null default 0,
     http_address text                           -- of /live, /ready and /metrics; null: none
 ) with (fillfactor = 50);
 

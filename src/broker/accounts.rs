@@ -58,7 +58,7 @@ impl Purpose {
         (self == Purpose::Billing).then_some(BILLING_QUEUE)
     }
 
-    fn grants(self) -> Grants {
+    pub(super) fn grants(self) -> Grants {
         let [configure, write, read] = match self {
             Purpose::Worker => [NOTHING, WORKER_WRITE, WORKER_READ].map(str::to_owned),
             Purpose::Billing => [NOTHING.to_owned(), NOTHING.to_owned(), literal(BILLING_QUEUE)],
@@ -69,10 +69,10 @@ impl Purpose {
 
 /// Permissions on a vhost, as patterns.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
-struct Grants {
-    configure: String,
-    write: String,
-    read: String,
+pub(super) struct Grants {
+    pub(super) configure: String,
+    pub(super) write: String,
+    pub(super) read: String,
 }
 
 /// Creates accounts on one vhost.
@@ -232,7 +232,7 @@ fn password_hash(salt: [u8; 4], password: &str) -> String {
     STANDARD.encode([salt.as_slice(), &hash].concat())
 }
 
-fn terminal_grants(terminal: &str) -> Grants {
+pub(super) fn terminal_grants(terminal: &str) -> Grants {
     Grants {
         configure: NOTHING.to_owned(),
         write: literal(COMMANDS_EXCHANGE),

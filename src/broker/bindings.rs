@@ -67,6 +67,26 @@ pub async fn foreign(management: &Address, broker: &Endpoint, shape: Shape) -> R
     Ok(foreign)
 }
 
+/// What is bound to an exchange, as `queue NAME` or `exchange NAME`, and with which pattern. Empty if there is no
+/// such exchange.
+pub(super) async fn of(
+    management: &Address,
+    broker: &Endpoint,
+    exchange: &str,
+) -> Result<HashSet<(String, String)>> {
+    let management = Management::new(management, (broker.account(), broker.password()))?;
+    let path = ["exchanges", broker.vhost(), exchange, "bindings", "source"];
+    let found = match management.read::<Vec<Binding>>(&path).await {
+        Err(error) if error.is_not_found() => Vec::new(),
+        found => found.with_context(|| format!("listing bindings of {exchange}"))?,
+    };
+    let named = |binding: Binding| {
+        let Binding { destination, destination_type, routing_key } = binding;
+        (format!("{destination_type} {destination}"), routing_key)
+    };
+    Ok(found.into_iter().map(named).collect())
+}
+
 /// Those of these terminals whose reply queue is not bound.
 pub async fn unbound_replies(
     management: &Address,

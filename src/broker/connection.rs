@@ -183,6 +183,16 @@ impl Endpoint {
         &self.live.first().uri.vhost
     }
 
+    /// Whether connections are encrypted.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.live.first().tls.is_some()
+    }
+
+    /// The host's name or address.
+    pub(crate) fn host(&self) -> &str {
+        &self.live.first().uri.authority.host
+    }
+
     /// The AMQP URL of another account on this vhost. Options are left out: they are this machine's.
     pub fn url_for(&self, account: &str, password: &str) -> String {
         let target = self.live.first();

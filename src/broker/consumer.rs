@@ -8,6 +8,7 @@ use lapin::{Channel, Consumer};
 use tokio::runtime::Handle;
 
 use super::connection::{Connection, Liveness};
+use super::delay::DUE_EXCHANGE;
 use super::{BrokerError, bounded};
 use crate::domain::interval::Timestamp;
 use crate::message::envelope::{ENQUEUED_HEADER, Received, is_traceparent};
@@ -159,6 +160,7 @@ pub fn received(delivery: Delivery) -> Received {
             .inner()
             .get(ENQUEUED_HEADER)
             .and_then(|value| Timestamp::from_timestamp_millis(header_integer(value)?)),
+        from_ladder: delivery.exchange.as_str() == DUE_EXCHANGE,
         // On a first delivery the publisher set this header.
         delivery_count: match headers.inner().get("x-delivery-count") {
             Some(value) if delivery.redelivered => header_number(value),

@@ -10,17 +10,23 @@ pub(crate) mod bindings;
 pub mod connection;
 pub mod consumer;
 pub mod declare;
+pub(crate) mod declared;
 pub mod delay;
 pub(crate) mod delay_probe;
+pub(crate) mod depths;
 mod effective;
+pub(crate) mod inspect;
 pub mod installation;
+mod listing;
 pub(crate) mod lookup;
 pub mod management;
+pub mod partition_probe;
 pub mod policies;
 pub mod publisher;
 pub(crate) mod removal;
 pub mod reply_queues;
 pub mod retired;
+pub(crate) mod rights;
 pub mod routes;
 pub mod sanitize;
 mod silence;
@@ -79,6 +85,12 @@ impl BrokerError {
     fn refuses_connecting(&self) -> bool {
         self.code() == Some(ACCESS_REFUSED) || tls::is_untrusted(self)
     }
+}
+
+/// Whether the broker refused something to an account.
+pub(crate) fn is_access_refused(error: &anyhow::Error) -> bool {
+    let broker = error.chain().find_map(|cause| cause.downcast_ref::<BrokerError>());
+    broker.is_some_and(|error| error.code() == Some(ACCESS_REFUSED))
 }
 
 /// Bounds one operation by [`OPERATION_TIMEOUT`]; errors name the operation.

@@ -7,17 +7,21 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use lapin::types::{AMQPValue, FieldTable};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::connection::Endpoint;
+use super::declared::as_json;
 use super::effective::differences;
+use super::listing::list;
 use super::management::{Address, Management};
 use super::reply_queues;
 use super::topology::{BILLING_LEN_MAX, EVENTS_EXCHANGE, Topology, reply_queue};
 use crate::message::shape::Shape;
+
+/// What stands for policies where there are none: something was declared otherwise.
+pub const NO_POLICY: &str = "its declaration";
 
 /// Our own policy. Of all policies only the one with the highest priority applies to a queue.
 const POLICY: &str = "holdfast";
@@ -27,15 +31,6 @@ const POLICY_PRIORITY: i32 = 1_000;
 
 /// All that is ours, but for the events' exchange: that is for others to use.
 const POLICY_PATTERN: &str = r"^(?!reservation\.events\.)(reservation|billing\.entries)\.";
-
-/// Names to compare.
-const NAMES: &str = r"^(reservation|billing\.entries)\.";
-
-/// Objects per response.
-const PAGE: usize = 500;
-
-/// Most pages: a quarter of a million queues.
-const PAGES_MAX: usize = 500;
 
 /// The API knows of a policy, and of a new queue's, within five seconds (RabbitMQ 3.10).
 const STATISTICS_TIMEOUT: Duration = Duration::from_secs(15);
@@ -74,12 +69,6 @@ pub enum Protection {
     Set,
     /// The account may set no policies.
     Forbidden,
-}
-
-#[derive(Deserialize)]
-struct Page<T> {
-    items: Vec<T>,
-    page_count: usize,
 }
 
 #[derive(Deserialize)]
@@ -197,7 +186,7 @@ impl Policies {
         wanted.extend(terminals.iter().map(|id| (reply_queue(id), of_replies.clone())));
         let columns = "name,arguments,policy,operator_policy,effective_policy_definition";
         let (mut deviations, mut unknown) = (Vec::new(), None);
-        for queue in self.list::<Queue>("queues", columns).await? {
+        for queue in list::<Queue>(&self.management, "queues", &self.vhost, columns).await? {
             let Some(wanted) = wanted.get(&queue.name) else { continue };
             let Some(policy) = &queue.effective_policy_definition else {
                 unknown.get_or_insert(queue.name);
@@ -233,7 +222,10 @@ impl Policies {
             })
             .collect();
         let mut deviations = Vec::new();
-        for exchange in self.list::<Exchange>("exchanges", "name,policy,arguments").await? {
+        let columns = "name,policy,arguments";
+        for exchange in
+            list::<Exchange>(&self.management, "exchanges", &self.vhost, columns).await?
+        {
             let Some(expected) = wanted.get(&exchange.name) else { continue };
             let by_policy = match &exchange.policy {
                 Some(policy) => self.alternate_of(policy, KEY).await?,
@@ -263,27 +255,6 @@ impl Policies {
             Err(error) => Err(error).context(format!("reading policy {policy}")),
         }
     }
-
-    async fn list<T: for<'a> Deserialize<'a>>(&self, kind: &str, columns: &str) -> Result<Vec<T>> {
-        let mut items = Vec::new();
-        for number in 1..=PAGES_MAX {
-            let (number, size) = (number.to_string(), PAGE.to_string());
-            let query = [
-                ("page", number.as_str()),
-                ("page_size", size.as_str()),
-                ("name", NAMES),
-                ("use_regex", "true"),
-                ("columns", columns),
-            ];
-            let read = self.management.read_with::<Page<T>>(&[kind, &self.vhost], &query).await;
-            let page = read.with_context(|| format!("listing {kind}"))?;
-            items.extend(page.items);
-            if number.parse().is_ok_and(|number: usize| number >= page.page_count) {
-                return Ok(items);
-            }
-        }
-        bail!("listing {kind}: there are more than {}", PAGES_MAX * PAGE)
-    }
 }
 
 fn named(policy: Option<&str>, operator_policy: Option<&str>) -> String {
@@ -293,17 +264,7 @@ fn named(policy: Option<&str>, operator_policy: Option<&str>) -> String {
     };
     let names = [shown(policy, "policy"), shown(operator_policy, "operator policy")];
     let names: Vec<String> = names.into_iter().flatten().collect();
-    if names.is_empty() { "its declaration".to_owned() } else { names.join(" and ") }
-}
-
-fn as_json(arguments: &FieldTable) -> Map<String, Value> {
-    let value = |value: &AMQPValue| match value {
-        AMQPValue::LongString(text) => Value::from(text.to_string()),
-        AMQPValue::LongLongInt(number) => Value::from(*number),
-        AMQPValue::Boolean(truth) => Value::from(*truth),
-        _ => Value::Null,
-    };
-    arguments.inner().iter().map(|(key, argument)| (key.to_string(), value(argument))).collect()
+    if names.is_empty() { NO_POLICY.to_owned() } else { names.join(" and ") }
 }
 
 #[cfg(test)]

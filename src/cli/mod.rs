@@ -9,6 +9,7 @@ mod client;
 mod completions;
 pub mod config;
 mod context;
+mod doctor;
 pub mod exit;
 mod history;
 mod man;
@@ -22,6 +23,7 @@ mod recount;
 mod reservation;
 mod secret;
 mod server;
+mod status;
 mod terminal;
 mod topology;
 mod user;
@@ -54,7 +56,7 @@ Setting up an installation:
   holdfast worker
 
 Exit codes:
-  0 done   1 failed   2 wrong usage   3 a check failed, or the schema is not migrated
+  0 done   1 failed   2 wrong usage   3 a check failed or is red, or the schema is not migrated
   4 refused   5 no answer in time
   75 the database, the broker or its management API is away, or a lock is held; try again
   78 the configuration is wrong: a setting, an account, its rights, a database or a vhost";
@@ -110,6 +112,20 @@ enum Command {
     /// What is billed
     #[command(subcommand)]
     Billing(billing::Command),
+    /// How the installation is doing: workers, partitions, overdue deadlines, outbox, dead letters
+    ///
+    /// It reads only, and shows what one engine knows if another is away; then it exits with 75. Of many
+    /// workers and partitions it shows those that are worst off; --json lists all. With the management API at
+    /// hand it also tells what workers have in hand, and how long a new message would wait. An account of a
+    /// database and of a broker that may only look is enough.
+    Status(status::Args),
+    /// Look for everything that is known to go wrong, and say what to do about it
+    ///
+    /// Checks engines, settings, schema, declarations, policies, accounts, clocks, workers and what waits, and
+    /// sends a message through the delay ladder and one through each partition and its worker and back. Exits
+    /// with 3 if a check is red. Without the management API, or with accounts that may only look, it skips what
+    /// it cannot see, and says so.
+    Doctor(doctor::Args),
     /// Find what the biller or terminals were told and the database does not have
     ///
     /// For the time after a restored backup, a failover to a standby that lagged, or a broker that was
@@ -152,6 +168,8 @@ impl Cli {
             Command::Client(command) => client::run(&context, command).await,
             Command::Reservation(command) => reservation::run(&context, command).await,
             Command::Billing(command) => billing::run(&context, command).await,
+            Command::Status(args) => status::run(&context, args).await,
+            Command::Doctor(args) => doctor::run(&context, args).await,
             Command::Reconcile(args) => reconcile::run(&context, args).await,
             Command::Completions(args) => completions::run(&context, &args, Cli::command()),
             Command::Man(args) => man::run(&context, args, Cli::command()),
@@ -166,6 +184,8 @@ impl Command {
             Command::Account(command) => command.needs(),
             Command::Worker(_)
             | Command::Topology(_)
+            | Command::Status(_)
+            | Command::Doctor(_)
             | Command::Server(server::Command::Add(_) | server::Command::Move(_)) => {
                 &[DATABASE_URL, AMQP_URL]
             }

@@ -12,6 +12,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use super::context::Context;
+pub(super) use routes::wanted_routes;
 
 #[derive(Subcommand)]
 pub(super) enum Command {

@@ -1,6 +1,7 @@
 //! Decodes messages of the partitions and of the query queue.
 
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use super::command::{self, Kind};
 use super::envelope::{DeadReason, FENCE_TYPE, PROBE_TYPE, Received, WAKE_UP_TYPE};
@@ -25,8 +26,8 @@ pub enum Decoded<T> {
     },
     /// There is no terminal to answer.
     Dead(DeadReason),
-    /// It has shown that it arrives, and asks for nothing.
-    Probe,
+    /// It has shown that it arrives, and asks for nothing, or for an answer under this id.
+    Probe(Option<Uuid>),
 }
 
 /// Decodes a message of a partition. Wake-ups and fences count only from broker accounts that are
@@ -73,12 +74,20 @@ fn decode_with<T>(
 ) -> Decoded<T> {
     let Some(terminal) = received.sender() else {
         let probes = received.user_id.is_none() && received.kind.as_deref() == Some(PROBE_TYPE);
-        return if probes { Decoded::Probe } else { Decoded::Dead(DeadReason::Unauthenticated) };
+        return match probes {
+            true => Decoded::Probe(probe_to_answer(received)),
+            false => Decoded::Dead(DeadReason::Unauthenticated),
+        };
     };
     match decode(&terminal) {
         Ok(input) => Decoded::Input(input),
         Err(refusal) => Decoded::Refused { terminal, refusal },
     }
+}
+
+/// A terminal's probe is not answered: it could make workers publish as much as it likes.
+fn probe_to_answer(received: &Received) -> Option<Uuid> {
+    received.message_id.as_deref().filter(|_| received.from_ladder)?.parse().ok()
 }
 
 fn decode_command(received: &Received, terminal: &TerminalId) -> Result<Command, Refusal> {

@@ -20,7 +20,8 @@ pub const WAKE_UP_TYPE: &str = "wake_up";
 /// `type` of a fence.
 pub const FENCE_TYPE: &str = "fence";
 
-/// `type` of a message that only has to arrive. It names no account: nobody vouches for it.
+/// `type` of a message that only has to arrive. It names no account: nobody vouches for it. It is answered if it
+/// came from where no terminal may publish.
 pub const PROBE_TYPE: &str = "probe";
 
 /// When the broker got a message, in milliseconds since the Unix epoch, where it is set up to say so. A
@@ -53,6 +54,8 @@ pub struct Received {
     pub traceparent: Option<String>,
     /// When the broker got it, where the broker says so. Only measured, never decided by.
     pub enqueued_at: Option<Timestamp>,
+    /// Whether it came from where wake-ups come, where no terminal may publish.
+    pub from_ladder: bool,
     /// Earlier deliveries, counted by the broker.
     pub delivery_count: u64,
     /// Whether it was delivered before.

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::error::StoreError;
 use super::{moves, outbox, sql};
+use crate::domain::interval::Timestamp;
 
 /// Announces workers that join or leave.
 pub const CHANNEL: &str = "holdfast_workers";
@@ -15,12 +16,28 @@ pub const DEAD_AFTER_SECONDS: f64 = 5.0;
 /// Rows silent for this long are deleted; until then they help to explain a crash.
 const PRUNE_AFTER_SECONDS: f64 = 3_600.0;
 
-/// This worker. Host and process id are for people.
+/// This worker. All but the id is for people.
 pub struct Member {
-    /// UUIDv7: orders workers by the time they joined.
+    /// Drawn anew at each start.
     pub id: Uuid,
     pub host: String,
     pub pid: i32,
+    /// Of the program.
+    pub version: &'static str,
+}
+
+/// What a worker tells of itself with each heartbeat.
+pub struct Report<'a> {
+    /// The partitions that it consumes.
+    pub partitions: &'a [i32],
+    /// Messages whose outcome it has committed since it started.
+    pub decided: i64,
+    /// The same per second, lately.
+    pub decided_per_second: f64,
+    /// This process's clock, which decides nothing.
+    pub clock: Timestamp,
+    /// Where its HTTP endpoint is, if it has one.
+    pub http_address: Option<&'a str>,
 }
 
 /// Subscribes to workers' and outbox notifications, and prunes old rows.
@@ -50,19 +67,24 @@ pub struct Pulse {
 pub async fn beat(
     client: &Client,
     member: &Member,
-    partitions: &[i32],
-    http_address: Option<&str>,
+    report: &Report<'_>,
 ) -> Result<Pulse, StoreError> {
+    let Member { id, host, pid, version } = member;
+    let Report { partitions, decided, decided_per_second, clock, http_address } = report;
     let rows = client
         .query(
             sql!("beat"),
             &[
-                &member.id,
-                &member.host,
-                &member.pid,
-                &partitions,
+                id,
+                host,
+                pid,
+                partitions,
                 &DEAD_AFTER_SECONDS,
-                &http_address,
+                version,
+                decided,
+                decided_per_second,
+                clock,
+                http_address,
             ],
         )
         .await?;

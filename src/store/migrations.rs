@@ -129,6 +129,11 @@ pub async fn outside_changes(url: &DatabaseUrl) -> Result<Vec<String>> {
     Ok(outside::changes(&connect(url).await?).await?)
 }
 
+/// The number of this program's last migration.
+pub fn newest() -> i32 {
+    runner().get_migrations().iter().map(|step| step.version()).max().unwrap_or_default()
+}
+
 /// Names of the missing migrations. Fails if an applied one differs from this program's.
 pub async fn pending(url: &DatabaseUrl) -> Result<Vec<String>> {
     let mut client = connect(url).await?;

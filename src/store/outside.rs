@@ -7,7 +7,13 @@ use super::sql;
 
 /// Sentences for people, each with the next step; empty if nothing has changed.
 pub(crate) async fn changes(client: &Client) -> Result<Vec<String>, StoreError> {
-    let mut changes: Vec<String> = zone_rules(client).await?.into_iter().collect();
+    let changed = zone_rules(client).await?.into_iter();
+    Ok(changed.chain(collations(client).await?).collect())
+}
+
+/// Indexes that follow a collation which has changed since they were built.
+pub(crate) async fn collations(client: &Client) -> Result<Vec<String>, StoreError> {
+    let mut changes = Vec::new();
     for row in client.query(sql!("load_outdated_collations"), &[]).await? {
         let (table, index, collation): (String, String, String) =
             (row.get("of_table"), row.get("index_name"), row.get("collation_name"));

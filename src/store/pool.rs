@@ -117,6 +117,11 @@ pub fn unlimited(url: &DatabaseUrl) -> Settings {
     of(url, MIGRATION)
 }
 
+/// Settings of `url` without any of Holdfast's own: what its account and database give a session.
+pub fn bare(url: &DatabaseUrl) -> Settings {
+    of(url, &[])
+}
+
 fn of(url: &DatabaseUrl, session: &[Setting]) -> Settings {
     Settings {
         url: url.clone(),

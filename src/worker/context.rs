@@ -20,6 +20,7 @@ use super::metrics::Metrics;
 use super::outlived::Outlived;
 use super::settings::Settings;
 use super::strangers::Strangers;
+use super::throughput::Throughput;
 use crate::message::shape::Shape;
 use crate::store::view::ReadPool;
 use crate::store::{migrations, outside, pool, registry};
@@ -50,6 +51,8 @@ pub struct Context {
     /// Wakes whoever publishes fences when an operator moves a server.
     pub moves_notified: Notify,
     pub outlived: Outlived,
+    /// How much is decided, for operators.
+    pub throughput: Throughput,
     /// Broker accounts whose wake-ups and fences are believed.
     pub accounts: WorkerAccounts,
     pub strangers: Strangers,
@@ -118,6 +121,7 @@ impl Context {
             copies_notified: Notify::new(),
             moves_notified: Notify::new(),
             outlived: Outlived::default(),
+            throughput: Throughput::default(),
             accounts,
             strangers: Strangers::default(),
             metrics: Arc::new(metrics),

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::Utc;
 use futures::StreamExt;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
@@ -21,7 +22,7 @@ use super::health::check::Check;
 use super::metrics::labels::Engine;
 use crate::backoff;
 use crate::store::error::StoreError;
-use crate::store::membership::{self, DEAD_AFTER_SECONDS, Member};
+use crate::store::membership::{self, DEAD_AFTER_SECONDS, Member, Report};
 use crate::store::{moves, outbox};
 
 /// Three heartbeats fit into `DEAD_AFTER_SECONDS`.
@@ -91,8 +92,8 @@ async fn connected(
         let ours = owned.borrow().clone();
         let (sent, address) = (std::time::Instant::now(), context.leads.address());
         let address = address.map(|address| address.to_string());
-        let beat = membership::beat(&client, member, &ours, address.as_deref());
-        let pulse = bounded(beat).await?;
+        let report = report(context, &ours, address.as_deref());
+        let pulse = bounded(membership::beat(&client, member, &report)).await?;
         *last_beat = Instant::now();
         context.leads.beat(sent, pulse.exporter == Some(member.id));
         context.checks.good(Check::Database);
@@ -106,6 +107,16 @@ async fn connected(
             () = tokio::time::sleep(BEAT_INTERVAL) => {}
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "told to operators, decides nothing (P8)")]
+fn report<'a>(
+    context: &Context,
+    partitions: &'a [i32],
+    http_address: Option<&'a str>,
+) -> Report<'a> {
+    let (decided, decided_per_second) = context.throughput.sample(Instant::now());
+    Report { partitions, decided, decided_per_second, clock: Utc::now(), http_address }
 }
 
 async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {

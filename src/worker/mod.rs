@@ -38,6 +38,7 @@ mod session;
 pub mod settings;
 mod strangers;
 mod sweep;
+mod throughput;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -80,6 +81,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
         id: context.id,
         host: context.settings.host.clone(),
         pid: i32::try_from(std::process::id()).unwrap_or_default(),
+        version: env!("CARGO_PKG_VERSION"),
     };
     let endpoint = start_endpoint(&context);
     let background = Background::start(&context, &stop);

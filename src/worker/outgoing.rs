@@ -2,7 +2,9 @@
 
 use chrono::SecondsFormat;
 use tracing::warn;
+use uuid::Uuid;
 
+use crate::broker::partition_probe::answer_key;
 use crate::broker::publisher::Outgoing;
 use crate::broker::topology::{DEAD, REPLIES_EXCHANGE};
 use crate::domain::interval::Timestamp;
@@ -51,6 +53,22 @@ pub fn refusal(
 /// The answer to a query. It is transient: asked again, the query brings a newer one.
 pub fn answer_to_query(reply: Reply, received: &Received, now: Timestamp) -> Outgoing {
     Outgoing { persistent: false, ..answer(reply, received, now) }
+}
+
+/// Shows that a probe went through a queue and its worker. If nobody waits for it any more, it goes nowhere.
+pub fn answer_to_probe(id: Uuid, worker: Uuid) -> Outgoing {
+    Outgoing {
+        exchange: REPLIES_EXCHANGE.to_owned(),
+        routing_key: answer_key(id),
+        message_id: id.to_string(),
+        type_name: "probe_answer".to_owned(),
+        correlation_id: Some(id.to_string()),
+        content_type: JSON,
+        user_id: None,
+        headers: Vec::new(),
+        body: format!("{{\"worker\":\"{worker}\"}}").into_bytes(),
+        persistent: false,
+    }
 }
 
 /// `partition` is the one whose queue it came from, `None` for the queries' queue. Received headers

@@ -125,7 +125,7 @@ impl Answering<'_> {
                     answers.push(refusal(terminal.as_str(), id, &why, &message, now));
                 }
                 Decoded::Dead(reason) => answers.push(dead_letter(&message, reason, None)),
-                Decoded::Probe => {}
+                Decoded::Probe(_) => {}
             }
         }
         answers.extend(self.read(&queries, stop).await?);

@@ -36,7 +36,7 @@ use crate::support::terminal::{Terminal, window};
 // --- without any engine
 
 /// Commands, and what the help of each says.
-const HELP: [(&str, &[&str]); 58] = [
+const HELP: [(&str, &[&str]); 60] = [
     ("", &["worker", "migrate", "topology", "server", "user", "policy"]),
     ("", &["terminal", "client", "reservation", "billing", "DATABASE_URL", "Exit codes"]),
     ("worker", &["HOLDFAST_BATCH_MAX", "HOLDFAST_SWEEP", "SIGTERM", "--database-url"]),
@@ -91,6 +91,8 @@ const HELP: [(&str, &[&str]); 58] = [
     ("terminal list", &["--user"]),
     ("terminal disable", &["terminal_disabled", "stay"]),
     ("terminal enable", &["again"]),
+    ("doctor", &["--no-probe", "Exits with 3", "through each partition"]),
+    ("status", &["--watch", "--json lists all", "exits with 75"]),
     ("completions", &["bash", "zsh", "fish", "elvish", "powershell"]),
     ("man", &["DIRECTORY", "man -l"]),
     ("client", &["request", "reconfirm", "withdraw", "show", "Exits with 4"]),
@@ -182,6 +184,7 @@ async fn wrong_usage_is_refused_before_anything_is_read() {
         "client show --timeout 0 01a207ac-4fe7-70d8-ad75-75af93e63c96",
         "reservation history",
         "billing tail --count 0",
+        "status --watch 0",
     ] {
         let words: Vec<&str> = line.split_whitespace().collect();
         let run = holdfast(&[], &words).await;

@@ -50,7 +50,8 @@ fn through(bouncer: &PgBouncer, url: &str) -> String {
     url.to_string()
 }
 
-async fn through_pooler(url: &str) -> String {
+/// A URL's way through a pooler that drops the session's settings.
+pub async fn through_pooler(url: &str) -> String {
     let mut url: Url = url.parse().expect("a URL");
     url.set_port(Some(pooler().await)).expect("a port");
     url.to_string()

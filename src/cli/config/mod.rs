@@ -39,8 +39,6 @@ use values::{
 pub(super) const DATABASE_URL: &str = "DATABASE_URL";
 pub(super) const AMQP_URL: &str = "AMQP_URL";
 pub(super) const MANAGEMENT_URL: &str = "RABBITMQ_MANAGEMENT_URL";
-/// The machine's name, set by shells and containers; shown to operators, no setting.
-const HOSTNAME: &str = "HOSTNAME";
 /// The name of the system's account, in the order of preference.
 const ACCOUNT_NAMES: [&str; 2] = ["USER", "LOGNAME"];
 
@@ -128,7 +126,6 @@ settings! {
 /// The configuration. `Debug` hides it: most of it is secret.
 pub struct Config {
     values: Values,
-    host: String,
     account: Option<String>,
     /// A valid filter for `tracing`.
     pub log_filter: String,
@@ -171,8 +168,6 @@ impl Config {
         let log_filter = values.log_filter.take();
         Ok(Self {
             values,
-            // Only shown, so it is no error whatever it is.
-            host: environment(HOSTNAME).unwrap_or_default().to_string_lossy().into_owned(),
             account: ACCOUNT_NAMES
                 .iter()
                 .find_map(|name| operator(&environment(name)?.into_string().ok()?).ok()),
@@ -208,7 +203,8 @@ impl Config {
             database: self.database()?.clone(),
             database_read: self.values.database_read.clone(),
             broker: self.broker()?.clone(),
-            host: self.host.clone(),
+            // Shells set HOSTNAME and do not export it; services have none.
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             http_listen: or_default(self.values.http_listen),
             log_lines_lost: self.log_lines_lost.clone(),
             batch_max: or_default(self.values.batch_max),

@@ -23,7 +23,7 @@ pub(super) async fn recorded(database: &Client) -> Result<Shape> {
 }
 
 /// Where the database wants each server's commands.
-pub(super) async fn wanted_routes(database: &Client) -> Result<Vec<Route>> {
+pub(in crate::cli) async fn wanted_routes(database: &Client) -> Result<Vec<Route>> {
     let places = list_places(database).await?;
     let route = |placed: Placed| Route { server: placed.server, partition: placed.partition };
     Ok(places.into_iter().map(route).collect())

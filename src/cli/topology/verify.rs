@@ -12,7 +12,7 @@ use crate::broker::delay_probe::{self, Probe};
 use crate::broker::policies::Deviation;
 use crate::broker::routes::{self, Difference, Route};
 use crate::broker::topology::reply_queue;
-use crate::broker::{bindings, declare, reply_queues};
+use crate::broker::{bindings, declare, declared, reply_queues};
 use crate::cli::context::Context;
 use crate::cli::exit::CliError;
 use crate::message::shape::Shape;
@@ -117,6 +117,8 @@ async fn look_behind(
     let broker = context.config.broker()?;
     let unbound = bindings::unbound_replies(management, broker, terminals).await?;
     wrong.missing.extend(unbound.iter().map(|id| format!("binding of queue {}", reply_queue(id))));
+    let lost = declared::missing_bindings(management, broker, shape).await?;
+    wrong.missing.extend(lost.iter().map(|text| format!("binding of {text}")));
     wrong.foreign = bindings::foreign(management, broker, shape).await?;
     wrong.deviations = policies.deviations(shape, terminals).await?;
     Ok(())

@@ -4,6 +4,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod closures;
+pub mod conditions;
 pub(crate) mod ledger;
 pub mod moves;
 pub mod policy;
@@ -12,6 +13,7 @@ pub mod recount;
 pub(crate) mod reservations;
 pub mod roles;
 pub mod servers;
+pub mod status;
 pub mod terminals;
 pub mod topology;
 pub mod users;

@@ -1,11 +1,16 @@
 -- Records a heartbeat; returns this worker, the live others and the shared settings.
--- $1 id, $2 host, $3 pid, $4 partitions it consumes, $5 seconds of silence after which a worker is dead.
--- $6 address of its HTTP endpoint, null: none
+-- $1 id, $2 host, $3 pid, $4 partitions it consumes, $5 seconds of silence after which a worker is dead,
+-- $6 version, $7 messages decided since it started, $8 per second lately, $9 its own clock,
+-- $10 address of its HTTP endpoint, null: none.
 -- A heartbeat that far in the future is also dead: this clock was set back.
 with beat as (
-    insert into workers (id, host, pid, partitions, http_address) values ($1, $2, $3, $4, $6)
+    insert into workers (id, host, pid, partitions, version, decided, decided_per_second, clock_ahead_seconds,
+            http_address)
+    values ($1, $2, $3, $4, $6, $7, $8, extract(epoch from $9::timestamptz - clock_timestamp()), $10)
     on conflict (id) do update
-        set heartbeat_at = clock_timestamp(), partitions = excluded.partitions, http_address = excluded.http_address
+        set heartbeat_at = clock_timestamp(), partitions = excluded.partitions, decided = excluded.decided,
+            decided_per_second = excluded.decided_per_second, clock_ahead_seconds = excluded.clock_ahead_seconds,
+            http_address = excluded.http_address
     returning id, http_address, (xmax = 0) as joined
 )
 select live.id, live.joined, live.http_address is not null as has_endpoint,

@@ -177,6 +177,7 @@ impl Decider {
         context.metrics.count(&tally, &timings);
         context.partitions_consumed.decided(partition);
         context.clock.set(now);
+        context.throughput.add(reactions.len());
         if copies {
             context.copies_notified.notify_one();
         }

@@ -13,7 +13,7 @@ use crate::message::decode::{Decoded as Message, decode};
 use crate::message::envelope::Received;
 use crate::worker::context::Context;
 use crate::worker::metrics::labels::{CommandKind, CommandOutcome};
-use crate::worker::outgoing::{dead_letter, refusal};
+use crate::worker::outgoing::{answer_to_probe, dead_letter, refusal};
 use crate::worker::rate_limit::{RateLimit, Urgency};
 
 pub(super) struct Decoder {
@@ -63,7 +63,8 @@ impl Decoder {
             Message::Dead(reason) => {
                 decoded.answers.push(dead_letter(&message, reason, Some(self.partition)));
             }
-            Message::Probe => {}
+            Message::Probe(None) => {}
+            Message::Probe(Some(id)) => decoded.answers.push(answer_to_probe(id, context.id)),
         }
     }
 
