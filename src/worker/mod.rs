@@ -56,7 +56,7 @@ use crate::store::membership::Member;
 use context::Context;
 use health::check::Check;
 use health::http::Endpoint;
-use health::look;
+use health::{look, supervisor};
 pub use metrics::list as metric_list;
 use session::SessionError;
 use settings::Settings;
@@ -137,6 +137,7 @@ impl Background {
             stop.cancelled().await;
             context.checks.wrong(Check::Worker, "stopping: it finishes what it has in hand");
         });
+        tasks.spawn(supervisor::tell(context.clone(), stop.clone()));
         let ticking = context.clone();
         tasks.spawn(async move { ticking.tasks.tick().await });
         let (watching, stop) = (context.clone(), stop.clone());

@@ -39,6 +39,7 @@ mod moves;
 mod offered;
 mod operator;
 mod order;
+mod packaging;
 mod plans;
 mod policies;
 mod pooler;

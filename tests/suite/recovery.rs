@@ -12,6 +12,8 @@ use serde_json::Value;
 use self::load::Load;
 use self::runbook::Runbook;
 use self::truth::{Truth, lost};
+use crate::support::database::{Database, Row};
+use crate::support::program::{bare, ended};
 use crate::support::stack::Stack;
 use crate::support::{engines, facts, invariants};
 
@@ -85,4 +87,27 @@ async fn after_a_wiped_broker_and_an_old_backup_the_list_of_what_is_lost_is_comp
     drop(db);
     wipe_broker(&stack, &load).await;
     engines::drop_database(&format!("t_{}", stack.suffix())).await;
+}
+
+/// The runbook says so: nobody shall find out at night.
+#[tokio::test]
+async fn a_dump_does_not_go_into_a_migrated_database() {
+    let (old, new) = (Database::new().await, Database::new().await);
+    old.server("cam", 1, 0).await;
+    old.user("ann", None).await;
+    old.accepts(&Row::held(0.0, 1.0).insert()).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("dump").display().to_string();
+    let path = [("PATH", "/usr/bin:/bin")];
+    let mut dump = bare("pg_dump", &path);
+    dump.args(["--format=custom", "--file", &file, &old.url]);
+    let dumped = ended(dump.spawn().expect("pg_dump")).await;
+    assert_eq!(dumped.code, 0, "{dumped:?}");
+    let mut restore = bare("pg_restore", &path);
+    restore.args(["--data-only", "--single-transaction", "--dbname", &new.url, &file]);
+    let restored = ended(restore.spawn().expect("pg_restore")).await;
+    assert_eq!(restored.code, 1, "{restored:?}");
+    assert_eq!(new.ask::<i64>("select count(*) from reservations").await, 0);
+    old.finish().await;
+    new.finish().await;
 }
