@@ -131,10 +131,10 @@ impl<T: Copy> Transaction<'_, T> {
         users: Users<'_>,
         timings: &mut Timings,
     ) -> Result<Decided<'_, T>, BatchError> {
-        let span = phase("load");
-        let loading = load(client, self.partition, needs, users);
-        let snapshot = timed(&mut timings.load, loading).await?;
-        drop(span);
+        let snapshot = {
+            let _loading = phase("load");
+            timed(&mut timings.load, load(client, self.partition, needs, users)).await?
+        };
         crash_point!("loaded");
         if let Some(place) = snapshot.first_early(self.inputs.iter().map(|(input, _)| *input)) {
             client.batch_execute("rollback").await.map_err(StoreError::from)?;

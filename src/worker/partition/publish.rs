@@ -99,12 +99,13 @@ impl Outbound {
             last_tag,
         } = batch;
         crash_point!("publishing");
-        let publishing = span.phase("publish");
-        publish(publisher, answers).await?;
-        self.measure(&enqueued_at);
-        self.schedule(publisher, rescheduled).await?;
-        crash_point!("confirmed");
-        drop(publishing);
+        {
+            let _publishing = span.phase("publish");
+            publish(publisher, answers).await?;
+            self.measure(&enqueued_at);
+            self.schedule(publisher, rescheduled).await?;
+            crash_point!("confirmed");
+        }
         Ok(Published { isolated, deferred, span, last_tag })
     }
 
