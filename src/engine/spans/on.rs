@@ -125,6 +125,11 @@ impl BatchSpan {
     }
 }
 
+impl Phase {
+    /// Ends.
+    pub fn end(self) {}
+}
+
 /// Begins a phase of the batch at hand; without one, nothing.
 pub fn phase(name: &'static str) -> Phase {
     let context = Context::current();

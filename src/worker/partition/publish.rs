@@ -99,13 +99,12 @@ impl Outbound {
             last_tag,
         } = batch;
         crash_point!("publishing");
-        {
-            let _publishing = span.phase("publish");
-            publish(publisher, answers).await?;
-            self.measure(&enqueued_at);
-            self.schedule(publisher, rescheduled).await?;
-            crash_point!("confirmed");
-        }
+        let publishing = span.phase("publish");
+        publish(publisher, answers).await?;
+        self.measure(&enqueued_at);
+        self.schedule(publisher, rescheduled).await?;
+        crash_point!("confirmed");
+        publishing.end();
         Ok(Published { isolated, deferred, span, last_tag })
     }
 
