@@ -34,7 +34,8 @@ pub fn next_hop(now: Timestamp, due_at: Timestamp, longest: TimeDelta) -> Hop {
     let last = remaining + LAST_HOP_MARGIN;
     if remaining <= LAST_HOP_MAX && last <= longest {
         let units = ceil_units(last);
-        return Hop { units, scheduled_until: due_at + LAST_HOP_MARGIN };
+        // Of a passed instant as well, the hop ends when it does: the clock may be ahead.
+        return Hop { units, scheduled_until: due_at.max(now) + LAST_HOP_MARGIN };
     }
     let approach = APPROACH.min(longest / 2);
     let units = floor_units((remaining - approach).min(longest)).max(1);
@@ -107,6 +108,6 @@ mod tests {
     fn a_passed_instant_is_due_at_once() {
         let hop = next_hop(at(50_000), at(10_000), TimeDelta::days(19));
         assert!(hop.units <= 3);
-        assert_eq!(hop.scheduled_until, at(10_250));
+        assert_eq!(hop.scheduled_until, at(50_250));
     }
 }

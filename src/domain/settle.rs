@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::batch::Batch;
+use super::deadline::LAST_HOP_MARGIN;
 use super::input::WakeUp;
 use super::outcome::{Cause, Transition, WakeUpOutcome};
 use super::reservation::{CancelReason, State};
@@ -14,7 +15,9 @@ pub(super) fn wake_up(batch: &mut Batch, wake_up: &WakeUp) -> WakeUpOutcome {
     if batch.snapshot.now < wake_up.due_at {
         return WakeUpOutcome::Reschedule;
     }
-    if !wake_up.is_last_hop() {
+    // A hop that ends ahead of now was sent while the clock was ahead, and came too early: behind it,
+    // reconfirmations may be in time.
+    if !wake_up.is_last_hop() || wake_up.scheduled_until > batch.snapshot.now + LAST_HOP_MARGIN {
         return WakeUpOutcome::ToTail;
     }
     for id in due(batch, wake_up) {

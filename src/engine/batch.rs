@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::store::pool::Pool;
 use deadpool_postgres::ClientWrapper;
+use tracing::warn;
 
 use super::needs;
 use super::outbox::outbox_messages;
@@ -85,7 +86,17 @@ struct Transaction<'a, T> {
 impl<T: Copy> Transaction<'_, T> {
     async fn run(&self) -> Result<Committed<T>, BatchError> {
         let session = Session::take(self.pool).await?;
-        let outcome = self.run_on(session.client()).await;
+        let mut outcome = self.run_on(session.client()).await;
+        if let Err(BatchError::Store(error)) = &outcome
+            && self.inputs.len() == 1
+            && error.sql_state().is_some()
+            && let Err(changed) = session.check(self.pool).await
+        {
+            // A message is not to blame for its session: in another isolation level, say, the guard
+            // refuses good ones.
+            warn!(%error, %changed, "the session is to blame, not the message");
+            outcome = Err(changed.into());
+        }
         if !matches!(outcome, Err(BatchError::Store(_))) {
             // Committed, or rolled back because something is early.
             session.finish();

@@ -174,14 +174,6 @@ pub fn open_to_read(mut settings: Settings, size: usize) -> Pool {
         .expect("a runtime is set, which is all that the timeouts need")
 }
 
-/// Whether a session is still set as it was when it was opened.
-pub async fn check(pool: &Pool) -> Result<(), StoreError> {
-    let session = Session::take(pool).await?;
-    session::check(session.client(), &pool.manager().0.session, false).await?;
-    session.finish();
-    Ok(())
-}
-
 /// Bounds an exchange. After a timeout its outcome is unknown.
 pub async fn bounded<T>(
     what: &'static str,
@@ -206,6 +198,12 @@ impl Session {
     /// The connection.
     pub fn client(&self) -> &ClientWrapper {
         self.0.as_ref().expect("only dropping empties it")
+    }
+
+    /// Fails if it is no longer set as it was when it was opened. Rolls back.
+    pub async fn check(&self, pool: &Pool) -> Result<(), StoreError> {
+        self.client().batch_execute("rollback").await?;
+        session::check(self.client(), &pool.manager().0.session, false).await
     }
 
     /// Returns it to the pool, after a commit, a rollback or a successful statement.

@@ -212,6 +212,24 @@ async fn an_intermediate_leg_read_after_the_deadline_does_not_settle() {
     stack.finish().await;
 }
 
+/// The sweep of a clock ahead sees deadlines pass that are yet to come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wake_up_that_a_clock_ahead_has_sent_does_not_settle() {
+    let mut stack = Stack::new().await;
+    let mut terminal = stack.terminal("ann").await;
+    let (server, held) =
+        held_then_workerless(&stack, &mut terminal, &[window(SOON, 600), window(SOON, 600)]).await;
+    let deadline = held[0].deadline_at;
+    stack.wake(deadline, Utc::now() + TimeDelta::days(500)).await;
+    let sent = terminal.client.reconfirm(&server, held[0].id).await.expect("sent");
+    passed(&stack, deadline).await;
+    let _worker = stack.worker_by_hand().await;
+    terminal.reply_to(&sent).await;
+    stack.until_state(held[0].id, "confirmed").await;
+    stack.until_state(held[1].id, "cancelled").await;
+    stack.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wake_up_settles_only_its_own_instant() {
     let mut stack = Stack::new().await;

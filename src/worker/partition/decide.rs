@@ -22,7 +22,6 @@ use crate::engine::spans::BatchSpan;
 use crate::engine::{BatchError, Committed, decide_batch};
 use crate::message::envelope::{DeadReason, Received};
 use crate::store::error::StoreError;
-use crate::store::pool;
 use crate::worker::about::about;
 use crate::worker::context::Context;
 use crate::worker::outgoing::{answer, dead_letter};
@@ -99,7 +98,7 @@ impl Decider {
                 Err(BatchError::Store(error)) => error,
             };
             tries += 1;
-            match self.action_on(&failed, tries, part).await {
+            match self.action_on(&failed, tries, part) {
                 Action::Retry | Action::Wait => {
                     self.pause(tries).await?;
                     parts.push(part);
@@ -136,17 +135,9 @@ impl Decider {
         }
     }
 
-    /// A message is not parked for what is wrong with the session: in another isolation level, say, the
-    /// guard refuses good ones.
-    async fn action_on(&self, error: &StoreError, tries: u32, part: &[Item<'_>]) -> Action {
+    fn action_on(&self, error: &StoreError, tries: u32, part: &[Item<'_>]) -> Action {
         let (partition, inputs) = (self.partition, part.len());
-        let mut action = judge(error, tries, inputs);
-        if action == Action::Park
-            && let Err(wrong) = pool::check(&self.context.pool).await
-        {
-            warn!(partition, error = %wrong, "the message is not to blame");
-            action = Action::Wait;
-        }
+        let action = judge(error, tries, inputs);
         if action == Action::Wait && is_arithmetic(error) {
             error!(
                 partition, tries, %error,

@@ -184,6 +184,10 @@ impl Truth {
             tally.note("edge: intermediate hop read after its instant");
             return "to_tail";
         }
+        if micros(w.scheduled_until) > self.now + 250_000 {
+            tally.note("edge: a hop that a clock ahead has sent");
+            return "to_tail";
+        }
         let mut due: Vec<(i64, usize)> = Vec::new();
         for (index, row) in self.rows.iter().enumerate() {
             if row.deadline > due_at || !row.unsettled() {

@@ -84,6 +84,7 @@ const EDGES: &[&str] = &[
     "edge: cancelled at the deadline",
     "edge: wake-up spares a later deadline that has passed",
     "edge: intermediate hop read after its instant",
+    "edge: a hop that a clock ahead has sent",
     "edge: more is due than the slice holds",
     "edge: a command behind its server's fence",
     "edge: a command ahead of its server's fence",

@@ -75,7 +75,8 @@ pub fn wake_up(rng: &mut StdRng, truth: &Truth, deadline: i64) -> WakeUp {
         _ => deadline + rng.random_range(-3..=3) * truth.tick,
     };
     let scheduled_until = match rng.random_range(0..100) {
-        0..80 => due_at + 250_000,
+        0..75 => due_at + 250_000,
+        75..80 => due_at.max(truth.now) + 250_001,
         80..85 => due_at,
         85..90 => due_at - 1,
         90..95 => due_at - 1_000,
