@@ -20,6 +20,7 @@ mod connect;
 pub(crate) mod delivery_attempts;
 pub mod error;
 pub(crate) mod grants;
+pub(crate) mod letters;
 pub(crate) mod load;
 pub(crate) mod membership;
 pub mod migrations;

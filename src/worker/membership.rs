@@ -5,6 +5,7 @@
 //!
 //! See `docs/decisions/0019-workers-share-partitions-by-order-of-id.md`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,13 +84,18 @@ async fn connected(
     let client = client?;
     bounded(membership::join(&client)).await?;
     loop {
-        let ours = owned.borrow().clone();
+        // Until it is drained, others must not believe that nobody decides it.
+        let mut ours: BTreeSet<i32> = owned.borrow().iter().copied().collect();
+        ours.extend(context.consumed.partitions());
+        let ours: Vec<i32> = ours.into_iter().collect();
         let report = report(context, &ours);
         let pulse = bounded(membership::beat(&client, member, &report)).await?;
         *last_beat = Instant::now();
         context.rates.set(pulse.terminal_rate_max, pulse.query_rate_max);
         context.set_partitions(pulse.partitions);
-        publish(owned, self::owned(pulse.partitions, &pulse.live, member.id));
+        let mut assigned = self::owned(pulse.partitions, &pulse.live, member.id);
+        assigned.retain(|partition| !pulse.paused.contains(*partition));
+        publish(owned, assigned);
         tokio::select! {
             () = stop.cancelled() => return bounded(membership::leave(&client, member.id)).await,
             () = notified.notified() => {}

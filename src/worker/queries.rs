@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::connections::Connections;
 use super::context::Context;
-use super::outgoing::{answer_to_query, dead_letter, refusal};
+use super::outgoing::{answer_to_query, refusal};
 use super::rate_limit::{RateLimit, Urgency};
 use crate::backoff;
 use crate::broker::BrokerError;
@@ -119,7 +119,9 @@ impl Answering<'_> {
                     let (id, now) = (message.usable_message_id(), self.context.clock.now());
                     answers.push(refusal(terminal.as_str(), id, &why, &message, now));
                 }
-                Decoded::Dead(reason) => answers.push(dead_letter(&message, reason, None)),
+                Decoded::Dead(reason) => {
+                    answers.push(self.context.dead_letter(&message, reason, None));
+                }
                 Decoded::Probe(_) => {}
             }
         }
@@ -156,7 +158,7 @@ impl Answering<'_> {
                     for (reply, dead, message) in answered.replies {
                         if let Some(reason) = dead {
                             self.context.strangers.note(&reply.terminal);
-                            outgoing.push(dead_letter(message, reason, None));
+                            outgoing.push(self.context.dead_letter(message, reason, None));
                         }
                         outgoing.push(answer_to_query(reply, message, self.context.clock.now()));
                     }

@@ -10,7 +10,8 @@ with beat as (
             decided_per_second = excluded.decided_per_second, clock_ahead_seconds = excluded.clock_ahead_seconds
     returning id, (xmax = 0) as joined
 )
-select live.id, live.joined, policy.terminal_rate_max, policy.query_rate_max, topology.partitions
+select live.id, live.joined, policy.terminal_rate_max, policy.query_rate_max, topology.partitions,
+    (select coalesce(array_agg(scope), '{}') from pauses) as paused
 from (
     select id, joined from beat
     union
