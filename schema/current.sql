@@ -17,9 +17,10 @@ CREATE TABLE audit (
     action text COLLATE "C" NOT NULL,
     before jsonb,
     after jsonb,
+    why text,
     CONSTRAINT audit_pkey PRIMARY KEY (id),
-    CONSTRAINT audit_action_check CHECK (action = ANY (ARRAY['add'::text, 'set'::text, 'move'::text, 'remove'::text])),
-    CONSTRAINT audit_kind_check CHECK (kind = ANY (ARRAY['server'::text, 'server_closure'::text, 'user'::text, 'terminal'::text, 'policy'::text, 'topology'::text]))
+    CONSTRAINT audit_action_check CHECK (action = ANY (ARRAY['add'::text, 'set'::text, 'move'::text, 'remove'::text, 'replay'::text, 'discard'::text, 'rotate'::text])),
+    CONSTRAINT audit_kind_check CHECK (kind = ANY (ARRAY['server'::text, 'server_closure'::text, 'user'::text, 'terminal'::text, 'policy'::text, 'topology'::text, 'pause'::text, 'dead_letter'::text, 'events'::text, 'account'::text]))
 );
 CREATE INDEX audit_by_object ON audit USING btree (kind, object_id, id);
 
@@ -61,9 +62,36 @@ CREATE TABLE database_roles (
     kind text COLLATE "C" NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT database_roles_pkey PRIMARY KEY (name),
-    CONSTRAINT database_roles_kind_check CHECK (kind = ANY (ARRAY['worker'::text, 'billing'::text])),
+    CONSTRAINT database_roles_kind_check CHECK (kind = ANY (ARRAY['worker'::text, 'billing'::text, 'monitor'::text])),
     CONSTRAINT database_roles_name_check CHECK (name ~ '^[a-z][a-z0-9_]{0,62}$'::text)
 );
+
+CREATE TABLE dead_letters (
+    id uuid NOT NULL,
+    reason text COLLATE "C" NOT NULL,
+    exact boolean NOT NULL,
+    partition integer,
+    account text COLLATE "C",
+    routing_key text COLLATE "C" NOT NULL,
+    message_id text COLLATE "C",
+    type text,
+    content_type text,
+    content_encoding text,
+    forbidden text,
+    traceparent text,
+    body bytea NOT NULL,
+    died_at timestamp with time zone NOT NULL,
+    times integer DEFAULT 1 NOT NULL,
+    state text COLLATE "C" DEFAULT 'open'::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    replay_account text COLLATE "C",
+    closed_at timestamp with time zone,
+    CONSTRAINT dead_letters_pkey PRIMARY KEY (id),
+    CONSTRAINT dead_letters_check CHECK ((state = ANY (ARRAY['replayed'::text, 'discarded'::text])) = (closed_at IS NOT NULL)),
+    CONSTRAINT dead_letters_state_check CHECK (state = ANY (ARRAY['open'::text, 'replaying'::text, 'replayed'::text, 'discarded'::text]))
+);
+CREATE INDEX dead_letters_by_time ON dead_letters USING btree (died_at, id);
+CREATE INDEX dead_letters_open ON dead_letters USING btree (died_at, id) WHERE state = ANY (ARRAY['open'::text, 'replaying'::text]);
 
 CREATE TABLE delivery_attempts (
     partition integer NOT NULL,
@@ -146,6 +174,14 @@ CREATE TABLE outbox_messages (
     CONSTRAINT outbox_messages_tracestate_check CHECK (octet_length(tracestate) >= 1 AND octet_length(tracestate) <= 512)
 );
 CREATE INDEX outbox_messages_by_age ON outbox_messages USING brin (created_at) WITH (autosummarize='on');
+
+CREATE TABLE pauses (
+    scope text COLLATE "C" NOT NULL,
+    why text DEFAULT ''::text NOT NULL,
+    paused_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT pauses_pkey PRIMARY KEY (scope),
+    CONSTRAINT pauses_scope_check CHECK (scope = 'all'::text OR scope ~ '^(0|[1-9][0-9]{0,2})$'::text)
+);
 
 CREATE TABLE policy (
     only_row boolean DEFAULT true NOT NULL,
@@ -374,6 +410,7 @@ CREATE TABLE users (
 CREATE TABLE worker_accounts (
     name text COLLATE "C" NOT NULL,
     added_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    used_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     retired_at timestamp with time zone,
     CONSTRAINT worker_accounts_pkey PRIMARY KEY (name)
 );
@@ -952,6 +989,20 @@ begin
     return null;
 end $function$;
 
+CREATE OR REPLACE FUNCTION public.record_letter()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+begin
+    perform write_audit('dead_letter', new.id::text,
+        case new.state when 'discarded' then 'discard' else 'replay' end, null,
+        jsonb_build_object('reason', new.reason, 'account', new.account, 'routing_key', new.routing_key,
+            'message_id', new.message_id, 'attempts', new.attempts));
+    return null;
+end $function$;
+
 CREATE OR REPLACE FUNCTION public.record_move()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1085,9 +1136,9 @@ CREATE OR REPLACE FUNCTION public.write_audit(kind text, object_id text, action 
  RETURNS void
  LANGUAGE sql
 AS $function$
-    insert into audit (operator, database_role, kind, object_id, action, before, after)
+    insert into audit (operator, database_role, kind, object_id, action, before, after, why)
     values (coalesce(nullif(current_setting('holdfast.operator', true), ''), session_user), session_user,
-            kind, object_id, action, before, after)
+            kind, object_id, action, before, after, nullif(current_setting('holdfast.why', true), ''))
 $function$;
 
 CREATE OR REPLACE FUNCTION public.zone_is_named(name text)
@@ -1102,8 +1153,11 @@ CREATE TRIGGER audit_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON audit FO
 CREATE TRIGGER billing_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON billing_entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
 CREATE TRIGGER billing_entries_guard AFTER INSERT ON billing_entries REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_billing_entries();
 CREATE TRIGGER closures_audit AFTER INSERT OR DELETE OR UPDATE ON closures FOR EACH ROW EXECUTE FUNCTION record_change('server_closure', 'server_id', '{server_id}');
+CREATE TRIGGER dead_letters_discard AFTER UPDATE OF state ON dead_letters FOR EACH ROW WHEN (new.state = 'discarded'::text AND old.state <> 'discarded'::text) EXECUTE FUNCTION record_letter();
+CREATE TRIGGER dead_letters_replay AFTER UPDATE OF attempts ON dead_letters FOR EACH ROW WHEN (new.attempts > old.attempts) EXECUTE FUNCTION record_letter();
 CREATE TRIGGER history_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON history FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
 CREATE TRIGGER moves_audit AFTER INSERT ON moves FOR EACH ROW EXECUTE FUNCTION record_move();
+CREATE TRIGGER pauses_audit AFTER INSERT OR DELETE OR UPDATE ON pauses FOR EACH ROW EXECUTE FUNCTION record_change('pause', 'scope', '{scope,why,paused_at}');
 CREATE TRIGGER policy_audit AFTER INSERT OR DELETE OR UPDATE ON policy FOR EACH ROW EXECUTE FUNCTION record_change('policy', 'only_row', '{only_row,generation}');
 CREATE TRIGGER policy_recount AFTER UPDATE OF quota_period, quota_zone ON policy FOR EACH ROW WHEN (old.generation = new.generation AND (old.quota_period <> new.quota_period OR old.quota_zone <> new.quota_zone)) EXECUTE FUNCTION recount_for_policy();
 CREATE TRIGGER policy_zone BEFORE INSERT OR UPDATE OF quota_zone ON policy FOR EACH ROW EXECUTE FUNCTION check_zone();

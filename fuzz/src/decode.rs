@@ -10,6 +10,7 @@ use holdfast::domain::query::{Asked, Query};
 use holdfast::domain::refusal::{Code, Retry};
 use holdfast::engine::render;
 use holdfast::message::answer::Answer;
+use holdfast::message::dead_letter::header;
 use holdfast::message::decode::{Decoded, decode, decode_query};
 use holdfast::message::envelope::{BODY_LEN_MAX, DeadReason, MESSAGE_ID_LEN_MAX, Received};
 use holdfast::message::{fence, wake_up};
@@ -276,10 +277,22 @@ fn check_dead(received: &Received, reason: DeadReason) {
         reason,
         DeadReason::Unauthenticated | DeadReason::InvalidWakeUp | DeadReason::InvalidFence
     ));
-    let letter = dead_letter(received, reason, Some(0));
+    let now = Timestamp::UNIX_EPOCH;
+    let letter = dead_letter(received, reason, Some(0), "worker_1", now);
     assert!(letter.body.len() <= BODY_LEN_MAX && received.body.starts_with(&letter.body));
+    assert_eq!(letter.user_id.as_deref(), Some("worker_1"), "the broker vouches for it");
     for (name, value) in &letter.headers {
-        let plain = value.bytes().all(|b| b.is_ascii_graphic());
-        assert!(plain && value.len() <= REPEATED_LEN_MAX, "{name}: {value:?}");
+        assert!(header::ALL.contains(name), "{name}");
+        let short = value.len() <= REPEATED_LEN_MAX;
+        assert!(short || texts_of(received).contains(&value.as_str()), "{name}: {value:?}");
     }
+}
+
+/// The texts that a letter keeps as they came.
+fn texts_of(received: &Received) -> Vec<&str> {
+    let Received { user_id, message_id, kind, content_type, content_encoding, .. } = received;
+    let properties = [user_id, message_id, kind, content_type, content_encoding];
+    let properties = properties.into_iter().flatten().map(String::as_str);
+    let names = received.header_names.iter().map(String::as_str);
+    properties.chain(names).chain([received.routing_key.as_str()]).collect()
 }

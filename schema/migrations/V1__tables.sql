@@ -93,6 +93,7 @@ insert into installation default values;
 create table worker_accounts (
     name       text collate "C" primary key,
     added_at   timestamptz not null default clock_timestamp(),
+    used_at    timestamptz not null default clock_timestamp(),  -- when a worker last started with it
     retired_at timestamptz                      -- null: in use
 );
 
@@ -348,6 +349,13 @@ create table timers (
 ) with (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 1000);
 create index timers_unscheduled on timers (created_at) where scheduled_until is null;
 
+-- Partitions whose deciding operators have paused: their queues have no consumer until the row is gone.
+create table pauses (
+    scope     text collate "C" primary key check (scope = 'all' or scope ~ '^(0|[1-9][0-9]{0,2})$'),  -- or a partition
+    why       text not null default '',
+    paused_at timestamptz not null default clock_timestamp()
+);
+
 -- The last sweep of each partition, by any replica.
 create table sweeps (
     partition integer primary key,
@@ -380,24 +388,54 @@ create table delivery_attempts (
     primary key (partition, fingerprint)
 );
 
--- Append-only: who changed what is set up. Only triggers write it. A server's closures are listed under
+-- Dead letters that operators' commands have taken from the broker's queue, where looking at one hides it
+-- from others and puts it out of order. Workers decide one once more if the account that asked for it names it.
+create table dead_letters (
+    id               uuid primary key,          -- the same message is the same letter
+    reason           text collate "C" not null,
+    exact            boolean not null,          -- as a worker received it, and whole
+    partition        integer,                   -- whose queue it came from
+    account          text collate "C",          -- of its sender, validated by the broker
+    routing_key      text collate "C" not null,
+    message_id       text collate "C",
+    type             text,
+    content_type     text,
+    content_encoding text,
+    forbidden        text,                      -- a header or property for which it is refused
+    traceparent      text,
+    tracestate       text,
+    body             bytea not null,
+    died_at          timestamptz not null,
+    times            integer not null default 1, -- how often it was filed
+    state            text collate "C" not null default 'open' check (state in ('open', 'replaying', 'replayed', 'discarded')),
+    attempts         integer not null default 0, -- replays
+    replay_account   text collate "C",          -- the broker account that asked for the last one
+    closed_at        timestamptz,               -- when it was replayed or discarded
+    check ((state in ('replayed', 'discarded')) = (closed_at is not null))
+);
+create index dead_letters_by_time on dead_letters (died_at, id);
+create index dead_letters_open on dead_letters (died_at, id) where state in ('open', 'replaying');
+
+-- Append-only: who changed what is set up. Triggers write it, and commands that change no table. A server's closures are listed under
 -- the server. The service's own writes (use, holds, moves that end) are no changes.
 create table audit (
     id            bigint generated always as identity primary key,
     at            timestamptz not null default clock_timestamp(),
     operator      text collate "C" not null,                -- as the session says, or the role
     database_role text collate "C" not null,
-    kind          text collate "C" not null check (kind in ('server', 'server_closure', 'user', 'terminal', 'policy', 'topology')),
+    kind          text collate "C" not null check (kind in ('server', 'server_closure', 'user', 'terminal', 'policy', 'topology',
+        'pause', 'dead_letter', 'events', 'account')),
     object_id     text collate "C" not null,
-    action        text collate "C" not null check (action in ('add', 'set', 'move', 'remove')),
+    action        text collate "C" not null check (action in ('add', 'set', 'move', 'remove', 'replay', 'discard', 'rotate')),
     before        jsonb,                        -- of 'set': only what differs
-    after         jsonb
+    after         jsonb,
+    why           text                          -- as the operator said
 );
 create index audit_by_object on audit (kind, object_id, id);
 
 -- Database accounts that `holdfast` has made. A migration grants them what it adds.
 create table database_roles (
     name       text collate "C" primary key check (name ~ '^[a-z][a-z0-9_]{0,62}$'),
-    kind       text collate "C" not null check (kind in ('worker', 'billing')),
+    kind       text collate "C" not null check (kind in ('worker', 'billing', 'monitor')),
     created_at timestamptz not null default clock_timestamp()
 );

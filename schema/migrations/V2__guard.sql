@@ -668,12 +668,12 @@ create trigger servers_first_tariff after insert on servers
 create trigger servers_next_tariff after update of rate_minor, currency on servers
     for each row when (old.tariff_version <> new.tariff_version) execute function keep_tariff();
 
--- The operator is what the session set as `holdfast.operator`, else its role.
+-- The operator is what the session set as `holdfast.operator`, else its role; why, as `holdfast.why`.
 create function write_audit(kind text, object_id text, action text, before jsonb, after jsonb)
     returns void language sql as $$
-    insert into audit (operator, database_role, kind, object_id, action, before, after)
+    insert into audit (operator, database_role, kind, object_id, action, before, after, why)
     values (coalesce(nullif(current_setting('holdfast.operator', true), ''), session_user), session_user,
-            kind, object_id, action, before, after)
+            kind, object_id, action, before, after, nullif(current_setting('holdfast.why', true), ''))
 $$;
 
 -- Arguments: the kind, the column that identifies the object, and what is no setting.
@@ -711,6 +711,23 @@ create trigger policy_audit after insert or delete or update on policy
     for each row execute function record_change('policy', 'only_row', '{only_row,generation}');
 create trigger topology_audit after insert or delete or update on topology
     for each row execute function record_change('topology', 'only_row', '{only_row,applied_at}');
+create trigger pauses_audit after insert or delete or update on pauses
+    for each row execute function record_change('pause', 'scope', '{scope,why,paused_at}');
+
+-- What became of a dead letter, and who wanted it.
+create function record_letter() returns trigger language plpgsql
+    security definer set search_path from current as $$
+begin
+    perform write_audit('dead_letter', new.id::text,
+        case new.state when 'discarded' then 'discard' else 'replay' end, null,
+        jsonb_build_object('reason', new.reason, 'account', new.account, 'routing_key', new.routing_key,
+            'message_id', new.message_id, 'attempts', new.attempts));
+    return null;
+end $$;
+create trigger dead_letters_replay after update of attempts on dead_letters
+    for each row when (new.attempts > old.attempts) execute function record_letter();
+create trigger dead_letters_discard after update of state on dead_letters
+    for each row when (new.state = 'discarded' and old.state <> 'discarded') execute function record_letter();
 
 -- A move is recorded when an operator begins it; a worker ends it.
 create function record_move() returns trigger language plpgsql

@@ -1,5 +1,7 @@
 //! Broker accounts with least rights, created over RabbitMQ's management API.
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,6 +24,13 @@ pub const TERMINAL_CHANNELS_MAX: u32 = 4 * TERMINAL_CONNECTIONS_MAX;
 
 const NOTHING: &str = "^$";
 
+/// How monitors' accounts begin, and their tag: together they are ours.
+const MONITORS: &str = "monitor_";
+const MONITORING: &str = "monitoring";
+
+/// Accounts per page of the API.
+const ACCOUNTS_MAX: usize = 100_000;
+
 /// Workers publish replies, bills, events, dead letters and wake-ups.
 const WORKER_WRITE: &str = r"^reservation\.(replies|events|dead|due)\.v1$|^billing\.entries\.v1$|^reservation\.delay\.v1\.[0-9]+$";
 /// Workers consume the partitions and the queries.
@@ -34,6 +43,9 @@ pub enum Purpose {
     Worker,
     /// A billing system. Such an account may only consume the billing queue.
     Billing,
+    /// Who watches. Such an account reads the management API and may look up what exists; it neither
+    /// declares, nor publishes, nor consumes.
+    Monitor,
 }
 
 impl Purpose {
@@ -42,6 +54,7 @@ impl Purpose {
         match self {
             Purpose::Worker => name.to_owned(),
             Purpose::Billing => format!("biller_{name}"),
+            Purpose::Monitor => format!("{MONITORS}{name}"),
         }
     }
 
@@ -50,6 +63,7 @@ impl Purpose {
         match self {
             Purpose::Worker => "broker-worker",
             Purpose::Billing => "broker-billing",
+            Purpose::Monitor => "broker-monitor",
         }
     }
 
@@ -62,8 +76,18 @@ impl Purpose {
         let [configure, write, read] = match self {
             Purpose::Worker => [NOTHING, WORKER_WRITE, WORKER_READ].map(str::to_owned),
             Purpose::Billing => [NOTHING.to_owned(), NOTHING.to_owned(), literal(BILLING_QUEUE)],
+            // With any permission it may use the vhost, which is what looking up takes.
+            Purpose::Monitor => [NOTHING; 3].map(str::to_owned),
         };
         Grants { configure, write, read }
+    }
+
+    /// Most accounts have none: no management API, no impersonation.
+    fn tags(self) -> &'static str {
+        match self {
+            Purpose::Monitor => MONITORING,
+            Purpose::Worker | Purpose::Billing => "",
+        }
     }
 }
 
@@ -79,6 +103,30 @@ pub(super) struct Grants {
 pub struct Accounts {
     management: Management,
     vhost: String,
+}
+
+#[derive(Deserialize)]
+struct Permission {
+    user: String,
+    #[serde(flatten)]
+    grants: Grants,
+}
+
+#[derive(Deserialize)]
+struct OpenConnection {
+    #[serde(default)]
+    user: String,
+}
+
+/// An account on the vhost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// Its name.
+    pub(crate) account: String,
+    /// What it is for; `None`: a terminal's.
+    pub(crate) purpose: Option<Purpose>,
+    /// Open connections, as far as the API knows; it is some seconds behind.
+    pub(crate) connections: usize,
 }
 
 /// What exists under an account's name.
@@ -110,7 +158,7 @@ impl Accounts {
         let unused = grants.context("listing the account's permissions")?.is_empty();
         // Permissions on another vhost mean that it is in use: keep its password.
         Ok(match user.tags() {
-            tags if !tags.is_empty() => Found::Tagged(tags),
+            tags if !tags.is_empty() && !is_monitors(account, &tags) => Found::Tagged(tags),
             _ if unused => Found::HalfMade,
             _ => Found::Complete,
         })
@@ -123,7 +171,7 @@ impl Accounts {
         let name = terminal.as_str();
         self.check_unused(name).await?;
         self.declare_reply_queue(name).await?;
-        self.put_account(name, password).await?;
+        self.put_account(name, password, "").await?;
         self.limit(name, "max-connections", TERMINAL_CONNECTIONS_MAX).await?;
         self.limit(name, "max-channels", TERMINAL_CHANNELS_MAX).await?;
         self.grant_terminal(name).await
@@ -132,7 +180,7 @@ impl Accounts {
     /// Creates an account that is no terminal's.
     pub async fn create(&self, purpose: Purpose, account: &str, password: &str) -> Result<()> {
         self.check_unused(account).await?;
-        self.put_account(account, password).await?;
+        self.put_account(account, password, purpose.tags()).await?;
         self.grant(account, &purpose.grants()).await
     }
 
@@ -153,9 +201,66 @@ impl Accounts {
         Ok(all.iter().find(here).map(Grants::deserialize).transpose()?)
     }
 
-    /// Gives an account without tags another password. Its connections stay.
-    pub(crate) async fn set_password(&self, account: &str, password: &str) -> Result<()> {
-        self.put_account(account, password).await
+    /// Gives an account for a purpose another password. Its connections stay.
+    pub(crate) async fn set_password(
+        &self,
+        purpose: Purpose,
+        account: &str,
+        password: &str,
+    ) -> Result<()> {
+        self.put_account(account, password, purpose.tags()).await
+    }
+
+    /// Gives a terminal's account another password. Its connections stay.
+    pub(crate) async fn set_terminal_password(
+        &self,
+        terminal: &TerminalId,
+        password: &str,
+    ) -> Result<()> {
+        self.put_account(terminal.as_str(), password, "").await
+    }
+
+    /// Accounts with permissions on this vhost that are as we make them, by name.
+    pub(crate) async fn list(&self) -> Result<Vec<Listed>> {
+        let path = ["vhosts", &self.vhost, "permissions"];
+        let granted: Vec<Permission> =
+            self.management.read(&path).await.context("listing permissions")?;
+        if granted.len() > ACCOUNTS_MAX {
+            bail!("there are more than {ACCOUNTS_MAX} accounts on the vhost");
+        }
+        let connections = self.connections().await?;
+        let listed = |Permission { user, grants }: Permission| {
+            let purpose =
+                [Purpose::Worker, Purpose::Billing, Purpose::Monitor].into_iter().find(|purpose| {
+                    let named = *purpose != Purpose::Monitor || user.starts_with(MONITORS);
+                    named && grants == purpose.grants()
+                });
+            let kind = match purpose {
+                Some(purpose) => Some(purpose),
+                None if grants == terminal_grants(&user) => None,
+                None => return None,
+            };
+            let connections = connections.get(&user).copied().unwrap_or(0);
+            Some(Listed { account: user, purpose: kind, connections })
+        };
+        let mut all: Vec<Listed> = granted.into_iter().filter_map(listed).collect();
+        all.sort_by(|a, b| a.account.cmp(&b.account));
+        Ok(all)
+    }
+
+    /// Open connections to the vhost, by account.
+    async fn connections(&self) -> Result<HashMap<String, usize>> {
+        let path = ["vhosts", &self.vhost, "connections"];
+        let open: Vec<OpenConnection> = self
+            .management
+            .read_with(&path, &[("columns", "user")])
+            .await
+            .context("listing connections")?;
+        let mut counts = HashMap::new();
+        for connection in open {
+            *counts.entry(connection.user).or_default() += 1;
+        }
+        Ok(counts)
     }
 
     /// Open connections of an account.
@@ -181,10 +286,9 @@ impl Accounts {
     }
 
     /// Creates an account without permissions, or replaces its password.
-    async fn put_account(&self, name: &str, password: &str) -> Result<()> {
+    async fn put_account(&self, name: &str, password: &str, tags: &str) -> Result<()> {
         let salt: [u8; 4] = rand::rng().random();
-        // No tags: no management API, no impersonation.
-        let account = json!({ "password_hash": password_hash(salt, password), "tags": "" });
+        let account = json!({ "password_hash": password_hash(salt, password), "tags": tags });
         let put = self.management.put(&["users", name], &account).await;
         put.context("setting up the broker account")
     }
@@ -224,6 +328,10 @@ impl Accounts {
         let path = ["permissions", &self.vhost, account];
         self.management.put(&path, &permissions).await.context("granting permissions")
     }
+}
+
+fn is_monitors(account: &str, tags: &str) -> bool {
+    account.starts_with(MONITORS) && tags == MONITORING
 }
 
 /// The stored form. <https://www.rabbitmq.com/docs/passwords#computing-password-hash>

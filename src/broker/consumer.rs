@@ -165,6 +165,7 @@ pub fn received(delivery: Delivery) -> Received {
             _ => 0,
         },
         redelivered: delivery.redelivered,
+        replay_of: None,
         body: delivery.data,
     }
 }

@@ -128,7 +128,7 @@ impl ManagementError {
     }
 
     /// The account lacks a tag, or a permission on the vhost.
-    pub(super) fn is_forbidden(&self) -> bool {
+    pub(crate) fn is_forbidden(&self) -> bool {
         matches!(self.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
     }
 

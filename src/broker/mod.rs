@@ -9,6 +9,7 @@ pub mod accounts;
 pub(crate) mod bindings;
 pub mod connection;
 pub mod consumer;
+pub(crate) mod dead;
 pub mod declare;
 pub(crate) mod declared;
 pub mod delay;

@@ -1,6 +1,8 @@
 //! `holdfast account`: accounts of the database and the broker.
 
 mod broker;
+mod list;
+mod new;
 mod role;
 
 use anyhow::Result;
@@ -8,10 +10,12 @@ use clap::{Args, Subcommand};
 
 use super::config::{AMQP_URL, DATABASE_URL, MANAGEMENT_URL};
 use super::context::Context;
+use super::output::Csv;
 use super::secret::UrlFile;
 use crate::broker::accounts::Purpose;
 use crate::domain::id::TerminalId;
 use crate::store::admin::roles;
+use new::New;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -27,14 +31,31 @@ Example: the accounts for the workers, and one for the billing system
   holdfast account add broker-worker holdfast_worker
   holdfast account add broker-billing acme")]
     Add(Kind),
+    /// List accounts of both engines: what each is for, since when, and whether it is in use
+    ///
+    /// An overlap is more than one account of a kind on an engine: what uses the first is given the second,
+    /// and then the first is removed. Connections are those of this moment. RABBITMQ_MANAGEMENT_URL is needed to
+    /// see accounts of the broker that no worker has used.
+    List {
+        #[command(flatten)]
+        csv: Csv,
+    },
     /// Give an account a new password; prints its URL
     ///
-    /// The old password is invalid from then on. Connections stay, but none can be opened with it: to
-    /// replace a worker's account without a gap, add a second one, restart the workers with it, and
-    /// remove the first.
-    #[command(subcommand, subcommand_value_name = "KIND", subcommand_help_heading = "Kinds")]
-    Rotate(Kind),
-    /// Delete an account that workers no longer use
+    /// The old password is invalid from then on. Connections stay, but none can be opened with it, until
+    /// the URL is replaced where it is used (a file of a URL is read at every connect). To replace an account
+    /// without a gap, make a second one with --beside, give its URL to what uses the first, and remove the
+    /// first.
+    #[command(subcommand_value_name = "KIND", subcommand_help_heading = "Kinds")]
+    #[command(after_help = "\
+Example: another account for the workers, both valid until the first is removed
+  holdfast account rotate broker-worker holdfast_worker2 --beside holdfast_worker
+  holdfast account list
+  holdfast account remove broker-worker holdfast_worker")]
+    Rotate(Rotated),
+    /// Delete an account that nothing uses any more
+    ///
+    /// It refuses while the account has connections.
     #[command(subcommand, subcommand_value_name = "KIND", subcommand_help_heading = "Kinds")]
     Remove(Removed),
 }
@@ -60,6 +81,25 @@ pub(super) enum Kind {
     ///
     /// No terminal's id can have the underscore in the account's name.
     BrokerBilling(Biller),
+    /// PostgreSQL account that reads what `status`, `doctor` and `topology verify` look at; prints a
+    /// DATABASE_URL
+    ///
+    /// It reads no messages, prices or connection URLs, and changes nothing. Run this with the account that
+    /// migrates, which needs CREATEROLE.
+    DatabaseMonitor(Role),
+    /// RabbitMQ account monitor_NAME for the same, with the tag `monitoring`; prints an AMQP_URL
+    ///
+    /// It declares, publishes and consumes nothing. It reads the management API, with the same password.
+    BrokerMonitor(Biller),
+}
+
+#[derive(Args)]
+pub(super) struct Rotated {
+    #[command(subcommand)]
+    kind: Kind,
+    /// Make a second account instead, NAME, beside this one, which stays valid
+    #[arg(long, value_name = "NAME", global = true)]
+    beside: Option<String>,
 }
 
 #[derive(Args)]
@@ -96,23 +136,49 @@ pub(super) enum Removed {
     ///
     /// It refuses while the account has connections. What the account has published is still believed,
     /// since its wake-ups wait on the broker until the last deadline.
-    BrokerWorker {
-        /// The account's name
-        name: String,
-    },
+    BrokerWorker(Named),
+    /// RabbitMQ account biller_NAME
+    BrokerBilling(Named),
+    /// RabbitMQ account monitor_NAME
+    BrokerMonitor(Named),
+    /// PostgreSQL account for workers
+    ///
+    /// Run this with the account that made it.
+    DatabaseWorker(Named),
+    /// PostgreSQL account that reads bills
+    DatabaseBilling(Named),
+    /// PostgreSQL account that watches
+    DatabaseMonitor(Named),
+}
+
+#[derive(Args)]
+pub(super) struct Named {
+    /// The name that it was added with
+    #[arg(value_parser = biller_or_role_name)]
+    name: String,
 }
 
 impl Command {
     /// Settings that it needs.
     pub(super) fn needs(&self) -> &'static [&'static str] {
         match self {
-            Command::Add(kind) | Command::Rotate(kind) => match kind {
-                Kind::DatabaseWorker(_) | Kind::DatabaseBilling(_) => &[DATABASE_URL],
-                Kind::BrokerWorker(_) | Kind::BrokerBilling(_) => {
+            Command::Add(kind) | Command::Rotate(Rotated { kind, .. }) => match kind {
+                Kind::DatabaseWorker(_) | Kind::DatabaseBilling(_) | Kind::DatabaseMonitor(_) => {
+                    &[DATABASE_URL]
+                }
+                Kind::BrokerWorker(_) | Kind::BrokerBilling(_) | Kind::BrokerMonitor(_) => {
                     &[DATABASE_URL, AMQP_URL, MANAGEMENT_URL]
                 }
             },
-            Command::Remove(_) => &[DATABASE_URL, AMQP_URL, MANAGEMENT_URL],
+            Command::Remove(removed) => match removed {
+                Removed::DatabaseWorker(_)
+                | Removed::DatabaseBilling(_)
+                | Removed::DatabaseMonitor(_) => &[DATABASE_URL],
+                Removed::BrokerWorker(_)
+                | Removed::BrokerBilling(_)
+                | Removed::BrokerMonitor(_) => &[DATABASE_URL, AMQP_URL, MANAGEMENT_URL],
+            },
+            Command::List { .. } => &[DATABASE_URL],
         }
     }
 }
@@ -141,44 +207,97 @@ fn biller_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Either kind of name; an unknown one is no account.
+fn biller_or_role_name(text: &str) -> Result<String, String> {
+    biller_name(text).or_else(|_| role_name(text))
+}
+
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
     match command {
-        Command::Add(kind) => add(context, kind).await,
-        Command::Rotate(kind) => rotate(context, kind).await,
-        Command::Remove(Removed::BrokerWorker { name }) => broker::remove(context, &name).await,
+        Command::Add(kind) => add(context, &kind, None).await,
+        Command::Rotate(Rotated { kind, beside: Some(old) }) => {
+            add(context, &kind, Some(old.as_str())).await
+        }
+        Command::Rotate(Rotated { kind, beside: None }) => rotate(context, &kind).await,
+        Command::Remove(removed) => remove(context, &removed).await,
+        Command::List { csv } => list::run(context, csv).await,
     }
 }
 
-async fn add(context: &Context, kind: Kind) -> Result<()> {
-    match kind {
-        Kind::DatabaseWorker(Role { name, url_file }) => {
-            role::add(context, roles::Kind::Worker, &name, &url_file).await
+impl Kind {
+    fn name(&self) -> &str {
+        match self {
+            Kind::DatabaseWorker(role)
+            | Kind::DatabaseBilling(role)
+            | Kind::DatabaseMonitor(role) => &role.name,
+            Kind::BrokerWorker(worker) => &worker.name,
+            Kind::BrokerBilling(other) | Kind::BrokerMonitor(other) => &other.name,
         }
-        Kind::DatabaseBilling(Role { name, url_file }) => {
-            role::add(context, roles::Kind::Billing, &name, &url_file).await
+    }
+
+    fn url_file(&self) -> &UrlFile {
+        match self {
+            Kind::DatabaseWorker(role)
+            | Kind::DatabaseBilling(role)
+            | Kind::DatabaseMonitor(role) => &role.url_file,
+            Kind::BrokerWorker(worker) => &worker.url_file,
+            Kind::BrokerBilling(other) | Kind::BrokerMonitor(other) => &other.url_file,
         }
-        Kind::BrokerWorker(Worker { name, url_file }) => {
-            broker::add(context, Purpose::Worker, &name, &url_file).await
-        }
-        Kind::BrokerBilling(Biller { name, url_file }) => {
-            broker::add(context, Purpose::Billing, &name, &url_file).await
+    }
+
+    fn engine(&self) -> Engine {
+        match self {
+            Kind::DatabaseWorker(_) => Engine::Database(roles::Kind::Worker),
+            Kind::DatabaseBilling(_) => Engine::Database(roles::Kind::Billing),
+            Kind::DatabaseMonitor(_) => Engine::Database(roles::Kind::Monitor),
+            Kind::BrokerWorker(_) => Engine::Broker(Purpose::Worker),
+            Kind::BrokerBilling(_) => Engine::Broker(Purpose::Billing),
+            Kind::BrokerMonitor(_) => Engine::Broker(Purpose::Monitor),
         }
     }
 }
 
-async fn rotate(context: &Context, kind: Kind) -> Result<()> {
-    match kind {
-        Kind::DatabaseWorker(Role { name, url_file }) => {
-            role::rotate(context, roles::Kind::Worker, &name, &url_file).await
+/// Where an account is, and what it is for.
+#[derive(Clone, Copy)]
+enum Engine {
+    Database(roles::Kind),
+    Broker(Purpose),
+}
+
+async fn add(context: &Context, kind: &Kind, beside: Option<&str>) -> Result<()> {
+    let new = New { name: kind.name(), url_file: kind.url_file(), beside };
+    match kind.engine() {
+        Engine::Database(kind) => role::add(context, kind, new).await,
+        Engine::Broker(purpose) => broker::add(context, purpose, new).await,
+    }
+}
+
+async fn rotate(context: &Context, kind: &Kind) -> Result<()> {
+    match kind.engine() {
+        Engine::Database(of) => role::rotate(context, of, kind.name(), kind.url_file()).await,
+        Engine::Broker(purpose) => {
+            broker::rotate(context, purpose, kind.name(), kind.url_file()).await
         }
-        Kind::DatabaseBilling(Role { name, url_file }) => {
-            role::rotate(context, roles::Kind::Billing, &name, &url_file).await
+    }
+}
+
+async fn remove(context: &Context, removed: &Removed) -> Result<()> {
+    match removed {
+        Removed::DatabaseWorker(Named { name }) => {
+            role::remove(context, roles::Kind::Worker, name).await
         }
-        Kind::BrokerWorker(Worker { name, url_file }) => {
-            broker::rotate(context, Purpose::Worker, &name, &url_file).await
+        Removed::DatabaseBilling(Named { name }) => {
+            role::remove(context, roles::Kind::Billing, name).await
         }
-        Kind::BrokerBilling(Biller { name, url_file }) => {
-            broker::rotate(context, Purpose::Billing, &name, &url_file).await
+        Removed::DatabaseMonitor(Named { name }) => {
+            role::remove(context, roles::Kind::Monitor, name).await
+        }
+        Removed::BrokerWorker(Named { name }) => broker::remove_workers(context, name).await,
+        Removed::BrokerBilling(Named { name }) => {
+            broker::remove(context, Purpose::Billing, name).await
+        }
+        Removed::BrokerMonitor(Named { name }) => {
+            broker::remove(context, Purpose::Monitor, name).await
         }
     }
 }

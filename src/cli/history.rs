@@ -118,6 +118,7 @@ mod tests {
             action: action.to_owned(),
             before,
             after,
+            why: None,
         };
         let set = change(
             "set",

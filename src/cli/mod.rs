@@ -9,13 +9,16 @@ mod client;
 mod completions;
 pub mod config;
 mod context;
+mod dead_letter;
 mod doctor;
+mod event;
 pub mod exit;
 mod history;
 mod man;
 mod migrate;
 mod moves;
 mod output;
+mod pause;
 mod policy;
 mod range;
 mod reconcile;
@@ -29,6 +32,7 @@ mod topology;
 mod user;
 mod view;
 mod when;
+mod why;
 
 use std::ffi::OsString;
 
@@ -106,6 +110,24 @@ enum Command {
     /// Act as a terminal: send a command and wait for its answer
     #[command(subcommand)]
     Client(client::Command),
+    /// Let commands and deadlines wait in their queues, of all partitions or of one
+    ///
+    /// Workers finish what they have begun, and decide nothing more there until `holdfast resume`; a
+    /// restarted worker does not either. Commands are still accepted by the broker. They are decided in the
+    /// order in which they came: a reconfirmation that came before its deadline is in time, however long it
+    /// waits. Queries are answered, and bills and notices of what is decided go out. Returns when no worker
+    /// decides any more.
+    Pause(pause::Pausing),
+    /// End a pause: what has waited is decided in order
+    ///
+    /// Each pause ends on its own: without --partition or --server, that of all partitions.
+    Resume(pause::Pausing),
+    /// Messages that nobody could decide
+    #[command(subcommand)]
+    DeadLetter(dead_letter::Command),
+    /// Events, once more
+    #[command(subcommand)]
+    Event(event::Command),
     /// What became of reservations
     #[command(subcommand)]
     Reservation(reservation::Command),
@@ -171,6 +193,10 @@ impl Cli {
             Command::Policy(command) => policy::run(&context, command).await,
             Command::Terminal(command) => terminal::run(&context, command).await,
             Command::Client(command) => client::run(&context, command).await,
+            Command::DeadLetter(command) => dead_letter::run(&context, command).await,
+            Command::Event(command) => event::run(&context, command).await,
+            Command::Pause(args) => pause::pause(&context, args).await,
+            Command::Resume(args) => pause::resume(&context, args).await,
             Command::Reservation(command) => reservation::run(&context, command).await,
             Command::Billing(command) => billing::run(&context, command).await,
             Command::Status(args) => status::run(&context, args).await,
@@ -187,6 +213,8 @@ impl Command {
     fn needs(&self) -> &'static [&'static str] {
         match self {
             Command::Account(command) => command.needs(),
+            Command::DeadLetter(command) => command.needs(),
+            Command::Event(command) => command.needs(),
             Command::Worker(_)
             | Command::Topology(_)
             | Command::Status(_)
@@ -203,6 +231,8 @@ impl Command {
             | Command::User(_)
             | Command::Policy(_)
             | Command::Terminal(_)
+            | Command::Pause(_)
+            | Command::Resume(_)
             | Command::Reservation(_)
             | Command::Billing(_)
             | Command::Reconcile(_) => &[DATABASE_URL],

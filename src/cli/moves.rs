@@ -8,6 +8,7 @@ use anyhow::Result;
 use tokio_postgres::Client;
 
 use super::exit::{CliError, refuse};
+use super::pause::check_decides;
 use crate::broker::connection::Connection;
 use crate::broker::lookup::Lookup;
 use crate::broker::topology::partition_queue;
@@ -63,6 +64,9 @@ pub(super) async fn carry(
     while !rest.is_empty() {
         let (round, later) = next_round(rest);
         let sources: BTreeSet<i32> = round.iter().map(|wanted| wanted.from).collect();
+        for source in &sources {
+            check_decides(client, *source).await?;
+        }
         check_backlog(connection, &sources).await?;
         let servers: Vec<(ServerId, i32)> =
             round.iter().map(|wanted| (wanted.server.clone(), wanted.to)).collect();

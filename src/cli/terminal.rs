@@ -124,7 +124,7 @@ async fn rotate(context: &Context, id: &TerminalId, url_file: &UrlFile) -> Resul
     let password = new_password();
     let value = json!({ "terminal": id.as_str() });
     let new = new_url(context, id, &password, format!("terminal {id}"), value)?;
-    url_file.write_first(context.output, new, accounts.set_password(id.as_str(), &password)).await
+    url_file.write_first(context.output, new, accounts.set_terminal_password(id, &password)).await
 }
 
 fn new_url(

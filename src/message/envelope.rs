@@ -1,6 +1,7 @@
 //! A received message, independent of the AMQP library, and its envelope checks.
 
 use strum::{EnumString, IntoStaticStr, VariantArray};
+use uuid::Uuid;
 
 use crate::domain::id::TerminalId;
 use crate::domain::interval::Timestamp;
@@ -67,6 +68,8 @@ pub struct Received {
     pub delivery_count: u64,
     /// Whether it was delivered before.
     pub redelivered: bool,
+    /// The dead letter whose message an operator has replayed.
+    pub replay_of: Option<Uuid>,
     /// The body.
     pub body: Vec<u8>,
 }

@@ -11,6 +11,7 @@
 mod about;
 pub mod answer;
 pub mod command;
+pub mod dead_letter;
 pub mod decode;
 pub mod envelope;
 pub mod event;

@@ -14,6 +14,8 @@ pub enum Kind {
     Worker,
     /// Reads billing entries.
     Billing,
+    /// Reads what `status`, `doctor` and `topology verify` look at.
+    Monitor,
 }
 
 impl Kind {
@@ -26,6 +28,7 @@ impl Kind {
         match self {
             Kind::Worker => include_str!("grants/worker.sql"),
             Kind::Billing => include_str!("grants/billing.sql"),
+            Kind::Monitor => include_str!("grants/monitor.sql"),
         }
     }
 }

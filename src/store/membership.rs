@@ -10,6 +10,9 @@ use crate::domain::interval::Timestamp;
 /// Announces workers that join or leave.
 pub const CHANNEL: &str = "holdfast_workers";
 
+/// In `pauses.scope`: every partition, also those added later.
+pub const ALL: &str = "all";
+
 /// A worker silent for this long counts as dead.
 pub const DEAD_AFTER_SECONDS: f64 = 5.0;
 
@@ -60,10 +63,24 @@ pub struct Pulse {
     pub query_rate_max: Option<i32>,
     /// The number of partitions.
     pub partitions: i32,
+    /// What operators have paused.
+    pub paused: Paused,
+}
+
+/// The partitions whose deciding is paused.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Paused(Vec<String>);
+
+impl Paused {
+    /// Whether this partition is.
+    pub fn contains(&self, partition: i32) -> bool {
+        let partition = partition.to_string();
+        self.0.iter().any(|scope| *scope == ALL || *scope == partition)
+    }
 }
 
 /// Records a heartbeat, and where the worker's HTTP endpoint is; returns the live workers and shared settings.
-/// The first one notifies the others.
+/// The first one notifies the others. `report` names the partitions that it consumes or is about to.
 pub async fn beat(
     client: &Client,
     member: &Member,
@@ -99,6 +116,7 @@ pub async fn beat(
         terminal_rate_max: own.get("terminal_rate_max"),
         query_rate_max: own.get("query_rate_max"),
         partitions: own.get("partitions"),
+        paused: Paused(own.get("paused")),
     })
 }
 

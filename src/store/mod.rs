@@ -21,6 +21,7 @@ pub(crate) mod delivery_attempts;
 pub mod error;
 pub(crate) mod figures;
 pub(crate) mod grants;
+pub(crate) mod letters;
 pub(crate) mod load;
 pub(crate) mod membership;
 pub mod migrations;

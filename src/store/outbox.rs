@@ -72,6 +72,19 @@ impl Pending {
         }
     }
 
+    /// A stored event that is to be published once more.
+    pub(super) fn of_event(row: &Row) -> Self {
+        Self {
+            seq: 0,
+            id: row.get("id"),
+            is_event: true,
+            type_name: row.get("type"),
+            routing_key: row.get("routing_key"),
+            trace: trace(row),
+            body: row.get("body"),
+        }
+    }
+
     fn read(row: &Row) -> Self {
         Self {
             seq: row.get("seq"),

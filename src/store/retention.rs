@@ -1,5 +1,5 @@
-//! Pruning, in bounded steps: answers, finished reservations and messages by the policy, delivery attempts
-//! after a week.
+//! Pruning, in bounded steps: answers, finished reservations and messages by the policy, dead letters
+//! that were replayed or discarded as long, delivery attempts after a week.
 //!
 //! History and billing entries are never deleted. Ages are judged by retention's own clock, which no single
 //! reading of the database's clock moves far: see `docs/decisions/0026-retention-has-its-own-clock.md`.
@@ -19,11 +19,12 @@ const STEP_MAX: i64 = 1_000;
 const SETTINGS: &str = "begin; set local lock_timeout = '100ms'";
 
 /// In this order: an answer goes before its reservation.
-const TABLES: [(&str, &str); 4] = [
+const TABLES: [(&str, &str); 5] = [
     ("answers", sql!("prune_processed_commands")),
     ("outbox_messages", sql!("prune_outbox_messages")),
     ("reservations", sql!("prune_reservations")),
     ("delivery_attempts", sql!("prune_attempts")),
+    ("dead_letters", sql!("prune_dead_letters")),
 ];
 
 /// The outcome of a step.

@@ -65,14 +65,15 @@ pub async fn sweep(pool: &Pool, interval_seconds: f64) -> Result<Swept, StoreErr
 
 async fn sweep_on(client: &ClientWrapper, interval_seconds: f64) -> Result<Swept, StoreError> {
     let claim = client.prepare_cached(sql!("claim_sweep")).await?;
-    let claimed: Vec<i32> =
-        client.query(&claim, &[&interval_seconds]).await?.iter().map(|row| row.get(0)).collect();
+    let rows = client.query(&claim, &[&interval_seconds]).await?;
+    let claimed: Vec<i32> = rows.iter().map(|row| row.get("partition")).collect();
+    let since: Vec<Timestamp> = rows.iter().map(|row| row.get("since")).collect();
     if claimed.is_empty() {
         return Ok(Swept::default());
     }
     let find_overdue = client.prepare_cached(sql!("find_overdue")).await?;
     let find_unscheduled = client.prepare_cached(sql!("find_unscheduled")).await?;
-    let overdue = client.query(&find_overdue, &[&claimed, &OVERDUE_GRACE_SECONDS]).await?;
+    let overdue = client.query(&find_overdue, &[&claimed, &OVERDUE_GRACE_SECONDS, &since]).await?;
     let unscheduled = client
         .query(&find_unscheduled, &[&claimed, &UNSCHEDULED_AGE_SECONDS, &UNSCHEDULED_MAX])
         .await?;

@@ -11,16 +11,20 @@ use uuid::Uuid;
 
 use super::accounts::WorkerAccounts;
 use super::clock::Clock;
+use super::consumed::Consumed;
 use super::figures::Figures;
 use super::health::check::Checks;
 use super::health::partitions::Partitions;
 use super::health::tasks::Tasks;
 use super::leads::Leads;
 use super::metrics::Metrics;
+use super::outgoing::dead_letter;
 use super::outlived::Outlived;
 use super::settings::Settings;
 use super::strangers::Strangers;
 use super::throughput::Throughput;
+use crate::broker::publisher::Outgoing;
+use crate::message::envelope::{DeadReason, Received};
 use crate::message::shape::Shape;
 use crate::store::view::ReadPool;
 use crate::store::{migrations, outside, pool, registry};
@@ -51,6 +55,7 @@ pub struct Context {
     /// Wakes whoever publishes fences when an operator moves a server.
     pub moves_notified: Notify,
     pub outlived: Outlived,
+    pub consumed: Consumed,
     /// How much is decided, for operators.
     pub throughput: Throughput,
     /// Broker accounts whose wake-ups and fences are believed.
@@ -121,6 +126,7 @@ impl Context {
             copies_notified: Notify::new(),
             moves_notified: Notify::new(),
             outlived: Outlived::default(),
+            consumed: Consumed::default(),
             throughput: Throughput::default(),
             accounts,
             strangers: Strangers::default(),
@@ -133,6 +139,17 @@ impl Context {
             installation,
             id,
         })
+    }
+
+    /// A message that nobody can decide, for operators. `partition`: `None` for a query.
+    pub fn dead_letter(
+        &self,
+        message: &Received,
+        reason: DeadReason,
+        partition: Option<i32>,
+    ) -> Outgoing {
+        let account = self.settings.broker.account();
+        dead_letter(message, reason, partition, account, self.clock.now())
     }
 
     /// The topology as far as this worker knows.

@@ -5,6 +5,7 @@
 //!
 //! See `docs/decisions/0019-workers-share-partitions-by-order-of-id.md`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,7 +90,10 @@ async fn connected(
     }
     bounded(membership::join(&client)).await?;
     loop {
-        let ours = owned.borrow().clone();
+        // Until it is drained, others must not believe that nobody decides it.
+        let mut ours: BTreeSet<i32> = owned.borrow().iter().copied().collect();
+        ours.extend(context.consumed.partitions());
+        let ours: Vec<i32> = ours.into_iter().collect();
         let (sent, address) = (std::time::Instant::now(), context.leads.address());
         let address = address.map(|address| address.to_string());
         let report = report(context, &ours, address.as_deref());
@@ -99,7 +103,8 @@ async fn connected(
         context.checks.good(Check::Database);
         context.rates.set(pulse.terminal_rate_max, pulse.query_rate_max);
         context.set_partitions(pulse.partitions);
-        let assigned = self::owned(pulse.partitions, &pulse.live, member.id);
+        let mut assigned = self::owned(pulse.partitions, &pulse.live, member.id);
+        assigned.retain(|partition| !pulse.paused.contains(*partition));
         publish(context, owned, assigned);
         tokio::select! {
             () = stop.cancelled() => return bounded(membership::leave(&client, member.id)).await,

@@ -10,8 +10,9 @@ use crate::broker::topology::{DEAD, REPLIES_EXCHANGE};
 use crate::domain::interval::Timestamp;
 use crate::domain::outcome::Refusal;
 use crate::engine::render::{Reply, refused};
+use crate::message::dead_letter::{DEAD_LETTER_TYPE, forbidden, header, letter_id};
 use crate::message::deterministic_id;
-use crate::message::envelope::{BODY_LEN_MAX, DeadReason, Received, printable, trace_headers};
+use crate::message::envelope::{BODY_LEN_MAX, DeadReason, Received, trace_headers};
 
 const JSON: &str = "application/json";
 
@@ -71,29 +72,45 @@ pub fn answer_to_probe(id: Uuid, worker: Uuid) -> Outgoing {
     }
 }
 
-/// `partition` is the one whose queue it came from, `None` for the queries' queue. Received headers
-/// are never copied, except the trace: some steer the broker.
-pub fn dead_letter(received: &Received, reason: DeadReason, partition: Option<i32>) -> Outgoing {
+/// `partition` is the one whose queue it came from, `None` for the queries' queue. `account` is the
+/// worker's, by which the letter is told from what the broker dead-letters. Received headers are never copied,
+/// except the trace: some steer the broker.
+pub fn dead_letter(
+    received: &Received,
+    reason: DeadReason,
+    partition: Option<i32>,
+    account: &str,
+    now: Timestamp,
+) -> Outgoing {
     about!(warn, partition, received, reason = reason.as_str(), "dead letter");
-    let mut headers = vec![
-        ("reason", reason.as_str().to_owned()),
-        ("routing-key", printable(&received.routing_key)),
-    ];
-    headers.extend(partition.map(|partition| ("partition", partition.to_string())));
-    headers.extend(received.user_id.as_deref().map(|account| ("account", printable(account))));
-    headers.extend(received.message_id.as_deref().map(|id| ("original-id", printable(id))));
-    headers.extend(trace_headers(received.trace.as_ref()));
     let mut body = received.body.clone();
+    let cut = body.len() > BODY_LEN_MAX;
     body.truncate(BODY_LEN_MAX);
-    let digest = format!("dead/{}/{:?}/{:?}", reason.as_str(), received.message_id, body);
+    let mut headers = vec![
+        (header::REASON, reason.as_str().to_owned()),
+        (header::ROUTING_KEY, received.routing_key.clone()),
+        (header::DIED_AT, now.to_rfc3339_opts(SecondsFormat::Millis, true)),
+    ];
+    let optional = [
+        (header::PARTITION, partition.map(|partition| partition.to_string())),
+        (header::ACCOUNT, received.user_id.clone()),
+        (header::MESSAGE_ID, received.message_id.clone()),
+        (header::TYPE, received.kind.clone()),
+        (header::CONTENT_TYPE, received.content_type.clone()),
+        (header::CONTENT_ENCODING, received.content_encoding.clone()),
+        (header::FORBIDDEN, forbidden(received).map(str::to_owned)),
+        (header::CUT, cut.then(|| "yes".to_owned())),
+    ];
+    headers.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    headers.extend(trace_headers(received.trace.as_ref()));
     Outgoing {
         exchange: DEAD.to_owned(),
         routing_key: reason.as_str().to_owned(),
-        message_id: deterministic_id(&digest).to_string(),
-        type_name: "dead_letter".to_owned(),
+        message_id: letter_id(received).to_string(),
+        type_name: DEAD_LETTER_TYPE.to_owned(),
         correlation_id: None,
         content_type: "application/octet-stream",
-        user_id: None,
+        user_id: Some(account.to_owned()),
         headers,
         body,
         persistent: true,

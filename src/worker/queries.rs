@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::connections::Connections;
 use super::context::Context;
 use super::metrics::labels::{QueryKind, QueryOutcome};
-use super::outgoing::{answer_to_query, dead_letter, refusal};
+use super::outgoing::{answer_to_query, refusal};
 use super::publisher::Publisher;
 use super::rate_limit::{RateLimit, Urgency};
 use crate::backoff;
@@ -124,7 +124,9 @@ impl Answering<'_> {
                     self.count(None, QueryOutcome::Refused(why.code));
                     answers.push(refusal(terminal.as_str(), id, &why, &message, now));
                 }
-                Decoded::Dead(reason) => answers.push(dead_letter(&message, reason, None)),
+                Decoded::Dead(reason) => {
+                    answers.push(self.context.dead_letter(&message, reason, None));
+                }
                 Decoded::Probe(_) => {}
             }
         }
@@ -164,7 +166,7 @@ impl Answering<'_> {
                         self.count(Some(query), outcome);
                         if let Some(reason) = dead {
                             self.context.strangers.note(&reply.terminal);
-                            outgoing.push(dead_letter(message, reason, None));
+                            outgoing.push(self.context.dead_letter(message, reason, None));
                         }
                         outgoing.push(answer_to_query(reply, message, self.context.clock.now()));
                     }

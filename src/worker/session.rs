@@ -250,6 +250,7 @@ async fn keep_consuming(
     let mut failures = 0;
     while !stop.is_cancelled() {
         info!(partition = number, "consuming");
+        let _consumed = context.consumed.begin(number);
         let run = partition::run(context.clone(), connections.clone(), number, stop.clone());
         match run.await {
             Ok(()) => {

@@ -250,3 +250,165 @@ async fn others_accounts_are_left_alone() {
     engines::drop_account(&admin).await;
     stack.finish().await;
 }
+
+const KINDS: [&str; 3] = ["worker", "billing", "monitor"];
+
+/// Removes the three accounts of a kind.
+async fn remove(stack: &Stack, kind: &str) {
+    let suffix = stack.suffix();
+    let role = format!("db_{kind}_{suffix}");
+    let open = "select count(*) from pg_stat_activity where usename = $1";
+    facts::until("its session has ended", async || stack.ask::<i64>(open, &[&role]).await == 0)
+        .await;
+    stack.operate(&[], &format!("account remove database-{kind} {role}"), 0).await;
+    stack.operate(&[], &format!("account remove database-{kind} {role}"), 4).await;
+    let roles = "select count(*) from pg_roles where rolname = $1";
+    assert_eq!(stack.ask::<i64>(roles, &[&role]).await, 0, "{role}");
+    let separator = if kind == "worker" { '_' } else { '-' };
+    for name in ["mq", "mr"].map(|name| format!("{name}{separator}{suffix}")) {
+        let account = match kind {
+            "billing" => format!("biller_{name}"),
+            "monitor" => format!("monitor_{name}"),
+            _ => name.clone(),
+        };
+        facts::until("its connections are gone", async || {
+            engines::connections_of(&account).await == 0
+        })
+        .await;
+        stack.operate(&[], &format!("account remove broker-{kind} {name}"), 0).await;
+    }
+}
+
+/// Every kind is added, listed, replaced without a gap and removed, on both engines.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_is_listed_replaced_and_removed() {
+    let mut stack = Stack::new().await;
+    let terminal = stack.terminal("ann").await;
+    let suffix = stack.suffix().to_owned();
+    let mut sessions = Vec::new();
+    for kind in KINDS {
+        let role = format!("db_{kind}_{suffix}");
+        let url =
+            stack.operate(&[], &format!("account add database-{kind} {role}"), 0).await.stdout;
+        sessions.push(engines::connect(url.trim()).await);
+        let name = if kind == "worker" { format!("mq_{suffix}") } else { format!("mq-{suffix}") };
+        let url = stack.operate(&[], &format!("account add broker-{kind} {name}"), 0).await.stdout;
+        assert!(connects(url.trim()).await, "{kind}");
+        // A second one beside it, which is made only beside one that there is.
+        let second = name.replace("mq", "mr");
+        let beside = format!("account rotate broker-{kind} {second} --beside");
+        stack.operate(&[], &format!("{beside} {}", name.replace("mq", "no")), 4).await;
+        let url = stack.operate(&[], &format!("{beside} {name}"), 0).await.stdout;
+        assert!(connects(url.trim()).await, "{kind}");
+    }
+    let list = async || {
+        let listed = stack.operate(&[], "account list --json", 0).await;
+        let lines: serde_json::Value = serde_json::from_str(&listed.stdout).expect("JSON");
+        lines.as_array().expect("a list").clone()
+    };
+    let state = |lines: &[serde_json::Value], account: &str| -> Option<String> {
+        let line = lines.iter().find(|line| line["account"] == account)?;
+        Some(format!("{} {} {}", line["kind"], line["engine"], line["state"]).replace('"', ""))
+    };
+    let lines = list().await;
+    for (account, expected) in [
+        (format!("mq_{suffix}"), "worker broker overlap"),
+        (format!("mr_{suffix}"), "worker broker overlap"),
+        (format!("biller_mq-{suffix}"), "biller broker overlap"),
+        (format!("monitor_mr-{suffix}"), "monitor broker overlap"),
+        // Beside the one that the tests' workers use.
+        (format!("db_worker_{suffix}"), "worker database overlap"),
+        (format!("db_billing_{suffix}"), "biller database valid"),
+        (format!("db_monitor_{suffix}"), "monitor database valid"),
+        (terminal.id().to_owned(), "terminal broker valid"),
+    ] {
+        assert_eq!(state(&lines, &account).as_deref(), Some(expected), "{account}: {lines:#?}");
+    }
+
+    for kind in KINDS {
+        let remove = format!("account remove database-{kind} db_{kind}_{suffix}");
+        let refused = stack.operate(&[], &remove, 4).await;
+        assert!(refused.stderr.contains("open sessions"), "{refused:?}");
+    }
+    drop(sessions);
+    for kind in KINDS {
+        remove(&stack, kind).await;
+    }
+    let left = list().await;
+    for kind in KINDS {
+        assert!(state(&left, &format!("db_{kind}_{suffix}")).is_none(), "{left:#?}");
+    }
+    assert!(state(&left, &format!("monitor_mq-{suffix}")).is_none());
+    let rows =
+        "select count(*) from audit where kind = 'account' and action = any ('{add,remove}')";
+    assert_eq!(stack.ask::<i64>(rows, &[]).await, 9 + 9);
+    stack.finish().await;
+}
+
+/// It reads what it needs to watch, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_monitor_looks_and_changes_nothing() {
+    let mut stack = Stack::new().await;
+    let server = stack.server("cam", &[]).await;
+    let mut terminal = stack.terminal("ann").await;
+    let mut worker = stack.worker();
+    terminal.accepted(&server, window(86_400, 60)).await;
+    stack.operate(&[], "topology apply --partitions 1", 0).await;
+    let role = format!("watch_{}", stack.suffix());
+    let database =
+        stack.operate(&[], &format!("account add database-monitor {role}"), 0).await.stdout;
+    let name = format!("watch-{}", stack.suffix());
+    let broker = stack.operate(&[], &format!("account add broker-monitor {name}"), 0).await.stdout;
+    let management = engines::MANAGEMENT_URL.as_str();
+    let mut plain: url::Url = management.parse().expect("a URL");
+    plain.set_username("").expect("no account");
+    plain.set_password(None).expect("no password");
+    let environment = [
+        ("DATABASE_URL", database.trim()),
+        ("AMQP_URL", broker.trim()),
+        ("RABBITMQ_MANAGEMENT_URL", plain.as_str()),
+    ];
+    let verified = stack.operate(&environment, "topology verify", 0).await;
+    assert!(verified.stdout.contains("No delay probe was sent"), "{verified:?}");
+    stack.operate(&environment, "migrate --check", 0).await;
+    let status = stack.operate(&environment, "status --json", 0).await;
+    let status: serde_json::Value = serde_json::from_str(&status.stdout).expect("JSON");
+    assert_eq!(status["filed_letters"], 0, "{status}");
+    for line in ["pause --why x", "topology apply", "user add bob", "account list --csv"] {
+        let allowed = line.starts_with("account list");
+        stack.operate(&environment, line, if allowed { 0 } else { 78 }).await;
+    }
+
+    let client = engines::connect(database.trim()).await;
+    for statement in [
+        "select connection_url from servers",
+        "select rate_minor from servers",
+        "select user_id from reservations",
+        "select body from outbox_messages",
+        "select body from dead_letters",
+        "select * from billing_entries",
+        "select * from processed_commands",
+        "insert into pauses (scope) values ('all')",
+        "update policy set quota_default_seconds = 0",
+        "create table mine (id int)",
+    ] {
+        let error = client.batch_execute(statement).await.expect_err(statement);
+        let refused = Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE);
+        assert_eq!(error.code(), refused, "{statement}: {error}");
+    }
+    let endpoint: Endpoint = broker.trim().parse().expect("a URL");
+    let connection = endpoint.connect("monitor").await.expect("the broker");
+    let channel = connection.create_channel().await.expect("a channel");
+    let declared =
+        channel.queue_declare("mine".into(), Default::default(), Default::default()).await;
+    assert!(declared.is_err(), "it declares nothing");
+    let channel = connection.create_channel().await.expect("a channel");
+    assert!(channel.basic_get(DEAD.into(), Default::default()).await.is_err(), "and reads nothing");
+    connection.close().await.expect("closed");
+    drop(client);
+    assert!(worker.stop().await.success());
+    engines::drop_account(&format!("monitor_{name}")).await;
+    let rights = format!("drop owned by {role}; drop role {role}");
+    stack.db.batch_execute(&rights).await.expect("the account goes");
+    stack.finish().await;
+}

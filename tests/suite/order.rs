@@ -191,7 +191,7 @@ impl Scene {
 }
 
 /// What stands in the queues.
-enum Queued {
+pub enum Queued {
     /// A command, with its sender.
     Command((usize, Command)),
     /// A deadline's wake-up, in every partition.
@@ -200,24 +200,24 @@ enum Queued {
 
 /// What must come of messages in the order in which they stand.
 #[derive(Default)]
-struct Expected {
+pub struct Expected {
     /// State of each reservation, its deadline and its user.
-    reservations: HashMap<Uuid, (&'static str, DateTime<Utc>, String)>,
+    pub reservations: HashMap<Uuid, (&'static str, DateTime<Utc>, String)>,
     /// What each new command is answered.
-    answers: HashMap<String, &'static str>,
+    pub answers: HashMap<String, &'static str>,
     /// Servers with one place that is taken.
     taken: HashSet<String>,
 }
 
 impl Expected {
-    async fn start(stack: &Stack) -> Self {
+    pub async fn start(stack: &Stack) -> Self {
         let query = "select id, deadline_at, user_id from reservations";
         let rows = stack.db.query(query, &[]).await.expect("reservations");
         let held = rows.iter().map(|row| (row.get(0), ("held", row.get(1), row.get(2))));
         Self { reservations: held.collect(), ..Self::default() }
     }
 
-    fn replay(&mut self, queued: &[Queued], users: &[&str]) {
+    pub fn replay(&mut self, queued: &[Queued], users: &[&str]) {
         for message in queued {
             match message {
                 Queued::WakeUp(due_at) => self.settle(*due_at),

@@ -132,7 +132,7 @@ fn cases() -> Vec<Case> {
         case!("load_figures", "100, 1.0, 5.0", FIGURES),
         case!(
             "find_overdue",
-            "array[0, 1, 2, 3], 1.0",
+            "array[0, 1, 2, 3], 1.0, array_fill('epoch'::timestamptz, array[4])",
             ["reservations_due", "reservations_to_remind"]
         ),
         case!("find_unscheduled", "array[0, 1, 2, 3], 3.0, 1000", ["timers_unscheduled"]),
@@ -421,6 +421,8 @@ fn every_statement_is_looked_at() {
         "load_terminals",
         "load_users",
         "lock_retention",
+        "load_replayed",
+        "prune_dead_letters",
         "lock_use",
         "lock_users",
         "prune_attempts",

@@ -104,6 +104,10 @@ async fn a_workers_account_decides_and_does_nothing_else() {
             "select setval('decision_block', 1)",
             "insert into database_roles (name, kind) values ('mine', 'worker')",
             "update schema_migrations set name = ''",
+            "insert into pauses (scope) values ('all')",
+            "delete from pauses",
+            "update dead_letters set state = 'replaying'",
+            "insert into dead_letters (id) values (gen_random_uuid())",
         ],
     )
     .await;

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use super::frame::{CONTENT_LEN, Cursor, HEAD_LEN, HEADER, TAIL_LEN};
 use crate::domain::trace;
+use crate::message::dead_letter::header;
 use crate::message::envelope::{
     BROKER_HEADERS, ENQUEUED_HEADER, TRACEPARENT, TRACESTATE, is_forbidden_header,
 };
@@ -20,6 +21,11 @@ const VALUE_LEN_MAX: usize = trace::STATE_LEN_MAX + 4;
 
 /// Headers that workers read, besides the broker's own and forbidden ones.
 const READ: [&str; 3] = [TRACEPARENT, TRACESTATE, ENQUEUED_HEADER];
+
+/// Whether anything reads a header: a worker, or who takes dead letters.
+fn is_read(name: &str) -> bool {
+    READ.contains(&name) || BROKER_HEADERS.contains(&name) || header::ALL.contains(&name)
+}
 
 /// Reduces a complete, readable content header in place. Returns its new length.
 pub(super) fn reduce(frame: &mut [u8]) -> usize {
@@ -70,7 +76,7 @@ fn kept(table: &[u8]) -> Option<Vec<u8>> {
         let end = table.len() - cursor.0.len();
         let name = std::str::from_utf8(&table[start + 1..value]).ok()?;
         let another = is_forbidden_header(name) && !std::mem::replace(&mut forbidden, true);
-        if another || READ.contains(&name) || BROKER_HEADERS.contains(&name) {
+        if another || is_read(name) {
             kept.extend_from_slice(&table[start..value]);
             push_value(&mut kept, &table[value..end]);
         }

@@ -2,24 +2,26 @@
 
 use anyhow::Result;
 use serde_json::json;
+use tokio_postgres::Client;
 
+use super::new::New;
 use crate::broker::accounts::{Accounts, Found, Purpose};
 use crate::cli::context::Context;
 use crate::cli::exit::refuse;
 use crate::cli::output::hint;
 use crate::cli::secret::{NewUrl, UrlFile, new_password, tagged};
+use crate::store::admin::audit;
 use crate::store::admin::worker_accounts::{self, WorkerAccount};
 
-pub(super) async fn add(
-    context: &Context,
-    purpose: Purpose,
-    name: &str,
-    url_file: &UrlFile,
-) -> Result<()> {
+pub(super) async fn add(context: &Context, purpose: Purpose, new: New<'_>) -> Result<()> {
     let database = context.database().await?;
     context.check_owner(&database).await?;
+    let New { name, url_file, beside } = new;
     let account = purpose.account(name);
     let accounts = accounts(context)?;
+    if let Some(old) = beside {
+        check_made(&accounts, purpose, &purpose.account(old)).await?;
+    }
     match accounts.find(&account).await? {
         Found::Nothing => {}
         Found::HalfMade => hint!("completing account {account}, which has no rights yet"),
@@ -33,7 +35,16 @@ pub(super) async fn add(
     }
     let password = new_password();
     let new = new_url(context, purpose, &account, &password)?;
-    url_file.write_first(context.output, new, accounts.create(purpose, &account, &password)).await
+    url_file
+        .write_first(context.output, new, accounts.create(purpose, &account, &password))
+        .await?;
+    record(&database, purpose, &account, "add").await
+}
+
+/// After the broker's part: what the audit has is done.
+async fn record(database: &Client, purpose: Purpose, account: &str, action: &str) -> Result<()> {
+    let what = json!({ "kind": purpose.kind() });
+    Ok(audit::write(database, "account", account, action, &what).await?)
 }
 
 pub(super) async fn rotate(
@@ -49,12 +60,38 @@ pub(super) async fn rotate(
     check_made(&accounts, purpose, &account).await?;
     let password = new_password();
     let new = new_url(context, purpose, &account, &password)?;
-    url_file.write_first(context.output, new, accounts.set_password(&account, &password)).await
+    url_file
+        .write_first(context.output, new, accounts.set_password(purpose, &account, &password))
+        .await?;
+    record(&database, purpose, &account, "rotate").await
+}
+
+/// Deletes an account that is no worker's.
+pub(super) async fn remove(context: &Context, purpose: Purpose, name: &str) -> Result<()> {
+    let database = context.database().await?;
+    context.check_owner(&database).await?;
+    let account = purpose.account(name);
+    let accounts = accounts(context)?;
+    check_made(&accounts, purpose, &account).await?;
+    check_unconnected(&accounts, &account).await?;
+    accounts.delete(&account).await?;
+    record(&database, purpose, &account, "remove").await?;
+    context.output.print(&json!({ "removed": account }), || format!("removed account {account}"))
+}
+
+async fn check_unconnected(accounts: &Accounts, account: &str) -> Result<()> {
+    match accounts.count_connections(account).await? {
+        0 => Ok(()),
+        connections => refuse(format!(
+            "account {account}: has {connections} connections, expected none; stop what uses it, or restart \
+             it with another account"
+        )),
+    }
 }
 
 /// Deletes it first: an interrupted command leaves an account that is gone and not yet retired, and can be
 /// run again.
-pub(super) async fn remove(context: &Context, account: &str) -> Result<()> {
+pub(super) async fn remove_workers(context: &Context, account: &str) -> Result<()> {
     let database = context.database().await?;
     context.check_owner(&database).await?;
     let accounts = accounts(context)?;
@@ -66,17 +103,12 @@ pub(super) async fn remove(context: &Context, account: &str) -> Result<()> {
         Found::Nothing => {}
         _ => {
             check_made(&accounts, Purpose::Worker, account).await?;
-            let connections = accounts.count_connections(account).await?;
-            if connections > 0 {
-                return refuse(format!(
-                    "account {account}: has {connections} connections, expected none; stop the workers \
-                     that use it, or restart them with another account"
-                ));
-            }
+            check_unconnected(&accounts, account).await?;
             accounts.delete(account).await?;
         }
     }
     worker_accounts::retire(&database, account).await?;
+    record(&database, Purpose::Worker, account, "remove").await?;
     context.output.print(&json!({ "removed": account }), || {
         format!("removed account {account}; the wake-ups that it has published are still believed")
     })

@@ -13,6 +13,8 @@ use crate::broker::depths::{self, Depths};
 use crate::broker::inspect::{Inspector, Overview, QueueState};
 use crate::cli::context::Context;
 use crate::cli::exit::describe;
+use crate::store::admin::dead_letters::count_open;
+use crate::store::admin::pauses::{Pause, load_pauses};
 use crate::store::admin::status::{
     OutboxDepth, PartitionState, Versions, WorkerLine, list_partition_states, list_workers,
     load_outbox_depth, load_versions,
@@ -35,6 +37,8 @@ struct FromDatabase {
     workers: Vec<WorkerLine>,
     partitions: Vec<PartitionState>,
     outbox: OutboxDepth,
+    filed: i64,
+    pauses: Vec<Pause>,
 }
 
 impl Sources {
@@ -88,7 +92,7 @@ fn fill(
     if let Some(depths) = depths {
         report.add_queues(depths);
     }
-    let Some(FromDatabase { versions, workers, partitions, outbox }) = stored else {
+    let Some(FromDatabase { versions, workers, partitions, outbox, filed, pauses }) = stored else {
         report.add_partitions(&[], depths, queues);
         return;
     };
@@ -96,6 +100,8 @@ fn fill(
     report.schema = versions.schema;
     report.topology = versions.topology;
     report.outbox = Some(outbox);
+    report.filed_letters = Some(filed);
+    report.pauses = pauses;
     report.add_workers(workers);
     report.add_deadlines(&partitions);
     report.add_partitions(&partitions, depths, queues);
@@ -125,6 +131,8 @@ async fn ask_database(context: &Context, kept: &mut Option<Client>) -> Result<Fr
         workers: list_workers(&client).await?,
         partitions: list_partition_states(&client).await?,
         outbox: load_outbox_depth(&client).await?,
+        filed: count_open(&client).await?,
+        pauses: load_pauses(&client).await?,
     };
     *kept = Some(client);
     Ok(stored)

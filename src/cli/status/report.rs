@@ -10,6 +10,7 @@ use crate::broker::inspect::QueueState;
 use crate::broker::lookup::FoundQueue;
 use crate::broker::topology::partition_queue;
 use crate::domain::interval::Timestamp;
+use crate::store::admin::pauses::Pause;
 use crate::store::admin::status::{
     COUNTED_MAX, OutboxDepth, PartitionState, RecordedTopology, WorkerLine,
 };
@@ -113,6 +114,10 @@ pub(super) struct Report {
     pub queries: Option<Queue>,
     pub billing: Option<Queue>,
     pub dead_letters: Option<Queue>,
+    /// Dead letters that were filed and are still open.
+    pub filed_letters: Option<i64>,
+    /// What operators have paused.
+    pub pauses: Vec<Pause>,
 }
 
 impl Report {

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use super::report::{Deadlines, Engine, Partition, Queue, Report, Workers};
 use crate::cli::output::{fields, table, time};
 use crate::domain::interval::Timestamp;
+use crate::store::admin::pauses::Pause;
 use crate::store::admin::status::{COUNTED_MAX, OutboxDepth, WorkerLine};
 
 /// Most lines of each kind, so that all of them fit on a terminal.
@@ -66,7 +67,14 @@ fn summary(report: &Report) -> Vec<(&'static str, String)> {
     add("outbox", report.outbox.as_ref().map_or(UNKNOWN.to_owned(), |o| outbox(o, now)));
     add("queries", queue(report.queries.as_ref(), "waiting", true));
     add("billing", queue(report.billing.as_ref(), "bills waiting", true));
-    add("dead letters", queue(report.dead_letters.as_ref(), "kept", false));
+    let mut letters = queue(report.dead_letters.as_ref(), "kept", false);
+    if let Some(filed) = report.filed_letters.filter(|filed| *filed > 0) {
+        letters.push_str(&format!(", {filed} filed and open"));
+    }
+    add("dead letters", letters);
+    for Pause { scope, why, paused_at, .. } in &report.pauses {
+        add("paused", format!("{scope} since {} ({why})", time(*paused_at)));
+    }
     lines
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, GenericClient, Row};
 
 use crate::domain::id::ServerId;
 use crate::domain::interval::Timestamp;
@@ -35,6 +35,9 @@ pub struct Change {
     /// What it is then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
+    /// As the operator said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// A server's rate under one version.
@@ -56,6 +59,24 @@ pub async fn name_operator(client: &Client, operator: &str) -> Result<(), StoreE
     Ok(())
 }
 
+/// Changes of this session are recorded with this reason.
+pub async fn name_why(client: &Client, why: &str) -> Result<(), StoreError> {
+    client.execute(sql!("name_why"), &[&why]).await?;
+    Ok(())
+}
+
+/// Records what changes no table, as [`Change`] has it.
+pub async fn write(
+    client: &impl GenericClient,
+    kind: &str,
+    object: &str,
+    action: &str,
+    what: &Value,
+) -> Result<(), StoreError> {
+    client.execute(sql!("write_audit"), &[&kind, &object, &action, what]).await?;
+    Ok(())
+}
+
 /// The latest [`HISTORY_MAX`] changes of objects, each a kind and an id, oldest first.
 pub async fn load_changes(
     client: &Client,
@@ -73,6 +94,7 @@ pub async fn load_changes(
         action: row.get("action"),
         before: row.get("before"),
         after: row.get("after"),
+        why: row.get("why"),
     };
     Ok(rows.iter().rev().map(change).collect())
 }

@@ -5,8 +5,11 @@
 pub(crate) mod audit;
 pub(crate) mod closures;
 pub mod conditions;
+pub(crate) mod dead_letters;
+pub(crate) mod events;
 pub(crate) mod ledger;
 pub mod moves;
+pub(crate) mod pauses;
 pub mod policy;
 pub(crate) mod reconcile;
 pub mod recount;

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
+use tokio_postgres::{Client, GenericClient, IsolationLevel, Row, Transaction};
 
 use super::policy::{Policy, PolicyChange, change_policy};
 use crate::domain::interval::Timestamp;
@@ -254,13 +254,13 @@ pub async fn finish(
         ..change.clone()
     };
     let policy = change_policy(&transaction, &change, Some(recount.generation)).await?;
-    transaction.execute(sql!("delete_recount"), &[]).await?;
+    abandon(&transaction).await?;
     transaction.commit().await?;
     Ok(Some(policy))
 }
 
-/// Ends the count that is under way, and leaves its rows to [`delete_stale`]. `false`: there is none.
-pub async fn abandon(client: &Client) -> Result<bool, StoreError> {
+/// Ends the count that is under way, done or not, and leaves its rows to [`delete_stale`]. `false`: there is none.
+pub async fn abandon(client: &impl GenericClient) -> Result<bool, StoreError> {
     Ok(client.execute(sql!("delete_recount"), &[]).await? > 0)
 }
 

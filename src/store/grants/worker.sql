@@ -2,14 +2,17 @@
 -- no tables, not even temporary ones.
 grant usage on schema public to {role};
 grant select on policy, installation, topology, schema_migrations, closures, servers, users, user_periods,
-    terminals, timekeeping, quota_bounds to {role};
+    terminals, timekeeping, quota_bounds, pauses to {role};
 -- Locking a row takes the right to update one of its columns: here one that nothing depends on.
 grant update (created_at) on users to {role};
 -- A fence moves a server. The guard writes its counts with its owner's rights.
 grant update (partition) on servers to {role};
 grant select, update (fenced_at), delete on moves to {role};
+-- What an operator has replayed.
+grant select on dead_letters to {role};
+grant delete, update (closed_at) on dead_letters to {role};
 -- A worker records the broker account that it uses.
-grant select, insert, update (retired_at) on worker_accounts to {role};
+grant select, insert, update (retired_at, used_at) on worker_accounts to {role};
 -- The guard refuses to delete what is not over.
 grant select, insert, delete on reservations to {role};
 grant update (state, cancel_reason, reconfirmed_at, settled_at, remind_at, reminded_at, partition, traceparent,

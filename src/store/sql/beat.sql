@@ -14,7 +14,8 @@ with beat as (
     returning id, http_address, (xmax = 0) as joined
 )
 select live.id, live.joined, live.http_address is not null as has_endpoint,
-    policy.terminal_rate_max, policy.query_rate_max, topology.partitions
+    policy.terminal_rate_max, policy.query_rate_max, topology.partitions,
+    (select coalesce(array_agg(scope), '{}') from pauses) as paused
 from (
     select id, joined, http_address from beat
     union

@@ -1,8 +1,8 @@
 -- The latest overdue instant of each swept partition, from the reservations themselves. One wake-up for
 -- it, at the tail of the queue, settles and reminds of everything due at or before it.
--- $1 partitions, $2 grace in seconds
+-- $1 partitions, $2 grace in seconds, $3 for each partition the time until which overdue instants are known
 select swept.partition, latest.due_at, clock_timestamp() as now
-from unnest($1::integer[]) as swept (partition)
+from unnest($1::integer[], $3::timestamptz[]) as swept (partition, since)
 cross join lateral (
     select max(due_at) as due_at from (
         (select deadline_at as due_at from reservations
@@ -16,3 +16,4 @@ cross join lateral (
          order by remind_at desc limit 1)) overdue
 ) latest
 where latest.due_at is not null
+  and latest.due_at >= swept.since - make_interval(secs => $2::double precision)

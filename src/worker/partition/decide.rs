@@ -25,7 +25,7 @@ use crate::store::error::StoreError;
 use crate::worker::about::about;
 use crate::worker::context::Context;
 use crate::worker::health::tasks::Part;
-use crate::worker::outgoing::{answer, dead_letter};
+use crate::worker::outgoing::answer;
 use crate::worker::schedule::{self, ScheduledWakeUp};
 
 type Item<'a> = (&'a Input, &'a Received);
@@ -189,7 +189,7 @@ impl Decider {
                 Reaction::DeadAndAnswer(reason, reply) => {
                     context.strangers.note(&reply.terminal);
                     batch.span.add(message, reply.outcome());
-                    batch.answers.push(dead_letter(message, reason, Some(partition)));
+                    batch.answers.push(context.dead_letter(message, reason, Some(partition)));
                     let answer = answer(reply, message, context.clock.now());
                     batch.answers.push(Outgoing { persistent: false, ..answer });
                 }
@@ -241,7 +241,8 @@ impl Decider {
         let key = message.routing_key.as_str();
         about!(error, self.partition, message, routing_key = key, "message parked");
         batch.span.add(message, Code::InternalError.as_str());
-        batch.answers.push(dead_letter(message, DeadReason::InternalError, Some(self.partition)));
+        let partition = Some(self.partition);
+        batch.answers.push(self.context.dead_letter(message, DeadReason::InternalError, partition));
         if let Some(terminal) = message.sender() {
             let (id, now) = (message.usable_message_id(), self.context.clock.now());
             let refusal = Refusal::plain(Code::InternalError);

@@ -16,7 +16,7 @@ use crate::message::envelope::Received;
 use crate::worker::about::about;
 use crate::worker::context::Context;
 use crate::worker::metrics::labels::{CommandKind, CommandOutcome};
-use crate::worker::outgoing::{answer_to_probe, dead_letter, refusal};
+use crate::worker::outgoing::{answer_to_probe, refusal};
 use crate::worker::rate_limit::{RateLimit, Urgency};
 
 pub(super) struct Decoder {
@@ -68,7 +68,7 @@ impl Decoder {
             }
             Message::Dead(reason) => {
                 decoded.span.add(&message, reason.as_str());
-                decoded.answers.push(dead_letter(&message, reason, Some(self.partition)));
+                decoded.answers.push(context.dead_letter(&message, reason, Some(self.partition)));
             }
             Message::Probe(None) => {}
             Message::Probe(Some(id)) => decoded.answers.push(answer_to_probe(id, context.id)),
@@ -81,7 +81,7 @@ impl Decoder {
     }
 
     /// Counts a command, or says how long its sender must wait. A redelivered command is never
-    /// rate-limited: it may already be decided.
+    /// rate-limited: it may already be decided. Nor is one that an operator has replayed.
     fn take(
         &self,
         context: &Context,
@@ -89,7 +89,7 @@ impl Decoder {
         message: &Received,
     ) -> Result<(), Duration> {
         let rate = context.rates.commands();
-        if rate == 0 || message.redelivered {
+        if rate == 0 || message.redelivered || message.replay_of.is_some() {
             return Ok(());
         }
         let urgency = match command.action {

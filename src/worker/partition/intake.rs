@@ -1,12 +1,13 @@
 //! The first half of a pipeline: from the queue to the commit.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::decide::Decider;
 use super::decode::Decoder;
@@ -17,7 +18,10 @@ use super::stages::{CommittedBatch, Delivered, Delivery};
 use crate::backoff;
 use crate::crash_point;
 use crate::domain::input::Digest;
+use crate::message::dead_letter::{DeadLetter, replayed};
+use crate::message::envelope::Received;
 use crate::store::delivery_attempts;
+use crate::store::letters::{self, Named};
 use crate::worker::context::Context;
 use crate::worker::health::tasks::Part;
 use crate::worker::metrics::age;
@@ -67,6 +71,7 @@ impl Intake {
             };
             crash_point!("delivered");
             self.count(&delivered);
+            let delivered = self.know_letters(delivered).await?;
             debug!(partition = self.partition, messages = delivered.0.len(), "batch");
             for group in isolate::groups(delivered) {
                 match group {
@@ -101,6 +106,40 @@ impl Intake {
         batch
     }
 
+    /// Puts the messages of dead letters in the places of those that name them. What was not asked for by the
+    /// account that the broker vouches for stays as it is, and is no command. There is no other bound than
+    /// the stop: the database says what the message is.
+    async fn know_letters(&self, delivered: Delivered) -> Result<Delivered, PartitionError> {
+        let named: Vec<Named> =
+            delivered.0.iter().filter_map(|delivery| names_letter(&delivery.message)).collect();
+        if named.is_empty() {
+            return Ok(delivered);
+        }
+        let mut tries = 0;
+        let letters = loop {
+            match letters::load_replayed(&self.context.pool, &named).await {
+                Ok(letters) => break letters,
+                Err(error) => {
+                    tries += 1;
+                    warn!(partition = self.partition, %error, tries, "dead letters are not readable");
+                    self.pause(tries).await?;
+                }
+            }
+        };
+        info!(partition = self.partition, letters = letters.len(), "replayed dead letters");
+        Ok(Delivered(
+            delivered.0.into_iter().map(|delivery| replaced(delivery, &letters)).collect(),
+        ))
+    }
+
+    /// Fails if the partition is released meanwhile.
+    async fn pause(&self, tries: u32) -> Result<(), PartitionError> {
+        tokio::select! {
+            () = self.stop.cancelled() => Err(PartitionError::Abandoned),
+            () = sleep(backoff::full_jitter(tries)) => Ok(()),
+        }
+    }
+
     /// Reads the workers' accounts again if an internal message comes from another one. There is no other
     /// bound than the stop, as for deciding: the database decides whose message it is.
     async fn know_senders(&self, delivered: &Delivered) -> Result<(), PartitionError> {
@@ -114,10 +153,7 @@ impl Intake {
             tries += 1;
             self.context.tasks.step(self.partition, Part::Deciding);
             warn!(partition = self.partition, %error, tries, "workers' accounts are not readable");
-            tokio::select! {
-                () = self.stop.cancelled() => return Err(PartitionError::Abandoned),
-                () = sleep(backoff::full_jitter(tries)) => {}
-            }
+            self.pause(tries).await?;
         }
         Ok(())
     }
@@ -183,4 +219,23 @@ impl Intake {
             }
         }
     }
+}
+
+/// The letter that a message names, and the account that the broker vouches for.
+fn names_letter(message: &Received) -> Option<Named> {
+    let letter = replayed(message.kind.as_deref(), &message.body)?;
+    Some((letter, message.user_id.clone()?))
+}
+
+fn replaced(delivery: Delivery, letters: &HashMap<Named, DeadLetter>) -> Delivery {
+    let Delivery { tag, message } = delivery;
+    let message = match names_letter(&message).and_then(|named| letters.get(&named)) {
+        Some(letter) => Received {
+            delivery_count: message.delivery_count,
+            redelivered: message.redelivered,
+            ..letter.to_received()
+        },
+        None => message,
+    };
+    Delivery { tag, message }
 }

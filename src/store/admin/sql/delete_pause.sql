@@ -1,0 +1,2 @@
+-- $1 scope
+delete from pauses where scope = $1
