@@ -79,6 +79,7 @@ CREATE TABLE dead_letters (
     content_encoding text,
     forbidden text,
     traceparent text,
+    tracestate text,
     body bytea NOT NULL,
     died_at timestamp with time zone NOT NULL,
     times integer DEFAULT 1 NOT NULL,
