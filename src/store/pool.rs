@@ -95,9 +95,10 @@ impl Settings {
     }
 }
 
-/// The client only learns that the connection is closed, so the reason is logged.
-async fn drive(driver: Driver) {
-    if let Err(error) = driver.await {
+/// The client only learns that the connection is closed, so the reason is logged. Before: a command that
+/// waits for an answer ends once the driver is dropped.
+async fn drive(mut driver: Driver) {
+    if let Err(error) = (&mut driver).await {
         warn!(error = %StoreError::from(error), "a connection to the database broke");
     }
 }
