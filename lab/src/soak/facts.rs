@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
 use uuid::Uuid;
 
+use crate::checks::counters::Happened;
 use crate::installation::Installation;
 use crate::servers;
 
@@ -17,6 +18,20 @@ const INVARIANTS: &str = include_str!("../../../schema/invariants.sql");
 
 const CHANGES: &str = "select reservation_id, seq, from_state, to_state, reason, actor, at
     from history where actor <> 'terminal' order by seq";
+
+/// What the workers' counters count: metric with labels, and how often.
+const HAPPENED: &str = "
+    select series, count(*) from (
+        select 'holdfast_commands_total kind=' || kind || ' outcome=' || outcome from processed_commands
+        union all
+        select metric || ' ' || case when metric like '%_count' then '' else 'state=' || to_state || ' ' end
+            || 'trigger=' || trigger
+        from history,
+            (values ('holdfast_settlements_total'), ('holdfast_settlement_lateness_seconds_count')) m (metric)
+        where actor = 'deadline'
+        union all
+        select 'holdfast_charges_total' from billing_entries where kind = 'charge') happened (series)
+    group by series";
 
 const LIMITS: &str = "select id, coalesce(quota_seconds, quota_default_seconds),
     coalesce(holds_max, holds_default_max)::bigint from users cross join policy";
@@ -115,6 +130,8 @@ pub struct Facts {
     pub servers: Vec<NewServer>,
     /// Servers that are still on their way to another partition.
     pub moves: Vec<String>,
+    /// What the workers' counters count.
+    pub happened: Happened,
     /// Sessions of workers and prepared transactions after all workers have ended.
     pub sessions: Vec<String>,
 }
@@ -145,9 +162,15 @@ impl Facts {
             periods: all(client, PERIODS, |row| (row.get(0), row.get(1))).await?,
             servers: servers::all(seed),
             moves: all(client, MOVES, |row| row.get(0)).await?,
+            happened: happened(client).await?,
             sessions: sessions(client).await?,
         })
     }
+}
+
+async fn happened(client: &Client) -> Result<Happened> {
+    let count = |row: &Row| (row.get(0), row.get::<_, i64>(1).unsigned_abs());
+    Ok(all(client, HAPPENED, count).await?.into_iter().collect())
 }
 
 async fn all<T>(client: &Client, query: &str, read: fn(&Row) -> T) -> Result<Vec<T>> {

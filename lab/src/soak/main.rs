@@ -30,6 +30,7 @@ mod operator;
 mod pick;
 mod plan;
 mod progress;
+mod prometheus;
 mod queues;
 mod record;
 mod rolling;
@@ -69,6 +70,9 @@ pub struct Args {
     /// Seed of all random choices, random by default. It does not fix the timing
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
+    /// Kill and stop no worker: then every counter must equal the history
+    #[arg(long, conflicts_with_all = ["chaos", "from"])]
+    pub peace: bool,
     /// Break network, broker and database too
     #[arg(long)]
     pub chaos: bool,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use holdfast::store::pool;
-use holdfast_lab::program;
+use holdfast_lab::{ports, program};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -16,6 +16,7 @@ use crate::biller::Biller;
 use crate::chaos::swarm::Swarm;
 use crate::chaos::timeline::Timeline;
 use crate::chaos::{Chaos, Engines, Links};
+use crate::checks::counters::COMPARED;
 use crate::checks::{self, Check, Seen};
 use crate::facts::Facts;
 use crate::history::History;
@@ -23,6 +24,7 @@ use crate::installation::{Desks, Installation, at_port, database, url_at_port};
 use crate::life::{Ground, Life};
 use crate::pick::Pick;
 use crate::plan::Plan;
+use crate::prometheus::{Counted, Prometheus};
 use crate::rolling::{Deploy, Rolled};
 use crate::siege::Siege;
 use crate::tally::Tally;
@@ -77,17 +79,24 @@ struct Played {
     sizes: Vec<(String, usize, usize)>,
     /// Set only in a deploy.
     rolled: Option<Rolled>,
+    /// What Prometheus scraped, where it did.
+    scraped: Option<Counted>,
 }
 
 /// Returns whether all checks passed.
 pub async fn run(args: &Args) -> Result<bool> {
     let stage = Stage::set(args).await?;
     let billing = tokio::spawn(stage.biller.clone().run(stage.seed));
-    let workers = stage.start_workers(args)?;
+    let ports = ports::free(stage.workers(args))?;
+    let workers = stage.start_workers(args, &ports)?;
+    let prometheus = match args.peace {
+        true => Some(Prometheus::start(&args.logs, ports).await?),
+        false => None,
+    };
     let timeline = stage.timeline.clone();
     let tally = stage.setting.tally.clone();
     let played = tokio::select! {
-        played = stage.play(args, workers) => played?,
+        played = stage.play(args, workers, prometheus) => played?,
         () = progress::tell(&tally, stage.began, || timeline.current()) => unreachable!("endless"),
     };
     billing.abort();
@@ -163,18 +172,24 @@ impl Stage {
         args.workers.unwrap_or(drawn)
     }
 
-    fn start_workers(&self, args: &Args) -> Result<Workers> {
+    /// Each place has its own port for the workers' HTTP endpoint.
+    fn start_workers(&self, args: &Args, ports: &[u16]) -> Result<Workers> {
         let program = args.from.clone().map_or_else(|| program(args), Ok)?;
         let direct = self.installation.environment()?;
         let environment = |place| match &self.swarm {
-            None => Ok(direct.clone()),
+            None => anyhow::Ok(direct.clone()),
             Some((swarm, links)) => {
                 let mut environment = links.environment(place, &direct)?;
                 environment.extend(swarm.environment(place));
-                anyhow::Ok(environment)
+                Ok(environment)
             }
         };
-        let environments = (0..self.workers(args)).map(environment).collect::<Result<_>>()?;
+        let listening = |(place, port): (usize, &u16)| {
+            let mut environment = environment(place)?;
+            environment.push(("HOLDFAST_HTTP_LISTEN", format!("127.0.0.1:{port}")));
+            anyhow::Ok(environment)
+        };
+        let environments = ports.iter().enumerate().map(listening).collect::<Result<_>>()?;
         let programs = [program].into_iter().chain(args.beside.clone()).collect();
         let mut workers = Workers::new(programs, args.logs.clone(), environments);
         while workers.count() < workers.places() {
@@ -185,13 +200,22 @@ impl Stage {
 
     /// Plays all lives under faults, then waits without faults until nothing is left to do, then
     /// stops the workers.
-    async fn play(&self, args: &Args, workers: Workers) -> Result<Played> {
+    async fn play(
+        &self,
+        args: &Args,
+        workers: Workers,
+        prometheus: Option<Prometheus>,
+    ) -> Result<Played> {
         let siege = Siege::new(workers, self.setting.tally.clone(), self.seed);
         let mut rolled = None;
         let mut workers = match &self.swarm {
             None if args.from.is_some() => {
                 let (siege, what) = self.play_deploy(args, siege).await?;
                 rolled = Some(what);
+                siege.workers
+            }
+            None if args.peace => {
+                self.play_lives(Until::Lives(args.lifecycles)).await;
                 siege.workers
             }
             None => {
@@ -207,6 +231,10 @@ impl Stage {
         };
         println!("all lives are over; waiting until nothing is left to do");
         self.drain().await?;
+        let scraped = match prometheus {
+            Some(prometheus) => Some(scrape(&prometheus).await?),
+            None => None,
+        };
         let sizes = workers.sizes();
         while workers.count() > 0 {
             if let Err(error) = workers.stop(0).await {
@@ -214,7 +242,7 @@ impl Stage {
             }
         }
         sleep(LAST_REPLIES).await;
-        Ok(Played { sizes, rolled })
+        Ok(Played { sizes, rolled, scraped })
     }
 
     async fn play_deploy(&self, args: &Args, siege: Siege) -> Result<(Siege, Rolled)> {
@@ -346,7 +374,7 @@ impl Stage {
     }
 
     async fn conclude(&self, args: &Args, played: Played) -> Result<bool> {
-        let mut checks = self.check(args, played.sizes).await?;
+        let mut checks = self.check(args, &played).await?;
         checks.extend(played.rolled.as_ref().map(checks::rolled));
         let (dir, seed) = (args.logs.display(), self.seed);
         self.setting.history.flush();
@@ -372,7 +400,7 @@ impl Stage {
         Ok(holds)
     }
 
-    async fn check(&self, args: &Args, sizes: Vec<(String, usize, usize)>) -> Result<Vec<Check>> {
+    async fn check(&self, args: &Args, played: &Played) -> Result<Vec<Check>> {
         self.terminals.iter().for_each(|terminal| terminal.close());
         self.ground.pool.close();
         let facts = Facts::load(&self.installation, self.seed).await?;
@@ -396,10 +424,18 @@ impl Stage {
             timeline: &self.timeline,
             password: self.installation.broker.password(),
             logs: &args.logs,
-            sizes: &sizes,
+            peace: args.peace,
+            scraped: played.scraped.as_ref(),
+            sizes: &played.sizes,
         };
         Ok(checks::all(&seen, &self.biller.ledger(), &self.setting.tally))
     }
+}
+
+/// What all workers have counted, now that nothing is left to count.
+async fn scrape(prometheus: &Prometheus) -> Result<Counted> {
+    prometheus.caught_up().await?;
+    prometheus.counted(&COMPARED).await
 }
 
 async fn open_links(
