@@ -137,6 +137,7 @@ impl Stage {
             restarts: Default::default(),
             poison: Default::default(),
             jumps: Default::default(),
+            former: Default::default(),
             chaos: args.chaos,
             brief: args.brief,
         });
