@@ -7,6 +7,47 @@ CREATE SEQUENCE decision_block;
 
 CREATE SEQUENCE quota_generation;
 
+CREATE TABLE access (
+    reservation_id uuid NOT NULL,
+    server_id text COLLATE "C" NOT NULL,
+    epoch integer NOT NULL,
+    secret_id text COLLATE "C",
+    key_hash bytea NOT NULL,
+    changed_at timestamp with time zone NOT NULL,
+    close_at timestamp with time zone,
+    CONSTRAINT access_pkey PRIMARY KEY (reservation_id),
+    CONSTRAINT access_key_hash_key UNIQUE (key_hash),
+    CONSTRAINT access_epoch_check CHECK (epoch >= 1 AND epoch <= 1000000),
+    CONSTRAINT access_key_hash_check CHECK (octet_length(key_hash) = 32)
+);
+CREATE INDEX access_changes ON access USING btree (server_id, changed_at);
+CREATE INDEX access_to_close ON access USING btree (close_at) WHERE close_at IS NOT NULL;
+
+CREATE TABLE access_secrets (
+    id text COLLATE "C" NOT NULL,
+    fingerprint bytea NOT NULL,
+    first_seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT access_secrets_pkey PRIMARY KEY (id),
+    CONSTRAINT access_secrets_fingerprint_check CHECK (octet_length(fingerprint) = 32),
+    CONSTRAINT access_secrets_id_check CHECK (id ~ '^[a-z0-9-]{1,32}$'::text)
+);
+
+CREATE TABLE access_use (
+    reservation_id uuid NOT NULL,
+    gate text COLLATE "C" NOT NULL,
+    session text COLLATE "C" NOT NULL,
+    first_at timestamp with time zone NOT NULL,
+    last_at timestamp with time zone NOT NULL,
+    seconds integer NOT NULL,
+    ended text COLLATE "C",
+    CONSTRAINT access_use_pkey PRIMARY KEY (reservation_id, gate, session),
+    CONSTRAINT access_use_check CHECK (first_at <= last_at),
+    CONSTRAINT access_use_ended_check CHECK (octet_length(ended) >= 1 AND octet_length(ended) <= 64),
+    CONSTRAINT access_use_gate_check CHECK (octet_length(gate) >= 1 AND octet_length(gate) <= 64),
+    CONSTRAINT access_use_seconds_check CHECK (seconds >= 0 AND seconds <= 2678400),
+    CONSTRAINT access_use_session_check CHECK (octet_length(session) >= 1 AND octet_length(session) <= 128)
+);
+
 CREATE TABLE audit (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
@@ -62,7 +103,7 @@ CREATE TABLE database_roles (
     kind text COLLATE "C" NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT database_roles_pkey PRIMARY KEY (name),
-    CONSTRAINT database_roles_kind_check CHECK (kind = ANY (ARRAY['worker'::text, 'billing'::text, 'monitor'::text])),
+    CONSTRAINT database_roles_kind_check CHECK (kind = ANY (ARRAY['worker'::text, 'billing'::text, 'monitor'::text, 'gate'::text])),
     CONSTRAINT database_roles_name_check CHECK (name ~ '^[a-z][a-z0-9_]{0,62}$'::text)
 );
 
@@ -102,6 +143,16 @@ CREATE TABLE delivery_attempts (
     CONSTRAINT delivery_attempts_pkey PRIMARY KEY (partition, fingerprint)
 );
 
+CREATE TABLE gate_coverage (
+    server_id text COLLATE "C" NOT NULL,
+    gate text COLLATE "C" NOT NULL,
+    from_at timestamp with time zone NOT NULL,
+    until_at timestamp with time zone NOT NULL,
+    CONSTRAINT gate_coverage_pkey PRIMARY KEY (server_id, gate, from_at),
+    CONSTRAINT gate_coverage_check CHECK (from_at <= until_at),
+    CONSTRAINT gate_coverage_gate_check CHECK (octet_length(gate) >= 1 AND octet_length(gate) <= 64)
+);
+
 CREATE TABLE history (
     seq bigint NOT NULL,
     reservation_id uuid NOT NULL,
@@ -118,7 +169,7 @@ CREATE TABLE history (
     note text,
     traceparent text COLLATE "C",
     CONSTRAINT history_pkey PRIMARY KEY (reservation_id, seq, to_state),
-    CONSTRAINT history_actor_check CHECK (actor = ANY (ARRAY['terminal'::text, 'operator'::text, 'deadline'::text])),
+    CONSTRAINT history_actor_check CHECK (actor = ANY (ARRAY['terminal'::text, 'operator'::text, 'deadline'::text, 'end'::text])),
     CONSTRAINT history_traceparent_check CHECK (traceparent ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'::text),
     CONSTRAINT history_trigger_check CHECK (trigger = ANY (ARRAY['command'::text, 'message'::text, 'sweep'::text, 'operator'::text]))
 );
@@ -306,6 +357,9 @@ CREATE TABLE servers (
     horizon_seconds integer DEFAULT 7776000 NOT NULL,
     late_booking text COLLATE "C" DEFAULT 'reject'::text NOT NULL,
     connection_url text NOT NULL,
+    view_url text,
+    viewers_max integer,
+    early_seconds integer DEFAULT 0 NOT NULL,
     busy_max_seconds integer DEFAULT 0 NOT NULL,
     partition integer NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
@@ -313,7 +367,9 @@ CREATE TABLE servers (
     CONSTRAINT servers_busy_max_seconds_check CHECK (busy_max_seconds >= 0 AND busy_max_seconds <= 2764800),
     CONSTRAINT servers_capacity_check CHECK (capacity >= 1 AND capacity <= 10000),
     CONSTRAINT servers_check CHECK (min_seconds <= max_seconds),
+    CONSTRAINT servers_connection_url_check CHECK (octet_length(connection_url) >= 1 AND octet_length(connection_url) <= 2048),
     CONSTRAINT servers_currency_check CHECK (currency ~ '^[A-Z]{3}$'::text),
+    CONSTRAINT servers_early_seconds_check CHECK (early_seconds >= 0 AND early_seconds <= 86400),
     CONSTRAINT servers_gap_seconds_check CHECK (gap_seconds >= 0 AND gap_seconds <= 86400),
     CONSTRAINT servers_horizon_seconds_check CHECK (horizon_seconds >= 1 AND horizon_seconds <= 63072000),
     CONSTRAINT servers_id_check CHECK (id ~ '^[a-z0-9-]{1,64}$'::text),
@@ -325,7 +381,9 @@ CREATE TABLE servers (
     CONSTRAINT servers_rate_minor_check CHECK (rate_minor >= 0 AND rate_minor <= '100000000000'::bigint),
     CONSTRAINT servers_reminder_seconds_check CHECK (reminder_seconds >= 0 AND reminder_seconds <= 31536000),
     CONSTRAINT servers_slot_seconds_check CHECK (slot_seconds >= 1 AND slot_seconds <= 86400),
-    CONSTRAINT servers_tariff_version_check CHECK (tariff_version >= 1)
+    CONSTRAINT servers_tariff_version_check CHECK (tariff_version >= 1),
+    CONSTRAINT servers_view_url_check CHECK (octet_length(view_url) >= 1 AND octet_length(view_url) <= 2048 AND POSITION(('{key}'::text) IN (view_url)) = 0),
+    CONSTRAINT servers_viewers_max_check CHECK (viewers_max >= 1 AND viewers_max <= 1000000)
 );
 
 CREATE TABLE sweeps (
@@ -431,8 +489,57 @@ CREATE TABLE workers (
     CONSTRAINT workers_pkey PRIMARY KEY (id)
 ) WITH (fillfactor=50);
 
+ALTER TABLE access ADD CONSTRAINT access_reservation_id_fkey FOREIGN KEY (reservation_id) REFERENCES reservations(id) ON DELETE CASCADE;
+ALTER TABLE access_use ADD CONSTRAINT access_use_reservation_id_fkey FOREIGN KEY (reservation_id) REFERENCES reservations(id) ON DELETE CASCADE;
+CREATE VIEW admissions AS
+ SELECT a.server_id,
+    a.reservation_id,
+    r.start_at,
+    r.end_at,
+    r.busy_until,
+    r.state,
+    a.key_hash,
+    a.changed_at,
+    s.capacity,
+    s.viewers_max,
+    s.early_seconds,
+    EXTRACT(epoch FROM r.busy_until - r.end_at)::integer AS gap_seconds
+   FROM access a
+     JOIN servers s ON s.id = a.server_id
+     JOIN reservations r ON r.id = a.reservation_id AND r.server_id = a.server_id
+  WHERE r.state = 'confirmed'::text AND r.start_at < (now() + '26:00:00'::interval) AND r.start_at > (now() - make_interval(mins => 1, secs => s.busy_max_seconds::double precision)) AND r.end_at > (now() - '00:01:00'::interval)
+UNION ALL
+ SELECT a.server_id,
+    a.reservation_id,
+    r.start_at,
+    r.end_at,
+    r.busy_until,
+    r.state,
+    a.key_hash,
+    a.changed_at,
+    s.capacity,
+    s.viewers_max,
+    s.early_seconds,
+    EXTRACT(epoch FROM r.busy_until - r.end_at)::integer AS gap_seconds
+   FROM access a
+     JOIN servers s ON s.id = a.server_id
+     JOIN reservations r ON r.id = a.reservation_id AND r.server_id = a.server_id
+  WHERE r.state = 'cancelled'::text AND r.start_at < (now() + '26:00:00'::interval) AND r.start_at > (now() - make_interval(mins => 1, secs => s.busy_max_seconds::double precision)) AND r.end_at > (now() - '00:01:00'::interval);
 ALTER TABLE billing_entries ADD CONSTRAINT billing_entries_charge_id_fkey FOREIGN KEY (charge_id) REFERENCES billing_entries(id);
 ALTER TABLE closures ADD CONSTRAINT closures_server_id_fkey FOREIGN KEY (server_id) REFERENCES servers(id);
+ALTER TABLE gate_coverage ADD CONSTRAINT gate_coverage_server_id_fkey FOREIGN KEY (server_id) REFERENCES servers(id) ON DELETE CASCADE;
+CREATE VIEW kept_generations AS
+ SELECT policy.generation,
+    policy.quota_period,
+    policy.quota_zone,
+    '~' COLLATE "C" AS until_user
+   FROM policy
+UNION ALL
+ SELECT recounts.generation,
+    recounts.quota_period,
+    recounts.quota_zone,
+    recounts.marked_until AS until_user
+   FROM recounts;
 ALTER TABLE moves ADD CONSTRAINT moves_server_id_fkey FOREIGN KEY (server_id) REFERENCES servers(id);
 ALTER TABLE terminals ADD CONSTRAINT terminals_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id);
 
@@ -569,6 +676,25 @@ begin
         update timekeeping set bounds_from = least(bounds_from, stored_until),
             bounds_until = greatest(bounds_until, until_at);
     end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.guard_access()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    violation record;
+begin
+    select n.reservation_id into violation from new_rows n
+    where not exists (select from reservations where id = n.reservation_id and server_id = n.server_id
+                      and state = 'confirmed' offset 0)
+    limit 1;
+    if found then
+        raise exception 'reservation % gets no access key: it is not confirmed, or of another server',
+            violation.reservation_id using errcode = 'ZR003';
+    end if;
+    return null;
 end $function$;
 
 CREATE OR REPLACE FUNCTION public.guard_billing_entries()
@@ -1049,6 +1175,15 @@ begin
     where users.id = counted.id and users.holds <> counted.holds;
 end $function$;
 
+CREATE OR REPLACE FUNCTION public.refuse_old_key()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    raise exception 'the access key of reservation % keeps its reservation, and its epoch only grows',
+        old.reservation_id using errcode = 'ZR003';
+end $function$;
+
 CREATE OR REPLACE FUNCTION public.refuse_rewrite()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1123,6 +1258,20 @@ AS $function$
                        order by start_at desc limit 1) last on true
 $function$;
 
+CREATE OR REPLACE FUNCTION public.touch_access()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+begin
+    update access set changed_at = clock_timestamp(), server_id = new.server_id,
+        close_at = case when new.state = 'confirmed' and close_at is not null
+                        then new.end_at + interval '60 s' end
+    where reservation_id = new.id;
+    return null;
+end $function$;
+
 CREATE OR REPLACE FUNCTION public.used_seconds(of_user text, from_at timestamp with time zone)
  RETURNS bigint
  LANGUAGE sql
@@ -1150,6 +1299,8 @@ AS $function$
     select name ~ '^(UTC|(Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Europe|Indian|Pacific)/.+)$'
 $function$;
 
+CREATE TRIGGER access_epoch_grows BEFORE UPDATE OF reservation_id, epoch ON access FOR EACH ROW WHEN (new.reservation_id <> old.reservation_id OR new.epoch < old.epoch) EXECUTE FUNCTION refuse_old_key();
+CREATE TRIGGER access_guard AFTER INSERT ON access REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_access();
 CREATE TRIGGER audit_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
 CREATE TRIGGER billing_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON billing_entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
 CREATE TRIGGER billing_entries_guard AFTER INSERT ON billing_entries REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_billing_entries();
@@ -1167,7 +1318,8 @@ CREATE TRIGGER reservations_guard_delete AFTER DELETE ON reservations REFERENCIN
 CREATE TRIGGER reservations_guard_insert AFTER INSERT ON reservations REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_insert();
 CREATE TRIGGER reservations_guard_update AFTER UPDATE ON reservations REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION guard_update();
 CREATE TRIGGER reservations_no_truncate BEFORE TRUNCATE ON reservations FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
-CREATE TRIGGER servers_audit AFTER INSERT OR DELETE OR UPDATE OF id, capacity, open, rate_minor, currency, slot_seconds, min_seconds, max_seconds, gap_seconds, lead_seconds, reminder_seconds, horizon_seconds, late_booking, connection_url ON servers FOR EACH ROW EXECUTE FUNCTION record_change('server', 'id', '{id,busy_max_seconds,created_at}');
+CREATE TRIGGER reservations_touch_access AFTER UPDATE OF state, server_id, start_at, end_at, busy_until ON reservations FOR EACH ROW WHEN (old.state = 'confirmed'::text AND (old.state IS DISTINCT FROM new.state OR old.server_id IS DISTINCT FROM new.server_id OR old.start_at IS DISTINCT FROM new.start_at OR old.end_at IS DISTINCT FROM new.end_at OR old.busy_until IS DISTINCT FROM new.busy_until)) EXECUTE FUNCTION touch_access();
+CREATE TRIGGER servers_audit AFTER INSERT OR DELETE OR UPDATE OF id, capacity, open, rate_minor, currency, slot_seconds, min_seconds, max_seconds, gap_seconds, lead_seconds, reminder_seconds, horizon_seconds, late_booking, connection_url, view_url, viewers_max, early_seconds ON servers FOR EACH ROW EXECUTE FUNCTION record_change('server', 'id', '{id,busy_max_seconds,created_at}');
 CREATE TRIGGER servers_first_tariff AFTER INSERT ON servers FOR EACH ROW EXECUTE FUNCTION keep_tariff();
 CREATE TRIGGER servers_guard BEFORE INSERT OR UPDATE ON servers FOR EACH ROW EXECUTE FUNCTION guard_server();
 CREATE TRIGGER servers_next_tariff AFTER UPDATE OF rate_minor, currency ON servers FOR EACH ROW WHEN (old.tariff_version <> new.tariff_version) EXECUTE FUNCTION keep_tariff();

@@ -81,7 +81,9 @@ select 'I9 illegal change', reservation_id::text || ': ' || coalesce(from_state,
 from history
 where (coalesce(from_state, '-'), to_state) not in (
     ('-', 'held'), ('held', 'reconfirmed'), ('held', 'confirmed'), ('held', 'cancelled'),
-    ('reconfirmed', 'confirmed'), ('reconfirmed', 'cancelled'), ('confirmed', 'cancelled'));
+    ('reconfirmed', 'confirmed'), ('reconfirmed', 'cancelled'), ('confirmed', 'cancelled'))
+  -- A line about a confirmed reservation changes nothing.
+  and not (from_state = 'confirmed' and to_state = 'confirmed' and reason is not null);
 with ordered as (
     select *, lag(to_state) over (partition by reservation_id
         order by seq, from_state is not null, to_state = 'cancelled') as before
@@ -148,6 +150,26 @@ from reservations r
 where not exists (select from processed_commands c where c.terminal_id = r.terminal_id
     and c.message_id = r.message_id and c.kind = 'request' and c.outcome = 'accepted')
   and r.held_at > now() - make_interval(secs => (select answers_kept_seconds from policy));
+
+-- I16 access: a key for what was confirmed and for nothing else, of a secret that is known, and its use
+-- recorded once, soon after the end
+select 'I16 key without confirmation', a.reservation_id::text
+from access a
+where not exists (select from history h where h.reservation_id = a.reservation_id and h.to_state = 'confirmed');
+select 'I16 key of another server', a.reservation_id::text
+from access a join reservations r on r.id = a.reservation_id
+where a.server_id <> r.server_id;
+select 'I16 key of an unknown secret', a.reservation_id::text
+from access a
+where a.secret_id is not null and a.secret_id not in (select id from access_secrets);
+select 'I16 use not recorded', a.reservation_id::text
+from access a join reservations r on r.id = a.reservation_id
+where a.close_at < clock_timestamp() - interval '60 s' or (a.close_at is not null and r.state <> 'confirmed');
+select 'I16 use recorded twice', reservation_id::text
+from history
+where from_state = 'confirmed' and to_state = 'confirmed' and reason in ('used', 'no_show', 'unobserved')
+group by reservation_id
+having count(*) > 1;
 
 -- I18 no transaction left open, none prepared
 select 'I18 prepared transaction', gid from pg_prepared_xacts where database = current_database();

@@ -124,7 +124,15 @@ create table servers (
     reminder_seconds integer not null default 3600 check (reminder_seconds between 0 and 31536000),
     horizon_seconds  integer not null default 7776000 check (horizon_seconds between 1 and 63072000),
     late_booking     text collate "C" not null default 'reject' check (late_booking in ('reject', 'confirm')),
-    connection_url   text    not null,
+    -- Where confirmed reservations are served. `{key}` in it stands for the reservation's access key, and
+    -- `{reservation}` for its id. No longer than a browser's address line takes.
+    connection_url   text    not null check (octet_length(connection_url) between 1 and 2048),
+    -- Where others watch; it names no key.
+    view_url         text check (octet_length(view_url) between 1 and 2048 and position('{key}' in view_url) = 0),
+    -- Most viewers of one reservation at a time; null: no limit.
+    viewers_max      integer check (viewers_max between 1 and 1000000),
+    -- How long before its start a reservation is admitted if its place is free.
+    early_seconds    integer not null default 0 check (early_seconds between 0 and 86400),
     -- The longest time, gap included, that any reservation has kept this server busy. It bounds the
     -- index scan for overlaps. The guard raises it and never lowers it.
     busy_max_seconds integer not null default 0 check (busy_max_seconds between 0 and 2764800),
@@ -270,14 +278,16 @@ create index processed_commands_by_age on processed_commands using brin (decided
 -- The decision order. A batch draws one block under its locks and numbers its decisions inside it.
 create sequence decision_block;
 
--- Append-only: every change of a reservation.
+-- Append-only: every change of a reservation. A line from 'confirmed' to 'confirmed' says what happened to a
+-- confirmed one: `key_rotated`, or what became of its time: `used`, `no_show` or `unobserved`.
 create table history (
     seq            bigint not null,             -- place in the decision order
     reservation_id uuid not null,
     from_state     text collate "C",                        -- null: the reservation is new
     to_state       text collate "C" not null,
     reason         text,
-    actor          text collate "C" not null check (actor in ('terminal', 'operator', 'deadline')),
+    -- 'end': the end of the reserved time, when its use is recorded.
+    actor          text collate "C" not null check (actor in ('terminal', 'operator', 'deadline', 'end')),
     actor_id       text collate "C",                        -- the terminal or the operator
     trigger        text collate "C" not null check (trigger in ('command', 'message', 'sweep', 'operator')),
     message_id     text collate "C",                        -- of the command
@@ -362,6 +372,54 @@ create table sweeps (
     swept_at  timestamptz not null default '-infinity'
 );
 
+-- Secrets of which access keys are derived. Workers have them, the database only tells whether all have the
+-- same one under an id.
+create table access_secrets (
+    id            text collate "C" primary key check (id ~ '^[a-z0-9-]{1,32}$'),
+    fingerprint   bytea not null check (octet_length(fingerprint) = 32),
+    first_seen_at timestamptz not null default clock_timestamp()
+);
+
+-- The access key of each reservation that was confirmed while workers had a secret. A row is written with the
+-- confirmation and goes with the reservation. The key itself is never stored.
+create table access (
+    reservation_id uuid primary key references reservations on delete cascade,
+    server_id      text collate "C" not null,   -- the reservation's, for gates that ask what has changed
+    epoch          integer not null check (epoch between 1 and 1000000),  -- a rotation adds 1
+    -- The secret that the key is derived of; null: rotated, and a worker has yet to derive it.
+    secret_id      text collate "C",
+    -- SHA-256 of the key's text. As long as `secret_id` is null, of nothing.
+    key_hash       bytea not null unique check (octet_length(key_hash) = 32),
+    changed_at     timestamptz not null,        -- also when the reservation was cancelled or moved
+    close_at       timestamptz                  -- when to record the use; null: done, or cancelled
+);
+create index access_changes on access (server_id, changed_at);
+create index access_to_close on access (close_at) where close_at is not null;
+
+-- What gates saw: each session in which a reservation's key was used to publish, by the name that its server
+-- has for it. Gates write it.
+create table access_use (
+    reservation_id uuid not null references reservations on delete cascade,
+    gate           text collate "C" not null check (octet_length(gate) between 1 and 64),
+    session        text collate "C" not null check (octet_length(session) between 1 and 128),
+    first_at       timestamptz not null,
+    last_at        timestamptz not null,
+    seconds        integer not null check (seconds between 0 and 2678400),  -- within the reserved time
+    ended          text collate "C" check (octet_length(ended) between 1 and 64),  -- how, in a word; null: it lasts
+    primary key (reservation_id, gate, session),
+    check (first_at <= last_at)
+);
+
+-- When which gate watched which server, without a break. Gates write it.
+create table gate_coverage (
+    server_id text collate "C" not null references servers on delete cascade,
+    gate      text collate "C" not null check (octet_length(gate) between 1 and 64),
+    from_at   timestamptz not null,
+    until_at  timestamptz not null,
+    primary key (server_id, gate, from_at),
+    check (from_at <= until_at)
+);
+
 -- Live replicas.
 create table workers (
     id           uuid primary key,
@@ -436,6 +494,6 @@ create index audit_by_object on audit (kind, object_id, id);
 -- Database accounts that `holdfast` has made. A migration grants them what it adds.
 create table database_roles (
     name       text collate "C" primary key check (name ~ '^[a-z][a-z0-9_]{0,62}$'),
-    kind       text collate "C" not null check (kind in ('worker', 'billing', 'monitor')),
+    kind       text collate "C" not null check (kind in ('worker', 'billing', 'monitor', 'gate')),
     created_at timestamptz not null default clock_timestamp()
 );

@@ -618,6 +618,78 @@ create trigger terminals_no_truncate before truncate on terminals
     for each statement execute function refuse_truncate();
 
 
+-- Access keys
+
+-- A key is given to what is confirmed.
+create function guard_access() returns trigger language plpgsql set enable_seqscan = off as $$
+declare
+    violation record;
+begin
+    select n.reservation_id into violation from new_rows n
+    where not exists (select from reservations where id = n.reservation_id and server_id = n.server_id
+                      and state = 'confirmed' offset 0)
+    limit 1;
+    if found then
+        raise exception 'reservation % gets no access key: it is not confirmed, or of another server',
+            violation.reservation_id using errcode = 'ZR003';
+    end if;
+    return null;
+end $$;
+create trigger access_guard after insert on access
+    referencing new table as new_rows for each statement execute function guard_access();
+
+-- An old key must not become valid again.
+create function refuse_old_key() returns trigger language plpgsql as $$
+begin
+    raise exception 'the access key of reservation % keeps its reservation, and its epoch only grows',
+        old.reservation_id using errcode = 'ZR003';
+end $$;
+create trigger access_epoch_grows before update of reservation_id, epoch on access
+    for each row when (new.reservation_id <> old.reservation_id or new.epoch < old.epoch)
+    execute function refuse_old_key();
+
+-- Gates ask for what has changed since they asked last. Use is recorded a minute after the end: what gates saw
+-- has arrived by then.
+create function touch_access() returns trigger language plpgsql
+    security definer set search_path from current as $$
+begin
+    update access set changed_at = clock_timestamp(), server_id = new.server_id,
+        close_at = case when new.state = 'confirmed' and close_at is not null
+                        then new.end_at + interval '60 s' end
+    where reservation_id = new.id;
+    return null;
+end $$;
+create trigger reservations_touch_access after update of state, server_id, start_at, end_at, busy_until on reservations
+    for each row when (old.state = 'confirmed'
+        and (old.state, old.server_id, old.start_at, old.end_at, old.busy_until)
+            is distinct from (new.state, new.server_id, new.start_at, new.end_at, new.busy_until))
+    execute function touch_access();
+
+-- What a gate lets in: every reservation with a key that begins within 26 hours and ended at most a minute
+-- ago, so that a gate without a database knows the whole next day. A cancelled one is told, so that its session
+-- is cut. In two halves, for there are two indexes; the bound on the start is implied by the end.
+create view admissions as
+    select a.server_id, a.reservation_id, r.start_at, r.end_at, r.busy_until, r.state, a.key_hash, a.changed_at,
+           s.capacity, s.viewers_max, s.early_seconds,
+           extract(epoch from r.busy_until - r.end_at)::integer as gap_seconds
+    from access a
+    join servers s on s.id = a.server_id
+    join reservations r on r.id = a.reservation_id and r.server_id = a.server_id
+    where r.state = 'confirmed' and r.start_at < now() + interval '26 hours'
+      and r.start_at > now() - make_interval(mins => 1, secs => s.busy_max_seconds)
+      and r.end_at > now() - interval '1 minute'
+    union all
+    select a.server_id, a.reservation_id, r.start_at, r.end_at, r.busy_until, r.state, a.key_hash, a.changed_at,
+           s.capacity, s.viewers_max, s.early_seconds,
+           extract(epoch from r.busy_until - r.end_at)::integer
+    from access a
+    join servers s on s.id = a.server_id
+    join reservations r on r.id = a.reservation_id and r.server_id = a.server_id
+    where r.state = 'cancelled' and r.start_at < now() + interval '26 hours'
+      and r.start_at > now() - make_interval(mins => 1, secs => s.busy_max_seconds)
+      and r.end_at > now() - interval '1 minute';
+
+
 -- Append-only tables
 
 create function refuse_rewrite() returns trigger language plpgsql as $$
@@ -699,7 +771,8 @@ begin
 end $$;
 create trigger servers_audit
     after insert or delete or update of id, capacity, open, rate_minor, currency, slot_seconds, min_seconds,
-        max_seconds, gap_seconds, lead_seconds, reminder_seconds, horizon_seconds, late_booking, connection_url
+        max_seconds, gap_seconds, lead_seconds, reminder_seconds, horizon_seconds, late_booking, connection_url,
+        view_url, viewers_max, early_seconds
     on servers for each row execute function record_change('server', 'id', '{id,busy_max_seconds,created_at}');
 create trigger closures_audit after insert or delete or update on closures
     for each row execute function record_change('server_closure', 'server_id', '{server_id}');

@@ -91,6 +91,11 @@ pub(super) enum Kind {
     ///
     /// It declares, publishes and consumes nothing. It reads the management API, with the same password.
     BrokerMonitor(Biller),
+    /// PostgreSQL account for gates: reads who is admitted when, and records use; prints a DATABASE_URL
+    ///
+    /// It reads no users, prices or messages, and of access keys only hashes. Run this with the account that
+    /// migrates, which needs CREATEROLE.
+    DatabaseGate(Role),
 }
 
 #[derive(Args)]
@@ -149,6 +154,8 @@ pub(super) enum Removed {
     DatabaseBilling(Named),
     /// PostgreSQL account that watches
     DatabaseMonitor(Named),
+    /// PostgreSQL account for gates
+    DatabaseGate(Named),
 }
 
 #[derive(Args)]
@@ -163,9 +170,10 @@ impl Command {
     pub(super) fn needs(&self) -> &'static [&'static str] {
         match self {
             Command::Add(kind) | Command::Rotate(Rotated { kind, .. }) => match kind {
-                Kind::DatabaseWorker(_) | Kind::DatabaseBilling(_) | Kind::DatabaseMonitor(_) => {
-                    &[DATABASE_URL]
-                }
+                Kind::DatabaseWorker(_)
+                | Kind::DatabaseBilling(_)
+                | Kind::DatabaseMonitor(_)
+                | Kind::DatabaseGate(_) => &[DATABASE_URL],
                 Kind::BrokerWorker(_) | Kind::BrokerBilling(_) | Kind::BrokerMonitor(_) => {
                     &[DATABASE_URL, AMQP_URL, MANAGEMENT_URL]
                 }
@@ -173,7 +181,8 @@ impl Command {
             Command::Remove(removed) => match removed {
                 Removed::DatabaseWorker(_)
                 | Removed::DatabaseBilling(_)
-                | Removed::DatabaseMonitor(_) => &[DATABASE_URL],
+                | Removed::DatabaseMonitor(_)
+                | Removed::DatabaseGate(_) => &[DATABASE_URL],
                 Removed::BrokerWorker(_)
                 | Removed::BrokerBilling(_)
                 | Removed::BrokerMonitor(_) => &[DATABASE_URL, AMQP_URL, MANAGEMENT_URL],
@@ -229,7 +238,8 @@ impl Kind {
         match self {
             Kind::DatabaseWorker(role)
             | Kind::DatabaseBilling(role)
-            | Kind::DatabaseMonitor(role) => &role.name,
+            | Kind::DatabaseMonitor(role)
+            | Kind::DatabaseGate(role) => &role.name,
             Kind::BrokerWorker(worker) => &worker.name,
             Kind::BrokerBilling(other) | Kind::BrokerMonitor(other) => &other.name,
         }
@@ -239,7 +249,8 @@ impl Kind {
         match self {
             Kind::DatabaseWorker(role)
             | Kind::DatabaseBilling(role)
-            | Kind::DatabaseMonitor(role) => &role.url_file,
+            | Kind::DatabaseMonitor(role)
+            | Kind::DatabaseGate(role) => &role.url_file,
             Kind::BrokerWorker(worker) => &worker.url_file,
             Kind::BrokerBilling(other) | Kind::BrokerMonitor(other) => &other.url_file,
         }
@@ -250,6 +261,7 @@ impl Kind {
             Kind::DatabaseWorker(_) => Engine::Database(roles::Kind::Worker),
             Kind::DatabaseBilling(_) => Engine::Database(roles::Kind::Billing),
             Kind::DatabaseMonitor(_) => Engine::Database(roles::Kind::Monitor),
+            Kind::DatabaseGate(_) => Engine::Database(roles::Kind::Gate),
             Kind::BrokerWorker(_) => Engine::Broker(Purpose::Worker),
             Kind::BrokerBilling(_) => Engine::Broker(Purpose::Billing),
             Kind::BrokerMonitor(_) => Engine::Broker(Purpose::Monitor),
@@ -291,6 +303,9 @@ async fn remove(context: &Context, removed: &Removed) -> Result<()> {
         }
         Removed::DatabaseMonitor(Named { name }) => {
             role::remove(context, roles::Kind::Monitor, name).await
+        }
+        Removed::DatabaseGate(Named { name }) => {
+            role::remove(context, roles::Kind::Gate, name).await
         }
         Removed::BrokerWorker(Named { name }) => broker::remove_workers(context, name).await,
         Removed::BrokerBilling(Named { name }) => {

@@ -76,7 +76,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
 }
 
 /// The fields of a [`ServerLine`].
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 12] = [
     "id",
     "open",
     "capacity",
@@ -86,6 +86,9 @@ const FIELDS: [&str; 9] = [
     "live_reservations",
     "partition",
     "connection_url",
+    "view_url",
+    "viewers_max",
+    "early_seconds",
 ];
 
 async fn list(context: &Context, csv: Csv) -> Result<()> {

@@ -39,6 +39,30 @@ pub const REMINDER_SECONDS: Bounds = 0..=365 * DAY_SECONDS;
 /// From now to the latest start: up to two years.
 pub const HORIZON_SECONDS: Bounds = 1..=730 * DAY_SECONDS;
 
+/// Viewers of one reservation at a time. More than any one streaming server serves is no limit.
+pub const VIEWERS: Bounds = 1..=1_000_000;
+
+/// How long before its start a reservation is admitted: up to the longest gap, which keeps the time free.
+pub const EARLY_SECONDS: Bounds = 0..=*GAP_SECONDS.end();
+
+/// Time of a reservation in which it was used.
+pub const USED_SECONDS: Bounds = 0..=*LENGTH_SECONDS.end();
+
+/// Access keys that one reservation had, one after the other.
+pub const ACCESS_EPOCH: Bounds = 1..=1_000_000;
+
+/// Longest URL of a server, in bytes: what browsers and encoders take.
+pub const URL_LEN_MAX: usize = 2_048;
+
+/// Longest name of a gate, in bytes: that of a host.
+pub const GATE_LEN_MAX: usize = 64;
+
+/// Longest name of a session, in bytes: streaming servers number them or give them a UUID.
+pub const SESSION_LEN_MAX: usize = 128;
+
+/// Longest word for how a session ended, in bytes.
+pub const ENDED_LEN_MAX: usize = 64;
+
 /// Partitions of an installation.
 pub const PARTITIONS: Bounds = 1..=256;
 

@@ -25,3 +25,4 @@ mod settle;
 pub mod snapshot;
 pub mod tariff;
 pub mod trace;
+pub mod url_template;

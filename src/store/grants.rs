@@ -16,6 +16,8 @@ pub enum Kind {
     Billing,
     /// Reads what `status`, `doctor` and `topology verify` look at.
     Monitor,
+    /// Reads who is admitted, and records use.
+    Gate,
 }
 
 impl Kind {
@@ -29,6 +31,7 @@ impl Kind {
             Kind::Worker => include_str!("grants/worker.sql"),
             Kind::Billing => include_str!("grants/billing.sql"),
             Kind::Monitor => include_str!("grants/monitor.sql"),
+            Kind::Gate => include_str!("grants/gate.sql"),
         }
     }
 }

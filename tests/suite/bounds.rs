@@ -17,7 +17,7 @@ use crate::support::terminal::{code, in_seconds, new_id};
 const CHECK_VIOLATION: &str = "23514";
 
 /// The bound of each bounded column.
-const COLUMNS: [(&str, &str, Bounds); 28] = [
+const COLUMNS: [(&str, &str, Bounds); 32] = [
     ("policy", "quota_default_seconds", bounds::QUOTA_SECONDS),
     ("policy", "holds_default_max", bounds::HOLDS),
     ("policy", "answers_kept_seconds", bounds::ANSWERS_KEPT_SECONDS),
@@ -35,6 +35,8 @@ const COLUMNS: [(&str, &str, Bounds); 28] = [
     ("servers", "lead_seconds", bounds::LEAD_SECONDS),
     ("servers", "reminder_seconds", bounds::REMINDER_SECONDS),
     ("servers", "horizon_seconds", bounds::HORIZON_SECONDS),
+    ("servers", "viewers_max", bounds::VIEWERS),
+    ("servers", "early_seconds", bounds::EARLY_SECONDS),
     ("servers", "busy_max_seconds", bounds::BUSY_SECONDS),
     ("servers", "partition", bounds::PARTITION),
     ("tariffs", "rate_minor", bounds::RATE_MINOR),
@@ -46,6 +48,8 @@ const COLUMNS: [(&str, &str, Bounds); 28] = [
     ("reservations", "price_minor", bounds::PRICE_MINOR),
     ("billing_entries", "seconds", bounds::LENGTH_SECONDS),
     ("billing_entries", "amount_minor", bounds::PRICE_MINOR),
+    ("access", "epoch", bounds::ACCESS_EPOCH),
+    ("access_use", "seconds", bounds::USED_SECONDS),
 ];
 
 /// Columns of the CHECKs that hold one number between constants, with their ends.
@@ -74,7 +78,7 @@ async fn the_databases_bounds_are_the_domains() {
 /// Numbers that operators set, and what else stores one: a new column must be listed above or here.
 #[tokio::test]
 async fn every_stored_number_has_a_bound_or_a_reason() {
-    const UNBOUNDED: [&str; 30] = [
+    const UNBOUNDED: [&str; 34] = [
         // Counted by the database, one at a time.
         "audit.id",
         "closures.id",
@@ -97,6 +101,10 @@ async fn every_stored_number_has_a_bound_or_a_reason() {
         "topology.open_partitions",
         // Copies of bounded ones.
         "reservations.tariff_version",
+        "admissions.capacity",
+        "admissions.viewers_max",
+        "admissions.early_seconds",
+        "admissions.gap_seconds",
         "timers.partition",
         "sweeps.partition",
         "delivery_attempts.partition",
@@ -124,6 +132,53 @@ async fn every_stored_number_has_a_bound_or_a_reason() {
     database.finish().await;
 }
 
+/// Texts that gates and operators write, each as long as it may be and one byte longer.
+#[tokio::test]
+async fn texts_of_gates_and_urls_are_bounded() {
+    let database = Database::new().await;
+    database.server("cam", 1, 0).await;
+    database.user("ann", None).await;
+    let held = Row::held(0.0, 60.0);
+    database.accepts(&held.insert()).await;
+    let of = |length: usize| "x".repeat(length);
+    let gate = bounds::GATE_LEN_MAX;
+    let used = |gate: usize, session: usize, ended: usize| {
+        let (id, gate, session, ended) = (held.id, of(gate), of(session), of(ended));
+        format!(
+            "insert into access_use values ('{id}', '{gate}', '{session}', now(), now(), 0, '{ended}')"
+        )
+    };
+    let watched = |gate: usize| {
+        format!("insert into gate_coverage values ('cam', '{}', now(), now())", of(gate))
+    };
+    let url =
+        |column: &str, length: usize| format!("update servers set {column} = '{}'", of(length));
+    let (session, ended, longest) =
+        (bounds::SESSION_LEN_MAX, bounds::ENDED_LEN_MAX, bounds::URL_LEN_MAX);
+    for taken in [
+        used(gate, session, ended),
+        used(1, 1, 1),
+        watched(gate),
+        url("connection_url", longest),
+        url("view_url", longest),
+    ] {
+        database.accepts(&taken).await;
+    }
+    for beyond in [
+        used(gate + 1, session, ended),
+        used(gate, session + 1, ended),
+        used(gate, session, ended + 1),
+        used(0, 1, 1),
+        watched(gate + 1),
+        url("connection_url", longest + 1),
+        url("view_url", longest + 1),
+        "update servers set view_url = 'rtmp://cam/{key}'".to_owned(),
+    ] {
+        database.refuses(CHECK_VIOLATION, &beyond).await;
+    }
+    database.finish().await;
+}
+
 /// What an operator types: both ends of each bound are taken, and what is beyond is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_takes_exactly_what_the_database_takes() {
@@ -132,7 +187,7 @@ async fn the_command_line_takes_exactly_what_the_database_takes() {
     stack.server("cam", &[]).await;
     stack.user("ann", None, None).await;
     let server = "server set cam";
-    let flags: [(&str, &str, Bounds); 15] = [
+    let flags: [(&str, &str, Bounds); 17] = [
         ("policy set", "quota-default-seconds", bounds::QUOTA_SECONDS),
         ("policy set", "holds-default-max", bounds::HOLDS),
         ("policy set", "answers-kept-days", days(bounds::ANSWERS_KEPT_SECONDS)),
@@ -148,6 +203,8 @@ async fn the_command_line_takes_exactly_what_the_database_takes() {
         (server, "lead-seconds", bounds::LEAD_SECONDS),
         (server, "reminder-seconds", bounds::REMINDER_SECONDS),
         (server, "horizon-seconds", bounds::HORIZON_SECONDS),
+        (server, "viewers-max", bounds::or_zero(&bounds::VIEWERS)),
+        (server, "early-seconds", bounds::EARLY_SECONDS),
     ];
     for (command, flag, bounds) in flags {
         // In an order in which reservations are always kept for longer than answers.

@@ -1,6 +1,7 @@
 //! SQL typed by hand against the guard (P1): it overbooks no server, overruns no quota, revives no cancelled
 //! reservation and rewrites no history.
 
+mod access;
 mod append_only;
 mod capacity;
 mod changes;

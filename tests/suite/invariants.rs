@@ -53,6 +53,10 @@ const ALL_IS_WELL: &str = "set session_replication_role = replica;
 select live(1, now() - interval '1 hour', '{held,reconfirmed,confirmed}'),
        live(2, now() - interval '3 hours', '{held,reconfirmed,confirmed,cancelled}'),
        live(3, '2091-03-05T10:00Z', '{held}'), live(4, '2091-03-06T10:00Z', '{held,cancelled}');
+insert into access_secrets values ('a', sha256('a'));
+insert into access select id, 'cam', 1, 'a', sha256(id::text::bytea), now(),
+    case when state = 'confirmed' then now() + interval '1 hour' end
+from reservations where id in (name(1, 1), name(1, 2));
 select recount_use();";
 
 /// Queries that turn red, and the SQL that makes them. More than one only where one implies another.
@@ -158,6 +162,23 @@ const SEEDS: &[(&[&str], &str)] = &[
          update reservations set held_at = now() - interval '31 days' where id = name(1, 3)",
     ),
     (
+        &["I16 key without confirmation"],
+        "insert into access select id, 'cam', 1, 'a', sha256('b'), now() from reservations where id = name(1, 3)",
+    ),
+    (&["I16 key of another server"], "update access set server_id = 'other'"),
+    (&["I16 key of an unknown secret"], "update access set secret_id = 'b'"),
+    (
+        &["I16 use not recorded"],
+        "update access set close_at = clock_timestamp() - interval '61 s' where reservation_id = name(1, 1)",
+    ),
+    (&["I16 use not recorded"], "update access set close_at = now() where reservation_id = name(1, 2)"),
+    (
+        &["I16 use recorded twice"],
+        "insert into history (seq, reservation_id, from_state, to_state, reason, actor, trigger, server_id, at)
+         values (14, name(1, 1), 'confirmed', 'confirmed', 'used', 'end', 'sweep', 'cam', now()),
+                (15, name(1, 1), 'confirmed', 'confirmed', 'no_show', 'end', 'sweep', 'cam', now())",
+    ),
+    (
         &["I19 in another partition than its server"],
         "update servers set partition = 1 where id = 'cam'",
     ),
@@ -217,7 +238,7 @@ fn every_query_is_shown_what_it_looks_for() {
     let shown: BTreeSet<&str> =
         SEEDS.iter().map(|(names, _)| names[0]).chain(OF_SESSIONS).collect();
     let queries = names();
-    assert_eq!(queries.len(), 22, "{queries:#?}");
+    assert_eq!(queries.len(), 27, "{queries:#?}");
     for query in &queries {
         assert!(!query.is_empty(), "a query without a name: {queries:#?}");
     }

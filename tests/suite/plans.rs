@@ -41,13 +41,24 @@ insert into timers (partition, due_at, scheduled_until)
     select n % 4, now() + n * interval '1 min', now() from generate_series(1, 20000) n;
 insert into outbox (outbox_message_id, is_copy) select id, copy from outbox_messages, (values (true), (false)) c (copy)
     limit 20000;
+insert into access (reservation_id, server_id, epoch, secret_id, key_hash, changed_at, close_at)
+    select id, server_id, 1, 'a', sha256(id::text::bytea), settled_at,
+        case when end_at > now() then end_at + interval '60 s' end
+    from reservations where state = 'confirmed';
 reset session_replication_role;
 select recount_use();
 vacuum analyze";
 
 /// Tables that can get large; the others fit into a few pages.
-const LARGE: [&str; 6] =
-    ["reservations", "processed_commands", "outbox_messages", "timers", "outbox", "user_periods"];
+const LARGE: [&str; 7] = [
+    "reservations",
+    "processed_commands",
+    "outbox_messages",
+    "timers",
+    "outbox",
+    "user_periods",
+    "access",
+];
 
 /// A statement with arguments.
 struct Case {
@@ -218,6 +229,34 @@ async fn no_large_table_is_read_from_end_to_end() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    database.finish().await;
+}
+
+/// A gate's two queries, with the limits of a worker's session and without: the day's plan is read from the
+/// server's calendar, and what has changed lately from the keys' own index.
+#[tokio::test]
+async fn what_a_gate_asks_uses_indexes() {
+    let database = Database::new().await;
+    for statement in FILL.split_inclusive(';') {
+        database.client.batch_execute(statement).await.expect(statement);
+    }
+    let calendars =
+        ["reservations_live_by_server", "reservations_cancelled_by_server", "access_pkey"];
+    let changes = ["access_changes", "reservations_pkey"];
+    let plan_of_a_day = "select * from admissions where server_id = $1::text";
+    let changed =
+        "select * from admissions where server_id = $1::text and changed_at > $2::timestamptz";
+    for (name, sql, arguments, uses) in [
+        ("the plan", plan_of_a_day, "'s-1'", &calendars[..]),
+        ("changes", changed, "'s-1', now() - interval '1 minute'", &changes[..]),
+    ] {
+        let case = Case { name, sql, arguments, uses: &[] };
+        let explained = explain_admin(&database, &case).await;
+        let (mut scanned, mut used) = (BTreeSet::new(), BTreeSet::new());
+        walk(&explained, &mut scanned, &mut used);
+        assert!(scanned.iter().all(|it| !LARGE.contains(&it.as_str())), "{name}: {scanned:?}");
+        assert!(uses.iter().all(|index| used.contains(*index)), "{name}: {used:?}");
+    }
     database.finish().await;
 }
 

@@ -108,6 +108,12 @@ async fn a_workers_account_decides_and_does_nothing_else() {
             "delete from pauses",
             "update dead_letters set state = 'replaying'",
             "insert into dead_letters (id) values (gen_random_uuid())",
+            "update access set epoch = 1",
+            "delete from access",
+            "delete from access_secrets",
+            "update access_secrets set fingerprint = ''",
+            "insert into access_use select * from access_use",
+            "delete from access_use",
         ],
     )
     .await;
@@ -270,6 +276,53 @@ async fn a_billing_account_reads_bills_and_nothing_else() {
             "delete from billing_entries",
             "update billing_entries set amount_minor = 0",
             "insert into billing_entries (id) values (gen_random_uuid())",
+            "select nextval('decision_block')",
+        ],
+    )
+    .await;
+    finish(stack, &name).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gates_account_reads_admissions_and_records_use() {
+    let stack = Stack::new().await;
+    stack.server("cam", &[]).await;
+    let (name, client) = account(&stack, "gate").await;
+    client.query("select * from admissions", &[]).await.expect("admissions");
+    client
+        .batch_execute(
+            "insert into gate_coverage values ('cam', 'gate-1', now(), now())
+             on conflict (server_id, gate, from_at)
+                 do update set until_at = greatest(gate_coverage.until_at, excluded.until_at);
+             insert into access_use
+                 select gen_random_uuid(), 'gate-1', '7', now(), now(), 0, null where false
+             on conflict (reservation_id, gate, session) do update
+                 set last_at = greatest(access_use.last_at, excluded.last_at)",
+        )
+        .await
+        .expect("what it records");
+    all_refused(&client, &OF_NOBODY).await;
+    let tables = stack
+        .db
+        .query(
+            "select tablename from pg_tables where schemaname = 'public'
+             and tablename not in ('access_use', 'gate_coverage')",
+            &[],
+        )
+        .await
+        .expect("the tables");
+    assert!(tables.len() > 10);
+    for table in tables.iter().map(|row| row.get::<_, &str>(0)) {
+        all_refused(&client, &[&format!("select * from {table}")]).await;
+    }
+    all_refused(
+        &client,
+        &[
+            "delete from access_use",
+            "delete from gate_coverage",
+            "update access set key_hash = ''",
+            "update servers set capacity = 1000",
+            "update reservations set state = 'cancelled'",
             "select nextval('decision_block')",
         ],
     )

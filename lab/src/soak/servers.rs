@@ -52,6 +52,9 @@ fn server(number: i64, pick: &mut Pick) -> NewServer {
         horizon_seconds: 86_400,
         late_booking: pick.weighted(&[(80, LateBooking::Reject), (20, LateBooking::Confirm)]),
         connection_url: format!("rtmp://s{number}.example/live"),
+        view_url: None,
+        viewers_max: None,
+        early_seconds: 0,
         partition: None,
     }
 }

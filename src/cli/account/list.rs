@@ -44,6 +44,7 @@ async fn of_database(database: &Client) -> Result<Vec<Line>> {
         kind: match role.kind.as_str() {
             "billing" => "biller",
             "monitor" => "monitor",
+            "gate" => "gate",
             _ => "worker",
         },
         engine: "database",

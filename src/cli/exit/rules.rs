@@ -32,6 +32,8 @@ pub fn of_constraint(name: &str) -> Option<&'static str> {
              and at most 2678400 seconds, 31 days; see `holdfast server show`"
         }
         "servers_currency_check" => "a currency is three capital letters, such as EUR",
+        "servers_connection_url_check" => "a connection URL has 1 to 2048 bytes",
+        "servers_early_seconds_check" => "a reservation is admitted 0 to 86400 seconds early",
         "servers_gap_seconds_check" => "the gap after a reservation is 0 to 86400 seconds",
         "servers_horizon_seconds_check" => "the horizon is 1 to 63072000 seconds, two years",
         "servers_id_check" => "a server's id is 1 to 64 characters of a-z, 0-9 and '-'",
@@ -44,6 +46,10 @@ pub fn of_constraint(name: &str) -> Option<&'static str> {
             "a reminder is 0 to 31536000 seconds before the deadline, at most one year"
         }
         "servers_slot_seconds_check" => "a slot is 1 to 86400 seconds",
+        "servers_view_url_check" => {
+            "a view URL has 1 to 2048 bytes, and no {key}, which viewers must not see"
+        }
+        "servers_viewers_max_check" => "a limit of viewers is 1 to 1000000",
         "moves_from_partition_check" | "moves_to_partition_check" => "a partition is 0 to 255",
         "moves_check" => "a server moves to another partition than its own",
         "closures_check" => {

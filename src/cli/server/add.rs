@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use super::values::{connection_url, currency, unknown};
+use super::values::{connection_url, currency, unknown, view_url};
 use crate::broker::routes::{self, Route};
 use crate::cli::context::Context;
 use crate::cli::exit::{refusal, refuse};
@@ -33,9 +33,19 @@ pub(in crate::cli) struct Add {
     /// Currency of the price, ISO 4217
     #[arg(long, value_name = "CODE", value_parser = currency)]
     currency: String,
-    /// Where a confirmed reservation is served; told to the terminal when it is confirmed
+    /// Where a confirmed reservation is served; told to the terminal when it is confirmed. In it, {key}
+    /// stands for the reservation's access key and {reservation} for its id
     #[arg(long, value_name = "URL", value_parser = connection_url)]
     connection_url: String,
+    /// Where others watch, told beside it; {reservation} in it stands for the reservation's id
+    #[arg(long, value_name = "URL", value_parser = view_url)]
+    view_url: Option<String>,
+    /// Most viewers of a reservation at a time, for gates; default: no limit
+    #[arg(long, value_name = "N", value_parser = within::<i32>(bounds::VIEWERS))]
+    viewers_max: Option<i32>,
+    /// How long before its start gates admit a reservation, if its place is free
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = within::<i32>(bounds::EARLY_SECONDS))]
+    early_seconds: i32,
     /// Grid on which reservations start and end, counted from the Unix epoch
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = within::<i32>(bounds::SLOT_SECONDS))]
     slot_seconds: i32,
@@ -120,6 +130,9 @@ fn new_server(add: Add) -> NewServer {
         horizon_seconds: add.horizon_seconds,
         late_booking: add.late_booking,
         connection_url: add.connection_url,
+        view_url: add.view_url,
+        viewers_max: add.viewers_max,
+        early_seconds: add.early_seconds,
         partition: add.partition,
     }
 }

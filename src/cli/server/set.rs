@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use tokio_postgres::error::SqlState;
 
-use super::values::{connection_url, currency, unknown};
+use super::values::{connection_url, currency, unknown, view_url_or_none};
 use crate::cli::context::Context;
 use crate::cli::exit::{refusal, refuse};
 use crate::cli::range::within;
@@ -41,9 +41,19 @@ struct Changes {
     /// Currency of the price, ISO 4217
     #[arg(long, value_name = "CODE", value_parser = currency)]
     currency: Option<String>,
-    /// Where a confirmed reservation is served; told from now on, also of what is reserved already
+    /// Where a confirmed reservation is served; told from now on, also of what is reserved already. In it,
+    /// {key} stands for the reservation's access key and {reservation} for its id
     #[arg(long, value_name = "URL", value_parser = connection_url)]
     connection_url: Option<String>,
+    /// Where others watch, told beside it; {reservation} in it stands for the reservation's id
+    #[arg(long, value_name = "URL|none", value_parser = view_url_or_none)]
+    view_url: Option<String>,
+    /// Most viewers of a reservation at a time, for gates; 0 = no limit
+    #[arg(long, value_name = "N", value_parser = within::<i32>(bounds::or_zero(&bounds::VIEWERS)))]
+    viewers_max: Option<i32>,
+    /// How long before its start gates admit a reservation, if its place is free
+    #[arg(long, value_name = "SECONDS", value_parser = within::<i32>(bounds::EARLY_SECONDS))]
+    early_seconds: Option<i32>,
     /// Grid on which reservations start and end, counted from the Unix epoch
     #[arg(long, value_name = "SECONDS", value_parser = within::<i32>(bounds::SLOT_SECONDS))]
     slot_seconds: Option<i32>,
@@ -85,6 +95,9 @@ impl Changes {
             horizon_seconds: self.horizon_seconds,
             late_booking: self.late_booking,
             connection_url: self.connection_url.clone(),
+            view_url: self.view_url.clone(),
+            viewers_max: self.viewers_max,
+            early_seconds: self.early_seconds,
         }
     }
 
@@ -95,6 +108,9 @@ impl Changes {
             ("rate_minor", json!(self.rate_minor)),
             ("currency", json!(self.currency)),
             ("connection_url", json!(self.connection_url)),
+            ("view_url", json!(self.view_url)),
+            ("viewers_max", json!(self.viewers_max)),
+            ("early_seconds", json!(self.early_seconds)),
             ("slot_seconds", json!(self.slot_seconds)),
             ("min_seconds", json!(self.min_seconds)),
             ("max_seconds", json!(self.max_seconds)),

@@ -51,6 +51,9 @@ fn text(server: &ServerDetails) -> String {
         ("horizon", seconds(server.horizon_seconds)),
         ("late booking", server.late_booking.clone()),
         ("connection", server.connection_url.clone()),
+        ("view", server.view_url.clone().unwrap_or_else(|| "-".to_owned())),
+        ("viewers", server.viewers_max.map_or("no limit".to_owned(), |most| most.to_string())),
+        ("admitted early", seconds(server.early_seconds)),
         ("partition", partition),
     ]);
     match server.closures.as_slice() {

@@ -6,9 +6,11 @@ use clap::builder::PossibleValue;
 use strum::VariantArray;
 
 use crate::cli::exit::refuse;
+use crate::domain::bounds::URL_LEN_MAX;
 use crate::domain::id::ServerId;
 use crate::domain::money::decimals;
 use crate::domain::server::LateBooking;
+use crate::domain::url_template;
 
 impl ValueEnum for LateBooking {
     fn value_variants<'a>() -> &'a [Self] {
@@ -33,7 +35,28 @@ pub(super) fn currency(text: &str) -> Result<String, String> {
 
 /// Keeps the text: printing a parsed URL can change it.
 pub(super) fn connection_url(text: &str) -> Result<String, String> {
+    url_template::check(text)?;
+    if text.len() > URL_LEN_MAX {
+        return Err(format!("{} bytes long; a URL has at most {URL_LEN_MAX}", text.len()));
+    }
     url::Url::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Everybody may see it, so it has no key.
+pub(super) fn view_url(text: &str) -> Result<String, String> {
+    if text.contains(url_template::KEY) {
+        return Err(format!(
+            "{} must not be seen by viewers; use {}",
+            url_template::KEY,
+            url_template::RESERVATION
+        ));
+    }
+    connection_url(text)
+}
+
+/// `none` becomes the empty text.
+pub(super) fn view_url_or_none(text: &str) -> Result<String, String> {
+    if text == "none" { Ok(String::new()) } else { view_url(text) }
 }
 
 pub(super) fn unknown<T>(id: &ServerId) -> Result<T> {

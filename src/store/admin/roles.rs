@@ -77,7 +77,7 @@ pub async fn update_password(
 pub struct Role {
     /// Its name.
     pub name: String,
-    /// `worker`, `billing` or `monitor`.
+    /// `worker`, `billing`, `monitor` or `gate`.
     pub kind: String,
     /// When it was made.
     pub created_at: Timestamp,

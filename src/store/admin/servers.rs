@@ -38,6 +38,12 @@ pub struct NewServer {
     pub late_booking: LateBooking,
     /// See [`ServerDetails::connection_url`].
     pub connection_url: String,
+    /// See [`ServerDetails::view_url`].
+    pub view_url: Option<String>,
+    /// See [`ServerDetails::viewers_max`].
+    pub viewers_max: Option<i32>,
+    /// See [`ServerDetails::early_seconds`].
+    pub early_seconds: i32,
     /// `None`: the one with the fewest servers.
     pub partition: Option<i32>,
 }
@@ -63,6 +69,12 @@ pub struct ServerLine {
     pub partition: i32,
     /// See [`ServerDetails::connection_url`].
     pub connection_url: String,
+    /// See [`ServerDetails::view_url`].
+    pub view_url: Option<String>,
+    /// See [`ServerDetails::viewers_max`].
+    pub viewers_max: Option<i32>,
+    /// See [`ServerDetails::early_seconds`].
+    pub early_seconds: i32,
 }
 
 /// A server with all its settings.
@@ -96,8 +108,14 @@ pub struct ServerDetails {
     pub horizon_seconds: i32,
     /// Requests between deadline and start: `reject` or `confirm`.
     pub late_booking: String,
-    /// Connection data for confirmed reservations.
+    /// Connection data for confirmed reservations, with `{key}` and `{reservation}` to be filled in.
     pub connection_url: String,
+    /// Where others watch, with `{reservation}` to be filled in.
+    pub view_url: Option<String>,
+    /// Most viewers of a reservation at a time; `None`: no limit.
+    pub viewers_max: Option<i32>,
+    /// How long before its start a reservation is admitted.
+    pub early_seconds: i32,
     /// The partition of its commands.
     pub partition: i32,
     /// The partition that it is on its way to.
@@ -136,6 +154,12 @@ pub struct ServerChange {
     pub late_booking: Option<LateBooking>,
     /// See [`ServerDetails::connection_url`].
     pub connection_url: Option<String>,
+    /// See [`ServerDetails::view_url`]. Empty: none.
+    pub view_url: Option<String>,
+    /// See [`ServerDetails::viewers_max`]. 0: no limit.
+    pub viewers_max: Option<i32>,
+    /// See [`ServerDetails::early_seconds`].
+    pub early_seconds: Option<i32>,
 }
 
 /// Adds a server and returns its partition; `None` if there is one of that id.
@@ -161,6 +185,9 @@ pub async fn insert_server(
                 &server.connection_url,
                 &server.reminder_seconds,
                 &server.partition,
+                &server.view_url,
+                &server.viewers_max,
+                &server.early_seconds,
             ],
         )
         .await?;
@@ -182,6 +209,9 @@ pub async fn list_servers(client: &Client) -> Result<Vec<ServerLine>, StoreError
             live_reservations: row.get("live_reservations"),
             partition: row.get("partition"),
             connection_url: row.get("connection_url"),
+            view_url: row.get("view_url"),
+            viewers_max: row.get("viewers_max"),
+            early_seconds: row.get("early_seconds"),
         })
         .collect())
 }
@@ -219,6 +249,9 @@ fn read(row: &Row, closures: Vec<Closure>) -> ServerDetails {
         horizon_seconds: row.get("horizon_seconds"),
         late_booking: row.get("late_booking"),
         connection_url: row.get("connection_url"),
+        view_url: row.get("view_url"),
+        viewers_max: row.get("viewers_max"),
+        early_seconds: row.get("early_seconds"),
         partition: row.get("partition"),
         moving_to: row.get("moving_to"),
         live_reservations: row.get("live_reservations"),
@@ -252,6 +285,9 @@ pub async fn update_server(
                 &change.late_booking.map(LateBooking::as_str),
                 &change.connection_url,
                 &change.reminder_seconds,
+                &change.view_url,
+                &change.viewers_max,
+                &change.early_seconds,
             ],
         )
         .await?;

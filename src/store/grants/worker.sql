@@ -23,6 +23,12 @@ grant select, insert, delete on processed_commands, outbox_messages to {role};
 grant update (decided_at) on processed_commands to {role};
 grant update (created_at) on outbox_messages to {role};
 grant insert on history, billing_entries to {role};
+-- A key is written with its confirmation; a worker derives what an operator has rotated, and closes.
+grant select, insert on access, access_secrets to {role};
+grant update (secret_id, key_hash, changed_at, close_at) on access to {role};
+-- What became of a reservation's time.
+grant select on access_use to {role};
+grant select, delete, update (until_at) on gate_coverage to {role};
 -- For `show`: why an operator cancelled, and whether a charge was credited.
 grant select (reservation_id, from_state, to_state, note) on history to {role};
 grant select, insert, update, delete on outbox, timers, sweeps, workers, delivery_attempts to {role};

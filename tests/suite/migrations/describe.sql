@@ -49,6 +49,10 @@ with tables as (
     from tables t join constraints c on c.conrelid = t.oid
     where c.contype = 'f'
     union all
+    select 3, v.relname, '', format(E'CREATE VIEW %I AS\n%s', v.relname, pg_get_viewdef(v.oid, true))
+    from pg_class v
+    where v.relnamespace = 'public'::regnamespace and v.relkind = 'v'
+    union all
     select 4, p.proname, pg_get_function_identity_arguments(p.oid), rtrim(pg_get_functiondef(p.oid), E'\n') || ';'
     from pg_proc p
     where p.pronamespace = 'public'::regnamespace

@@ -59,6 +59,9 @@ impl Database {
             horizon_seconds: 63_072_000,
             late_booking: LateBooking::Reject,
             connection_url: format!("rtmp://{id}.example/live"),
+            view_url: None,
+            viewers_max: None,
+            early_seconds: 0,
             partition: Some(0),
         };
         let added = servers::insert_server(&self.client, &server).await.expect("a server");

@@ -99,6 +99,9 @@ impl Stack {
             horizon_seconds: 63_072_000,
             late_booking: LateBooking::Reject,
             connection_url: format!("rtmp://{id}.example/live"),
+            view_url: None,
+            viewers_max: None,
+            early_seconds: 0,
             partition: None,
         };
         let partition = servers::insert_server(&self.db, &server).await.expect("a server");
