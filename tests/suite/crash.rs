@@ -170,7 +170,7 @@ async fn a_panic_costs_one_session(point: &str) {
     let held = terminal.accepted(&server, window(62, 600)).await;
     stack.until_state(held.id, "cancelled").await;
     terminal.notice_about(held.id).await;
-    assert!(worker.log().contains("broker session ended"), "it reached {point}");
+    worker.logged("broker session ended").await;
     assert!(worker.stop().await.success());
     stack.finish().await;
 }

@@ -147,7 +147,7 @@ async fn a_vhost_is_taken_over_on_purpose() {
     let Answer::Refused { code, retry, decided_at, .. } = &answer else { panic!("{answer:?}") };
     assert_eq!((code.as_str(), retry.as_str()), ("unknown_terminal", "same_id"));
     assert_eq!(*decided_at, None);
-    assert!(stranger.log().contains("unknown terminal"), "{}", stranger.log());
+    stranger.logged("unknown terminal").await;
     assert!(stranger.stop().await.success());
     assert_eq!(stack.drain(DEAD).await.len(), 1, "kept for operators");
 
@@ -176,7 +176,7 @@ async fn a_worker_leaves_a_vhost_that_has_become_anothers() {
     assert_eq!(installation::claim(&stack.amqp, ours).await.unwrap(), Owner::Other(Some(other)));
     let queue = partition_queue(0);
     facts::until("it lets go", async || stack.depth(&queue).await.1 == 0).await;
-    facts::until("it says why", async || worker.log().contains("belongs to installation")).await;
+    worker.logged("belongs to installation").await;
     assert!(worker.runs());
     installation::release(&stack.amqp, other).await.expect("released");
     assert_eq!(installation::claim(&stack.amqp, ours).await.expect("claimed"), Owner::This);
@@ -197,7 +197,7 @@ async fn a_claim_that_was_interrupted_is_completed() {
     stack.operate(&[], "topology apply", 0).await;
     stack.operate(&[], "topology verify", 0).await;
     let mut worker = stack.worker();
-    facts::until("it works", async || worker.log().contains("consuming")).await;
+    worker.logged("consuming").await;
     assert!(worker.stop().await.success());
     // Removed, the vhost is free for others.
     stack.operate(&[], "topology remove --yes --force", 0).await;

@@ -153,10 +153,8 @@ async fn a_starting_worker_says_what_has_changed_outside() {
         where local_start = (select min(local_start) from quota_bounds where starts_at > now() + interval '40 days')";
     assert_eq!(stack.execute(zone, &[]).await, 1);
     let mut worker = stack.worker();
-    facts::until("it has started", async || worker.log().contains("worker started")).await;
-    for said in [CHANGED, "its rules have changed"] {
-        assert!(worker.log().contains(said), "{said}: {}", worker.log());
-    }
+    worker.logged(CHANGED).await;
+    worker.logged("its rules have changed").await;
     assert!(worker.stop().await.success());
     stack.finish().await;
 }

@@ -68,13 +68,20 @@ async fn stream(terminal: &mut Terminal, server: &str, stop: &tokio::sync::Notif
     }
 }
 
+/// Whether it was refused without a decision.
+fn is_undecided(answer: &Answer) -> bool {
+    matches!(answer, Answer::Refused { decided_at: None, .. })
+}
+
 /// Every command has one decision, in order, and every answer to it has the same bytes.
 async fn assert_in_order(stack: &Stack, terminal: &Terminal, server: &str, sent: usize) {
     let ids: Vec<String> = (0..sent).map(|n| format!("n-{n:06}")).collect();
-    facts::until("all are decided", async || decided(stack, server).await.len() == sent).await;
+    for id in &ids {
+        let answer = terminal.reply_to(id).await.answer().expect("an answer");
+        assert!(!is_undecided(&answer), "{id} of {sent}: {answer:?}");
+    }
     assert_eq!(decided(stack, server).await, ids);
     for id in &ids {
-        terminal.reply_to(id).await;
         let mut bodies: Vec<Vec<u8>> =
             terminal.answers_to(id).into_iter().map(|reply| reply.body).collect();
         bodies.dedup();
@@ -276,10 +283,7 @@ async fn a_partition_waits_for_a_server_on_its_way() {
     let behind = Command::request(new_id(), "other", window(86_400, 60).0, window(86_400, 60).1);
     terminal.client.send_all(&early).await.expect("sent");
     terminal.client.send(&behind).await.expect("sent");
-    facts::until("it says so", async || {
-        worker.log().contains("waiting for a server that moves here")
-    })
-    .await;
+    worker.logged("waiting for a server that moves here").await;
     assert!(terminal.answers_to(&behind.message_id).is_empty(), "order is kept");
     // Stopped meanwhile, it gives everything back in order.
     assert!(worker.stop().await.success());

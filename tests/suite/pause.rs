@@ -119,8 +119,7 @@ async fn what_waited_is_decided_in_order() {
     }
     let shown = terminals[0].show(held.values().next().expect("a deadline")[0]).await;
     assert_eq!(shown.outcome(), "shown", "queries are answered: {shown:?}");
-    facts::until("the worker has joined", async || worker.log().contains("answering queries"))
-        .await;
+    worker.logged("answering queries").await;
     assert_eq!(decided(&stack).await, before);
     assert_eq!(stack.depth(&queue).await, (u32::try_from(queued.len()).expect("few"), 0));
 

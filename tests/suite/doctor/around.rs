@@ -74,7 +74,7 @@ async fn accounts_that_may_only_look_are_enough_but_for_probes() {
     stack.terminal_account("ann").await;
     stack.server("cam", &[]).await;
     let mut worker = stack.worker();
-    facts::until("it consumes", async || worker.log().contains("answering queries")).await;
+    worker.logged("answering queries").await;
     let role = format!("monitor_{}", stack.suffix());
     let made = format!(
         "create role {role} login password 'test';

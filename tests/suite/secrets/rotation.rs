@@ -105,7 +105,7 @@ async fn passwords_in_files_change_under_a_running_worker() {
     // The engines learn of the new passwords first, so the old ones are refused for a while.
     role.change(&stack, "new").await;
     change_broker(&stack, "other").await;
-    facts::until("the old password is refused", async || worker.log().contains("28P01")).await;
+    worker.logged("28P01").await;
     replace(Path::new(&database_file), &role.url(&stack, "new"));
     replace(Path::new(&broker_file), &broker("other"));
     terminal.accepted(&server, window(172_800, 60)).await;

@@ -104,6 +104,11 @@ impl Worker {
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
+
+    /// Waits until it has logged this. The log is written behind the work, so an answer may come first.
+    pub async fn logged(&self, text: &str) {
+        facts::until(&format!("the log says {text}"), async || self.log().contains(text)).await;
+    }
 }
 
 impl Drop for Worker {
