@@ -40,8 +40,22 @@ make_locales() {
   ln -s locales/old "$STATE/locale"
 }
 
+readonly ZONEINFO=/usr/share/zoneinfo
+
+# Zone rules of the server's own, which a fault replaces: a copy that is mounted over the system's where
+# nobody else sees it. Needs root, and a machine that lets it mount; otherwise there are none.
+make_zones() {
+  [[ $EUID -eq 0 && -d $ZONEINFO ]] || return 0
+  cp -R "$ZONEINFO" "$STATE/zoneinfo"
+  chmod -R a+rX "$STATE/zoneinfo"
+  write_program "$STATE/with-zones" <<END
+exec unshare --mount sh -c 'mount --bind "\$0" $ZONEINFO && exec "\$@"' '$STATE/zoneinfo' "\$@"
+END
+  "$STATE/with-zones" true || rm -rf "$STATE/zoneinfo" "$STATE/with-zones"
+}
+
 setup_postgres() {
-  local as_user=() own=(:) data=$STATE/pgdata fsync=on preload= locale=
+  local as_user=() own=(:) data=$STATE/pgdata fsync=on preload= locale= zones=
   # The operating system does not crash in a test; workers and engines do, and what an engine has
   # handed to the operating system survives that.
   if [[ $1 = throwaway ]]; then fsync=off; fi
@@ -70,8 +84,9 @@ setup_postgres() {
   setsid "${as_user[@]}" "$POSTGRES_BIN/initdb" --no-sync --username=postgres --auth=scram-sha-256 \
     --pwfile="$data.password" --encoding=UTF8 --no-locale --pgdata="$data"
   rm "$data.password"
-  if [[ $1 = fragile ]]; then make_locales; fi
+  if [[ $1 = fragile ]]; then make_locales; make_zones; fi
   if [[ -L $STATE/locale ]]; then locale="export LOCPATH='$STATE/locale' && "; fi
+  if [[ -x $STATE/with-zones ]]; then zones="'$STATE/with-zones' "; fi
   # It takes no key but its own.
   install -m 600 ${as_user[0]:+-o postgres} "$STATE/tls/server.key" "$data/server.key"
   install -m 644 "$STATE/tls/server.pem" "$data/server.crt"
@@ -93,7 +108,7 @@ max_wal_size = 4GB
 checkpoint_timeout = 15min
 END
   if [[ -n $preload ]]; then echo 'pg_stat_statements.track = none' >>"$data/postgresql.conf"; fi
-  write_program "$STATE/postgres" <<<"${locale}cd '$data' && exec ${as_user[*]} '$POSTGRES_BIN/postgres' -D '$data' \"\$@\""
+  write_program "$STATE/postgres" <<<"${locale}cd '$data' && exec $zones${as_user[*]} '$POSTGRES_BIN/postgres' -D '$data' \"\$@\""
   write_program "$STATE/psql" <<END
 export PGHOST=127.0.0.1 PGPORT=$POSTGRES_PORT PGUSER=postgres PGPASSWORD=$2 PGDATABASE=\${PGDATABASE:-holdfast}
 exec '$POSTGRES_BIN/psql' "\$@"
@@ -101,7 +116,7 @@ END
   # The same with a clock that a file sets. The library that locks nothing: a session has one thread,
   # and signal handlers that ask for the time.
   write_program "$STATE/postgres-with-clock" <<END
-${locale}cd '$data' && exec ${as_user[*]} env LD_PRELOAD="\${HOLDFAST_FAKETIME%/*}/libfaketime.so.1" \
+${locale}cd '$data' && exec $zones${as_user[*]} env LD_PRELOAD="\${HOLDFAST_FAKETIME%/*}/libfaketime.so.1" \
   FAKETIME_TIMESTAMP_FILE='$STATE/clock' FAKETIME_CACHE_DURATION=1 FAKETIME_DONT_FAKE_MONOTONIC=1 \
   '$POSTGRES_BIN/postgres' -D '$data'
 END
@@ -119,7 +134,7 @@ ${as_user[*]} '$POSTGRES_BIN/pg_basebackup' --host=127.0.0.1 --port="\$2" --user
 # It would sync every file before it starts, which takes a busy disk half a minute.
 echo "port = \$3
 fsync = off" >>postgresql.auto.conf
-${locale}exec ${as_user[*]} '$POSTGRES_BIN/postgres' -D "\$1"
+${locale}exec $zones${as_user[*]} '$POSTGRES_BIN/postgres' -D "\$1"
 END
   # setsid: as above, the Ctrl-C in the terminal is not for the engine.
   setsid "$STATE/postgres" >"$STATE/log/postgres.log" 2>&1 &

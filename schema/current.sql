@@ -61,7 +61,7 @@ CREATE TABLE audit (
     why text,
     CONSTRAINT audit_pkey PRIMARY KEY (id),
     CONSTRAINT audit_action_check CHECK (action = ANY (ARRAY['add'::text, 'set'::text, 'move'::text, 'remove'::text, 'replay'::text, 'discard'::text, 'rotate'::text])),
-    CONSTRAINT audit_kind_check CHECK (kind = ANY (ARRAY['server'::text, 'server_closure'::text, 'user'::text, 'terminal'::text, 'policy'::text, 'topology'::text, 'pause'::text, 'dead_letter'::text, 'events'::text, 'account'::text]))
+    CONSTRAINT audit_kind_check CHECK (kind = ANY (ARRAY['server'::text, 'server_closure'::text, 'user'::text, 'terminal'::text, 'policy'::text, 'topology'::text, 'pause'::text, 'dead_letter'::text, 'events'::text, 'account'::text, 'installation'::text]))
 );
 CREATE INDEX audit_by_object ON audit USING btree (kind, object_id, id);
 
@@ -1308,6 +1308,7 @@ CREATE TRIGGER closures_audit AFTER INSERT OR DELETE OR UPDATE ON closures FOR E
 CREATE TRIGGER dead_letters_discard AFTER UPDATE OF state ON dead_letters FOR EACH ROW WHEN (new.state = 'discarded'::text AND old.state <> 'discarded'::text) EXECUTE FUNCTION record_letter();
 CREATE TRIGGER dead_letters_replay AFTER UPDATE OF attempts ON dead_letters FOR EACH ROW WHEN (new.attempts > old.attempts) EXECUTE FUNCTION record_letter();
 CREATE TRIGGER history_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON history FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
+CREATE TRIGGER installation_audit AFTER INSERT OR DELETE OR UPDATE ON installation FOR EACH ROW EXECUTE FUNCTION record_change('installation', 'only_row', '{only_row,created_at}');
 CREATE TRIGGER moves_audit AFTER INSERT ON moves FOR EACH ROW EXECUTE FUNCTION record_move();
 CREATE TRIGGER pauses_audit AFTER INSERT OR DELETE OR UPDATE ON pauses FOR EACH ROW EXECUTE FUNCTION record_change('pause', 'scope', '{scope,why,paused_at}');
 CREATE TRIGGER policy_audit AFTER INSERT OR DELETE OR UPDATE ON policy FOR EACH ROW EXECUTE FUNCTION record_change('policy', 'only_row', '{only_row,generation}');

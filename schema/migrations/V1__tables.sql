@@ -482,7 +482,7 @@ create table audit (
     operator      text collate "C" not null,                -- as the session says, or the role
     database_role text collate "C" not null,
     kind          text collate "C" not null check (kind in ('server', 'server_closure', 'user', 'terminal', 'policy', 'topology',
-        'pause', 'dead_letter', 'events', 'account')),
+        'pause', 'dead_letter', 'events', 'account', 'installation')),
     object_id     text collate "C" not null,
     action        text collate "C" not null check (action in ('add', 'set', 'move', 'remove', 'replay', 'discard', 'rotate')),
     before        jsonb,                        -- of 'set': only what differs

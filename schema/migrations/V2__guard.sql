@@ -784,6 +784,8 @@ create trigger policy_audit after insert or delete or update on policy
     for each row execute function record_change('policy', 'only_row', '{only_row,generation}');
 create trigger topology_audit after insert or delete or update on topology
     for each row execute function record_change('topology', 'only_row', '{only_row,applied_at}');
+create trigger installation_audit after insert or delete or update on installation
+    for each row execute function record_change('installation', 'only_row', '{only_row,created_at}');
 create trigger pauses_audit after insert or delete or update on pauses
     for each row execute function record_change('pause', 'scope', '{scope,why,paused_at}');
 

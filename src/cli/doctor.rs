@@ -6,6 +6,7 @@ mod clocks;
 mod database;
 mod engines;
 mod finding;
+mod pauses;
 mod probes;
 mod report;
 mod schema;
@@ -51,6 +52,7 @@ async fn examine(context: &Context, probe: bool) -> Vec<Finding> {
     findings.extend(broker::check(&engines).await);
     findings.extend(topology::check(context, &engines).await);
     findings.extend(accounts::check(&engines).await);
+    findings.push(pauses::check(&engines));
     findings.extend(work::check(&engines).await);
     if probe {
         findings.extend(probes::check(&engines).await);

@@ -14,6 +14,7 @@ mod doctor;
 mod event;
 pub mod exit;
 mod history;
+mod installation;
 mod man;
 mod migrate;
 mod moves;
@@ -89,6 +90,9 @@ enum Command {
     Worker(Flags<true>),
     /// Bring the database's schema up to date
     Migrate(migrate::Args),
+    /// Which installation a database is
+    #[command(subcommand)]
+    Installation(installation::Command),
     /// Accounts of the database and the broker, each with the rights that its work needs
     #[command(subcommand)]
     Account(account::Command),
@@ -186,6 +190,7 @@ impl Cli {
         match self.command {
             Command::Worker(_) => worker::run(context.config.worker()?, context.stop.drain()).await,
             Command::Migrate(args) => migrate::run(&context, args).await,
+            Command::Installation(command) => installation::run(&context, command).await,
             Command::Account(command) => account::run(&context, command).await,
             Command::Topology(command) => topology::run(&context, command).await,
             Command::Server(command) => server::run(&context, command).await,
@@ -227,6 +232,7 @@ impl Command {
             }
             Command::Client(_) | Command::Billing(billing::Command::Tail(_)) => &[AMQP_URL],
             Command::Migrate(_)
+            | Command::Installation(_)
             | Command::Server(_)
             | Command::User(_)
             | Command::Policy(_)

@@ -104,22 +104,27 @@ fn not_paused(scope: Scope, left: &[Pause]) -> Result<()> {
     let Some(first) = left.first() else {
         return refuse(format!("{scope}: not paused, nor is anything else"));
     };
-    let command = match first.scope {
-        Scope::All => "holdfast resume".to_owned(),
-        Scope::Partition(partition) => format!("holdfast resume --partition {partition}"),
-    };
+    let command = resuming(first.scope);
     refuse(format!(
         "{scope}: not paused as such; paused: {}. Undo that with `{command}`",
         left.iter().map(|pause| pause.scope.to_string()).collect::<Vec<_>>().join(", ")
     ))
 }
 
+/// The command that ends a pause.
+pub(super) fn resuming(scope: Scope) -> String {
+    match scope {
+        Scope::All => "holdfast resume --why TEXT".to_owned(),
+        Scope::Partition(partition) => {
+            format!("holdfast resume --partition {partition} --why TEXT")
+        }
+    }
+}
+
 /// Refuses a move out of a paused partition: it would wait for what the partition has to decide first.
 pub(super) async fn check_decides(database: &Client, partition: i32) -> Result<()> {
     let paused = pauses::load_pauses(database).await?;
-    let paused = paused
-        .iter()
-        .find(|pause| pause.scope == Scope::All || pause.scope == Scope::Partition(partition));
+    let paused = paused.iter().find(|pause| pause.scope.covers(partition));
     match paused {
         None => Ok(()),
         Some(pause) => refuse(format!(
@@ -129,7 +134,8 @@ pub(super) async fn check_decides(database: &Client, partition: i32) -> Result<(
     }
 }
 
-fn described(pause: &Pause) -> String {
+/// What is paused, by whom, since when and why.
+pub(super) fn described(pause: &Pause) -> String {
     let Pause { scope, why, operator, paused_at, .. } = pause;
     let operator = operator.as_deref().unwrap_or("somebody");
     format!("{scope}: paused by {operator} since {} ({why})", time(*paused_at))

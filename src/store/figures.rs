@@ -28,6 +28,10 @@ pub struct Figures {
     pub outbox: (i64, f64),
     /// Copies of events to publish, and the age of the oldest in seconds.
     pub copies: (i64, f64),
+    /// Pauses of deciding, and the age of the oldest in seconds.
+    pub pauses: (i64, f64),
+    /// Dead letters that were filed and are open.
+    pub filed_letters: i64,
 }
 
 /// Reads them in one statement.
@@ -47,6 +51,8 @@ pub async fn load(pool: &Pool) -> Result<Figures, StoreError> {
             timers_sent: row.get("timers_sent"),
             outbox: (row.get("outbox_messages"), row.get("outbox_seconds")),
             copies: (row.get("outbox_copies"), row.get("copies_seconds")),
+            pauses: (row.get("pauses"), row.get("pause_seconds")),
+            filed_letters: row.get("filed_letters"),
         })
     })
     .await

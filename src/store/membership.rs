@@ -1,6 +1,6 @@
 //! Heartbeats of live workers.
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use super::error::StoreError;
@@ -63,19 +63,36 @@ pub struct Pulse {
     pub query_rate_max: Option<i32>,
     /// The number of partitions.
     pub partitions: i32,
-    /// What operators have paused.
-    pub paused: Paused,
+    /// What operators have paused, that of all partitions first.
+    pub paused: Vec<Paused>,
 }
 
-/// The partitions whose deciding is paused.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Paused(Vec<String>);
+/// A pause of deciding, as workers hear of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paused {
+    /// `None`: every partition.
+    pub partition: Option<i32>,
+    /// As the operator said.
+    pub why: String,
+    /// By the database's clock.
+    pub since: Timestamp,
+}
 
 impl Paused {
-    /// Whether this partition is.
-    pub fn contains(&self, partition: i32) -> bool {
-        let partition = partition.to_string();
-        self.0.iter().any(|scope| *scope == ALL || *scope == partition)
+    /// Whether it includes this partition.
+    pub fn covers(&self, partition: i32) -> bool {
+        self.partition.is_none_or(|paused| paused == partition)
+    }
+
+    /// The columns of a heartbeat's answer; a CHECK keeps scopes readable.
+    fn of_row(row: &Row) -> Vec<Self> {
+        let scopes: Vec<String> = row.get("scopes");
+        let reasons: Vec<String> = row.get("reasons");
+        let since: Vec<Timestamp> = row.get("since");
+        let pauses = scopes.iter().zip(reasons).zip(since);
+        pauses
+            .map(|((scope, why), since)| Self { partition: scope.parse().ok(), why, since })
+            .collect()
     }
 }
 
@@ -116,7 +133,7 @@ pub async fn beat(
         terminal_rate_max: own.get("terminal_rate_max"),
         query_rate_max: own.get("query_rate_max"),
         partitions: own.get("partitions"),
-        paused: Paused(own.get("paused")),
+        paused: Paused::of_row(own),
     })
 }
 

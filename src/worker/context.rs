@@ -11,15 +11,14 @@ use uuid::Uuid;
 
 use super::accounts::WorkerAccounts;
 use super::clock::Clock;
-use super::consumed::Consumed;
 use super::figures::Figures;
 use super::health::check::Checks;
-use super::health::partitions::Partitions;
 use super::health::tasks::Tasks;
 use super::leads::Leads;
 use super::metrics::Metrics;
 use super::outgoing::dead_letter;
 use super::outlived::Outlived;
+use super::partitions::Partitions;
 use super::settings::Settings;
 use super::strangers::Strangers;
 use super::throughput::Throughput;
@@ -44,8 +43,8 @@ pub struct Context {
     pub queries: ReadPool,
     /// Levels of the delay ladder.
     pub delay_levels: u32,
-    /// Partitions; more may be added while the worker runs.
-    partitions: AtomicI32,
+    /// How many partitions there are; more may be added while the worker runs.
+    partition_count: AtomicI32,
     pub clock: Clock,
     pub rates: Rates,
     /// Wakes the relay when an operator wrote outbox messages.
@@ -55,7 +54,6 @@ pub struct Context {
     /// Wakes whoever publishes fences when an operator moves a server.
     pub moves_notified: Notify,
     pub outlived: Outlived,
-    pub consumed: Consumed,
     /// How much is decided, for operators.
     pub throughput: Throughput,
     /// Broker accounts whose wake-ups and fences are believed.
@@ -67,7 +65,7 @@ pub struct Context {
     pub leads: Leads,
     pub tasks: Tasks,
     pub checks: Checks,
-    pub partitions_consumed: Partitions,
+    pub partitions: Partitions,
     /// Which installation the database is.
     pub installation: Uuid,
     pub id: Uuid,
@@ -119,14 +117,13 @@ impl Context {
             queries,
             settings,
             delay_levels: shape.delay_levels,
-            partitions: AtomicI32::new(shape.partitions),
+            partition_count: AtomicI32::new(shape.partitions),
             clock,
             rates: Rates::default(),
             outbox_notified: Notify::new(),
             copies_notified: Notify::new(),
             moves_notified: Notify::new(),
             outlived: Outlived::default(),
-            consumed: Consumed::default(),
             throughput: Throughput::default(),
             accounts,
             strangers: Strangers::default(),
@@ -135,7 +132,7 @@ impl Context {
             leads: Leads::default(),
             tasks: Tasks::default(),
             checks: Checks::default(),
-            partitions_consumed: Partitions::default(),
+            partitions: Partitions::default(),
             installation,
             id,
         })
@@ -154,13 +151,13 @@ impl Context {
 
     /// The topology as far as this worker knows.
     pub fn shape(&self) -> Shape {
-        let partitions = self.partitions.load(Ordering::Relaxed);
+        let partitions = self.partition_count.load(Ordering::Relaxed);
         Shape { partitions, delay_levels: self.delay_levels }
     }
 
     /// Takes note of the number of partitions. Each needs a connection to the database.
     pub fn set_partitions(&self, partitions: i32) {
-        if self.partitions.swap(partitions, Ordering::Relaxed) != partitions {
+        if self.partition_count.swap(partitions, Ordering::Relaxed) != partitions {
             info!(partitions, "the number of partitions has changed");
             self.pool.resize(connections(partitions));
         }

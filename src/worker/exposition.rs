@@ -14,7 +14,7 @@ use crate::store::pool::Pool;
 /// Asks no engine.
 pub fn text(context: &Context) -> String {
     let metrics = &context.metrics;
-    metrics.partitions.set(context.partitions_consumed.owned() as f64);
+    metrics.partitions.set(context.partitions.owned() as f64);
     for (check, seen) in Check::VARIANTS.iter().zip(ready(context).checks) {
         metrics.ready.of(*check).set(f64::from(u8::from(seen.ok)));
     }

@@ -91,6 +91,10 @@ fn database_text(figures: &Figures) -> String {
         messages.of(kind).set(count as f64);
         seconds.of(kind).set(age);
     }
+    registrar.gauge(list::FILED_DEAD_LETTERS).set(figures.filed_letters as f64);
+    let (pauses, age) = figures.pauses;
+    registrar.gauge(list::PAUSES).set(pauses as f64);
+    registrar.gauge(list::PAUSE_SECONDS).set(age);
     recorder.handle().render()
 }
 

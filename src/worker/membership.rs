@@ -92,7 +92,7 @@ async fn connected(
     loop {
         // Until it is drained, others must not believe that nobody decides it.
         let mut ours: BTreeSet<i32> = owned.borrow().iter().copied().collect();
-        ours.extend(context.consumed.partitions());
+        ours.extend(context.partitions.running());
         let ours: Vec<i32> = ours.into_iter().collect();
         let (sent, address) = (std::time::Instant::now(), context.leads.address());
         let address = address.map(|address| address.to_string());
@@ -104,7 +104,8 @@ async fn connected(
         context.rates.set(pulse.terminal_rate_max, pulse.query_rate_max);
         context.set_partitions(pulse.partitions);
         let mut assigned = self::owned(pulse.partitions, &pulse.live, member.id);
-        assigned.retain(|partition| !pulse.paused.contains(*partition));
+        assigned.retain(|partition| !pulse.paused.iter().any(|paused| paused.covers(*partition)));
+        context.partitions.pause(pulse.paused);
         publish(context, owned, assigned);
         tokio::select! {
             () = stop.cancelled() => return bounded(membership::leave(&client, member.id)).await,
@@ -152,7 +153,7 @@ async fn connect(context: &Arc<Context>, notified: Arc<Notify>) -> Result<Client
 }
 
 fn publish(context: &Context, owned: &watch::Sender<Vec<i32>>, partitions: Vec<i32>) {
-    context.partitions_consumed.own(&partitions);
+    context.partitions.own(&partitions);
     owned.send_if_modified(|current| {
         let changed = *current != partitions;
         if changed {

@@ -250,16 +250,16 @@ async fn keep_consuming(
     let mut failures = 0;
     while !stop.is_cancelled() {
         info!(partition = number, "consuming");
-        let _consumed = context.consumed.begin(number);
+        let _running = context.partitions.begin(number);
         let run = partition::run(context.clone(), connections.clone(), number, stop.clone());
         match run.await {
             Ok(()) => {
                 info!(partition = number, "let go");
-                context.partitions_consumed.not_consumed(number, "let go");
+                context.partitions.not_consumed(number, "let go");
             }
             Err(error) => {
                 failures += 1;
-                context.partitions_consumed.not_consumed(number, &error);
+                context.partitions.not_consumed(number, &error);
                 warn!(partition = number, %error, failures, "pipeline ended");
             }
         }

@@ -6,6 +6,7 @@ mod alarms;
 mod around;
 mod broker;
 mod database;
+mod paused;
 mod probes;
 mod schema;
 mod work;

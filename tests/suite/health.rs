@@ -3,6 +3,7 @@
 mod bounds;
 mod counts;
 mod list;
+mod paused;
 mod shared;
 
 use std::net::TcpListener;

@@ -30,8 +30,9 @@ impl Other {
         let url = engines::create_database(&name).await;
         let db = engines::connect(&url).await;
         // Tests copy their databases, and a copy has the id of the original.
-        let fresh = "update installation set id = gen_random_uuid()";
-        db.execute(fresh, &[]).await.expect("an id");
+        let words = ["installation", "renew", "--yes", "--why", "a copy"];
+        let renewed = holdfast(&[("DATABASE_URL", url.as_str())], &words).await;
+        assert_eq!(renewed.code, 0, "{renewed:?}");
         let id = registry::load_installation(&db).await.expect("an id");
         registry::insert_topology(&db, stack.shape).await.expect("recorded");
         users::insert_user(&db, &ann(), None, None).await.expect("a user");
@@ -115,6 +116,46 @@ async fn two_databases_cannot_share_a_vhost() {
     stack.operate(&[], "topology apply", 0).await;
     stack.operate(&[], "topology verify", 0).await;
     other.finish().await;
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_becomes_an_installation_of_its_own() {
+    let stack = Stack::new().await;
+    let former = id_of(&stack).await;
+    let mut worker = stack.worker();
+    facts::until("it lives", async || {
+        stack.ask::<i64>("select count(*) from workers", &[]).await == 1
+    })
+    .await;
+    let shown = stack.operate(&[], "installation renew --why copy", 4).await;
+    assert!(shown.stdout.contains(&former.to_string()), "{shown:?}");
+    assert!(
+        shown.stderr.contains("nothing was changed") && shown.stderr.contains("--yes"),
+        "{shown:?}"
+    );
+    let refused = stack.operate(&[], "installation renew --yes --why copy", 4).await;
+    let process = stack.ask::<i32>("select pid from workers", &[]).await;
+    assert!(
+        refused.stderr.contains(&format!("workers live: 1, the first process {process}")),
+        "{refused:?}"
+    );
+    assert_eq!(id_of(&stack).await, former, "nothing has changed");
+    assert!(worker.stop().await.success());
+
+    let olga = [("HOLDFAST_OPERATOR", "olga")];
+    let renewed = stack.operate(&olga, "installation renew --yes --why copy --json", 0).await;
+    let renewed: serde_json::Value = serde_json::from_str(&renewed.stdout).expect("JSON");
+    let id = id_of(&stack).await;
+    assert_ne!(id, former);
+    assert_eq!(renewed, serde_json::json!({ "installation": id, "former": former }));
+    let audit =
+        "select operator = 'olga' and why = 'copy' and before ->> 'id' = $1 and after ->> 'id' = $2
+        from audit where kind = 'installation'";
+    assert!(stack.ask::<bool>(audit, &[&former.to_string(), &id.to_string()]).await);
+    // The vhost is the original's.
+    let refused = stack.operate(&[], "topology apply", 4).await;
+    assert!(refused.stderr.contains(&format!("belongs to installation {former}")), "{refused:?}");
     stack.finish().await;
 }
 

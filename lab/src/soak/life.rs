@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::former::Former;
 use crate::jumps::Jumps;
 use crate::moves::Moves;
 use crate::pick::Pick;
@@ -76,6 +77,8 @@ pub struct Ground {
     pub poison: Mutex<HashMap<String, bool>>,
     /// When the database's clock was off.
     pub jumps: Jumps,
+    /// When sessions with a former primary were left.
+    pub former: Former,
     /// Whether engines fail too, and not only workers.
     pub chaos: bool,
     /// Whether all deadlines are near.

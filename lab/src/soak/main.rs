@@ -20,6 +20,7 @@ mod checks;
 mod drain;
 mod evidence;
 mod facts;
+mod former;
 mod history;
 mod installation;
 mod jumps;

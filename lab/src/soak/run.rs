@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::biller::Biller;
 use crate::chaos::swarm::Swarm;
 use crate::chaos::timeline::Timeline;
-use crate::chaos::{Chaos, Engines, Links};
+use crate::chaos::{Chaos, Engines, Links, on_zones};
 use crate::checks::counters::COMPARED;
 use crate::checks::{self, Check, Seen};
 use crate::facts::Facts;
@@ -138,6 +138,7 @@ impl Stage {
             restarts: Default::default(),
             poison: Default::default(),
             jumps: Default::default(),
+            former: Default::default(),
             chaos: args.chaos,
             brief: args.brief,
         });
@@ -445,6 +446,9 @@ async fn open_links(
     installation: &Installation,
 ) -> Result<(Swarm, Arc<Links>)> {
     let swarm = Swarm::draw(seed, &args.only, Engines::find().is_some())?;
+    if swarm.faults.iter().any(|fault| fault.name == "zone-rules") {
+        on_zones::prepare(installation).await?;
+    }
     let workers = args.workers.unwrap_or(swarm.workers);
     let broker = &installation.broker;
     let broker = broker.url_for(broker.account(), broker.password());

@@ -10,6 +10,8 @@ use crate::broker::management::Address;
 use crate::cli::context::Context;
 use crate::message::shape::Shape;
 use crate::store::admin::conditions::{Conditions, load_conditions};
+use crate::store::admin::dead_letters::count_open;
+use crate::store::admin::pauses::{Pause, load_pauses};
 use crate::store::admin::status::{Versions, load_versions};
 use crate::store::pool;
 
@@ -25,6 +27,10 @@ pub(super) struct Engines<'a> {
     pub conditions: Option<Conditions>,
     /// `None` also if the schema is missing.
     pub versions: Option<Versions>,
+    /// `None` also if the schema is missing.
+    pub pauses: Option<Vec<Pause>>,
+    /// Dead letters that are filed and open. `None` also if the schema is missing.
+    pub filed_letters: Option<i64>,
     pub broker: Option<Connection>,
     pub endpoint: Option<&'a Endpoint>,
     pub management: Option<&'a Address>,
@@ -38,6 +44,8 @@ impl<'a> Engines<'a> {
             database: None,
             conditions: None,
             versions: None,
+            pauses: None,
+            filed_letters: None,
             broker: None,
             endpoint: context.config.broker().ok(),
             management: context.config.management().ok(),
@@ -55,6 +63,11 @@ impl<'a> Engines<'a> {
         Some(self.versions.as_ref()?.topology.as_ref()?.shape())
     }
 
+    /// Whether operators have paused a partition: it has no consumer, and nothing is wrong with it.
+    pub fn is_paused(&self, partition: i32) -> bool {
+        self.pauses.iter().flatten().any(|pause| pause.scope.covers(partition))
+    }
+
     async fn open_database(&mut self, context: &Context) -> Result<Finding> {
         let url = context.config.database()?;
         let opened = pool::bare(url).named("doctor").open().await;
@@ -63,6 +76,8 @@ impl<'a> Engines<'a> {
         let seen = format!("PostgreSQL {} at {}", conditions.version, url.place());
         // Another check says what is wrong with the schema.
         self.versions = load_versions(&client).await.ok();
+        self.pauses = load_pauses(&client).await.ok();
+        self.filed_letters = count_open(&client).await.ok();
         self.conditions = Some(conditions);
         self.database = Some(client);
         Ok(DATABASE.green(seen))

@@ -26,7 +26,7 @@ pub(super) async fn check(engines: &Engines<'_>) -> Vec<Finding> {
     };
     vec![
         bounded(LADDER, ladder(connection, shape)).await,
-        bounded(PARTITIONS, partitions(connection, shape)).await,
+        bounded(PARTITIONS, partitions(engines, connection, shape)).await,
     ]
 }
 
@@ -42,16 +42,27 @@ async fn ladder(connection: &Connection, shape: Shape) -> Result<Finding> {
     })
 }
 
-/// Sends none to a queue without a consumer: it would stay there.
-async fn partitions(connection: &Connection, shape: Shape) -> Result<Finding> {
+/// Sends none to a queue without a consumer, and none to a partition that is paused: it would stay there.
+async fn partitions(
+    engines: &Engines<'_>,
+    connection: &Connection,
+    shape: Shape,
+) -> Result<Finding> {
     let depths = depths::look(connection, Some(shape.partitions)).await?;
-    let (mut consumed, mut wrong) = (Vec::new(), Vec::new());
+    let (mut consumed, mut paused, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     for (partition, queue) in (0..).zip(&depths.partitions) {
         match queue {
+            _ if engines.is_paused(partition) => paused.push(partition.to_string()),
             Some(queue) if queue.consumers > 0 => consumed.push(partition),
             Some(_) => wrong.push(format!("{partition}: no consumer")),
             None => wrong.push(format!("{partition}: no queue")),
         }
+    }
+    if consumed.is_empty() && wrong.is_empty() {
+        return Ok(PARTITIONS.skipped(
+            "not sent: all partitions are paused (partitions.paused)",
+            "run it again once deciding is resumed",
+        ));
     }
     if consumed.is_empty() {
         return Ok(PARTITIONS.red(
@@ -72,7 +83,14 @@ async fn partitions(connection: &Connection, shape: Shape) -> Result<Finding> {
         }
     }
     Ok(match wrong.is_empty() {
-        true => PARTITIONS.green(format!("all answered, the last after {} ms", slowest.as_millis())),
+        true if paused.is_empty() => {
+            PARTITIONS.green(format!("all answered, the last after {} ms", slowest.as_millis()))
+        }
+        true => PARTITIONS.green(format!(
+            "all answered, the last after {} ms, but for those that are paused: {}",
+            slowest.as_millis(),
+            named(&paused)
+        )),
         false => PARTITIONS.red(
             named(&wrong),
             format!(

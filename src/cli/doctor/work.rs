@@ -7,10 +7,11 @@ use super::engines::Engines;
 use super::finding::{Check, Finding, bounded, named};
 use crate::broker::connection::Connection;
 use crate::broker::depths::{self, Depths};
+use crate::broker::lookup::FoundQueue;
 use crate::broker::topology::{BILLING_QUEUE, QUERIES_QUEUE, partition_queue};
 use crate::store::admin::status::{
-    Versions, WorkerLine, list_partition_states, list_workers, load_oldest_move_seconds,
-    load_outbox_depth,
+    PartitionState, Versions, WorkerLine, list_partition_states, list_workers,
+    load_oldest_move_seconds, load_outbox_depth,
 };
 
 const LIVE: Check = Check::new("workers.live", "workers that send heartbeats");
@@ -52,7 +53,7 @@ pub(super) async fn check(engines: &Engines<'_>) -> Vec<Finding> {
     let of_database = [LIVE, DEAD, VERSIONS, OVERDUE, OUTBOX, MOVES];
     let of_broker = [CONSUMERS, BACKLOG, BILLING, LETTERS];
     let mut findings = match (&engines.database, &engines.versions) {
-        (Some(database), Some(versions)) => stored(database, versions).await,
+        (Some(database), Some(versions)) => stored(engines, database, versions).await,
         _ => of_database.map(|check| check.needs("the database and its schema")).to_vec(),
     };
     match &engines.broker {
@@ -62,7 +63,7 @@ pub(super) async fn check(engines: &Engines<'_>) -> Vec<Finding> {
     findings
 }
 
-async fn stored(database: &Client, versions: &Versions) -> Vec<Finding> {
+async fn stored(engines: &Engines<'_>, database: &Client, versions: &Versions) -> Vec<Finding> {
     let mut findings = match list_workers(database).await {
         Ok(workers) => {
             let (live, dead): (Vec<_>, Vec<_>) =
@@ -74,7 +75,7 @@ async fn stored(database: &Client, versions: &Versions) -> Vec<Finding> {
             [LIVE, DEAD, VERSIONS].map(|check| check.failed(&error)).to_vec()
         }
     };
-    findings.push(bounded(OVERDUE, overdue(database, versions)).await);
+    findings.push(bounded(OVERDUE, overdue(engines, database, versions)).await);
     findings.push(bounded(OUTBOX, outbox(database, versions)).await);
     findings.push(bounded(MOVES, moves(database)).await);
     findings
@@ -129,26 +130,30 @@ fn versions(live: &[WorkerLine]) -> Finding {
     }
 }
 
-async fn overdue(database: &Client, versions: &Versions) -> Result<Finding> {
-    let partitions = list_partition_states(database).await?;
-    let late: Vec<String> = partitions
-        .iter()
-        .filter(|state| state.overdue > 0)
-        .map(|state| format!("partition {}: {}", state.partition, state.overdue))
-        .collect();
-    let oldest = partitions.iter().filter_map(|state| state.overdue_since).min();
+async fn overdue(engines: &Engines<'_>, database: &Client, versions: &Versions) -> Result<Finding> {
+    let states = list_partition_states(database).await?;
+    let late = states.iter().filter(|state| state.overdue > 0);
+    let (paused, late): (Vec<_>, Vec<_>) =
+        late.partition(|state| engines.is_paused(state.partition));
+    let seen = |states: &[&PartitionState], mark: &str| {
+        let lines = states.iter();
+        let lines =
+            lines.map(|state| format!("partition {}{mark}: {}", state.partition, state.overdue));
+        let oldest = states.iter().filter_map(|state| state.overdue_since).min()?;
+        let age = (versions.now - oldest).as_seconds_f64();
+        Some((format!("{}; the oldest for {age:.0} s", named(&lines.collect::<Vec<_>>())), age))
+    };
     let remedy = "see that each partition has a consumer (queues.consumers) and that the delay ladder works \
                   (probe.ladder); workers with HOLDFAST_SWEEP=on find what the ladder lost";
-    Ok(match oldest {
-        None => OVERDUE.green("none"),
-        Some(oldest) => {
-            let age = (versions.now - oldest).as_seconds_f64();
-            let seen = format!("{}; the oldest for {age:.0} s", named(&late));
-            match age < OVERDUE_SECONDS {
-                true => OVERDUE.yellow(seen, remedy),
-                false => OVERDUE.red(seen, remedy),
-            }
-        }
+    Ok(match (seen(&late, ""), seen(&paused, " (paused)")) {
+        (Some((seen, age)), _) if age < OVERDUE_SECONDS => OVERDUE.yellow(seen, remedy),
+        (Some((seen, _)), _) => OVERDUE.red(seen, remedy),
+        (None, Some((seen, _))) => OVERDUE.yellow(
+            seen,
+            "they are settled, behind the commands that came before them, once deciding is resumed \
+             (partitions.paused)",
+        ),
+        (None, None) => OVERDUE.green("none"),
     })
 }
 
@@ -186,7 +191,8 @@ async fn queued(connection: &Connection, engines: &Engines<'_>) -> Vec<Finding> 
     let partitions = engines.shape().map(|shape| shape.partitions);
     match depths::look(connection, partitions).await {
         Ok(depths) => {
-            vec![consumers(&depths), backlog(&depths), billing(&depths), dead_letters(&depths)]
+            let (consumers, backlog) = (consumers(engines, &depths), backlog(engines, &depths));
+            vec![consumers, backlog, billing(&depths), dead_letters(engines, &depths)]
         }
         Err(error) => {
             let error = error.into();
@@ -195,26 +201,38 @@ async fn queued(connection: &Connection, engines: &Engines<'_>) -> Vec<Finding> 
     }
 }
 
-fn consumers(depths: &Depths) -> Finding {
-    let queues = depths.partitions.iter().flatten().chain(&depths.queries);
+fn consumers(engines: &Engines<'_>, depths: &Depths) -> Finding {
+    let partitions = (0..).zip(&depths.partitions);
+    let (paused, deciding): (Vec<_>, Vec<_>) =
+        partitions.partition(|(partition, _)| engines.is_paused(*partition));
+    let queues = deciding.iter().filter_map(|(_, queue)| queue.as_ref()).chain(&depths.queries);
     let without = queues.filter(|queue| queue.consumers == 0);
     let without: Vec<String> = without.map(|queue| format!("queue {}: none", queue.name)).collect();
     let several = depths.queries.as_ref().map_or(0, |queue| queue.consumers);
+    let each = match paused.len() {
+        0 => "each partition has one".to_owned(),
+        paused => {
+            format!("each partition has one, but for {paused} that are paused (partitions.paused)")
+        }
+    };
     CONSUMERS.unless_any(
         &without,
         "see that workers run and what they log: until then commands and deadlines of these queues wait",
-        &format!("each partition has one; {QUERIES_QUEUE} has {several}"),
+        &format!("{each}; {QUERIES_QUEUE} has {several}"),
     )
 }
 
-fn backlog(depths: &Depths) -> Finding {
-    let waiting = |limit| -> Vec<String> {
-        let long = depths.partitions.iter().flatten().filter(|queue| queue.messages > limit);
-        long.map(|queue| format!("queue {}: {}", queue.name, queue.messages)).collect()
+fn backlog(engines: &Engines<'_>, depths: &Depths) -> Finding {
+    let partitions = (0..).zip(&depths.partitions);
+    let queues = partitions.filter_map(|(partition, queue)| Some((partition, queue.as_ref()?)));
+    let long = queues.clone().filter(|(_, queue)| queue.messages > BACKLOG_MAX);
+    let line = |(partition, queue): (i32, &FoundQueue)| {
+        let mark = if engines.is_paused(partition) { " (paused)" } else { "" };
+        format!("queue {}{mark}: {}", queue.name, queue.messages)
     };
-    match waiting(BACKLOG_MAX) {
+    match long.map(line).collect::<Vec<String>>() {
         long if long.is_empty() => {
-            let all: u64 = depths.partitions.iter().flatten().map(|queue| u64::from(queue.messages)).sum();
+            let all: u64 = queues.map(|(_, queue)| u64::from(queue.messages)).sum();
             BACKLOG.green(format!("{all} in {} partitions", depths.partitions.len()))
         }
         long => BACKLOG.yellow(
@@ -242,13 +260,18 @@ fn billing(depths: &Depths) -> Finding {
     }
 }
 
-fn dead_letters(depths: &Depths) -> Finding {
+fn dead_letters(engines: &Engines<'_>, depths: &Depths) -> Finding {
     let Some(queue) = &depths.dead else { return LETTERS.needs("that queue (topology.objects)") };
-    match queue.messages {
-        0 => LETTERS.green("none"),
-        number => LETTERS.yellow(
-            format!("{number}; at 100000 the oldest are dropped"),
+    let queued = queue.messages;
+    match engines.filed_letters {
+        None | Some(0) if queued == 0 => LETTERS.green("none"),
+        None | Some(0) => LETTERS.yellow(
+            format!("{queued}; at 100000 the oldest are dropped"),
             "look at them with `holdfast dead-letter list`, then replay or discard them",
+        ),
+        Some(filed) => LETTERS.yellow(
+            format!("{queued} in their queue, {filed} filed by `holdfast dead-letter list`"),
+            "replay them with `holdfast dead-letter replay` once their cause is gone, or discard them",
         ),
     }
 }

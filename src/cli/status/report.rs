@@ -49,6 +49,8 @@ pub(super) struct Partition {
     /// Overdue deadlines, as far as they are counted.
     pub overdue: Option<i64>,
     pub overdue_since: Option<Timestamp>,
+    /// Whether operators have paused it.
+    pub paused: bool,
     /// Whether the broker has its queue.
     pub declared: Option<bool>,
     /// Messages that no worker has in hand yet.
@@ -69,6 +71,7 @@ impl Partition {
     pub fn trouble(&self) -> Option<&'static str> {
         match (self.declared, self.consumers, self.overdue) {
             (Some(false), _, _) => Some("no queue"),
+            _ if self.paused => Some("paused"),
             (_, Some(0), _) => Some("no consumer"),
             (_, _, Some(1..)) => Some("late"),
             _ => None,
@@ -158,7 +161,11 @@ impl Report {
                 let looked = depths.map(|depths| depths.partitions.get(index).cloned().flatten());
                 let name = partition_queue(partition);
                 let queue = queues.iter().find(|queue| queue.name == name);
-                one(partition, states.get(index), looked, queue, owners.get(&partition).copied())
+                Partition {
+                    owner: owners.get(&partition).copied(),
+                    paused: self.pauses.iter().any(|pause| pause.scope.covers(partition)),
+                    ..one(partition, states.get(index), looked, queue)
+                }
             })
             .collect();
     }
@@ -170,7 +177,6 @@ fn one(
     state: Option<&PartitionState>,
     looked: Option<Option<FoundQueue>>,
     queue: Option<&QueueState>,
-    owner: Option<Uuid>,
 ) -> Partition {
     let found = looked.as_ref().and_then(Option::as_ref);
     let waiting = found.map(|found| found.messages);
@@ -182,7 +188,8 @@ fn one(
     };
     Partition {
         partition,
-        owner,
+        owner: None,
+        paused: false,
         servers: state.map(|state| state.servers),
         overdue: state.map(|state| state.overdue),
         overdue_since: state.and_then(|state| state.overdue_since),

@@ -12,6 +12,7 @@ use crate::store::admin::status::{COUNTED_MAX, OutboxDepth, WorkerLine};
 const WORKERS_MAX: usize = 6;
 const DEAD_MAX: usize = 3;
 const PARTITIONS_MAX: usize = 8;
+const PAUSES_MAX: usize = 2;
 
 /// Widths that keep a line within 80 columns.
 const HOST_WIDTH: usize = 14;
@@ -72,8 +73,12 @@ fn summary(report: &Report) -> Vec<(&'static str, String)> {
         letters.push_str(&format!(", {filed} filed and open"));
     }
     add("dead letters", letters);
-    for Pause { scope, why, paused_at, .. } in &report.pauses {
-        add("paused", format!("{scope} since {} ({why})", time(*paused_at)));
+    for Pause { scope, why, operator, paused_at, .. } in report.pauses.iter().take(PAUSES_MAX) {
+        let operator = operator.as_deref().unwrap_or("somebody");
+        add("paused", format!("{scope} by {operator} since {} ({why})", time(*paused_at)));
+    }
+    if let more @ 1.. = report.pauses.len().saturating_sub(PAUSES_MAX) {
+        add("", format!("and {more} more pauses; --json lists all"));
     }
     lines
 }

@@ -23,7 +23,7 @@ pub struct Change {
     pub operator: String,
     /// The session's role.
     pub database_role: String,
-    /// `server`, `server_closure`, `user`, `terminal`, `policy` or `topology`.
+    /// What was changed: `server`, `server_closure`, `user` and so on; a CHECK lists them.
     pub kind: String,
     /// Its id; of a closure its server's.
     pub object: String,

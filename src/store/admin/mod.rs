@@ -7,6 +7,7 @@ pub(crate) mod closures;
 pub mod conditions;
 pub(crate) mod dead_letters;
 pub(crate) mod events;
+pub(crate) mod installation;
 pub(crate) mod ledger;
 pub mod moves;
 pub(crate) mod pauses;

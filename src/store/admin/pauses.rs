@@ -34,6 +34,14 @@ impl Scope {
         }
     }
 
+    /// Whether it includes a partition.
+    pub fn covers(self, partition: i32) -> bool {
+        match self {
+            Scope::All => true,
+            Scope::Partition(paused) => paused == partition,
+        }
+    }
+
     /// The inverse; a CHECK keeps the column readable.
     fn of_column(text: &str) -> Self {
         text.parse().map_or(Scope::All, Scope::Partition)

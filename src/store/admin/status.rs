@@ -2,7 +2,7 @@
 //! operator may look every second.
 
 use serde::Serialize;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, GenericClient};
 use uuid::Uuid;
 
 use crate::domain::interval::Timestamp;
@@ -50,7 +50,7 @@ pub struct WorkerLine {
 }
 
 /// Workers: live ones first, the longest silent one at the top; then dead ones, the latest first.
-pub async fn list_workers(client: &Client) -> Result<Vec<WorkerLine>, StoreError> {
+pub async fn list_workers(client: &impl GenericClient) -> Result<Vec<WorkerLine>, StoreError> {
     let rows = client.query(sql!("list_workers"), &[&DEAD_AFTER_SECONDS, &WORKERS_MAX]).await?;
     let line = |row: &tokio_postgres::Row| WorkerLine {
         id: row.get("id"),

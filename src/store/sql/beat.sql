@@ -15,7 +15,7 @@ with beat as (
 )
 select live.id, live.joined, live.http_address is not null as has_endpoint,
     policy.terminal_rate_max, policy.query_rate_max, topology.partitions,
-    (select coalesce(array_agg(scope), '{}') from pauses) as paused
+    paused.scopes, paused.reasons, paused.since
 from (
     select id, joined, http_address from beat
     union
@@ -23,4 +23,10 @@ from (
     where abs(extract(epoch from clock_timestamp() - heartbeat_at)) < $5::double precision
       and id <> $1) live
 cross join policy cross join topology
+cross join (
+    -- That of all partitions first
+    select coalesce(array_agg(scope order by scope <> 'all', length(scope), scope), '{}') as scopes,
+        coalesce(array_agg(why order by scope <> 'all', length(scope), scope), '{}') as reasons,
+        coalesce(array_agg(paused_at order by scope <> 'all', length(scope), scope), '{}') as since
+    from pauses) paused
 order by live.id

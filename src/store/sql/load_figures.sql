@@ -38,4 +38,9 @@ select
     coalesce((select messages from aged where not is_copy), 0) as outbox_messages,
     coalesce((select seconds from aged where not is_copy), 0)::double precision as outbox_seconds,
     coalesce((select messages from aged where is_copy), 0) as outbox_copies,
-    coalesce((select seconds from aged where is_copy), 0)::double precision as copies_seconds
+    coalesce((select seconds from aged where is_copy), 0)::double precision as copies_seconds,
+    (select count(*) from pauses) as pauses,
+    coalesce((select greatest(0, extract(epoch from clock_timestamp() - min(paused_at))) from pauses), 0)::double precision
+        as pause_seconds,
+    (select count(*) from (select from dead_letters where state in ('open', 'replaying') limit $1::bigint) filed)
+        as filed_letters

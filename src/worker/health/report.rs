@@ -7,7 +7,7 @@ use serde::Serialize;
 use strum::VariantArray;
 
 use super::check::{Check, Wrong};
-use crate::store::membership::DEAD_AFTER_SECONDS;
+use crate::store::membership::{DEAD_AFTER_SECONDS, Paused};
 use crate::worker::context::Context;
 
 /// The body of `/live`.
@@ -22,8 +22,10 @@ pub struct Live {
 /// The body of `/ready`.
 #[derive(Debug, Serialize)]
 pub struct Ready {
-    /// Whether every check passes.
+    /// Whether every check passes. A pause is on purpose, and changes nothing here.
     pub ready: bool,
+    /// What operators have paused.
+    pub paused: Vec<Pause>,
     /// Every check.
     pub checks: Vec<Seen>,
 }
@@ -38,6 +40,17 @@ pub struct Seen {
     /// What is wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub wrong: Vec<Finding>,
+}
+
+/// A pause of deciding.
+#[derive(Debug, Serialize)]
+pub struct Pause {
+    /// `None`: every partition.
+    pub partition: Option<i32>,
+    /// As the operator said.
+    pub why: String,
+    /// By the database's clock.
+    pub since: String,
 }
 
 /// Something that is wrong.
@@ -60,7 +73,15 @@ pub fn live(context: &Context) -> Live {
 /// Whether the worker can do its work.
 pub fn ready(context: &Context) -> Ready {
     let checks: Vec<Seen> = Check::VARIANTS.iter().map(|check| seen(context, *check)).collect();
-    Ready { ready: checks.iter().all(|seen| seen.ok), checks }
+    Ready { ready: checks.iter().all(|seen| seen.ok), paused: pauses(context), checks }
+}
+
+fn pauses(context: &Context) -> Vec<Pause> {
+    let pause = |Paused { partition, why, since }: Paused| {
+        let since = since.to_rfc3339_opts(SecondsFormat::Millis, true);
+        Pause { partition, why, since }
+    };
+    context.partitions.paused().into_iter().map(pause).collect()
 }
 
 fn seen(context: &Context, check: Check) -> Seen {
@@ -68,7 +89,7 @@ fn seen(context: &Context, check: Check) -> Seen {
     match check {
         Check::Database if wrong.is_empty() => wrong.extend(silent(context)),
         Check::Partitions => {
-            let partitions = context.partitions_consumed.wrong().into_iter();
+            let partitions = context.partitions.wrong().into_iter();
             wrong.extend(partitions.map(|(number, Wrong { what, since })| Wrong {
                 what: format!("partition {number}: {what}"),
                 since,

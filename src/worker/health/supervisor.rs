@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::report;
+use super::report::{self, Pause};
 use crate::worker::context::Context;
 
 /// Time between two looks: what is ready is said within a second.
@@ -27,12 +27,13 @@ pub async fn tell(context: Arc<Context>, stop: CancellationToken) {
         watchdog_enabled().map_or(LOOK_INTERVAL, |limit| LOOK_INTERVAL.min(limit / SIGNS_MIN));
     let (mut was_ready, mut said) = (false, String::new());
     while !stop.is_cancelled() {
-        let status = status(&context);
+        let ready = report::ready(&context);
+        let status = status(&ready);
         let mut news: Vec<NotifyState<'_>> = Vec::new();
         if report::live(&context).live {
             news.push(Watchdog);
         }
-        if !was_ready && status == READY {
+        if !was_ready && ready.ready {
             was_ready = true;
             news.push(Ready);
         }
@@ -59,18 +60,22 @@ fn say(news: &[NotifyState<'_>]) {
     }
 }
 
-/// The status of a worker that is ready.
-const READY: &str = "ready";
-
 /// One line of `/ready`.
-fn status(context: &Context) -> String {
-    let ready = report::ready(context);
+fn status(ready: &report::Ready) -> String {
     let wrong = ready.checks.iter().find_map(|seen| Some((seen.check, seen.wrong.first()?)));
     match wrong {
         // A line of its own is another message.
         Some((check, finding)) => {
             format!("not ready: {check}: {}", finding.what.replace('\n', " "))
         }
-        None => READY.to_owned(),
+        None => match ready.paused.first() {
+            Some(Pause { partition: None, why, .. }) => {
+                format!("ready; deciding is paused ({why})")
+            }
+            Some(Pause { partition: Some(partition), why, .. }) => {
+                format!("ready; deciding is paused in partition {partition} ({why})")
+            }
+            None => "ready".to_owned(),
+        },
     }
 }

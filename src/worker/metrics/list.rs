@@ -201,4 +201,10 @@ metrics! {
     Installation Gauge QUEUE_MESSAGES = "holdfast_queue_messages", "messages",
         [label::<QueueName>()],
         "Messages that are ready in other queues: queries, bills for the biller, dead letters.";
+    Installation Gauge FILED_DEAD_LETTERS = "holdfast_filed_dead_letters", "messages", [],
+        "Dead letters that were taken from their queue and filed, and are neither replayed nor discarded. At most 10000 are counted.";
+    Installation Gauge PAUSES = "holdfast_pauses", "pauses", [],
+        "Pauses of deciding, each of all partitions or of one.";
+    Installation Gauge PAUSE_SECONDS = "holdfast_pause_seconds", "seconds", [],
+        "Age of the oldest pause; 0: there is none.";
 }

@@ -154,7 +154,7 @@ impl Decider {
         self.context.metrics.failures.of(action.into()).increment(1);
         if action == Action::Wait {
             let what = format!("its batch has failed {tries} times and is retried: {error}");
-            self.context.partitions_consumed.failing(partition, what);
+            self.context.partitions.failing(partition, what);
         }
         action
     }
@@ -171,7 +171,7 @@ impl Decider {
         let Committed { now, reactions, unscheduled, pending, copies, tally, timings } = committed;
         let (context, partition) = (&self.context, self.partition);
         context.metrics.count(&tally, &timings);
-        context.partitions_consumed.decided(partition);
+        context.partitions.decided(partition);
         context.clock.set(now);
         context.throughput.add(reactions.len());
         if copies {

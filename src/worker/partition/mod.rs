@@ -46,7 +46,7 @@ pub async fn run(
     let deferred = Publisher::open(&context, &connections.publish).await?;
     let queue = partition_queue(partition);
     let consumer = QueueConsumer::open(&connections.consume, &queue, PREFETCH).await?;
-    context.partitions_consumed.consumed(partition);
+    context.partitions.consumed(partition);
     let watching = context.clone();
     let _pipeline = watching.tasks.pipeline(partition);
     let acknowledgements = Acknowledgements {

@@ -4,7 +4,7 @@
 //! inherit the variable by which `./dev` finds and ends them.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -26,6 +26,9 @@ const CONTROL_TIMEOUT: Duration = Duration::from_secs(60);
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Where the system keeps the rules of time zones.
+const ZONEINFO: &str = "/usr/share/zoneinfo";
 
 /// Directory of the engines' logs.
 pub const BROKER_LOG: &str = "rabbitmq.log";
@@ -102,6 +105,18 @@ impl Engines {
         std::os::unix::fs::symlink(other, &new)?;
         std::fs::rename(&new, &link).context("the locale")?;
         self.start_database(installation).await
+    }
+
+    /// Whether the database reads zone rules that can be changed: its own, mounted over the system's.
+    pub fn has_zones(&self) -> bool {
+        self.state.join("zoneinfo").is_dir()
+    }
+
+    /// Gives a zone the rules that the system has for one. Sessions that have read its rules keep those.
+    pub fn give_zone_rules_of(&self, zone: &str, of: &str) -> Result<()> {
+        let (own, new) = (self.state.join("zoneinfo"), self.state.join("zone.new"));
+        std::fs::copy(Path::new(ZONEINFO).join(of), &new).with_context(|| format!("zone {of}"))?;
+        std::fs::rename(&new, own.join(zone)).with_context(|| format!("zone {zone}"))
     }
 
     /// Whether the running database was started with a clock that can be changed.

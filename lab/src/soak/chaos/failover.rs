@@ -1,5 +1,6 @@
 //! Fails over to another database server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -7,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
 use super::Chaos;
+use crate::life::Ground;
 use crate::pick::Pick;
 
 /// Bound on copying, starting and catching up of a standby, on a busy machine.
@@ -30,6 +32,7 @@ pub async fn failover(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     if read_only {
         set(&old, "default_transaction_read_only = on").await?;
     }
+    let reign = chaos.ground.former.begin(chaos.ground.clock.now());
     let promoted = promote(chaos, port).await?;
     chaos.installation.move_database(port);
     chaos.links.move_database(port);
@@ -37,6 +40,7 @@ pub async fn failover(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
         chaos.links.to_database.iter().for_each(|link| link.reset());
     }
     let left = sessions(&old).await?;
+    tokio::spawn(watch(old, chaos.ground.clone(), reign));
     let fence = if read_only { "read-only" } else { "waits for its standby" };
     let then = if broken { "broken" } else { "left alone" };
     Ok(format!(
@@ -79,9 +83,19 @@ async fn until(server: &Client, query: &str) -> Result<()> {
     Ok(())
 }
 
+/// Notes when no session is left with a former primary, or it is gone. Until then queries may be answered from
+/// what it has.
+async fn watch(former: Client, ground: Arc<Ground>, reign: usize) {
+    while sessions(&former).await.is_ok_and(|left| left > 0) {
+        sleep(LOOK_INTERVAL).await;
+    }
+    ground.former.end(reign, ground.clock.now());
+}
+
 /// Number of the workers' sessions.
 async fn sessions(server: &Client) -> Result<i64> {
     let query = "select count(*) from pg_stat_activity
-                 where datname = current_database() and application_name like 'holdfast%'";
+                 where datname = current_database() and application_name like 'holdfast%'
+                   and pid <> pg_backend_pid()";
     Ok(server.query_one(query, &[]).await?.get(0))
 }

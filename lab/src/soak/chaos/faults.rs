@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 
 use super::{
     Chaos, failover, on_broker, on_database, on_links, on_messages, on_moves, on_places, on_pooler,
-    on_rules, on_surroundings, on_workers, others,
+    on_rules, on_surroundings, on_workers, on_zones, others,
 };
 use crate::pick::Pick;
 
@@ -114,6 +114,7 @@ faults! {
     Database 0 "clock-back" on_database::clock_back, "by five minutes, while it runs";
     Database 1 "clock-ahead" on_database::clock_ahead, "by 500 days, while it runs";
     Database 1 "collation" on_rules::collation, "the locale's rules change under its name";
+    Database 1 "zone-rules" on_zones::zone_rules, "change while it runs, for new sessions only";
     Messages 4 "duplicates" on_messages::duplicates, "commands come again, shuffled";
     Messages 0 "id-reused" on_messages::reuse_ids, "ids that were used, for other commands";
     Messages 2 "too-soon" on_messages::too_soon, "changes of what does not exist yet";

@@ -67,7 +67,7 @@ const ROWS: [(&str, By); 58] = [
     ("a second installation on the broker", Faults(&["second-installation"])),
     ("the database's clock is ahead once", Faults(&["clock-ahead"])),
     ("the collation changes", Faults(&["collation"])),
-    ("a zone's rules change", Tests(&["guard::quota"])),
+    ("a zone's rules change", Faults(&["zone-rules"])),
     ("a policy over our queues", Faults(&["broker-policy"])),
     ("a full subscriber of events", Faults(&["full-subscriber"])),
     ("the workers' account is rotated", Faults(&["account-rotated"])),

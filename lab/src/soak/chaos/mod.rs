@@ -19,6 +19,7 @@ mod on_pooler;
 mod on_rules;
 mod on_surroundings;
 mod on_workers;
+pub mod on_zones;
 mod others;
 /// The tests use it, too.
 #[path = "../../../../tests/suite/support/pgbouncer.rs"]

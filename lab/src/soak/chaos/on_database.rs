@@ -80,7 +80,7 @@ pub async fn terminate(chaos: &Chaos, pick: &mut Pick) -> Result<String> {
     Ok(format!("{} sessions", victims.len()))
 }
 
-async fn sessions(database: &Client) -> Result<Vec<i32>> {
+pub(super) async fn sessions(database: &Client) -> Result<Vec<i32>> {
     let query = "select pid from pg_stat_activity
                  where datname = current_database() and application_name like 'holdfast%'
                    and pid <> pg_backend_pid()";

@@ -2,7 +2,12 @@
 
 use std::collections::HashSet;
 
+use holdfast::domain::interval::Timestamp;
+use holdfast::message::command::ReservationBody;
+use uuid::Uuid;
+
 use super::{Check, Seen};
+use crate::former::Former;
 use crate::record::{Heard, MALFORMED, MISMATCH, Record, Sent};
 
 /// Every confirmed sending has an answer, repeats of a command included.
@@ -133,6 +138,30 @@ pub fn turned_away(seen: &Seen<'_>) -> Check {
     check
 }
 
+/// The code for a reservation that is not there, or another user's.
+const UNKNOWN: &str = "unknown_reservation";
+
+/// Whether the answer may be of a former primary, which lacks the reservation.
+fn is_from_former(seen: &Seen<'_>, sent: &Sent) -> bool {
+    let held_at = |id| {
+        let reservation = seen.facts.reservations.get(&id)?;
+        Some(seen.ground.jumps.true_time(reservation.held_at))
+    };
+    may_be_unknown(sent, &seen.ground.former, held_at)
+}
+
+/// Only a query asks a former primary (`docs/guarantees.md`), and only what was made since is not there.
+fn may_be_unknown(
+    sent: &Sent,
+    former: &Former,
+    held_at: impl Fn(Uuid) -> Option<Timestamp>,
+) -> bool {
+    let command = &sent.intent.command;
+    let asked = serde_json::from_slice::<ReservationBody>(&command.body).ok();
+    let held_at = asked.and_then(|asked| held_at(asked.reservation));
+    command.kind.is_query() && held_at.is_some_and(|held_at| former.lacks(held_at, sent.first_at))
+}
+
 /// Every answer is allowed for its command, also for reused ids, other users' reservations and
 /// queries.
 pub fn allowed(seen: &Seen<'_>) -> Check {
@@ -143,7 +172,9 @@ pub fn allowed(seen: &Seen<'_>) -> Check {
             let expected = sent.intent.allowed;
             for answer in decisions(&record, id).filter_map(Heard::answer) {
                 let outcome = answer.outcome().to_owned();
-                check.that(expected.contains(&outcome.as_str()), || {
+                let fits = expected.contains(&outcome.as_str())
+                    || outcome == UNKNOWN && is_from_former(seen, sent);
+                check.that(fits, || {
                     format!("{} {id}: {outcome} instead of one of {expected:?}", terminal.id)
                 });
             }
@@ -168,4 +199,37 @@ pub fn allowed(seen: &Seen<'_>) -> Check {
         }
     }
     check
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use holdfast::client::Command;
+
+    use super::*;
+    use crate::record::Intent;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + TimeDelta::seconds(seconds)
+    }
+
+    /// Whether it may be unknown when sent at a time, by a former primary from 100 to 200.
+    fn unknown(command: Command, sent_at: i64, held_at: Option<i64>) -> bool {
+        let former = Former::default();
+        former.end(former.begin(at(100)), at(200));
+        let intent = Intent { command, reservation: None, allowed: &["shown"] };
+        let sent = Sent { intent, sendings: 1, first_at: at(sent_at), confirmed_at: None };
+        may_be_unknown(&sent, &former, |_| held_at.map(at))
+    }
+
+    #[test]
+    fn only_a_query_may_lack_what_was_made_since_a_failover() {
+        let id = Uuid::nil();
+        assert!(unknown(Command::show("m", id), 150, Some(140)));
+        assert!(!unknown(Command::show("m", id), 250, Some(140)), "nobody asks it any more");
+        assert!(!unknown(Command::show("m", id), 150, Some(90)), "it has it");
+        assert!(!unknown(Command::show("m", id), 150, None), "nobody has it");
+        assert!(!unknown(Command::reconfirm("m", "s0", id), 150, Some(140)), "a command");
+        assert!(!unknown(Command::list("m", None, None), 150, Some(140)), "it names none");
+    }
 }
