@@ -63,6 +63,7 @@ cmd_sabotage() {
   [[ $# -gt 0 ]] || patches=("$SABOTAGES"/*.patch)
   need_rust
   prepare_engines
+  need_prometheus
   say "building a worker without bugs"
   run_child cargo build --locked --workspace --bin holdfast --bin soak
   logs=$(mktemp -d "${TMPDIR:-/tmp}/holdfast-sabotage.XXXXXX")

@@ -23,6 +23,9 @@ pub const MANY: usize = 60;
 /// Number of servers, which are all alike.
 pub const SERVERS: usize = 1_000;
 
+/// Where a worker answers scrapes; `off` counts nothing.
+pub const HTTP_LISTEN: &str = "HOLDFAST_HTTP_LISTEN";
+
 /// The way of each server's commands: they are dealt out to the partitions in turn.
 pub fn routes(partitions: i32) -> Vec<Route> {
     let partition = (0..partitions).cycle();
@@ -163,15 +166,12 @@ impl<'a> Rig<'a> {
 
     /// Environment variables of workers and of the echo.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let mut environment = vec![
+        vec![
             ("DATABASE_URL", self.database_url.clone()),
             ("AMQP_URL", self.worker_url.clone()),
-        ];
-        // Several workers at a time; `off` compares a worker that counts nothing.
-        if std::env::var_os("HOLDFAST_HTTP_LISTEN").is_none() {
-            environment.push(("HOLDFAST_HTTP_LISTEN", "127.0.0.1:0".to_owned()));
-        }
-        environment
+            // Several workers at a time.
+            (HTTP_LISTEN, "127.0.0.1:0".to_owned()),
+        ]
     }
 
     pub fn worker(&self, programs: &Programs, more: &[(&'static str, String)]) -> Result<Process> {

@@ -6,6 +6,7 @@ mod drain;
 mod fill;
 mod growth;
 mod memory;
+mod metrics;
 mod moves;
 mod overload;
 mod queries;
@@ -58,6 +59,7 @@ pub enum Scenario {
     LoneDeadlines,
     Latency,
     Queries,
+    Metrics,
     Moves,
     ScaleOut,
     Growth,
@@ -148,6 +150,7 @@ impl Scenario {
             Scenario::LoneDeadlines => "lone deadlines",
             Scenario::Latency => "latency",
             Scenario::Queries => "queries",
+            Scenario::Metrics => "metrics",
             Scenario::Moves => "moves",
             Scenario::ScaleOut => "scale-out",
             Scenario::Memory => "memory",
@@ -190,6 +193,7 @@ impl Scenario {
             Scenario::HotServer => requests::hot_server(bench).await,
             Scenario::Latency => requests::latency(bench, report).await,
             Scenario::Queries => queries::queries(bench, report).await,
+            Scenario::Metrics => metrics::metrics(bench).await,
             Scenario::Moves => moves::moves(bench, report).await,
             Scenario::Memory => memory::memory(bench).await,
             Scenario::Lifecycles => deadlines::lifecycles(bench).await,

@@ -97,7 +97,7 @@ impl Site {
         let client = connect(url.as_str()).await?;
         self.installation = registry::load_installation(&client).await?;
         let user = "insert into users (id, quota_seconds, holds_max)
-            select id, 1000000000000, 2000000000 from unnest($1::text[]) id";
+            select id, 1000000000000, 1000000 from unnest($1::text[]) id";
         client.execute(user, &[&self.terminals]).await?;
         let terminal =
             "insert into terminals (id, user_id) select id, id from unnest($1::text[]) id";

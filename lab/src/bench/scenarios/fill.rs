@@ -114,7 +114,7 @@ pub async fn store(rig: &Rig<'_>, all: i64, open: i64) -> Result<()> {
     client
         .batch_execute(&format!(
             "insert into users (id, quota_seconds, holds_max)
-                 select 'stored-' || n, 1000000000000, 2000000000 from generate_series(0, {USERS}) n;
+                 select 'stored-' || n, 1000000000000, 1000000 from generate_series(0, {USERS}) n;
              insert into terminals (id, user_id) select id, id from users where id like 'stored-%';
              update servers set busy_max_seconds = greatest(busy_max_seconds, 1800);
              analyze"
