@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
 use super::context::Context;
-use super::exit::{CliError, refuse};
+use super::exit::{CliError, describe, refuse};
 use super::output::{hint, table, time};
 use super::why::Why;
 use crate::broker::lookup::Lookup;
@@ -191,7 +191,8 @@ async fn waiting(context: &Context, database: &Client, partitions: &[i32]) -> Re
         Ok(messages) => messages,
         // A pause must be possible while the broker is away.
         Err(error) => {
-            hint!("how many commands wait is unknown: {error:#}");
+            let why = describe(&error).unwrap_or_default();
+            hint!("how many commands wait is unknown: {why}");
             vec![None; partitions.len()]
         }
     };

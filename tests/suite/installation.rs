@@ -159,6 +159,24 @@ async fn a_copy_becomes_an_installation_of_its_own() {
     stack.finish().await;
 }
 
+/// It is refused while workers live; one may start at that moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_leaves_when_its_database_becomes_another_installation() {
+    let stack = Stack::new().await;
+    let mut worker = stack.worker();
+    let queue = partition_queue(0);
+    facts::until("it consumes", async || stack.depth(&queue).await.1 == 1).await;
+    stack.execute("update installation set id = gen_random_uuid()", &[]).await;
+    facts::until("it lets go", async || stack.depth(&queue).await.1 == 0).await;
+    let id = id_of(&stack).await;
+    facts::until("it says why", async || {
+        worker.log().contains(&format!("has become installation {id}"))
+    })
+    .await;
+    assert!(worker.stop().await.success());
+    stack.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vhost_is_taken_over_on_purpose() {
     let mut stack = Stack::new().await;
