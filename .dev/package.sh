@@ -21,7 +21,5 @@ cmd_package() {
   mkdir -p "$out/man"
   "$program" man "$out/man" >&2
   for shell in bash zsh fish; do "$program" completions $shell >"$out/holdfast.$shell"; done
-  # Functions keep their names, for backtraces; line numbers would take 90 MB.
-  run_child strip --strip-debug "$program"
-  run_child cargo deb --no-build --no-strip --target "$target" --output "$PWD/target/debian/"
+  run_child cargo deb --no-build --target "$target" --output "$PWD/target/debian/"
 }
