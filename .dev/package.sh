@@ -21,5 +21,7 @@ cmd_package() {
   mkdir -p "$out/man"
   "$program" man "$out/man" >&2
   for shell in bash zsh fish; do "$program" completions $shell >"$out/holdfast.$shell"; done
-  run_child cargo deb --no-build --target "$target" --output "$PWD/target/debian/"
+  # Functions keep their names, for backtraces; line numbers would take 90 MB.
+  run_child strip --strip-debug "$program"
+  run_child cargo deb --no-build --no-strip --target "$target" --output "$PWD/target/debian/"
 }

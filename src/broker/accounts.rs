@@ -172,9 +172,20 @@ impl Accounts {
         self.check_unused(name).await?;
         self.declare_reply_queue(name).await?;
         self.put_account(name, password, "").await?;
-        self.limit(name, "max-connections", TERMINAL_CONNECTIONS_MAX).await?;
-        self.limit(name, "max-channels", TERMINAL_CHANNELS_MAX).await?;
-        self.grant_terminal(name).await
+        self.limit_and_grant(name).await
+    }
+
+    /// Gives a terminal's account what it lacks but for a password: limits, rights, and its reply queue.
+    pub(crate) async fn complete_terminal(&self, terminal: &TerminalId) -> Result<()> {
+        let name = terminal.as_str();
+        self.declare_reply_queue(name).await?;
+        self.limit_and_grant(name).await
+    }
+
+    async fn limit_and_grant(&self, terminal: &str) -> Result<()> {
+        self.limit(terminal, "max-connections", TERMINAL_CONNECTIONS_MAX).await?;
+        self.limit(terminal, "max-channels", TERMINAL_CHANNELS_MAX).await?;
+        self.grant_terminal(terminal).await
     }
 
     /// Creates an account that is no terminal's.

@@ -42,6 +42,11 @@ pub(super) fn new_password() -> String {
 }
 
 impl UrlFile {
+    /// Whether the URL shall go to a file.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.url_file.is_some()
+    }
+
     /// Writes the URL out, and then makes it valid. If that fails, a file is removed again.
     pub(super) async fn write_first(
         &self,

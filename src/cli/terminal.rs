@@ -27,6 +27,9 @@ pub(super) enum Command {
     /// it cannot be written, nothing is made. If the command was interrupted before the account was
     /// complete, run it again. `holdfast terminal rotate` makes another password. A small terminal in Python, without
     /// the password, is printed to standard error.
+    ///
+    /// A terminal whose account is there already, since the database was restored from before it was added, is
+    /// registered again: its account keeps its password, and no URL is printed.
     #[command(after_help = "\
 Example: a request as that terminal
   export AMQP_URL=$(holdfast terminal add alice-1 --user alice)
@@ -91,6 +94,9 @@ async fn add(context: &Context, id: &TerminalId, user: &UserId, url_file: &UrlFi
     let server = servers::load_open_server(&client).await?;
     let transaction = client.transaction().await?;
     register(&transaction, id, user, &account).await?;
+    if account == Found::Complete {
+        return adopt(context, transaction, &accounts, (id, user), url_file).await;
+    }
     let password = new_password();
     let about = format!("terminal {id} of user {user}");
     let value = json!({ "terminal": id.as_str(), "user": user.as_str() });
@@ -105,6 +111,37 @@ async fn add(context: &Context, id: &TerminalId, user: &UserId, url_file: &UrlFi
         hint!("\n{}", snippet::python(id, server.as_deref()));
     }
     Ok(())
+}
+
+/// Registers a terminal whose account is there. Who uses it knows its password.
+async fn adopt(
+    context: &Context,
+    transaction: Transaction<'_>,
+    accounts: &Accounts,
+    (id, user): (&TerminalId, &UserId),
+    url_file: &UrlFile,
+) -> Result<()> {
+    let rotate = format!("holdfast terminal rotate {id}");
+    if url_file.is_wanted() {
+        return refuse(format!(
+            "terminal {id}: its broker account is there and keeps its password, so there is no URL to write. \
+             Leave out --url-file; `{rotate}` makes another password afterwards"
+        ));
+    }
+    transaction.commit().await?;
+    let completed = accounts.complete_terminal(id).await;
+    completed.context("terminal is registered but has no complete account")?;
+    hint!(
+        "terminal {id} of user {user} is registered; its broker account was there, and keeps its password. For \
+         another one: `{rotate}`"
+    );
+    match context.output.json {
+        true => {
+            let value = json!({ "terminal": id.as_str(), "user": user.as_str(), "amqp_url": null });
+            context.output.print(&value, String::new)
+        }
+        false => Ok(()),
+    }
 }
 
 async fn rotate(context: &Context, id: &TerminalId, url_file: &UrlFile) -> Result<()> {
@@ -157,10 +194,14 @@ async fn check_account(
     if id.as_str() == context.config.broker()?.account() {
         return refuse(format!("account {id}: is the one in AMQP_URL; choose another id"));
     }
-    if found != Found::Nothing && !registry::terminal_exists(client, id.as_str()).await? {
+    // A terminal's account on this vhost that the database does not know: it was restored from before.
+    let is_ours = match found {
+        Found::Complete => accounts.is_terminals(id.as_str()).await?,
+        _ => found == Found::Nothing,
+    };
+    if !is_ours && !registry::terminal_exists(client, id.as_str()).await? {
         return refuse(format!(
-            "account {id}: exists on the broker, and is no terminal's of this installation; choose \
-             another id"
+            "account {id}: exists on the broker, and is no terminal's of this installation; choose another id"
         ));
     }
     Ok(found)

@@ -106,7 +106,7 @@ async fn a_replay_has_the_identity_of_its_message() {
     assert_eq!((&early["replayed"], &early["skipped"]), (&json!(0), &json!(1)), "{early}");
     assert!(early["letters"][0]["outcome"].as_str().expect("why").contains("terminal add"));
 
-    stack.execute("insert into terminals (id, user_id) values ($1, 'ann')", &[&id]).await;
+    stack.operate(&[], &format!("terminal add {id} --user ann"), 0).await;
     let dry = operate_json(&stack, &format!("{replay} --dry-run")).await;
     assert_eq!(dry["letters"][0]["outcome"], "replay", "{dry}");
     assert_eq!(decided(&stack).await, 0);

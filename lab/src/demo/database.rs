@@ -72,6 +72,12 @@ impl Database {
         self.ask("select state from reservations where id = $1", &[&reservation]).await
     }
 
+    /// Removes a terminal's row, and nothing on the broker.
+    pub async fn forget_terminal(&self, terminal: &str) -> Result<()> {
+        self.0.execute("delete from terminals where id = $1", &[&terminal]).await?;
+        Ok(())
+    }
+
     /// Milliseconds from the deadline to the settlement.
     pub async fn lateness_of(&self, reservation: Uuid) -> Result<i64> {
         let query = "select lateness_ms from history

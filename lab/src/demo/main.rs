@@ -83,6 +83,7 @@ async fn play(stage: &mut Stage, keep: bool) -> Result<()> {
     scenes::play(stage).await?;
     if keep {
         keep::hold_one(stage).await?;
+        keep::park_one(stage).await?;
     }
     ledger::compare(stage).await?;
     if !keep {

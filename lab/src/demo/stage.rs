@@ -56,6 +56,10 @@ pub struct Stage {
     /// Capacity for many reservations.
     pub hall: ServerId,
     pub endings: Vec<Ending>,
+    /// The terminal whose message nobody could decide.
+    pub parked: Option<Terminal>,
+    /// The broker's own program, if the broker is `./dev`'s.
+    pub rabbitmqctl: Option<String>,
 }
 
 /// A reservation that shows one way to end.
@@ -104,6 +108,8 @@ impl Stage {
             duo,
             hall,
             endings: Vec::new(),
+            parked: None,
+            rabbitmqctl: std::env::var("HOLDFAST_RABBITMQCTL").ok(),
         })
     }
 
@@ -131,6 +137,16 @@ impl Stage {
             self.timeline.did(name, &format!("has partitions {:?}", worker.partitions));
         }
         Ok(())
+    }
+
+    /// An id of this run.
+    pub fn named(&self, name: &str) -> String {
+        format!("{name}-{}", self.suffix)
+    }
+
+    /// A user and a terminal of it.
+    pub async fn add_terminal(&self, name: &str) -> Result<Terminal> {
+        add_terminal(&self.operator, name, &self.suffix, TIM_QUOTA_SECONDS).await
     }
 
     /// Remembers a reservation to inspect afterwards.

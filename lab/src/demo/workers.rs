@@ -20,6 +20,8 @@ const LOG_TAIL: usize = 15;
 struct Worker {
     name: String,
     child: Child,
+    /// Where it answers `/ready`.
+    listens: String,
 }
 
 /// All workers. Dropping it kills those that still run.
@@ -63,7 +65,7 @@ impl Workers {
             .spawn()
             .with_context(|| format!("cannot start {}", self.binary.display()))?;
         self.timeline.did(&name, &format!("starts, process {}, http://{listen}/ready", child.id()));
-        self.running.push(Worker { name, child });
+        self.running.push(Worker { name, child, listens: listen });
         Ok(())
     }
 
@@ -71,8 +73,19 @@ impl Workers {
         self.running.iter().map(Worker::pid).collect()
     }
 
-    pub fn names(&self) -> Vec<&str> {
-        self.running.iter().map(|worker| worker.name.as_str()).collect()
+    /// What runs, for people.
+    pub fn described(&self) -> Vec<String> {
+        let one = |worker: &Worker| {
+            let Worker { name, listens, .. } = worker;
+            let log = self.dir.join(format!("{name}.log"));
+            format!("{name}, process {}, http://{listens}/ready, {}", worker.pid(), log.display())
+        };
+        self.running.iter().map(one).collect()
+    }
+
+    /// Where they answer `/ready`.
+    pub fn addresses(&self) -> Vec<&str> {
+        self.running.iter().map(|worker| worker.listens.as_str()).collect()
     }
 
     pub fn name_of(&self, pid: i32) -> Option<&str> {

@@ -32,7 +32,7 @@ pub(super) async fn file(context: &Context, database: &mut Client) -> Result<()>
     taker.close().await?;
     match filed? {
         0 => {}
-        filed => hint!("filed {filed} letters from the broker's queue"),
+        filed => hint!("letters that were filed from the broker's queue: {filed}"),
     }
     Ok(())
 }

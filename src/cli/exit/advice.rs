@@ -31,6 +31,11 @@ const DATABASE_AWAY: Advice = Advice {
     next: "check that PostgreSQL runs there and can be reached from here, and DATABASE_URL",
 };
 
+const BROKER_AWAY: Advice = Advice {
+    code: AWAY,
+    next: "check that RabbitMQ runs there and can be reached from here, and AMQP_URL",
+};
+
 /// `None` if the error says all there is to say.
 pub(super) fn of(cause: &(dyn Error + 'static)) -> Option<Advice> {
     if tls::is_untrusted(cause) {
@@ -92,7 +97,11 @@ fn of_sql_state(state: &SqlState) -> Option<Advice> {
 
 fn of_broker(error: &BrokerError) -> Option<Advice> {
     let BrokerError::Amqp { source, .. } = error else { return None };
-    let ErrorKind::ProtocolError(answer) = source.kind() else { return None };
+    let answer = match source.kind() {
+        ErrorKind::IOError(_) => return Some(BROKER_AWAY),
+        ErrorKind::ProtocolError(answer) => answer,
+        _ => return None,
+    };
     let next = match (answer.get_id(), answer.kind()) {
         (403, AMQPErrorKind::Hard(_)) => "check account and password in AMQP_URL",
         // RabbitMQ refuses a login with a soft code on the connection.

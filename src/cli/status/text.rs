@@ -15,9 +15,9 @@ const PARTITIONS_MAX: usize = 8;
 const PAUSES_MAX: usize = 2;
 
 /// Widths that keep a line within 80 columns.
-const HOST_WIDTH: usize = 14;
+const HOST_WIDTH: usize = 12;
 const VERSION_WIDTH: usize = 10;
-const PARTITIONS_WIDTH: usize = 12;
+const PARTITIONS_WIDTH: usize = 9;
 const TEXT_WIDTH: usize = 66;
 
 /// What is not known.
@@ -144,6 +144,7 @@ fn live(workers: &Workers) -> String {
         vec![
             short_id(worker),
             shortened(&worker.host, HOST_WIDTH),
+            worker.pid.to_string(),
             shortened(&worker.version, VERSION_WIDTH),
             span(worker.heartbeat_at, worker.started_at),
             seconds(worker.silent_seconds),
@@ -156,7 +157,7 @@ fn live(workers: &Workers) -> String {
             .to_owned();
     }
     let rows: Vec<Vec<String>> = workers.live.iter().take(WORKERS_MAX).map(row).collect();
-    let header = ["WORKER", "HOST", "VERSION", "UP", "SILENT", "PER S", "PARTITIONS"];
+    let header = ["WORKER", "HOST", "PROCESS", "VERSION", "UP", "SILENT", "PER S", "PARTITIONS"];
     format!("\n{}{}", table(&header, &rows), more(workers.live.len(), WORKERS_MAX, "live workers"))
 }
 
@@ -294,7 +295,7 @@ mod tests {
     fn many_partitions_are_shortened() {
         let many: Vec<i32> = (100..200).collect();
         assert_eq!(numbers(&[0, 1, 2]), "0,1,2");
-        assert_eq!(numbers(&many), "100,101,+98");
+        assert_eq!(numbers(&many), "100,+99");
         assert_eq!(numbers(&[]), "none");
     }
 

@@ -66,6 +66,10 @@ async fn a_broker_that_refuses_is_named_with_the_next_step() {
     let said = ["check account and password in AMQP_URL"];
     fails(&[("AMQP_URL", url.as_str())], "billing tail", 78, &said).await;
 
+    let away = [("AMQP_URL", "amqp://me:s3cret@127.0.0.1:1/x")];
+    let said = ["amqp://me@127.0.0.1:1/x", "check that RabbitMQ runs there"];
+    fails(&away, "billing tail", 75, &said).await;
+
     let add = "account add broker-worker some_worker";
     let mut management = engines::MANAGEMENT_URL.clone();
     management.set_password(Some("s3cret")).expect("http URLs have one");
