@@ -47,8 +47,8 @@ async fn reserve(broker: &Endpoint, Args { server, start, end, order }: &Args) -
     let mut now = ask(&mut terminal, Command::request(id("request"), server, *start, *end)).await?;
     if now.state == "held" {
         ask(&mut terminal, Command::reconfirm(id("reconfirm"), server, now.id)).await?;
-        now = ask(&mut terminal, Command::show(id("show"), now.id)).await?; // as it is by now
     }
+    now = ask(&mut terminal, Command::show(id("show"), now.id)).await?; // as it is by now, with its key
     terminal.close().await?; // puts notices back on the queue
     let mut replies = Replies::open(broker).await?;
     while now.settled_at.is_none() {

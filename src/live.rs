@@ -148,10 +148,14 @@ pub fn trimmed(text: &str) -> Result<Option<&str>, String> {
 
 /// A file's text, by the same rule. Errors leave out the path, which may be a misplaced secret.
 pub fn of_file(path: &Path) -> Result<Option<String>, String> {
+    Ok(trimmed(&text_of(path)?)?.map(str::to_owned))
+}
+
+/// A file's text as it is. Errors leave out the path, too.
+pub fn text_of(path: &Path) -> Result<String, String> {
     let bytes = std::fs::read(path)
         .map_err(|error| format!("cannot read the file that is named: {error}"))?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| "the file that is named is not UTF-8")?;
-    Ok(trimmed(text)?.map(str::to_owned))
+    String::from_utf8(bytes).map_err(|_| "the file that is named is not UTF-8".to_owned())
 }
 
 #[cfg(test)]

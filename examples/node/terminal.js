@@ -48,10 +48,9 @@ async function reserve (connection, name, order, [server, start, end]) {
   }
 
   const held = await ask(`request.${server}`, { start_at: start, end_at: end })
-  if (held.state === 'confirmed') return held // it was a late booking
   const notice = once(replies, `about ${held.id}`)
-  await ask(`reconfirm.${server}`, { reservation: held.id })
-  const now = await ask('show', { reservation: held.id }) // settled already, in a later run
+  if (held.state === 'held') await ask(`reconfirm.${server}`, { reservation: held.id }) // else a late booking
+  const now = await ask('show', { reservation: held.id }) // as it is by now, with its access key
   return now.settled_at ? now : (await Promise.race([failed, notice]))[0].reservation
 }
 

@@ -51,7 +51,7 @@ class Terminal:
                        {"start_at": self.args.start, "end_at": self.args.end})
         if now["state"] == "held":  # a late booking is confirmed already
             self.ask(f"reconfirm.{self.args.server}", {"reservation": now["id"]})
-            now = self.ask("show", {"reservation": now["id"]})  # as it is by now
+        now = self.ask("show", {"reservation": now["id"]})  # as it is by now, with its access key
         while "settled_at" not in now and now["id"] not in self.replies:  # till the deadline
             self.connection.process_data_events(time_limit=None)
         now = self.replies.get(now["id"], {"reservation": now})["reservation"]

@@ -19,6 +19,7 @@ use crate::client::ClientError;
 use crate::store::error::StoreError;
 use crate::tls;
 use crate::worker::patience::Hopeless;
+use crate::worker::secrets::OtherSecret;
 
 use advice::{AWAY, CHECK_FAILED, CONFIGURATION, FAILURE, postgres_away};
 pub use rules::of_constraint as rule_of_constraint;
@@ -65,6 +66,7 @@ fn code_of(cause: &(dyn Error + 'static)) -> Option<u8> {
     }
     if cause.is::<ConfigError>()
         || cause.is::<Hopeless>()
+        || cause.is::<OtherSecret>()
         || matches!(cause.downcast_ref(), Some(StoreError::Session(_)))
         || tls::is_untrusted(cause)
     {

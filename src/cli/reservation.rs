@@ -1,5 +1,6 @@
 //! `holdfast reservation`.
 
+mod access;
 mod list;
 mod show;
 mod words;
@@ -10,7 +11,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::context::Context;
-use super::exit::{CliError, refuse};
+use super::exit::CliError;
 use super::output::{fields, table, time};
 use crate::domain::input::Cancellation;
 use crate::domain::money::money;
@@ -20,7 +21,7 @@ use crate::engine::cancel;
 use crate::message::answer::ReservationView;
 use crate::store::admin::reservations::{HistoryLine, load_history};
 use crate::store::pool;
-use words::{unknown, why};
+use words::{note, operator, unknown, why};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -50,17 +51,9 @@ pub(super) enum Command {
         #[arg(long, value_name = "TEXT", value_parser = note)]
         reason: String,
     },
-}
-
-/// Longest operator note, in characters.
-const NOTE_LEN_MAX: usize = 500;
-
-fn note(text: &str) -> Result<String, String> {
-    let length = text.trim().chars().count();
-    match (1..=NOTE_LEN_MAX).contains(&length) && !text.chars().any(char::is_control) {
-        true => Ok(text.trim().to_owned()),
-        false => Err(format!("1 to {NOTE_LEN_MAX} characters on one line")),
-    }
+    /// The access key that a streaming server's gate lets a confirmed reservation in with
+    #[command(subcommand)]
+    Access(access::Command),
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
@@ -69,11 +62,10 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
         Command::List(list) => list::run(context, list).await,
         Command::History { id } => run_history(context, id).await,
         Command::Cancel { id, reason } => {
-            let Some(operator) = context.config.operator().map(str::to_owned) else {
-                return refuse("who you are is unknown; give --operator NAME");
-            };
+            let operator = operator(context)?;
             run_cancel(context, Cancellation { reservation: id, operator, note: reason }).await
         }
+        Command::Access(command) => access::run(context, command).await,
     }
 }
 
@@ -130,6 +122,7 @@ fn text(reservation: &Reservation, history: &[HistoryLine]) -> String {
 fn happened(line: &HistoryLine) -> String {
     let mut text = match (line.actor.as_str(), line.trigger.as_str()) {
         ("deadline", "message") => "deadline, by its wake-up message".to_owned(),
+        ("end", _) => "end".to_owned(),
         ("deadline", "sweep") => "deadline, found by the sweep".to_owned(),
         (actor, _) => match &line.actor_id {
             Some(id) => format!("{actor} {id}"),
@@ -174,6 +167,18 @@ mod tests {
             traceparent: None,
             seq: 1,
         }
+    }
+
+    #[test]
+    fn a_line_tells_what_became_of_the_time() {
+        let used = HistoryLine {
+            reason: Some("used".to_owned()),
+            note: Some("59 s, first seen".to_owned()),
+            ..line("end", "sweep")
+        };
+        assert_eq!(happened(&used), "end, used: 59 s, first seen");
+        let absent = HistoryLine { reason: Some("no_show".to_owned()), ..line("end", "sweep") };
+        assert_eq!(happened(&absent), "end, no show");
     }
 
     #[test]

@@ -20,10 +20,13 @@ pub(super) fn reservation(reservation: &ReservationView) -> Vec<(&'static str, S
         ("deadline", time(reservation.deadline_at)),
         ("price", money(price.amount_minor.into(), &price.currency)),
     ];
+    let connection = reservation.connection.as_ref();
     let optional = [
         ("reconfirmed", reservation.reconfirmed_at.map(time)),
         ("settled", reservation.settled_at.map(time)),
-        ("connection", reservation.connection.as_ref().map(|connection| connection.url.clone())),
+        ("connection", connection.map(|connection| connection.url.clone())),
+        ("key", connection.and_then(|it| it.key.as_ref()).map(|key| key.reveal().to_owned())),
+        ("viewers", connection.and_then(|connection| connection.view_url.clone())),
     ];
     lines.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
     lines

@@ -10,7 +10,7 @@ use super::outcome::{Changes, CommandOutcome, Decision, Outcome, Refusal};
 use super::refusal::Code;
 use super::reservation::{CancelReason, State};
 use super::snapshot::{Known, Place, Snapshot};
-use super::{cancel, request, settle};
+use super::{cancel, note, request, settle};
 
 /// A decided batch, with the caller's `T` for each input.
 #[derive(Debug)]
@@ -45,6 +45,11 @@ impl Batch {
             Input::WakeUp(wake_up) => Outcome::WakeUp(wake_up, settle::wake_up(self, wake_up)),
             Input::Fence(fence) => Outcome::Fence(self.pass(fence)),
             Input::Cancel(request) => Outcome::Cancel(cancel::by_operator(self, request)),
+            Input::Rotate(request) => Outcome::Rotate(note::rotate(self, request)),
+            Input::Close(closing) => {
+                note::close(self, closing);
+                Outcome::Close
+            }
         }
     }
 

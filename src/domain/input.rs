@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::id::{ServerId, TerminalId};
 use super::interval::{Interval, Timestamp};
 use super::trace::Trace;
+use super::usage::Seen;
 
 /// SHA-256 over what a repeat must not change.
 pub type Digest = [u8; 32];
@@ -21,6 +22,10 @@ pub enum Input {
     Fence(Fence),
     /// An operator's cancellation.
     Cancel(Cancellation),
+    /// An operator's request for another access key.
+    Rotate(Rotation),
+    /// The end of a confirmed reservation's time.
+    Close(Closing),
 }
 
 /// A decoded command from an authenticated terminal.
@@ -60,6 +65,28 @@ pub struct Cancellation {
     pub operator: String,
     /// Why.
     pub note: String,
+}
+
+/// An operator's request for another access key of a confirmed reservation (R16).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotation {
+    /// The reservation.
+    pub reservation: Uuid,
+    /// Names the rotation, and the notice that it leads to.
+    pub id: Uuid,
+    /// Who.
+    pub operator: String,
+    /// Why.
+    pub note: String,
+}
+
+/// The end of a confirmed reservation's time (R17).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closing {
+    /// The reservation.
+    pub reservation: Uuid,
+    /// What gates saw of it.
+    pub seen: Seen,
 }
 
 /// A worker's message to the tail of the partition that a server leaves. The broker sends the

@@ -2,6 +2,7 @@
 //!
 //! Read [`reservation`] (states), [`refusal`] (codes), then [`decide`].
 
+pub mod access;
 mod batch;
 pub mod bounds;
 mod cancel;
@@ -13,6 +14,7 @@ pub mod input;
 pub mod interval;
 pub mod limit;
 pub mod money;
+mod note;
 pub mod offer;
 pub mod outcome;
 pub mod query;
@@ -26,3 +28,4 @@ pub mod snapshot;
 pub mod tariff;
 pub mod trace;
 pub mod url_template;
+pub mod usage;

@@ -159,6 +159,7 @@ mod tests {
             horizon_seconds: 1_000,
             late_booking: LateBooking::Reject,
             connection_url: String::new(),
+            view_url: None,
             partition: 0,
             closures: vec![span(60, 70)],
         }

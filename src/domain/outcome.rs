@@ -14,6 +14,7 @@ use super::quota::Receipt;
 use super::refusal::Code;
 use super::reservation::{CancelReason, Reservation, State};
 use super::trace::Trace;
+use super::usage::Usage;
 
 /// Decided in an earlier batch.
 #[derive(Debug, Clone)]
@@ -37,6 +38,21 @@ pub enum Outcome<'a> {
     Fence(bool),
     /// Of an operator's cancellation.
     Cancel(Result<Cancelled, Refusal>),
+    /// Of an operator's request for another access key.
+    Rotate(Result<Reservation, NotRotated>),
+    /// Of the end of a reservation's time.
+    Close,
+}
+
+/// Why an access key is not replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotRotated {
+    /// There is no such reservation.
+    Unknown,
+    /// It is not confirmed, and has no key.
+    State(State),
+    /// Its time has passed.
+    Over,
 }
 
 /// Outcome of a command.
@@ -203,9 +219,23 @@ pub enum Cause {
         /// Why.
         note: String,
     },
+    /// An operator who had the access key replaced.
+    Rotation {
+        /// Names the rotation.
+        id: Uuid,
+        /// Who.
+        operator: String,
+        /// Why.
+        note: String,
+    },
+    /// The end of the reserved time.
+    End {
+        /// What became of it.
+        usage: Usage,
+    },
 }
 
-/// One change of a reservation's state.
+/// One change of a reservation's state, or a note about a confirmed one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
     /// The reservation.
@@ -223,6 +253,16 @@ pub struct Transition {
 }
 
 impl Transition {
+    /// Whether it only notes something, and changes no state.
+    pub fn is_note(&self) -> bool {
+        self.from == Some(self.to)
+    }
+
+    /// Whether it confirms, which charges.
+    pub fn is_charge(&self) -> bool {
+        self.to == State::Confirmed && !self.is_note()
+    }
+
     /// Whether it credits a charge.
     pub fn is_credit(&self) -> bool {
         self.from == Some(State::Confirmed) && self.to == State::Cancelled
@@ -231,7 +271,7 @@ impl Transition {
     /// The operator's reason.
     pub fn note(&self) -> Option<&str> {
         match &self.cause {
-            Cause::Operator { note, .. } => Some(note),
+            Cause::Operator { note, .. } | Cause::Rotation { note, .. } => Some(note),
             _ => None,
         }
     }

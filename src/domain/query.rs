@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use chrono::TimeDelta;
 use uuid::Uuid;
 
+use super::access::Access;
 use super::id::{ServerId, TerminalId};
 use super::interval::{Interval, Timestamp};
 use super::offer::{FreeSpan, Starts, places};
@@ -82,6 +83,10 @@ pub struct Listed {
     pub reservation: Reservation,
     /// Its server's connection URL, shown if it is confirmed.
     pub connection_url: String,
+    /// Where others watch.
+    pub view_url: Option<String>,
+    /// Of which its key is derived, if it has one. Lists do without.
+    pub access: Option<Access>,
     /// Why an operator cancelled it.
     pub note: Option<String>,
     /// Whether a charge was credited when it was cancelled.

@@ -50,8 +50,10 @@ pub struct Server {
     pub horizon_seconds: i64,
     /// Late-booking policy (R4).
     pub late_booking: LateBooking,
-    /// Sent with a confirmation.
+    /// Sent with a confirmation; a template, see [`super::url_template`].
     pub connection_url: String,
+    /// Sent with it: where others watch.
+    pub view_url: Option<String>,
     /// The partition of its commands.
     pub partition: i32,
     /// Maintenance windows that touch requested intervals.

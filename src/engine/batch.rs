@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::store::pool::Pool;
 use deadpool_postgres::ClientWrapper;
 use tracing::warn;
+use uuid::Uuid;
 
 use super::needs;
 use super::outbox::outbox_messages;
@@ -13,12 +14,16 @@ use super::render::{Reaction, Rendered, render};
 use super::spans::phase;
 use super::tally::{Tally, Timings};
 use crate::crash_point;
+use crate::domain::access::{FIRST_EPOCH, Secrets};
 use crate::domain::decide::{Decided, decide};
-use crate::domain::id::UserId;
+use crate::domain::id::{ServerId, UserId};
 use crate::domain::input::Input;
 use crate::domain::interval::Timestamp;
-use crate::domain::outcome::{CommandOutcome, Decision, Outcome};
+use crate::domain::outcome::{Changes, CommandOutcome, Decision, Outcome};
 use crate::domain::refusal::Code;
+use crate::domain::reservation::State;
+use crate::domain::snapshot::Snapshot;
+use crate::store::access::NewKeys;
 use crate::store::error::StoreError;
 use crate::store::load::{Users, load};
 use crate::store::needs::Needs;
@@ -42,6 +47,8 @@ pub struct Committed<T> {
     pub pending: Vec<Pending>,
     /// Whether there are copies of events for the relay.
     pub copies: bool,
+    /// Servers of which something is newly admitted: their gates can be told.
+    pub admitting: Vec<ServerId>,
     /// What was decided.
     pub tally: Tally,
     /// How long it took.
@@ -60,7 +67,8 @@ pub enum BatchError {
     Store(#[from] StoreError),
 }
 
-/// Decides a batch in one transaction. `partition` is the batch's, `None` for an operator.
+/// Decides a batch in one transaction. `partition` is the batch's, `None` for an operator. What is confirmed
+/// gets an access key, if there are secrets.
 ///
 /// Users are not locked: batches of other partitions may reserve for the same users, and the guard judges
 /// each batch when it writes. If a user's limit refuses something, here or in the guard, the batch is
@@ -70,8 +78,9 @@ pub async fn decide_batch<T: Copy>(
     pool: &Pool,
     partition: Option<i32>,
     inputs: &[(&Input, T)],
+    secrets: Option<&Secrets>,
 ) -> Result<Committed<T>, BatchError> {
-    let transaction = Transaction { pool, partition, inputs };
+    let transaction = Transaction { pool, partition, inputs, secrets };
     let outcome = tokio::time::timeout(BATCH_TIMEOUT, transaction.run())
         .await
         .map_err(|_| StoreError::Timeout("a batch's transaction"))?;
@@ -86,6 +95,7 @@ struct Transaction<'a, T> {
     pool: &'a Pool,
     partition: Option<i32>,
     inputs: &'a [(&'a Input, T)],
+    secrets: Option<&'a Secrets>,
 }
 
 impl<T: Copy> Transaction<'_, T> {
@@ -166,19 +176,38 @@ impl<T: Copy> Transaction<'_, T> {
         let Decided { snapshot, outcomes, changes } = decided;
         let tally = Tally::of(&outcomes, &changes);
         let Rendered { commands, reactions } = render(&snapshot, outcomes);
-        let messages = outbox_messages(&snapshot, &changes);
+        let messages = outbox_messages(&snapshot, &changes, self.secrets.is_some());
+        let keys = self.secrets.map(|secrets| new_keys(secrets, &snapshot, &changes));
+        let admitting = admitting(&snapshot, keys.as_ref());
         let save = Save {
             partition: self.partition,
             snapshot: &snapshot,
             changes: &changes,
             commands: &commands,
             messages,
+            keys,
         };
         let saved = timed(&mut timings.save, save_and_commit(client, save)).await;
         let Saved { unscheduled, pending, copies } = saved?;
         let (now, timings) = (snapshot.now, *timings);
-        Ok(Committed { now, reactions, unscheduled, pending, copies, tally, timings })
+        Ok(Committed { now, reactions, unscheduled, pending, copies, admitting, tally, timings })
     }
+}
+
+/// The first keys of what is confirmed.
+fn new_keys(secrets: &Secrets, snapshot: &Snapshot, changes: &Changes) -> NewKeys {
+    let secret = secrets.newest();
+    let is_confirmed = |id: &Uuid| snapshot.reservations[id].state == State::Confirmed;
+    let confirmed = changes.transitions.iter().filter(|change| change.is_charge());
+    let ids = confirmed.map(|change| change.reservation).filter(is_confirmed);
+    let hashes = ids.map(|id| (id, secret.key(id, FIRST_EPOCH).hash())).collect();
+    NewKeys { secret: secret.id.clone(), hashes }
+}
+
+fn admitting(snapshot: &Snapshot, keys: Option<&NewKeys>) -> Vec<ServerId> {
+    let ids = keys.into_iter().flat_map(|keys| keys.hashes.keys());
+    let servers: BTreeSet<&ServerId> = ids.map(|id| &snapshot.reservations[id].server).collect();
+    servers.into_iter().cloned().collect()
 }
 
 /// Whether a user's limit refuses something.

@@ -1,4 +1,5 @@
-//! Cancellation by an operator (R14), decided and written like a worker's batch.
+//! What operators do to a reservation, decided and written like a worker's batch: cancel it (R14), or replace its
+//! access key (R16).
 
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use tokio::time::sleep;
 use super::batch::{BatchError, decide_batch};
 use super::render::Reaction;
 use crate::backoff;
-use crate::domain::input::{Cancellation, Input};
-use crate::domain::outcome::{Cancelled, Refusal};
+use crate::domain::input::{Cancellation, Input, Rotation};
+use crate::domain::outcome::{Cancelled, NotRotated, Refusal};
+use crate::domain::reservation::Reservation;
 use crate::store::error::StoreError;
-use crate::store::outbox;
+use crate::store::{access, outbox};
 
 /// Tries while workers' batches contend.
 const TRIES_MAX: u32 = 5;
@@ -25,25 +27,49 @@ pub async fn cancel(
     pool: &Pool,
     request: Cancellation,
 ) -> Result<Result<Cancelled, Refusal>, StoreError> {
-    let input = Input::Cancel(request);
+    let Reaction::Cancelled(cancelled) = decide_alone(pool, &Input::Cancel(request)).await? else {
+        unreachable!("a cancellation has one outcome, which is its own");
+    };
+    if let Ok(Cancelled { reservation, .. }) = &cancelled {
+        // Otherwise workers find the messages some seconds later, and gates the change.
+        outbox::notify(pool).await?;
+        access::notify(pool, std::slice::from_ref(&reservation.server)).await?;
+    }
+    Ok(cancelled)
+}
+
+/// Replaces the access key of a confirmed reservation: history, and a notice with the new key. The old one is
+/// dead with the commit; a worker derives the new one as it sends the notice.
+pub async fn rotate_key(
+    pool: &Pool,
+    request: Rotation,
+) -> Result<Result<Reservation, NotRotated>, StoreError> {
+    let Reaction::Rotated(rotated) = decide_alone(pool, &Input::Rotate(request)).await? else {
+        unreachable!("a rotation has one outcome, which is its own");
+    };
+    if let Ok(reservation) = &rotated {
+        access::notify(pool, std::slice::from_ref(&reservation.server)).await?;
+        outbox::notify(pool).await?;
+    }
+    Ok(rotated)
+}
+
+async fn decide_alone(pool: &Pool, input: &Input) -> Result<Reaction, StoreError> {
     let mut tries = 0;
-    let committed = loop {
+    loop {
         tries += 1;
-        match decide_batch(pool, None, &[(&input, ())]).await {
+        match decide_batch(pool, None, &[(input, ())], None).await {
             Err(BatchError::Store(error)) if tries < TRIES_MAX && error.is_contention() => {
                 sleep(backoff::up_to(PAUSE_MAX)).await;
             }
             Err(BatchError::Store(error)) => return Err(error),
-            Err(BatchError::Early(_)) => unreachable!("a cancellation came through no queue"),
-            Ok(committed) => break committed,
+            Err(BatchError::Early(_)) => {
+                unreachable!("an operator's request came through no queue")
+            }
+            Ok(committed) => {
+                let first = committed.reactions.into_iter().next();
+                return Ok(first.map_or(Reaction::Nothing, |(reaction, ())| reaction));
+            }
         }
-    };
-    let Some((Reaction::Cancelled(cancelled), ())) = committed.reactions.into_iter().next() else {
-        unreachable!("a cancellation has one outcome, which is its own");
-    };
-    if cancelled.is_ok() {
-        // Otherwise workers find the messages some seconds later.
-        outbox::notify(pool).await?;
     }
-    Ok(cancelled)
 }

@@ -19,6 +19,12 @@ pub(super) fn of<'a>(inputs: impl Iterator<Item = &'a Input>) -> Needs {
             Input::Cancel(request) => {
                 needs.reservations.insert(request.reservation);
             }
+            Input::Rotate(request) => {
+                needs.reservations.insert(request.reservation);
+            }
+            Input::Close(closing) => {
+                needs.reservations.insert(closing.reservation);
+            }
         }
     }
     needs

@@ -4,13 +4,19 @@
 use crate::domain::outcome::{Cause, Changes, Transition};
 use crate::domain::reservation::{Reservation, State};
 use crate::domain::snapshot::Snapshot;
-use crate::message::answer::{Notice, ReservationView};
+use crate::domain::usage::Usage;
+use crate::message::answer::{Notice, ReservationView, Urls};
 use crate::message::event;
 use crate::store::outbox::OutboxMessage;
 
-/// Makes reminders; an event per confirmation, cancellation and credit; a notice per confirmation and
-/// cancellation, unless its terminal caused it and gets an answer.
-pub(super) fn outbox_messages(snapshot: &Snapshot, changes: &Changes) -> Vec<OutboxMessage> {
+/// Makes reminders; an event per confirmation, cancellation and credit, and of what became of the time; a notice per confirmation and
+/// cancellation, unless its terminal caused it and gets an answer. With access keys (`keyed`) every
+/// confirmation has a notice: an answer is stored, and cannot bring the key.
+pub(super) fn outbox_messages(
+    snapshot: &Snapshot,
+    changes: &Changes,
+    keyed: bool,
+) -> Vec<OutboxMessage> {
     let mut messages: Vec<OutboxMessage> = Vec::new();
     for id in &changes.reminders {
         let reservation = &snapshot.reservations[id];
@@ -19,6 +25,19 @@ pub(super) fn outbox_messages(snapshot: &Snapshot, changes: &Changes) -> Vec<Out
     }
     for transition in &changes.transitions {
         let reservation = &snapshot.reservations[&transition.reservation];
+        match &transition.cause {
+            Cause::Rotation { id, .. } => {
+                let notice = Notice::confirmed(view(snapshot, reservation));
+                let id = notice.id_after(*id);
+                messages.push(OutboxMessage { id, ..notice_message(reservation, &notice) });
+                continue;
+            }
+            Cause::End { usage } => {
+                messages.extend(usage_event(snapshot, reservation, *usage));
+                continue;
+            }
+            Cause::Terminal { .. } | Cause::Deadline { .. } | Cause::Operator { .. } => {}
+        }
         match transition.to {
             State::Confirmed => messages.push(confirmed_event(snapshot, reservation)),
             State::Cancelled => {
@@ -27,7 +46,8 @@ pub(super) fn outbox_messages(snapshot: &Snapshot, changes: &Changes) -> Vec<Out
             }
             State::Held | State::Reconfirmed => continue,
         }
-        if !told_by_answer(transition, reservation) {
+        let brings_key = keyed && transition.to == State::Confirmed;
+        if brings_key || !told_by_answer(transition, reservation) {
             messages.push(notice(snapshot, reservation, transition));
         }
     }
@@ -60,6 +80,25 @@ fn credited_event(
     Some(event_message(event.id, event::CREDITED, reservation, true, &event))
 }
 
+fn usage_event(
+    snapshot: &Snapshot,
+    reservation: &Reservation,
+    usage: Usage,
+) -> Option<OutboxMessage> {
+    let at = snapshot.now;
+    match usage {
+        Usage::Used(used) => {
+            let event = event::used(reservation, used, at);
+            Some(event_message(event.id, event::USED, reservation, false, &event))
+        }
+        Usage::NoShow => {
+            let event = event::no_show(reservation, at);
+            Some(event_message(event.id, event::NO_SHOW, reservation, false, &event))
+        }
+        Usage::Unobserved => None,
+    }
+}
+
 fn event_message(
     id: uuid::Uuid,
     type_name: &'static str,
@@ -79,8 +118,7 @@ fn event_message(
 }
 
 fn view(snapshot: &Snapshot, reservation: &Reservation) -> ReservationView {
-    let server = snapshot.servers.get(&reservation.server);
-    ReservationView::new(reservation, server.map(|server| server.connection_url.as_str()))
+    ReservationView::new(reservation, snapshot.servers.get(&reservation.server).map(Urls::from))
 }
 
 fn notice(
@@ -90,9 +128,7 @@ fn notice(
 ) -> OutboxMessage {
     let view = view(snapshot, reservation);
     let notice = match transition.to {
-        State::Confirmed => {
-            Notice::Confirmed { reservation: view, charge: event::charge_id(reservation.id) }
-        }
+        State::Confirmed => Notice::confirmed(view),
         _ => Notice::Cancelled {
             reservation: view,
             note: transition.note().map(str::to_owned),

@@ -1,8 +1,9 @@
 //! Queries: one read-only transaction for many.
 
 use super::render::{Reply, refused, unknown_terminal};
+use crate::domain::access::{Key, Secrets};
 use crate::domain::interval::Timestamp;
-use crate::domain::query::{Query, QueryOutcome, answer};
+use crate::domain::query::{Found, Query, QueryOutcome, answer};
 use crate::domain::refusal::Code;
 use crate::message::answer::Answer;
 use crate::message::envelope::DeadReason;
@@ -30,16 +31,20 @@ pub struct Replied<T> {
 }
 
 /// Answers queries from what is committed now, or from a standby as of a moment ago.
+///
+/// The answer to `show` has the reservation's access key, if it is derived of one of `secrets`.
 pub async fn answer_queries<T: Copy>(
     from: &ReadPool,
     queries: &[(&Query, T)],
+    secrets: Option<&Secrets>,
 ) -> Result<Answered<T>, StoreError> {
     let asked: Vec<&Query> = queries.iter().map(|(query, _)| *query).collect();
     let view = load_view(from, &asked).await?;
     let reply = |(query, beside): &(&Query, T)| {
         let (reply, refused, dead) = match answer(&view, query) {
             QueryOutcome::Found(found) => {
-                let answer = Answer::to_query(&found, view.now, view.as_of);
+                let mut answer = Answer::to_query(&found, view.now, view.as_of);
+                answer.hand_over(secrets.and_then(|secrets| key(secrets, &found)));
                 (reply(query, answer.type_name(), answer.to_json()), None, None)
             }
             QueryOutcome::Refused(refusal) => {
@@ -55,6 +60,11 @@ pub async fn answer_queries<T: Copy>(
         Replied { reply, refused, dead, beside: *beside }
     };
     Ok(Answered { now: view.now, replies: queries.iter().map(reply).collect() })
+}
+
+fn key(secrets: &Secrets, found: &Found) -> Option<Key> {
+    let Found::Reservation(listed) = found else { return None };
+    secrets.key(listed.reservation.id, listed.access.as_ref()?)
 }
 
 fn reply(query: &Query, type_name: &str, body: String) -> Reply {

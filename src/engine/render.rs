@@ -5,12 +5,12 @@ use std::time::Duration;
 use crate::backoff;
 use crate::domain::input::{Command, WakeUp};
 use crate::domain::outcome::{
-    Cancelled, CommandOutcome, Decision, Outcome, Refusal, WakeUpOutcome,
+    Cancelled, CommandOutcome, Decision, NotRotated, Outcome, Refusal, WakeUpOutcome,
 };
 use crate::domain::refusal::Code;
 use crate::domain::reservation::Reservation;
 use crate::domain::snapshot::Snapshot;
-use crate::message::answer::Answer;
+use crate::message::answer::{Answer, Urls};
 use crate::message::command::Kind;
 use crate::message::envelope::DeadReason;
 use crate::store::save::DecidedCommand;
@@ -37,6 +37,8 @@ pub enum Reaction {
     ToTail(WakeUp),
     /// Return this to the operator.
     Cancelled(Result<Cancelled, Refusal>),
+    /// The same, for another access key.
+    Rotated(Result<Reservation, NotRotated>),
     /// Nothing.
     Nothing,
 }
@@ -84,6 +86,8 @@ fn react(
         Outcome::WakeUp(wake_up, WakeUpOutcome::ToTail) => Reaction::ToTail(*wake_up),
         Outcome::Fence(_) => Reaction::Nothing,
         Outcome::Cancel(result) => Reaction::Cancelled(result),
+        Outcome::Rotate(result) => Reaction::Rotated(result),
+        Outcome::Close => Reaction::Nothing,
         Outcome::Command(command, outcome) => match outcome {
             CommandOutcome::Decided { decision, order } => {
                 let answer = answer(snapshot, &decision);
@@ -114,10 +118,9 @@ fn react(
 
 /// Within a batch, equal decisions get equal bytes.
 fn answer(snapshot: &Snapshot, decision: &Decision) -> Answer {
-    let url = |reservation: &Reservation| {
-        snapshot.servers.get(&reservation.server).map(|server| server.connection_url.as_str())
-    };
-    Answer::to_decision(decision, snapshot.now, url)
+    let urls =
+        |reservation: &Reservation| snapshot.servers.get(&reservation.server).map(Urls::from);
+    Answer::to_decision(decision, snapshot.now, urls)
 }
 
 fn code(decision: &Decision) -> Option<Code> {

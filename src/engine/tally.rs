@@ -62,14 +62,14 @@ pub struct Timings {
 
 impl Tally {
     pub(super) fn of<T>(outcomes: &[(Outcome<'_>, T)], changes: &Changes) -> Self {
-        let confirmed = changes.transitions.iter().filter(|change| change.to == State::Confirmed);
+        let confirmed = changes.transitions.iter().filter(|change| change.is_charge());
         let settlements = changes.transitions.iter().filter_map(|change| match change.cause {
             Cause::Deadline { trigger, lateness_ms } => Some(Settlement {
                 trigger,
                 late: TimeDelta::milliseconds(lateness_ms),
                 confirmed: change.to == State::Confirmed,
             }),
-            Cause::Terminal { .. } | Cause::Operator { .. } => None,
+            _ => None,
         });
         Self {
             commands: outcomes.iter().filter_map(|(outcome, _)| end(outcome)).collect(),

@@ -1,5 +1,6 @@
 //! Answers to commands and notices to terminals.
 
+use std::fmt;
 use std::time::Duration;
 
 use chrono::SecondsFormat;
@@ -9,6 +10,7 @@ use uuid::Uuid;
 
 use super::event::{charge_id, credit_id};
 use super::{deterministic_id, words};
+use crate::domain::access::Key;
 use crate::domain::interval::{Interval, Timestamp};
 use crate::domain::limit::{Limit, Relation, Unit};
 use crate::domain::offer::FreeSpan;
@@ -18,6 +20,7 @@ use crate::domain::quota::Receipt;
 use crate::domain::refusal::{Code, Retry};
 use crate::domain::reservation::{CancelReason, Reservation, State};
 use crate::domain::server::Server;
+use crate::domain::url_template;
 
 /// Wait before a terminal repeats an undecided message whose refusal has no wait of its own: about as long
 /// as a move of a server between partitions takes.
@@ -46,8 +49,8 @@ pub enum Answer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schemars(with = "String", extend("enum" = Reminder::REASONS))]
         no_reminder: Option<String>,
-        /// The id of its charge, set exactly for a late booking. There is no notice of its confirmation:
-        /// this answer has all of it.
+        /// The id of its charge, set exactly for a late booking. Where access keys are in use, a notice
+        /// of its confirmation brings the key; otherwise there is none, as this answer has all of it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schemars(with = "Uuid")]
         charge: Option<Uuid>,
@@ -93,6 +96,14 @@ pub enum Answer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schemars(with = "Timestamp")]
         reminded_at: Option<Timestamp>,
+        /// Milliseconds from `decided_at` to its start, if it is confirmed; negative once it has begun.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "i64")]
+        starts_in_ms: Option<i64>,
+        /// The same to its end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "i64")]
+        ends_in_ms: Option<i64>,
         /// When it was read, by the clock of the database that was asked.
         decided_at: Timestamp,
         /// What was committed before this instant is in the answer. Earlier than `decided_at` where
@@ -257,13 +268,23 @@ pub struct FreePlaces {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type")]
 pub enum Notice {
-    /// Settled: confirmed and billed. The reservation carries the server's connection data.
+    /// Settled: confirmed and billed. The reservation carries the server's connection data. Sent once more,
+    /// under another message id, with each new access key: the one before is no longer valid.
     #[serde(rename = "reservation.confirmed")]
     Confirmed {
         /// The reservation.
         reservation: ReservationView,
         /// The id of its charge.
         charge: Uuid,
+        /// Milliseconds from when the notice was sent to the start, by the database's clock; negative once
+        /// it has begun. A terminal with a wrong clock goes by it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "i64")]
+        starts_in_ms: Option<i64>,
+        /// The same to its end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "i64")]
+        ends_in_ms: Option<i64>,
     },
     /// Still only held, and the deadline is near: without a reconfirmation it will be cancelled.
     #[serde(rename = "reservation.reminder")]
@@ -336,11 +357,53 @@ pub struct Price {
     pub tariff_version: i32,
 }
 
-/// How to reach the server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How to reach the server. Its `Debug` hides the key, and a URL that has it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Connection {
-    /// The server's connection URL.
+    /// The server's connection URL. Where the server wants the access key in it, it has the key exactly if
+    /// `key` is there; elsewhere it says `{key}` in its place.
     pub url: String,
+    /// Where others watch, if there is such a place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub view_url: Option<String>,
+    /// The access key, where keys are in use: only in the notice of the confirmation and in the answer to
+    /// `show`. Whoever has it is let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Key")]
+    pub key: Option<Key>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = if self.key.is_some() { "(not shown)" } else { self.url.as_str() };
+        f.debug_struct("Connection")
+            .field("url", &url)
+            .field("view_url", &self.view_url)
+            .field("key", &self.key)
+            .finish()
+    }
+}
+
+impl Connection {
+    fn new(urls: Urls<'_>, reservation: Uuid) -> Self {
+        let fill = |template| url_template::fill(template, reservation, None);
+        Self { url: fill(urls.connection), view_url: urls.view.map(fill), key: None }
+    }
+
+    fn hand_over(&mut self, reservation: Uuid, key: Key) {
+        self.url = url_template::fill(&self.url, reservation, Some(key.reveal()));
+        self.key = Some(key);
+    }
+}
+
+/// A server's URLs, with placeholders.
+#[derive(Debug, Clone, Copy)]
+pub struct Urls<'a> {
+    /// Where reservations are served.
+    pub connection: &'a str,
+    /// Where others watch.
+    pub view: Option<&'a str>,
 }
 
 /// Use of one quota period.
@@ -409,6 +472,12 @@ impl From<&Server> for ServerView {
     }
 }
 
+impl<'a> From<&'a Server> for Urls<'a> {
+    fn from(server: &'a Server) -> Self {
+        Self { connection: &server.connection_url, view: server.view_url.as_deref() }
+    }
+}
+
 impl From<&FreeSpan> for FreePlaces {
     fn from(span: &FreeSpan) -> Self {
         let Interval { start, end } = span.interval;
@@ -417,9 +486,9 @@ impl From<&FreeSpan> for FreePlaces {
 }
 
 impl ReservationView {
-    /// Contains `connection_url` only once the reservation is confirmed.
-    pub fn new(reservation: &Reservation, connection_url: Option<&str>) -> Self {
-        let shown = connection_url.filter(|_| reservation.state == State::Confirmed);
+    /// Contains the server's URLs only once the reservation is confirmed, and never a key.
+    pub fn new(reservation: &Reservation, urls: Option<Urls<'_>>) -> Self {
+        let shown = urls.filter(|_| reservation.state == State::Confirmed);
         Self {
             id: reservation.id,
             server: reservation.server.to_string(),
@@ -435,21 +504,33 @@ impl ReservationView {
             reconfirmed_at: reservation.reconfirmed_at,
             settled_at: reservation.settled_at,
             cancel_reason: reservation.cancel_reason.map(|reason| reason.as_str().to_owned()),
-            connection: shown.map(|url| Connection { url: url.to_owned() }),
+            connection: shown.map(|urls| Connection::new(urls, reservation.id)),
         }
+    }
+
+    /// Adds the access key. Not to what is stored or listed.
+    fn hand_over(&mut self, key: Option<Key>) {
+        if let (Some(connection), Some(key)) = (&mut self.connection, key) {
+            connection.hand_over(self.id, key);
+        }
+    }
+
+    /// Milliseconds from `now` until start and end, of what is confirmed.
+    fn until(&self, now: Timestamp) -> (Option<i64>, Option<i64>) {
+        let left = |at: Timestamp| self.connection.is_some().then(|| (at - now).num_milliseconds());
+        (left(self.start_at), left(self.end_at))
     }
 }
 
 impl Answer {
-    /// `connection_url` finds a server's URL.
+    /// `urls` finds a server's URLs.
     pub fn to_decision<'a>(
         decision: &'a Decision,
         decided_at: Timestamp,
-        connection_url: impl Fn(&'a Reservation) -> Option<&'a str>,
+        urls: impl Fn(&'a Reservation) -> Option<Urls<'a>>,
     ) -> Self {
-        let view = |reservation: &'a Reservation| {
-            ReservationView::new(reservation, connection_url(reservation))
-        };
+        let view =
+            |reservation: &'a Reservation| ReservationView::new(reservation, urls(reservation));
         match decision {
             Decision::Accepted { reservation, receipts, reminder } => Answer::Accepted {
                 reservation: view(reservation),
@@ -474,7 +555,10 @@ impl Answer {
 
     /// To what a query found.
     pub fn to_query(found: &Found, decided_at: Timestamp, as_of: Timestamp) -> Self {
-        let view = |row: &Listed| ReservationView::new(&row.reservation, Some(&row.connection_url));
+        let view = |row: &Listed| {
+            let urls = Urls { connection: &row.connection_url, view: row.view_url.as_deref() };
+            ReservationView::new(&row.reservation, Some(urls))
+        };
         match found {
             Found::Reservation(listed) => Answer::shown(listed, view(listed), decided_at, as_of),
             Found::Page { page, next } => Answer::Listed {
@@ -504,7 +588,10 @@ impl Answer {
     ) -> Self {
         let Listed { reservation, note, credited, .. } = listed;
         let charged = *credited || reservation.state == State::Confirmed;
+        let (starts_in_ms, ends_in_ms) = view.until(decided_at);
         Answer::Shown {
+            starts_in_ms,
+            ends_in_ms,
             reservation: view,
             charge: charged.then(|| charge_id(reservation.id)),
             note: note.clone(),
@@ -513,6 +600,13 @@ impl Answer {
             reminded_at: reservation.reminded_at,
             decided_at,
             as_of,
+        }
+    }
+
+    /// Adds the access key to the answer to `show`. Other answers are stored, or tell many reservations.
+    pub fn hand_over(&mut self, key: Option<Key>) {
+        if let Answer::Shown { reservation, .. } = self {
+            reservation.hand_over(key);
         }
     }
 
@@ -607,9 +701,28 @@ impl Notice {
         }
     }
 
+    /// Of a confirmation, as it is stored.
+    pub fn confirmed(reservation: ReservationView) -> Self {
+        let charge = charge_id(reservation.id);
+        Notice::Confirmed { reservation, charge, starts_in_ms: None, ends_in_ms: None }
+    }
+
+    /// Adds to the notice of a confirmation, as it is sent at `now`, what is not stored with it.
+    pub fn hand_over(&mut self, key: Option<Key>, now: Timestamp) {
+        if let Notice::Confirmed { reservation, starts_in_ms, ends_in_ms, .. } = self {
+            (*starts_in_ms, *ends_in_ms) = reservation.until(now);
+            reservation.hand_over(key);
+        }
+    }
+
     /// The message id, equal on every publishing.
     pub fn id(&self) -> Uuid {
         deterministic_id(&format!("notice/{}/{}", self.type_name(), self.reservation().id))
+    }
+
+    /// The message id of one that is sent again for a reason of its own.
+    pub fn id_after(&self, reason: Uuid) -> Uuid {
+        deterministic_id(&format!("notice/{}/{}/{reason}", self.type_name(), self.reservation().id))
     }
 
     /// The body.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{deterministic_id, words};
 use crate::domain::interval::Timestamp;
 use crate::domain::reservation::{CancelReason, Reservation};
+use crate::domain::usage::Used;
 
 /// The events' content type.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -24,7 +25,8 @@ pub struct CloudEvent<T> {
     /// Always `/holdfast`.
     #[schemars(extend("const" = SOURCE))]
     pub source: String,
-    /// `reservation.confirmed`, `reservation.cancelled` or `reservation.credited`.
+    /// `reservation.confirmed`, `reservation.cancelled`, `reservation.credited`, `reservation.used` or
+    /// `reservation.no_show`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The reservation's id.
@@ -134,6 +136,58 @@ pub struct CancelledData {
     pub request_id: String,
 }
 
+/// Data of `reservation.used`: how the time of a confirmed reservation was used. Informative: what is billed
+/// is the reserved time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UsedData {
+    /// The reservation's id.
+    pub reservation: Uuid,
+    /// The id of its charge.
+    pub charge: Uuid,
+    /// Whose it was.
+    pub user: String,
+    /// The terminal that reserved.
+    pub terminal: String,
+    /// The server's id.
+    pub server: String,
+    /// Time in which it published, within the reserved time, in `unit`s.
+    pub quantity: i64,
+    /// Always `second`.
+    #[schemars(extend("const" = "second"))]
+    pub unit: String,
+    /// When it was first seen; before the start, if it was admitted early.
+    pub first_at: Timestamp,
+    /// When it was last seen.
+    pub last_at: Timestamp,
+    /// First instant of the reserved time.
+    pub period_start: Timestamp,
+    /// First instant after the reserved time.
+    pub period_end: Timestamp,
+    /// The message id of the request.
+    pub request_id: String,
+}
+
+/// Data of `reservation.no_show`: gates watched all of a confirmed reservation's time, and nobody came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NoShowData {
+    /// The reservation's id.
+    pub reservation: Uuid,
+    /// The id of its charge.
+    pub charge: Uuid,
+    /// Whose it was.
+    pub user: String,
+    /// The terminal that reserved.
+    pub terminal: String,
+    /// The server's id.
+    pub server: String,
+    /// First instant of the reserved time.
+    pub period_start: Timestamp,
+    /// First instant after the reserved time.
+    pub period_end: Timestamp,
+    /// The message id of the request.
+    pub request_id: String,
+}
+
 /// The `type` of a confirmation.
 pub const CONFIRMED: &str = "reservation.confirmed";
 /// The `type` of a cancellation.
@@ -141,6 +195,12 @@ pub const CANCELLED: &str = "reservation.cancelled";
 
 /// The `type` of a credit.
 pub const CREDITED: &str = "reservation.credited";
+
+/// The `type` of a recorded use.
+pub const USED: &str = "reservation.used";
+
+/// The `type` of a recorded absence.
+pub const NO_SHOW: &str = "reservation.no_show";
 
 /// The id of a credit and its event.
 pub fn credit_id(reservation: Uuid) -> Uuid {
@@ -210,6 +270,42 @@ pub fn cancelled(reservation: &Reservation, at: Timestamp) -> CloudEvent<Cancell
     };
     let id = deterministic_id(&format!("cancelled/{}", reservation.id));
     envelope(id, CANCELLED, reservation.id, at, data)
+}
+
+/// A use, recorded at `at`.
+pub fn used(reservation: &Reservation, used: Used, at: Timestamp) -> CloudEvent<UsedData> {
+    let data = UsedData {
+        reservation: reservation.id,
+        charge: charge_id(reservation.id),
+        user: reservation.user.to_string(),
+        terminal: reservation.terminal.to_string(),
+        server: reservation.server.to_string(),
+        quantity: used.seconds,
+        unit: "second".to_owned(),
+        first_at: used.first_at,
+        last_at: used.last_at,
+        period_start: reservation.interval.start,
+        period_end: reservation.interval.end,
+        request_id: reservation.message_id.clone(),
+    };
+    let id = deterministic_id(&format!("used/{}", reservation.id));
+    envelope(id, USED, reservation.id, at, data)
+}
+
+/// An absence, recorded at `at`.
+pub fn no_show(reservation: &Reservation, at: Timestamp) -> CloudEvent<NoShowData> {
+    let data = NoShowData {
+        reservation: reservation.id,
+        charge: charge_id(reservation.id),
+        user: reservation.user.to_string(),
+        terminal: reservation.terminal.to_string(),
+        server: reservation.server.to_string(),
+        period_start: reservation.interval.start,
+        period_end: reservation.interval.end,
+        request_id: reservation.message_id.clone(),
+    };
+    let id = deterministic_id(&format!("no_show/{}", reservation.id));
+    envelope(id, NO_SHOW, reservation.id, at, data)
 }
 
 fn envelope<T>(id: Uuid, kind: &str, subject: Uuid, at: Timestamp, data: T) -> CloudEvent<T> {

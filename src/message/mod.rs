@@ -17,6 +17,7 @@ pub mod envelope;
 pub mod event;
 pub mod fence;
 mod fields;
+mod key;
 mod pattern;
 pub mod query;
 pub mod shape;

@@ -7,15 +7,18 @@
 //! inline (`tests/suite/sql.rs`).
 //!
 //! `load_*` reads, `lock_*` locks, `insert_*`, `update_*` and `delete_*` write, `claim_*` takes work that
-//! no other replica gets, `prune_*` deletes what is old.
+//! no other replica gets, `notify_*` wakes listeners, `rotate_*` replaces keys, `prune_*`
+//! deletes what is old.
 //!
 //! # Lock order
 //!
 //! All transactions lock in this order, so that none deadlock: servers, reservations, users (each by id),
 //! bounds of quota
-//! periods (by start), timers, then keys of processed commands (sorted).
+//! periods (by start), access keys (by reservation), timers, then keys of processed commands (sorted).
 
+pub mod access;
 pub mod admin;
+pub(crate) mod closing;
 mod connect;
 pub(crate) mod delivery_attempts;
 pub mod error;

@@ -1,4 +1,5 @@
-//! Pruning, in bounded steps: answers, finished reservations and messages by the policy, dead letters
+//! Pruning, in bounded steps: answers, finished reservations, their messages and what gates watched by
+//! the policy, dead letters
 //! that were replayed or discarded as long, delivery attempts after a week.
 //!
 //! History and billing entries are never deleted. Ages are judged by retention's own clock, which no single
@@ -19,10 +20,11 @@ const STEP_MAX: i64 = 1_000;
 const SETTINGS: &str = "begin; set local lock_timeout = '100ms'";
 
 /// In this order: an answer goes before its reservation.
-const TABLES: [(&str, &str); 5] = [
+const TABLES: [(&str, &str); 6] = [
     ("answers", sql!("prune_processed_commands")),
     ("outbox_messages", sql!("prune_outbox_messages")),
     ("reservations", sql!("prune_reservations")),
+    ("gate_coverage", sql!("prune_coverage")),
     ("delivery_attempts", sql!("prune_attempts")),
     ("dead_letters", sql!("prune_dead_letters")),
 ];

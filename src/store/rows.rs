@@ -5,6 +5,7 @@ use std::str::FromStr;
 use tokio_postgres::Row;
 
 use super::error::StoreError;
+use crate::domain::access::Access;
 use crate::domain::interval::Interval;
 use crate::domain::reservation::Reservation;
 use crate::domain::server::Server;
@@ -49,6 +50,7 @@ pub(super) fn read_server(row: &Row) -> Result<Server, StoreError> {
         horizon_seconds: seconds("horizon_seconds")?,
         late_booking: word("late_booking", row.try_get("late_booking")?)?,
         connection_url: row.try_get("connection_url")?,
+        view_url: row.try_get("view_url")?,
         partition: row.try_get("partition")?,
         closures: Vec::new(),
     })
@@ -77,6 +79,13 @@ pub(super) fn read_reservation(row: &Row) -> Result<Reservation, StoreError> {
         settled_at: row.try_get("settled_at")?,
         trace: trace(row),
     })
+}
+
+/// From the columns `epoch` and `secret_id`; `None`: it has no key.
+pub(super) fn read_access(row: &Row) -> Result<Option<Access>, StoreError> {
+    let epoch: Option<i32> = row.try_get("epoch")?;
+    let secret = row.try_get("secret_id")?;
+    Ok(epoch.map(|epoch| Access { epoch, secret }))
 }
 
 /// From the columns `traceparent` and `tracestate`.

@@ -5,11 +5,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use deadpool_postgres::ClientWrapper;
 use uuid::Uuid;
 
+use super::access::NewKeys;
 use super::error::StoreError;
 use super::outbox::{GRACE_SECONDS, OutboxMessage, Pending};
 use super::sequence::{Param, execute, rows, run, send};
 use super::statements;
 use crate::crash_point;
+use crate::domain::access::FIRST_EPOCH;
 use crate::domain::input::Digest;
 use crate::domain::interval::Timestamp;
 use crate::domain::outcome::{Cause, Changes, Transition};
@@ -47,6 +49,8 @@ pub struct Save<'a> {
     /// In lock order: by terminal and message id.
     pub commands: &'a [DecidedCommand],
     pub messages: Vec<OutboxMessage>,
+    /// Of what is confirmed; `None`: keys are not in use.
+    pub keys: Option<NewKeys>,
 }
 
 statements!(
@@ -56,6 +60,9 @@ statements!(
     update_reminded,
     draw_block,
     insert_history,
+    insert_access,
+    rotate_access,
+    update_closed,
     insert_billing_entries,
     insert_outbox_messages,
     insert_timers,
@@ -91,6 +98,9 @@ pub async fn save_and_commit(client: &ClientWrapper, save: Save<'_>) -> Result<S
     // Under the locks of all writes above.
     let drawn = send(execute(client, numbered, &on.draw_block, [])).await?;
     let history = send(insert_history(client, &on, &save)).await?;
+    let keyed = send(insert_access(client, &on, &save)).await?;
+    let rotated = send(rotate_access(client, &on, &save)).await?;
+    let closed = send(update_closed(client, &on, &save)).await?;
     let billed = send(insert_billing_entries(client, &on, &save)).await?;
     let unscheduled = send(insert_timers(client, &on, &save)).await?;
     // Behind all changes of reservations, which move along.
@@ -109,6 +119,9 @@ pub async fn save_and_commit(client: &ClientWrapper, save: Save<'_>) -> Result<S
     reminded.answer().await?;
     drawn.answer().await?;
     history.answer().await?;
+    keyed.answer().await?;
+    rotated.answer().await?;
+    closed.answer().await?;
     billed.answer().await?;
     let mut unscheduled = unscheduled.answer().await?;
     unscheduled.extend(moved.answer().await?);
@@ -230,7 +243,7 @@ async fn update_reservations(
         .transitions
         .iter()
         .filter(|transition| seen.insert(transition.reservation))
-        .filter(|transition| transition.from.is_some())
+        .filter(|transition| transition.from.is_some() && !transition.is_note())
         .collect();
     first.sort_unstable_by_key(|transition| transition.reservation);
     let now = |t: &&Transition| &save.snapshot.reservations[&t.reservation];
@@ -301,24 +314,34 @@ async fn insert_history(
     let by = |t: &Transition| match &t.cause {
         Cause::Terminal { .. } => ("terminal", "command"),
         Cause::Deadline { trigger, .. } => ("deadline", trigger.as_str()),
-        Cause::Operator { .. } => ("operator", "operator"),
+        Cause::Operator { .. } | Cause::Rotation { .. } => ("operator", "operator"),
+        // No message leads to it.
+        Cause::End { .. } => ("end", "sweep"),
     };
     let actor = |t: &Transition| match &t.cause {
         Cause::Terminal { terminal, .. } => Some(terminal.to_string()),
-        Cause::Deadline { .. } => None,
-        Cause::Operator { operator, .. } => Some(operator.clone()),
+        Cause::Operator { operator, .. } | Cause::Rotation { operator, .. } => {
+            Some(operator.clone())
+        }
+        Cause::Deadline { .. } | Cause::End { .. } => None,
     };
     let message = |t: &Transition| match &t.cause {
         Cause::Terminal { message_id, .. } => Some(message_id.clone()),
-        Cause::Deadline { .. } | Cause::Operator { .. } => None,
+        _ => None,
     };
     let lateness = |t: &Transition| match &t.cause {
         Cause::Deadline { lateness_ms, .. } => Some(*lateness_ms),
-        Cause::Terminal { .. } | Cause::Operator { .. } => None,
+        _ => None,
     };
-    let reason = |t: &Transition| {
-        let cancelled = t.to == State::Cancelled;
-        reservation(t).cancel_reason.filter(|_| cancelled).map(|reason| reason.as_str())
+    let reason = |t: &Transition| match &t.cause {
+        Cause::Rotation { .. } => Some("key_rotated"),
+        Cause::End { usage } => Some(usage.reason()),
+        _ if t.to == State::Cancelled => reservation(t).cancel_reason.map(|reason| reason.as_str()),
+        _ => None,
+    };
+    let note = |t: &Transition| match &t.cause {
+        Cause::End { usage } => usage.note(),
+        _ => t.note().map(str::to_owned),
     };
     execute(
         client,
@@ -336,12 +359,47 @@ async fn insert_history(
             &rows.iter().map(message).collect::<Vec<_>>(),
             &rows.iter().map(lateness).collect::<Vec<_>>(),
             &rows.iter().map(|t| reservation(t).server.to_string()).collect::<Vec<_>>(),
-            &rows.iter().map(Transition::note).collect::<Vec<_>>(),
+            &rows.iter().map(note).collect::<Vec<_>>(),
             &rows.iter().map(|t| traceparent(&t.trace)).collect::<Vec<_>>(),
             &save.snapshot.now,
         ],
     )
     .await
+}
+
+async fn insert_access(
+    client: &ClientWrapper,
+    statements: &Statements,
+    save: &Save<'_>,
+) -> Result<u64, StoreError> {
+    let Some(NewKeys { secret, hashes }) = &save.keys else { return Ok(0) };
+    let ids: Vec<Uuid> = hashes.keys().copied().collect();
+    let hashes: Vec<&[u8]> = hashes.values().map(<[u8; 32]>::as_slice).collect();
+    let statement = &statements.insert_access;
+    execute(client, !ids.is_empty(), statement, [&ids, &hashes, secret, &FIRST_EPOCH]).await
+}
+
+async fn rotate_access(
+    client: &ClientWrapper,
+    statements: &Statements,
+    save: &Save<'_>,
+) -> Result<u64, StoreError> {
+    let ids = noted(save, |cause| matches!(cause, Cause::Rotation { .. }));
+    execute(client, !ids.is_empty(), &statements.rotate_access, [&ids, &FIRST_EPOCH]).await
+}
+
+async fn update_closed(
+    client: &ClientWrapper,
+    statements: &Statements,
+    save: &Save<'_>,
+) -> Result<u64, StoreError> {
+    let ids = noted(save, |cause| matches!(cause, Cause::End { .. }));
+    execute(client, !ids.is_empty(), &statements.update_closed, [&ids]).await
+}
+
+fn noted(save: &Save<'_>, is_wanted: fn(&Cause) -> bool) -> Vec<Uuid> {
+    let wanted = save.changes.transitions.iter().filter(|t| is_wanted(&t.cause));
+    wanted.map(|t| t.reservation).collect()
 }
 
 /// A charge per confirmation; a credit per cancelled confirmation.
@@ -350,7 +408,7 @@ async fn insert_billing_entries(
     statements: &Statements,
     save: &Save<'_>,
 ) -> Result<u64, StoreError> {
-    let billed = |t: &&Transition| t.to == State::Confirmed || t.is_credit();
+    let billed = |t: &&Transition| t.is_charge() || t.is_credit();
     let rows: Vec<(bool, &Reservation)> = save
         .changes
         .transitions

@@ -12,7 +12,7 @@ use super::error::StoreError;
 use super::load::span_params;
 use super::needs::Spans;
 use super::pool::{Session, bounded};
-use super::rows::{interval, read_reservation};
+use super::rows::{interval, read_access, read_reservation};
 use super::sequence::{Param, rows, run, send};
 use super::snapshot::{servers, terminals};
 use super::statements;
@@ -196,6 +196,8 @@ fn read_listed(row: &Row) -> Result<Listed, StoreError> {
     Ok(Listed {
         reservation: read_reservation(row)?,
         connection_url: row.try_get("connection_url")?,
+        view_url: row.try_get("view_url")?,
+        access: read_access(row)?,
         note: row.try_get("note")?,
         credited: row.try_get("credited")?,
     })

@@ -19,6 +19,7 @@ use super::metrics::Metrics;
 use super::outgoing::dead_letter;
 use super::outlived::Outlived;
 use super::partitions::Partitions;
+use super::secrets;
 use super::settings::Settings;
 use super::strangers::Strangers;
 use super::throughput::Throughput;
@@ -28,8 +29,8 @@ use crate::message::shape::Shape;
 use crate::store::view::ReadPool;
 use crate::store::{migrations, outside, pool, registry};
 
-/// Connections besides one per pipeline: two relays, sweep, retention, marking wake-ups as scheduled.
-const SPARE_CONNECTIONS: usize = 5;
+/// Connections besides one per pipeline: two relays, sweep, retention, closing, marking wake-ups as scheduled.
+const SPARE_CONNECTIONS: usize = 6;
 
 /// Queries are answered one batch at a time; the second connection is for when the first breaks.
 const QUERY_CONNECTIONS: usize = 2;
@@ -96,6 +97,7 @@ impl Context {
         for change in outside::changes(&client).await? {
             warn!("{change}");
         }
+        secrets::check(&client, settings.access.as_deref()).await?;
         let accounts = WorkerAccounts::new(registry::load_worker_accounts(&client).await?);
         drop(client);
         let clock = Clock::default();

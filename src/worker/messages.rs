@@ -3,15 +3,20 @@
 
 use chrono::SecondsFormat;
 use tracing::warn;
+use uuid::Uuid;
 
+use super::access;
 use super::context::Context;
 use super::publisher::Publisher;
 use crate::broker::BrokerError;
 use crate::broker::publisher::{Fate, Outgoing};
 use crate::broker::topology::{BILLING_EXCHANGE, BILLING_QUEUE, EVENTS_EXCHANGE, REPLIES_EXCHANGE};
+use crate::domain::interval::Timestamp;
 use crate::engine::spans::{Phase, publishing};
+use crate::message::answer::Notice;
 use crate::message::envelope::trace_headers;
 use crate::message::event;
+use crate::store::error::StoreError;
 use crate::store::outbox::Pending;
 
 /// Outbox sequence numbers by result.
@@ -23,14 +28,24 @@ pub struct Published {
     pub retry: Vec<i64>,
 }
 
-/// After an error the outcome of each message is unknown.
+/// Why messages were not published, or perhaps not.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// Access keys could not be read; nothing was published.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The outcome of each message is unknown.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+/// Access keys are added here, on the way: what is stored has none.
 pub async fn publish(
     context: &Context,
     publisher: &mut Publisher,
     pending: &[Pending],
-) -> Result<Published, BrokerError> {
-    let messages: Vec<Outgoing> =
-        pending.iter().map(|pending| outgoing(context, pending)).collect();
+) -> Result<Published, PublishError> {
+    let messages: Vec<Outgoing> = outgoing(context, pending).await?;
     let spans: Vec<Phase> = pending.iter().map(span).collect();
     let fates = publisher.publish(&messages).await?;
     drop(spans);
@@ -62,6 +77,32 @@ fn is_done(pending: &Pending, fate: Fate) -> bool {
     !pending.is_event || fate == Fate::Routed
 }
 
+async fn outgoing(context: &Context, pending: &[Pending]) -> Result<Vec<Outgoing>, StoreError> {
+    let mut notices: Vec<Option<Notice>> = pending.iter().map(confirmation).collect();
+    let confirmed = notices.iter().flatten().map(|notice| notice.reservation().id);
+    let mut keys = access::keys(context, &confirmed.collect::<Vec<Uuid>>()).await?;
+    let now = context.clock.now();
+    for notice in notices.iter_mut().flatten() {
+        notice.hand_over(keys.remove(&notice.reservation().id), now);
+    }
+    let message = |(pending, notice): (&Pending, &Option<Notice>)| match notice {
+        Some(completed) => notice_to(pending, completed.to_json(), now),
+        None if pending.is_event => {
+            Outgoing { exchange: BILLING_EXCHANGE.to_owned(), ..copy(pending) }
+        }
+        None => notice_to(pending, pending.body.clone(), now),
+    };
+    Ok(pending.iter().zip(&notices).map(message).collect())
+}
+
+/// The notice of a confirmation, which is completed as it is sent.
+fn confirmation(pending: &Pending) -> Option<Notice> {
+    if pending.is_event || pending.type_name != event::CONFIRMED {
+        return None;
+    }
+    serde_json::from_str(&pending.body).ok()
+}
+
 /// An event's copy, for subscribers.
 pub fn copy(event: &Pending) -> Outgoing {
     Outgoing {
@@ -78,12 +119,9 @@ pub fn copy(event: &Pending) -> Outgoing {
     }
 }
 
-fn outgoing(context: &Context, pending: &Pending) -> Outgoing {
-    if pending.is_event {
-        return Outgoing { exchange: BILLING_EXCHANGE.to_owned(), ..copy(pending) };
-    }
-    let now = context.clock.now();
+fn notice_to(pending: &Pending, body: String, now: Timestamp) -> Outgoing {
     let mut notice = copy(pending);
+    notice.body = body.into_bytes();
     notice.headers.push(("sent-at", now.to_rfc3339_opts(SecondsFormat::Millis, true)));
     Outgoing { exchange: REPLIES_EXCHANGE.to_owned(), content_type: "application/json", ..notice }
 }

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`membership`] assigns partitions, [`session`] runs a [`partition`] pipeline for
 //! each, [`sweep`] finds what the delay ladder lost, [`relay`] publishes what remains in the
-//! outbox, [`copies`] publishes events for subscribers, [`retention`] deletes old rows, [`queries`] answers queries, [`moves`] publishes the fences of
+//! outbox, [`copies`] publishes events for subscribers, [`retention`] deletes old rows, [`closing`] records the use of what is over, [`queries`] answers queries, [`moves`] publishes the fences of
 //! servers that move. [`health`] and [`metrics`] report over HTTP.
 //!
 //! There is no leader election, no fencing token and no decision by a replica's clock. The broker
@@ -10,8 +10,10 @@
 //! commits.
 
 mod about;
+mod access;
 mod accounts;
 mod clock;
+mod closing;
 mod connections;
 mod context;
 mod copies;
@@ -36,6 +38,7 @@ mod rate_limit;
 mod relay;
 mod retention;
 mod schedule;
+pub mod secrets;
 mod session;
 pub mod settings;
 mod strangers;

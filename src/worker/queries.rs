@@ -155,9 +155,10 @@ impl Answering<'_> {
         let asked: Vec<(&Query, &Received)> =
             queries.iter().map(|(query, message)| (query, message)).collect();
         let until = Instant::now() + Duration::from_millis(QUERY_TTL_MS.unsigned_abs());
+        let secrets = self.context.settings.access.as_deref();
         let mut failures = 0;
         while !asked.is_empty() && Instant::now() < until {
-            match answer_queries(&self.context.queries, &asked).await {
+            match answer_queries(&self.context.queries, &asked, secrets).await {
                 Ok(answered) => {
                     let mut outgoing = Vec::new();
                     for ((query, _), answered) in asked.iter().zip(answered.replies) {

@@ -24,6 +24,8 @@ enum RelayError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    #[error(transparent)]
+    Publish(#[from] messages::PublishError),
 }
 
 /// Runs at every sweep interval and when an operator wrote messages. Makes a last round at `stop`.

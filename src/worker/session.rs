@@ -15,7 +15,7 @@ use super::context::Context;
 use super::health::check::Check;
 use super::health::look;
 use super::metrics::labels::Engine;
-use super::{copies, gather, moves, owner, partition, queries, relay, retention, sweep};
+use super::{closing, copies, gather, moves, owner, partition, queries, relay, retention, sweep};
 use crate::backoff;
 use crate::broker::{BrokerError, declare};
 
@@ -119,6 +119,8 @@ fn start_services(
     services.spawn(watched(context, "the queries", queries::run(c, b, session.child_token())));
     let retention = retention::run(context.clone(), session.child_token());
     services.spawn(watched(context, "the retention", retention));
+    let closing = closing::run(context.clone(), session.child_token());
+    services.spawn(watched(context, "the closing", closing));
     let (c, b) = both();
     let topology = look::topology(c, b, session.child_token());
     services.spawn(watched(context, "the look at the topology", topology));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::broker::connection::Endpoint;
 use crate::broker::topology::PREFETCH;
+use crate::domain::access::Secrets;
 use crate::store::url::DatabaseUrl;
 
 /// Messages per transaction: half the prefetch window, so that the next batch is ready while one is
@@ -24,6 +25,8 @@ pub struct Settings {
     pub database_read: Option<DatabaseUrl>,
     /// Broker, with the workers' account.
     pub broker: Endpoint,
+    /// Of which access keys are derived; `None`: confirmed reservations get none.
+    pub access: Option<Arc<Secrets>>,
     /// Machine name shown to operators; may be empty.
     pub host: String,
     /// Where `/live`, `/ready` and `/metrics` are answered, if at all.

@@ -107,7 +107,7 @@ fn open(url: &str) -> Pool {
 
 async fn decide(pool: &Pool, partition: i32, steps: &[Input]) -> Decided {
     let inputs: Vec<(&Input, ())> = steps.iter().map(|step| (step, ())).collect();
-    let committed = decide_batch(pool, Some(partition), &inputs).await?;
+    let committed = decide_batch(pool, Some(partition), &inputs, None).await?;
     Ok(committed.reactions.into_iter().map(|(reaction, ())| reaction).collect())
 }
 

@@ -23,7 +23,7 @@ async fn reconfirmed_in_time_is_confirmed_and_billed_once() {
     };
     assert_eq!(reservation.state, "reconfirmed");
 
-    let Notice::Confirmed { reservation, charge } = terminal.notice_about(held.id).await else {
+    let Notice::Confirmed { reservation, charge, .. } = terminal.notice_about(held.id).await else {
         panic!("not confirmed");
     };
     assert_eq!(reservation.connection.expect("connection data").url, "rtmp://cam.example/live");

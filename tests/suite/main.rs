@@ -7,6 +7,7 @@
     reason = "tests are set up by `./dev` through the environment, and play clients with clocks"
 )]
 
+mod access;
 mod accounts;
 mod audit;
 mod bounds;

@@ -158,7 +158,11 @@ fn one_batch(
 fn ids(truth: &Truth, steps: &[Input]) -> HashMap<usize, Uuid> {
     let request = |(index, step): (usize, &Input)| match step {
         Input::Command(command) => Some((index, target::drawn(truth, index, command))),
-        Input::WakeUp(_) | Input::Fence(_) | Input::Cancel(_) => None,
+        Input::WakeUp(_)
+        | Input::Fence(_)
+        | Input::Cancel(_)
+        | Input::Rotate(_)
+        | Input::Close(_) => None,
     };
     steps.iter().enumerate().filter_map(request).collect()
 }
@@ -178,7 +182,11 @@ fn dump(truth: &Truth, steps: &[Input]) -> String {
     lines.extend(truth.people.iter().map(|person| format!("{person:?}")));
     lines.extend(truth.houses.iter().map(|house| format!("{house:?}")));
     lines.extend(steps.iter().enumerate().map(|(index, step)| match step {
-        Input::WakeUp(_) | Input::Fence(_) | Input::Cancel(_) => format!("{index}: {step:?}"),
+        Input::WakeUp(_)
+        | Input::Fence(_)
+        | Input::Cancel(_)
+        | Input::Rotate(_)
+        | Input::Close(_) => format!("{index}: {step:?}"),
         Input::Command(c) => {
             let line = format!("{index}: {} {} to {:?}", c.terminal, c.message_id, c.server);
             let digest = u64::from_le_bytes(c.digest[..8].try_into().expect("eight bytes"));

@@ -67,6 +67,7 @@ fn server(rng: &mut StdRng) -> Server {
         horizon_seconds,
         late_booking: *[LateBooking::Reject, LateBooking::Confirm].choose(rng).expect("some"),
         connection_url: String::new(),
+        view_url: None,
         partition: 0,
         closures: (0..rng.random_range(0..3)).map(|_| some_span(rng, 10)).collect(),
     }

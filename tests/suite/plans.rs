@@ -45,6 +45,8 @@ insert into access (reservation_id, server_id, epoch, secret_id, key_hash, chang
     select id, server_id, 1, 'a', sha256(id::text::bytea), settled_at,
         case when end_at > now() then end_at + interval '60 s' end
     from reservations where state = 'confirmed';
+insert into access_use select reservation_id, 'gate-1', '1', changed_at, changed_at, 0, null from access;
+insert into gate_coverage select 's-' || n % 2000, 'gate-' || n / 2000, now(), now() from generate_series(0, 19999) n;
 reset session_replication_role;
 select recount_use();
 vacuum analyze";
@@ -92,8 +94,24 @@ const FIGURES: [&str; 6] = [
     "outbox_messages_pkey",
 ];
 
+/// Of access keys, and of what becomes of the time that they open.
+fn cases_of_access() -> [Case; 6] {
+    [
+        case!("load_access", "ID", ["access_pkey"]),
+        case!("insert_access", "ID, array[sha256('')], 'a', 1", ["reservations_pkey"]),
+        case!("rotate_access", "ID, 1", ["reservations_pkey"]),
+        case!("update_access", "ID, array[1], array[sha256('')], 'a'", ["access_pkey"]),
+        case!("update_closed", "ID", ["access_pkey"]),
+        case!(
+            "claim_closings",
+            "100, 15",
+            ["access_to_close", "reservations_pkey", "access_use_pkey", "gate_coverage_pkey"]
+        ),
+    ]
+}
+
 fn cases() -> Vec<Case> {
-    vec![
+    let mut cases = vec![
         case!(
             "lock_servers",
             "array['s-1'], array[]::uuid[], 1, now(), 2000",
@@ -135,7 +153,7 @@ fn cases() -> Vec<Case> {
              array[null]::timestamptz[], array[null], array[null]",
             ["reservations_pkey"]
         ),
-        case!("load_listed", "ID", ["reservations_pkey"]),
+        case!("load_listed", "ID", ["reservations_pkey", "access_pkey"]),
         case!("move_servers", "ID", ["reservations_live_by_server"]),
         case!("update_reminded", "ID, now()", ["reservations_pkey"]),
         case!("delete_timers", "1, now()", ["timers_pkey"]),
@@ -160,7 +178,9 @@ fn cases() -> Vec<Case> {
         case!("prune_processed_commands", "1000", ["processed_commands_by_age"]),
         case!("prune_outbox_messages", "1000", ["outbox_messages_by_age"]),
         case!("prune_reservations", "1000", ["reservations_pkey"]),
-    ]
+    ];
+    cases.extend(cases_of_access());
+    cases
 }
 
 /// Collects the tables that a plan scans and the indexes that it uses.
@@ -466,6 +486,10 @@ fn every_statement_is_looked_at() {
         "lock_users",
         "prune_attempts",
         "update_timekeeping",
+        "insert_access_secret",
+        "load_access_secrets",
+        "notify_gates",
+        "prune_coverage",
         "load_attempts",
         "count_attempt",
         "uncount_attempt",

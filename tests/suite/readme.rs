@@ -90,7 +90,9 @@ fn examples_are_messages() {
     let closure = Interval::new(told.start_at, told.end_at);
     let expected = Refusal { closure, ..Refusal::plain(*known) };
     assert_eq!(refused, Answer::refused(&expected, *decided_at));
-    let Notice::Confirmed { reservation, charge } = read(notice) else { panic!("not confirmed") };
+    let Notice::Confirmed { reservation, charge, .. } = read(notice) else {
+        panic!("not confirmed")
+    };
     let event: CloudEvent<ConfirmedData> = read(event);
     assert_eq!((event.subject, event.id), (reservation.id, charge));
     assert_eq!(event.data.amount_minor, reservation.price.amount_minor);

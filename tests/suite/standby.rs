@@ -19,7 +19,7 @@ use crate::support::terminal::{code, window};
 /// A batch that reads nothing but the clock.
 async fn look_at_the_clock(pool: &Pool) -> Result<(), StoreError> {
     let nothing: &[(&Input, ())] = &[];
-    match decide_batch(pool, Some(0), nothing).await {
+    match decide_batch(pool, Some(0), nothing, None).await {
         Ok(_) => Ok(()),
         Err(BatchError::Store(error)) => Err(error),
         Err(early @ BatchError::Early(_)) => panic!("{early}"),
@@ -63,17 +63,18 @@ async fn a_connection_to_one_is_refused() {
         asked: Asked::Page(Page { after: None, limit: 1 }),
     };
     let standby = read(true);
-    let answered = answer_queries(&standby, &[(&query, ())]).await.expect("answered");
+    let answered = answer_queries(&standby, &[(&query, ())], None).await.expect("answered");
     let [Replied { reply, dead: None, .. }] = &answered.replies[..] else { panic!("no answer") };
     let answer: Answer = serde_json::from_str(&reply.body).expect("an answer");
     assert!(matches!(answer, Answer::Listed { .. }), "{answer:?}");
     // But not where the primary is meant, whose former server this may be.
     let primary = read(false);
-    let error = answer_queries(&primary, &[(&query, ())]).await.err().expect("it takes no writes");
+    let error =
+        answer_queries(&primary, &[(&query, ())], None).await.err().expect("it takes no writes");
     assert!(error.is_read_only(), "{error}");
     stack.execute(&format!("alter database {database} reset {setting}"), &[]).await;
     drop(pool.get().await.expect("they may again"));
-    answer_queries(&primary, &[(&query, ())]).await.expect("a new session");
+    answer_queries(&primary, &[(&query, ())], None).await.expect("a new session");
     standby.pool.close();
     primary.pool.close();
     stack.finish().await;

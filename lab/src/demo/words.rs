@@ -73,7 +73,7 @@ pub fn notice(notice: &Notice) -> String {
         Notice::Reminder { reservation } => {
             format!("notice: reconfirm {id} by {}", reservation.deadline_at)
         }
-        Notice::Confirmed { reservation, charge } => {
+        Notice::Confirmed { reservation, charge, .. } => {
             let url = reservation.connection.as_ref().map_or("nowhere", |there| there.url.as_str());
             format!("notice: {id} confirmed, connect to {url}, charge {}", short(*charge))
         }

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use crate::broker::connection::Endpoint;
 use crate::broker::management::Address;
+use crate::domain::access::Secrets;
 use crate::store::url::DatabaseUrl;
 use crate::worker::settings::{Count, Settings};
 pub use error::ConfigError;
@@ -82,6 +83,12 @@ settings! {
         "PostgreSQL to answer queries from, such as a standby, if it is not the one above",
         str::parse,
     ).secret(DatabaseUrl::in_file).of_worker();
+    access: Arc<Secrets> = Setting::new(
+        "HOLDFAST_ACCESS_SECRET", "access-secret", "ID:SECRET",
+        "Of what access keys are derived: a name and at least 32 characters. A file has several lines, the \
+         one for new keys first. Without it confirmed reservations get no key",
+        |text| Secrets::parse(text).map(Arc::new),
+    ).secret(|secrets, _| secrets).lines().of_worker();
     log_filter: String = Setting::new(
         "RUST_LOG", "log-filter", "FILTER",
         "What to log, such as debug or info,holdfast=debug. The default is info,lapin=off for a \
@@ -203,6 +210,7 @@ impl Config {
             database: self.database()?.clone(),
             database_read: self.values.database_read.clone(),
             broker: self.broker()?.clone(),
+            access: self.values.access.clone(),
             // Shells set HOSTNAME and do not export it; services have none.
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             http_listen: or_default(self.values.http_listen),

@@ -24,6 +24,8 @@ pub struct About {
     pub secret: bool,
     /// Whether only `holdfast worker` has the flag.
     pub of_worker: bool,
+    /// Whether a file has several lines.
+    pub lines: bool,
 }
 
 impl fmt::Display for About {
@@ -60,8 +62,8 @@ impl<T> Setting<T> {
         help: &'static str,
         parse: fn(&str) -> Result<T, String>,
     ) -> Self {
-        let (default, secret, of_worker) = (None, false, false);
-        let about = About { variable, flag, value_name, help, default, secret, of_worker };
+        let (default, secret, of_worker, lines) = (None, false, false, false);
+        let about = About { variable, flag, value_name, help, default, secret, of_worker, lines };
         Self { about, parse, in_file: None }
     }
 
@@ -73,6 +75,11 @@ impl<T> Setting<T> {
     pub(super) fn secret(mut self, in_file: fn(T, &Path) -> T) -> Self {
         self.about.secret = true;
         self.in_file = Some(in_file);
+        self
+    }
+
+    pub(super) fn lines(mut self) -> Self {
+        self.about.lines = true;
         self
     }
 
@@ -158,7 +165,9 @@ impl<'a> Source<'a> {
             Some((Some(_), Some(_))) => Err("is set both by value and by file".to_owned()),
             Some((_, Some(path))) => {
                 let path = PathBuf::from(path);
-                Ok(live::of_file(&path)?.map(|text| (text, Some(path))))
+                let text =
+                    if about.lines { live::text_of(&path).map(Some) } else { live::of_file(&path) };
+                Ok(text?.map(|text| (text, Some(path))))
             }
             Some((value, None)) => Ok(value.map(|text| (text, None))),
         }

@@ -11,7 +11,7 @@ use crate::cli::output::{fields, table, time};
 use crate::domain::interval::Timestamp;
 use crate::domain::money::money;
 use crate::domain::reservation::{Reservation, State};
-use crate::message::answer::ReservationView;
+use crate::message::answer::{ReservationView, Urls};
 use crate::store::admin::ledger::{Entry, load_entries};
 use crate::store::admin::reservations::{ReservationDetails, load_reservation};
 
@@ -34,9 +34,9 @@ pub(super) struct Described {
 }
 
 impl Described {
-    pub(super) fn new(reservation: &Reservation, connection_url: Option<&str>) -> Self {
+    pub(super) fn new(reservation: &Reservation, urls: Option<Urls<'_>>) -> Self {
         Self {
-            view: ReservationView::new(reservation, connection_url),
+            view: ReservationView::new(reservation, urls),
             user: reservation.user.to_string(),
             terminal: reservation.terminal.to_string(),
             message_id: reservation.message_id.clone(),
@@ -54,10 +54,11 @@ pub(super) async fn run(context: &Context, id: Uuid) -> Result<()> {
     let Some(details) = load_reservation(&client, id).await? else {
         return unknown(id);
     };
-    let ReservationDetails { reservation, partition, connection_url: url } = details;
+    let ReservationDetails { reservation, partition, connection_url: url, view_url } = details;
+    let urls = Urls { connection: &url, view: view_url.as_deref() };
     let billing = load_entries(&client, id).await?;
     let value = json!({
-        "reservation": Described::new(&reservation, Some(&url)),
+        "reservation": Described::new(&reservation, Some(urls)),
         "partition": partition,
         "billing": billing,
     });

@@ -1,8 +1,9 @@
-//! Texts that several commands share.
+//! Texts and values that several commands share.
 
 use anyhow::Result;
 use uuid::Uuid;
 
+use crate::cli::context::Context;
 use crate::cli::exit::refuse;
 use crate::domain::reservation::{CancelReason, Reservation, State};
 
@@ -21,5 +22,24 @@ pub(super) fn why(reservation: &Reservation) -> &'static str {
         (State::Cancelled, Some(CancelReason::Withdrawn)) => "its user gave it back",
         (State::Cancelled, Some(CancelReason::Operator)) => "an operator cancelled it",
         (State::Cancelled, None) => "no reason is recorded",
+    }
+}
+
+/// Longest operator note, in characters.
+const NOTE_LEN_MAX: usize = 500;
+
+pub(super) fn note(text: &str) -> Result<String, String> {
+    let length = text.trim().chars().count();
+    match (1..=NOTE_LEN_MAX).contains(&length) && !text.chars().any(char::is_control) {
+        true => Ok(text.trim().to_owned()),
+        false => Err(format!("1 to {NOTE_LEN_MAX} characters on one line")),
+    }
+}
+
+/// Who changes something.
+pub(super) fn operator(context: &Context) -> Result<String> {
+    match context.config.operator() {
+        Some(operator) => Ok(operator.to_owned()),
+        None => refuse("who you are is unknown; give --operator NAME"),
     }
 }

@@ -39,15 +39,15 @@ pub struct HistoryLine {
     /// `None` for a new reservation.
     pub from_state: Option<String>,
     pub to_state: String,
-    /// Why it was cancelled.
+    /// Why it was cancelled, or what is noted about a confirmed one.
     pub reason: Option<String>,
-    /// `terminal`, `operator` or `deadline`.
+    /// `terminal`, `operator`, `deadline` or `end`.
     pub actor: String,
     /// The terminal or operator.
     pub actor_id: Option<String>,
     /// `command`, `message`, `sweep` or `operator`.
     pub trigger: String,
-    /// The operator's reason.
+    /// The operator's reason, or how long it was used.
     pub note: Option<String>,
     pub message_id: Option<String>,
     /// From the deadline to the settlement.
@@ -58,11 +58,12 @@ pub struct HistoryLine {
     pub seq: i64,
 }
 
-/// With its deciding partition and its server's connection URL.
+/// With its deciding partition and its server's URLs.
 pub struct ReservationDetails {
     pub reservation: Reservation,
     pub partition: i32,
     pub connection_url: String,
+    pub view_url: Option<String>,
 }
 
 /// `None`: unknown id.
@@ -77,6 +78,7 @@ pub async fn load_reservation(
         reservation: read_reservation(&row)?,
         partition: row.get("partition"),
         connection_url: row.get("connection_url"),
+        view_url: row.get("view_url"),
     }))
 }
 

@@ -14,7 +14,7 @@ with wanted as (
 )
 select s.id, s.capacity, s.open, s.rate_minor, s.currency, s.tariff_version, s.slot_seconds,
        s.min_seconds, s.max_seconds, s.gap_seconds, s.lead_seconds, s.horizon_seconds,
-       s.reminder_seconds, s.late_booking, s.connection_url, s.partition,
+       s.reminder_seconds, s.late_booking, s.connection_url, s.view_url, s.partition,
        m.fence, m.to_partition, m.phase
 from servers s
 left join moves m on m.server_id = s.id

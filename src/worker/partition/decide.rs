@@ -83,7 +83,8 @@ impl Decider {
                 continue;
             }
             self.context.tasks.step(self.partition, Part::Deciding);
-            let deciding = decide_batch(&self.context.pool, Some(self.partition), part);
+            let secrets = self.context.settings.access.as_deref();
+            let deciding = decide_batch(&self.context.pool, Some(self.partition), part, secrets);
             let failed = match batch.span.within(deciding).await {
                 Ok(committed) => {
                     self.add(committed, &mut batch);
@@ -168,7 +169,8 @@ impl Decider {
     }
 
     fn add(&self, committed: Committed<&Received>, batch: &mut CommittedBatch) {
-        let Committed { now, reactions, unscheduled, pending, copies, tally, timings } = committed;
+        let Committed { now, reactions, unscheduled, pending, copies, admitting, tally, timings } =
+            committed;
         let (context, partition) = (&self.context, self.partition);
         context.metrics.count(&tally, &timings);
         context.partitions.decided(partition);
@@ -203,7 +205,9 @@ impl Decider {
                     batch.answers.push(schedule::to_tail(context, partition, due_at, now, trigger));
                 }
                 Reaction::Nothing => batch.span.add(message, "done"),
-                Reaction::Cancelled(_) => unreachable!("no queue carries an operator's request"),
+                Reaction::Cancelled(_) | Reaction::Rotated(_) => {
+                    unreachable!("no queue carries an operator's request")
+                }
             }
         }
         let scheduled = unscheduled
@@ -211,6 +215,7 @@ impl Decider {
             .filter_map(|(partition, due_at)| self.scheduled(partition, due_at, now));
         batch.deferred.scheduled.extend(scheduled);
         batch.deferred.pending.extend(pending);
+        batch.deferred.admitting.extend(admitting);
     }
 
     /// `None` if the ladder is off.

@@ -13,14 +13,16 @@ use super::intake::HandedOver;
 use super::stages::{CommittedBatch, Deferred, Published};
 use crate::broker::publisher::{Fate, Outgoing};
 use crate::crash_point;
+use crate::domain::id::ServerId;
 use crate::domain::input::Trigger;
 use crate::domain::interval::Timestamp;
 use crate::left_undone;
+use crate::store::access;
 use crate::store::outbox::{self, Pending, RELAY_BATCH_MAX};
 use crate::store::timers;
 use crate::worker::context::Context;
 use crate::worker::health::tasks::Part;
-use crate::worker::messages;
+use crate::worker::messages::{self, PublishError};
 use crate::worker::metrics::age;
 use crate::worker::metrics::labels::Phase;
 use crate::worker::publisher::Publisher;
@@ -113,13 +115,23 @@ impl Outbound {
         mut publisher: Publisher,
         mut deferred: mpsc::Receiver<Deferred>,
     ) -> Result<(), PartitionError> {
-        while let Some(Deferred { scheduled, pending }) = deferred.recv().await {
+        while let Some(Deferred { scheduled, pending, admitting }) = deferred.recv().await {
             self.context.tasks.step(self.partition, Part::Publishing);
+            self.notify_gates(&admitting).await;
             self.schedule(&mut publisher, scheduled).await?;
             self.publish_pending(&mut publisher, &pending).await?;
             self.context.tasks.rest(self.partition, Part::Publishing);
         }
         Ok(())
+    }
+
+    /// Before the notices, so that a gate knows a key when its terminal does.
+    async fn notify_gates(&self, admitting: &[ServerId]) {
+        if !admitting.is_empty()
+            && let Err(error) = access::notify(&self.context.pool, admitting).await
+        {
+            warn!(%error, partition = self.partition, "gates are not notified; they look themselves");
+        }
     }
 
     /// The answers of a batch are confirmed together.
@@ -164,7 +176,14 @@ impl Outbound {
         }
         for part in pending.chunks(RELAY_BATCH_MAX as usize) {
             self.context.tasks.step(self.partition, Part::Publishing);
-            let published = messages::publish(&self.context, publisher, part).await?;
+            let published = match messages::publish(&self.context, publisher, part).await {
+                Ok(published) => published,
+                Err(PublishError::Broker(error)) => return Err(error.into()),
+                Err(PublishError::Store(error)) => {
+                    warn!(%error, partition = self.partition, "notices are left to the relay");
+                    continue;
+                }
+            };
             crash_point!("outbox-published");
             if let Err(error) = outbox::delete(&self.context.pool, &published.done).await {
                 warn!(%error, partition = self.partition, "published, and left in the outbox");

@@ -1,6 +1,7 @@
 //! Values between a pipeline's stages.
 
 use crate::broker::publisher::Outgoing;
+use crate::domain::id::ServerId;
 use crate::domain::input::{Digest, Input};
 use crate::domain::interval::Timestamp;
 use crate::engine::spans::BatchSpan;
@@ -58,6 +59,8 @@ pub(super) struct Deferred {
     pub scheduled: Vec<ScheduledWakeUp>,
     /// Bills and notices.
     pub pending: Vec<Pending>,
+    /// Servers of which something is newly admitted.
+    pub admitting: Vec<ServerId>,
 }
 
 impl Deferred {

@@ -38,7 +38,8 @@ minute after it was sent.
 An *answer* has the `message_id` of its command or query as its `correlation_id`; a *notice* has none.";
 
 /// Types of events.
-const EVENTS: [&str; 3] = [event::CONFIRMED, event::CANCELLED, event::CREDITED];
+const EVENTS: [&str; 5] =
+    [event::CONFIRMED, event::CANCELLED, event::CREDITED, event::USED, event::NO_SHOW];
 
 /// The document. `examples` are pairs of a schema's name and a message that matches it.
 pub fn document(examples: &[(&str, Value)]) -> Value {

@@ -1,6 +1,7 @@
 //! Examples of every message, with fixed values.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use holdfast::domain::access::{FIRST_EPOCH, Key, Secrets};
 use holdfast::domain::interval::Interval;
 use holdfast::domain::limit::{Limit, Relation, Unit};
 use holdfast::domain::offer::{FreeSpan, Starts};
@@ -11,9 +12,12 @@ use holdfast::domain::refusal::Code;
 use holdfast::domain::reservation::{CancelReason, Reservation, State};
 use holdfast::domain::server::{LateBooking, Server};
 use holdfast::domain::tariff::Tariff;
-use holdfast::message::answer::{Answer, Notice, ReservationView};
+use holdfast::domain::usage::Used;
+use holdfast::message::answer::{Answer, Notice, ReservationView, Urls};
 use holdfast::message::command::{RequestBody, ReservationBody};
-use holdfast::message::event::{self, CancelledData, CloudEvent, ConfirmedData, CreditedData};
+use holdfast::message::event::{
+    self, CancelledData, CloudEvent, ConfirmedData, CreditedData, NoShowData, UsedData,
+};
 use holdfast::message::query::{AvailabilityBody, ListBody};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -99,13 +103,24 @@ fn reservation(state: State) -> Reservation {
     }
 }
 
+/// As an operator sets them for a server that wants the access key in its URL.
+const URLS: Urls<'static> = Urls {
+    connection: "rtmp://camera-1.example/live/{key}",
+    view: Some("https://watch.example/{reservation}"),
+};
+
+fn key() -> Key {
+    let secrets = Secrets::parse("example:0123456789abcdef0123456789abcdef").expect("a secret");
+    secrets.newest().key(reservation(State::Confirmed).id, FIRST_EPOCH)
+}
+
 fn receipt(used_seconds: i64) -> Receipt {
     let bounds = Interval::new(at(0), at(31 * 24)).expect("a month");
     Receipt { bounds, limit_seconds: 360_000, used_seconds, requested_seconds: 7_200 }
 }
 
 fn answer(decision: Decision) -> Answer {
-    Answer::to_decision(&decision, decided_at(), |_| Some("rtmp://camera-1.example/live"))
+    Answer::to_decision(&decision, decided_at(), |_| Some(URLS))
 }
 
 fn refused(refusal: Refusal) -> Answer {
@@ -169,6 +184,7 @@ fn answers() -> Vec<Example> {
         "charge",
         "remind_at",
         "no_reminder",
+        "view_url",
     ];
     [
         ("answer.accepted", accepted),
@@ -183,10 +199,11 @@ fn answers() -> Vec<Example> {
 
 /// Answers to queries.
 fn found() -> Vec<Example> {
-    let connection_url = "rtmp://camera-1.example/live".to_owned();
     let listed = Listed {
         reservation: Reservation { reminded_at: Some(at(8)), ..reservation(State::Confirmed) },
-        connection_url,
+        connection_url: URLS.connection.to_owned(),
+        view_url: URLS.view.map(str::to_owned),
+        access: None,
         note: None,
         credited: false,
     };
@@ -217,6 +234,10 @@ fn found() -> Vec<Example> {
         "reminded_at",
         "start_from",
         "start_until",
+        "view_url",
+        "key",
+        "starts_in_ms",
+        "ends_in_ms",
     ];
     [
         ("answer.shown", Found::Reservation(listed.clone())),
@@ -227,7 +248,8 @@ fn found() -> Vec<Example> {
     ]
     .into_iter()
     .map(|(name, found)| {
-        let answer = Answer::to_query(&found, decided_at(), as_of());
+        let mut answer = Answer::to_query(&found, decided_at(), as_of());
+        answer.hand_over(Some(key()));
         Example::new(name, "answer", optional, &answer)
     })
     .collect()
@@ -253,6 +275,7 @@ fn availability() -> Availability {
             horizon_seconds: 7_776_000,
             late_booking: LateBooking::Reject,
             connection_url: "rtmp://camera-1.example/live".to_owned(),
+            view_url: None,
             partition: 0,
             closures: Vec::new(),
         },
@@ -300,12 +323,9 @@ fn refusals() -> Vec<Example> {
 }
 
 fn notices() -> Vec<Example> {
-    let view =
-        |state| ReservationView::new(&reservation(state), Some("rtmp://camera-1.example/live"));
-    let confirmed = Notice::Confirmed {
-        reservation: view(State::Confirmed),
-        charge: event::charge_id(reservation(State::Confirmed).id),
-    };
+    let view = |state| ReservationView::new(&reservation(state), Some(URLS));
+    let mut confirmed = Notice::confirmed(view(State::Confirmed));
+    confirmed.hand_over(Some(key()), at(12));
     let cancelled =
         Notice::Cancelled { reservation: view(State::Cancelled), note: None, credit: None };
     let by_operator = Reservation {
@@ -318,8 +338,18 @@ fn notices() -> Vec<Example> {
         credit: Some(event::credit_id(by_operator.id)),
     };
     let reminder = Notice::Reminder { reservation: view(State::Held) };
-    let optional =
-        &["reconfirmed_at", "settled_at", "cancel_reason", "connection", "note", "credit"];
+    let optional = &[
+        "reconfirmed_at",
+        "settled_at",
+        "cancel_reason",
+        "connection",
+        "note",
+        "credit",
+        "view_url",
+        "key",
+        "starts_in_ms",
+        "ends_in_ms",
+    ];
     vec![
         Example::new("notice.confirmed", "notice", optional, &confirmed),
         Example::new("notice.cancelled", "notice", optional, &cancelled),
@@ -338,7 +368,15 @@ fn events() -> Vec<Example> {
     let (of_confirmed, of_cancelled) =
         ("event.reservation.confirmed", "event.reservation.cancelled");
     let of_credited = "event.reservation.credited";
+    let seen = Used { seconds: 7_140, first_at: at(18), last_at: at(20) };
+    let used: CloudEvent<UsedData> =
+        event::used(&reservation(State::Confirmed), seen, decided_at());
+    let no_show: CloudEvent<NoShowData> =
+        event::no_show(&reservation(State::Confirmed), decided_at());
+    let (of_used, of_no_show) = ("event.reservation.used", "event.reservation.no_show");
     vec![
+        Example::new(of_used, of_used, &[], &used),
+        Example::new(of_no_show, of_no_show, &[], &no_show),
         Example::new(of_credited, of_credited, &[], &credited),
         Example::new(of_confirmed, of_confirmed, &[], &confirmed),
         Example::new(of_cancelled, of_cancelled, &[], &cancelled),

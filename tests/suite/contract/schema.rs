@@ -2,7 +2,9 @@
 
 use holdfast::message::answer::{Answer, Notice};
 use holdfast::message::command::{Kind, RequestBody, ReservationBody};
-use holdfast::message::event::{self, CancelledData, CloudEvent, ConfirmedData, CreditedData};
+use holdfast::message::event::{
+    self, CancelledData, CloudEvent, ConfirmedData, CreditedData, NoShowData, UsedData,
+};
 use holdfast::message::query::{AvailabilityBody, ListBody};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
@@ -21,6 +23,8 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         ("event.reservation.confirmed", event::<ConfirmedData>(event::CONFIRMED)),
         ("event.reservation.cancelled", event::<CancelledData>(event::CANCELLED)),
         ("event.reservation.credited", event::<CreditedData>(event::CREDITED)),
+        ("event.reservation.used", event::<UsedData>(event::USED)),
+        ("event.reservation.no_show", event::<NoShowData>(event::NO_SHOW)),
     ]
 }
 

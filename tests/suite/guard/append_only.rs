@@ -38,7 +38,8 @@ async fn history_and_bills_are_not_rewritten() {
         assert_eq!(kept, 1, "{table}");
     }
     // Nor through a table that others depend on.
-    database.refuses("ZR004", "truncate reservations").await;
+    // By the keys that refer to it, already.
+    database.refuses("0A000", "truncate reservations").await;
     database.refuses("ZR004", "truncate reservations cascade").await;
     database.finish().await;
 }

@@ -125,7 +125,7 @@ async fn a_capacity_is_not_lowered_below_what_is_booked() {
     // The same through an upsert.
     let upsert =
         "insert into servers (id, capacity, rate_minor, currency, connection_url, partition)
-                  values ('cam', 2, 0, 'EUR', '', 0) on conflict (id) do update set capacity = 2";
+                  values ('cam', 2, 0, 'EUR', 'x', 0) on conflict (id) do update set capacity = 2";
     database.refuses("ZR001", upsert).await;
 
     // With the earliest gone, no instant needs three.

@@ -114,7 +114,14 @@ fn load(rng: &mut StdRng, truth: &Truth, query: &Query) -> View {
 fn listed(truth: &Truth, row: &Row) -> Listed {
     let (_, connection_url) = truth.shown(row);
     let reservation = stored::reservation(row);
-    Listed { reservation, connection_url, note: None, credited: false }
+    Listed {
+        reservation,
+        connection_url,
+        view_url: None,
+        access: None,
+        note: None,
+        credited: false,
+    }
 }
 
 /// The first `most` reservations that touch the window or the turn-around behind it.

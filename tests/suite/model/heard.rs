@@ -83,7 +83,7 @@ fn heard(outcome: &Outcome<'_>) -> Said {
         Outcome::WakeUp(_, WakeUpOutcome::Reschedule) => Said::WakeUp("reschedule"),
         Outcome::WakeUp(_, WakeUpOutcome::ToTail) => Said::WakeUp("to_tail"),
         Outcome::Fence(moved) => Said::Fence(*moved),
-        Outcome::Cancel(_) => unreachable!("never asked for"),
+        Outcome::Cancel(_) | Outcome::Rotate(_) | Outcome::Close => unreachable!("never asked for"),
     }
 }
 
@@ -167,6 +167,7 @@ fn moved(transition: &Transition, place: usize) -> Move {
             format!("deadline {} {lateness_ms}", trigger.as_str())
         }
         Cause::Operator { operator, note } => format!("operator {operator} {note}"),
+        Cause::Rotation { .. } | Cause::End { .. } => unreachable!("never asked for"),
     };
     Move {
         row: transition.reservation,

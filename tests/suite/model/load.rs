@@ -58,7 +58,11 @@ impl<'a> Loader<'a> {
     fn commands(&self) -> impl Iterator<Item = &'a Command> {
         self.steps.iter().filter_map(|step| match step {
             Input::Command(command) => Some(command),
-            Input::WakeUp(_) | Input::Fence(_) | Input::Cancel(_) => None,
+            Input::WakeUp(_)
+            | Input::Fence(_)
+            | Input::Cancel(_)
+            | Input::Rotate(_)
+            | Input::Close(_) => None,
         })
     }
 
@@ -115,7 +119,7 @@ impl<'a> Loader<'a> {
         let named = |step: &'a Input| match step {
             Input::Command(command) => Some(&command.server),
             Input::Fence(fence) => Some(&fence.server),
-            Input::WakeUp(_) | Input::Cancel(_) => None,
+            Input::WakeUp(_) | Input::Cancel(_) | Input::Rotate(_) | Input::Close(_) => None,
         };
         let named: HashSet<&ServerId> = self.steps.iter().filter_map(named).collect();
         let everything = self.everything;

@@ -24,7 +24,9 @@ impl Truth {
                     tally.note_if(moved && ahead, "edge: a command ahead of its server's fence");
                     Said::Fence(moved)
                 }
-                Input::Cancel(_) => unreachable!("never asked for"),
+                Input::Cancel(_) | Input::Rotate(_) | Input::Close(_) => {
+                    unreachable!("never asked for")
+                }
             };
             out.said.push(said);
         }

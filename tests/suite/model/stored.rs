@@ -27,6 +27,7 @@ pub fn server(house: &House) -> Server {
         horizon_seconds: house.horizon / SECOND,
         late_booking: if house.confirms_late { LateBooking::Confirm } else { LateBooking::Reject },
         connection_url: house.url.clone(),
+        view_url: None,
         partition: house.partition,
         closures: house.closures.iter().copied().map(interval).collect(),
     }

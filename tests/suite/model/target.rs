@@ -38,7 +38,11 @@ pub fn pick(rng: &mut StdRng, truth: &Truth, steps: &[Input]) -> Target {
         .enumerate()
         .filter_map(|(index, step)| match step {
             Input::Command(command) => Some((index, command)),
-            Input::WakeUp(_) | Input::Fence(_) | Input::Cancel(_) => None,
+            Input::WakeUp(_)
+            | Input::Fence(_)
+            | Input::Cancel(_)
+            | Input::Rotate(_)
+            | Input::Close(_) => None,
         })
         .collect();
     match rng.random_range(0..100) {

@@ -11,6 +11,7 @@ pub mod link;
 pub mod pgbouncer;
 pub mod program;
 pub mod schedule;
+pub mod secret;
 pub mod stack;
 pub mod terminal;
 pub mod wake;

@@ -30,7 +30,8 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
 /// Ann's reservation is confirmed and billed, once.
 pub async fn check_confirmed(stage: &Stage, held: &ReservationView) -> Result<()> {
     let timeline = &stage.timeline;
-    let Notice::Confirmed { reservation, charge } = stage.ann.notice_about(held.id).await? else {
+    let Notice::Confirmed { reservation, charge, .. } = stage.ann.notice_about(held.id).await?
+    else {
         timeline.mismatch(&format!("reservation {} was cancelled", held.id));
         return Ok(());
     };

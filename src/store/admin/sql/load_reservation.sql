@@ -1,3 +1,3 @@
--- A reservation with its server's connection URL. $1 reservation
-select r.*, s.connection_url
+-- A reservation with its server's URLs. $1 reservation
+select r.*, s.connection_url, s.view_url
 from reservations r join servers s on s.id = r.server_id where r.id = $1
