@@ -165,13 +165,20 @@ impl<'a> Source<'a> {
             Some((Some(_), Some(_))) => Err("is set both by value and by file".to_owned()),
             Some((_, Some(path))) => {
                 let path = PathBuf::from(path);
-                let text =
-                    if about.lines { live::text_of(&path).map(Some) } else { live::of_file(&path) };
+                let text = if about.lines {
+                    live::text_of(&path).map(not_blank)
+                } else {
+                    live::of_file(&path)
+                };
                 Ok(text?.map(|text| (text, Some(path))))
             }
             Some((value, None)) => Ok(value.map(|text| (text, None))),
         }
     }
+}
+
+fn not_blank(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.trim().is_empty())
 }
 
 fn text(value: Option<String>) -> Result<Option<String>, String> {

@@ -138,6 +138,7 @@ fn example(variable: &str) -> &'static str {
         "RUST_LOG" => "debug",
         "HOLDFAST_LOG_FORMAT" => "json",
         "HOLDFAST_HTTP_LISTEN" => "127.0.0.1:7",
+        "HOLDFAST_ACCESS_SECRET" => "a:s3cret-0123456789abcdef0123456789abcdef",
         "HOLDFAST_LADDER" | "HOLDFAST_SWEEP" => "off",
         _ => "7",
     }
@@ -167,6 +168,28 @@ fn blanks_around_any_value_are_cut_off_once_for_all() {
         let unset = read(&[(about.flag, " \n")], &[(name, "\t")], &[]);
         assert!(unset.is_ok(), "{name}: {:?}", unset.err());
     }
+}
+
+/// Each line of it has a secret; errors name lines, and never what stands there.
+#[test]
+fn a_file_of_secrets_may_have_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("secrets");
+    let named = path.to_str().unwrap();
+    let environment = [("HOLDFAST_ACCESS_SECRET_FILE", named)];
+    let line = example("HOLDFAST_ACCESS_SECRET");
+    std::fs::write(&path, format!("b:s3cret-2-0123456789abcdef0123456789\n{line}\n")).unwrap();
+    let read_file = || read(&[], &environment, &[]);
+    let ids = |config: Config| {
+        let secrets = config.values.access.expect("secrets");
+        secrets.all().iter().map(|secret| secret.id.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(read_file().unwrap()), ["b", "a"]);
+    std::fs::write(&path, format!("{line}\n{line}\n")).unwrap();
+    let error = read_file().unwrap_err().to_string();
+    assert!(error.contains("line 2") && !error.contains("s3cret"), "{error}");
+    std::fs::write(&path, " \n\n").unwrap();
+    assert!(read_file().unwrap().values.access.is_none(), "empty means unset");
 }
 
 #[test]
