@@ -4,7 +4,8 @@
 #
 # A patch in SABOTAGES begins with what it breaks, with lines `caught by: CHECK` or
 # `caught by: CHECK | TEXT`, all of which must be broken (with a finding that has the text), and with
-# a line `run: ARGS` for the soak.
+# a line `run: ARGS` for the soak. A bug that no soak can show has lines `red test: NAME` instead: with it, each of
+# these tests of the suite must fail.
 
 readonly SABOTAGES=lab/sabotage
 
@@ -22,6 +23,26 @@ build_sabotaged() {
   GIT_CEILING_DIRECTORIES=$HERE/target/sabotage git -C "$tree" apply "$HERE/$1" || return
   CARGO_INCREMENTAL=1 run_child cargo build --locked --quiet --bin holdfast --manifest-path "$tree/Cargo.toml" \
     --target-dir target/sabotage --config profile.dev.debug=0 --config profile.dev.package.holdfast.opt-level=0
+}
+
+# fail_tests PATCH DIR: builds the tests with the bug, and says whether each that has to fail does.
+fail_tests() {
+  local tree=target/sabotage/tests test missed=
+  rm -rf "$tree"
+  mkdir -p "$tree" "$2"
+  git ls-files -z | xargs -0 cp --parents -t "$tree"
+  GIT_CEILING_DIRECTORIES=$HERE/target/sabotage git -C "$tree" apply "$HERE/$1" || return
+  CARGO_INCREMENTAL=1 run_child cargo test --locked --quiet --features failpoints --test suite --no-run \
+    --manifest-path "$tree/Cargo.toml" --target-dir target/sabotage >"$2/build.txt" 2>&1 ||
+    { echo "NOT CAUGHT: it does not build, see $2/build.txt"; return 1; }
+  while IFS= read -r test; do
+    run_child cargo test --locked --quiet --features failpoints --test suite --manifest-path "$tree/Cargo.toml" \
+      --target-dir target/sabotage -- --exact "$test" >"$2/$test.txt" 2>&1 || true
+    # Not a test that does not exist, or that was skipped.
+    grep -q '^test result: FAILED. 0 passed; 1 failed' "$2/$test.txt" || missed+=$'\n'"      not by: $test"
+  done < <(header 'red test' "$1")
+  [[ -z $missed ]] || { echo "NOT CAUGHT as it must be$missed"; return 1; }
+  echo "caught by $(header 'red test' "$1" | tr '\n' ' ')"
 }
 
 # play PROGRAM DIR ARGS...: a soak against that worker, with everything it tells and finds in DIR.
@@ -79,6 +100,12 @@ cmd_sabotage() {
   for patch in "${patches[@]}"; do
     began=$SECONDS code=0 name=${patch##*/}
     name=${name%.patch}
+    if [[ -n $(header 'red test' "$patch") ]]; then
+      find_streaming
+      verdict=$(fail_tests "$patch" "$logs/$name") || failed=1
+      printf '%4d s  %-22s %s\n' $((SECONDS - began)) "$name" "$verdict"
+      continue
+    fi
     build_sabotaged "$patch" || die 1 "$name does not build"
     # shellcheck disable=SC2046
     play target/sabotage/debug/holdfast "$logs/$name" $(header run "$patch") || code=$?

@@ -8,11 +8,13 @@
 //!
 //! ```text
 //! cli -> worker, client -> engine -> store, broker -> message -> domain
+//! cli -> gate -> store -> message -> domain
 //! ```
 //!
 //! A layer uses only layers to its right; `broker` and `store` do not know each other. A layer's
 //! files do not import each other in circles. `tests/suite/layers.rs` checks both. `parts` and `live` (URLs and
-//! where they come from), [`tls`], [`backoff`] and `addresses` stand below `broker` and `store`.
+//! where they come from), [`tls`], [`backoff`] and `addresses` stand below `broker` and `store`; `endpoint` (HTTP)
+//! stands below `worker` and `gate`.
 //! `docs/architecture.md` follows a request and a
 //! deadline through the code.
 //!
@@ -41,7 +43,7 @@
 //!
 //! # Reading order
 //!
-//! [`domain`], [`message`], [`engine`], [`store`], [`broker`], [`worker`], [`client`], [`cli`].
+//! [`domain`], [`message`], [`engine`], [`store`], [`broker`], [`worker`], [`gate`], [`client`], [`cli`].
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -55,7 +57,9 @@ pub mod cli;
 pub mod client;
 mod crash;
 pub mod domain;
+mod endpoint;
 pub mod engine;
+pub mod gate;
 mod live;
 pub mod message;
 mod parts;

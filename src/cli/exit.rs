@@ -16,6 +16,7 @@ use super::config::ConfigError;
 use crate::broker::BrokerError;
 use crate::broker::management::ManagementError;
 use crate::client::ClientError;
+use crate::gate;
 use crate::store::error::StoreError;
 use crate::tls;
 use crate::worker::patience::Hopeless;
@@ -66,6 +67,7 @@ fn code_of(cause: &(dyn Error + 'static)) -> Option<u8> {
     }
     if cause.is::<ConfigError>()
         || cause.is::<Hopeless>()
+        || cause.is::<gate::Hopeless>()
         || cause.is::<OtherSecret>()
         || matches!(cause.downcast_ref(), Some(StoreError::Session(_)))
         || tls::is_untrusted(cause)

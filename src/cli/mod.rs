@@ -40,9 +40,13 @@ use std::ffi::OsString;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::gate;
 use crate::worker;
-use config::flags::Flags;
-use config::{AMQP_URL, Config, ConfigError, DATABASE_URL, MANAGEMENT_URL};
+use config::flags::{self, Flags};
+use config::{
+    AMQP_URL, Config, ConfigError, DATABASE_URL, GATE_ADAPTER, GATE_CONTROL_URL, GATE_SERVER,
+    MANAGEMENT_URL,
+};
 use context::Context;
 use output::Output;
 
@@ -76,7 +80,7 @@ pub struct Cli {
     #[arg(long, global = true)]
     json: bool,
     #[command(flatten)]
-    flags: Flags<false>,
+    flags: Flags<flags::Everyone>,
     #[command(subcommand)]
     command: Command,
 }
@@ -87,7 +91,14 @@ enum Command {
     ///
     /// Any number of workers can run side by side. On the first signal the worker finishes its batches
     /// and hands its partitions over. On the second it ends at once, which loses nothing either.
-    Worker(Flags<true>),
+    Worker(Flags<flags::Worker>),
+    /// Let the streaming server beside it admit who has reserved, until SIGTERM or Ctrl-C
+    ///
+    /// The streaming server asks the gate by HTTP who may publish and who may watch, and the gate
+    /// disconnects who must go: at the end of a reservation, or when it is cancelled. It admits from memory, so
+    /// the database may be away for a while, and running streams go on without a gate. Any number of gates can
+    /// guard one server. Its database account is made with `holdfast account add database-gate NAME`.
+    Gate(Flags<flags::Gate>),
     /// Bring the database's schema up to date
     Migrate(migrate::Args),
     /// Which installation a database is
@@ -174,13 +185,12 @@ impl Cli {
         &self,
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Config, ConfigError> {
-        let worker = match &self.command {
-            Command::Worker(flags) => Some(flags),
+        let own = |name: &str| match &self.command {
+            Command::Worker(flags) => flags.get(name),
+            Command::Gate(flags) => flags.get(name),
             _ => None,
         };
-        let flag = |name: &str| {
-            self.flags.get(name).or_else(|| worker.and_then(|flags| flags.get(name))).cloned()
-        };
+        let flag = |name: &str| self.flags.get(name).or_else(|| own(name)).cloned();
         Config::read(flag, environment, self.command.needs(), self.command.log_default())
     }
 
@@ -189,6 +199,7 @@ impl Cli {
         let context = Context { config, output: Output { json: self.json }, stop };
         match self.command {
             Command::Worker(_) => worker::run(context.config.worker()?, context.stop.drain()).await,
+            Command::Gate(_) => gate::run(context.config.gate()?, context.stop.drain()).await,
             Command::Migrate(args) => migrate::run(&context, args).await,
             Command::Installation(command) => installation::run(&context, command).await,
             Command::Account(command) => account::run(&context, command).await,
@@ -220,6 +231,7 @@ impl Command {
             Command::Account(command) => command.needs(),
             Command::DeadLetter(command) => command.needs(),
             Command::Event(command) => command.needs(),
+            Command::Gate(_) => &[DATABASE_URL, GATE_SERVER, GATE_ADAPTER, GATE_CONTROL_URL],
             Command::Worker(_)
             | Command::Topology(_)
             | Command::Status(_)
@@ -249,7 +261,7 @@ impl Command {
     /// A worker has only its log; a command has its output. lapin repeats our own errors.
     fn log_default(&self) -> &'static str {
         match self {
-            Command::Worker(_) => "info,lapin=off",
+            Command::Worker(_) | Command::Gate(_) => "info,lapin=off",
             _ => "warn,lapin=off",
         }
     }
@@ -273,18 +285,25 @@ mod tests {
     #[test]
     fn every_variable_has_a_flag_whose_help_names_it() {
         let mut command = Cli::command();
-        let worker = command.find_subcommand_mut("worker").unwrap().render_long_help();
-        let help = format!("{} {worker}", command.render_long_help());
+        let mut of = |name: &str| command.find_subcommand_mut(name).unwrap().render_long_help();
+        let (worker, gate) = (of("worker"), of("gate"));
+        let help = format!("{} {worker} {gate}", command.render_long_help());
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
         let names = settings().into_iter().flat_map(|about| {
+            let command = if about.scope == config::Scope::Gate { "gate" } else { "worker" };
             let value = (about.variable.to_owned(), about.flag.to_owned());
-            std::iter::once(value).chain(about.file_variable().zip(about.file_flag()))
+            let both = std::iter::once(value).chain(about.file_variable().zip(about.file_flag()));
+            both.map(move |(name, flag)| (command, name, flag))
         });
-        for (name, flag) in names {
+        for (command, name, flag) in names {
             let Cli { flags, command, .. } =
-                parse(&["holdfast", "worker", &format!("--{flag}"), "x"]);
-            let Command::Worker(worker) = command else { panic!("not a worker") };
-            let value = flags.get(&flag).or_else(|| worker.get(&flag));
+                parse(&["holdfast", command, &format!("--{flag}"), "x"]);
+            let own = match &command {
+                Command::Worker(flags) => flags.get(&flag),
+                Command::Gate(flags) => flags.get(&flag),
+                _ => panic!("neither"),
+            };
+            let value = flags.get(&flag).or(own);
             assert_eq!(value.map(String::as_str), Some("x"), "{flag}");
             assert!(help.contains(&format!("[env: {name}]")), "{name}");
         }

@@ -3,6 +3,7 @@
 //! Read [`reservation`] (states), [`refusal`] (codes), then [`decide`].
 
 pub mod access;
+pub mod admission;
 mod batch;
 pub mod bounds;
 mod cancel;

@@ -18,6 +18,7 @@
 
 pub mod access;
 pub mod admin;
+pub(crate) mod admissions;
 pub(crate) mod closing;
 mod connect;
 pub(crate) mod delivery_attempts;

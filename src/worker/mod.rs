@@ -56,11 +56,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::backoff;
+use crate::endpoint::Endpoint;
 use crate::store::membership::Member;
 use context::Context;
 use health::check::Check;
-use health::http::Endpoint;
-use health::{look, supervisor};
+use health::{http, look, supervisor};
 pub use metrics::list as metric_list;
 use session::SessionError;
 use settings::Settings;
@@ -123,7 +123,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
 /// The HTTP endpoint, if it is not off. Decisions do not wait for it.
 fn start_endpoint(context: &Arc<Context>) -> Option<Endpoint> {
     let address = context.settings.http_listen?;
-    let endpoint = Endpoint::start(context.clone(), address);
+    let endpoint = http::start(context.clone(), address);
     endpoint.inspect_err(|error| warn!(%error, "there is no /live, /ready and /metrics")).ok()
 }
 

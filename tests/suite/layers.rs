@@ -1,4 +1,5 @@
-//! Imports point right only: `cli -> worker, client -> engine -> broker, store -> message -> domain`.
+//! Imports point right only: `cli -> worker, client -> engine -> broker, store -> message -> domain`, and
+//! `cli -> gate -> store`.
 
 mod circles;
 
@@ -12,7 +13,7 @@ const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 /// Each layer, the layers that it may use, and names that must not occur in it. Waits on the broker are
 /// bounded in its layer, so those above do not use lapin's own connections. Random
 /// waits are drawn in `backoff` alone.
-const LAYERS: [(&str, &[&str], &[&str]); 9] = [
+const LAYERS: [(&str, &[&str], &[&str]); 10] = [
     ("parts", &[], &["lapin", "tokio", "tracing", "std::env", "std::fs"]),
     ("domain", &[], &["lapin", "tokio", "serde", "std::env", "Utc::now", "SystemTime"]),
     ("message", &["domain"], &["lapin", "tokio", "std::env", "Utc::now", "SystemTime"]),
@@ -38,12 +39,20 @@ const LAYERS: [(&str, &[&str], &[&str]); 9] = [
     ),
     (
         "worker",
-        &["backoff", "engine", "broker", "store", "message", "domain"],
+        &["backoff", "endpoint", "engine", "broker", "store", "message", "domain"],
         &["clap", "random_range", "lapin::Connection", "lapin::Channel", "acker"],
     ),
     (
+        "gate",
+        &["backoff", "endpoint", "tls", "store", "domain"],
+        &["lapin", "tokio_postgres", "clap", "std::env", "Utc::now", "SystemTime", "random_range"],
+    ),
+    (
         "cli",
-        &["worker", "client", "engine", "broker", "store", "live", "tls", "message", "domain"],
+        &[
+            "gate", "worker", "client", "engine", "broker", "store", "live", "tls", "message",
+            "domain",
+        ],
         &["std::env", "lapin::Connection", "lapin::Channel", "acker"],
     ),
 ];
@@ -78,6 +87,17 @@ fn imports_point_right_only() {
             for name in foreign {
                 assert!(!code.contains(name), "{shown} names {name}, which {layer} must not");
             }
+        }
+    }
+}
+
+/// What streaming servers say and are told is text in, text out.
+#[test]
+fn adapters_are_pure() {
+    for path in files(&Path::new(SOURCE).join("gate/adapters")) {
+        let code = code(&path);
+        for name in ["tokio", "reqwest", "async ", "std::fs", "crate::store"] {
+            assert!(!code.contains(name), "{} names {name}", path.display());
         }
     }
 }

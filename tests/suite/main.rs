@@ -25,6 +25,7 @@ mod events;
 mod exported;
 mod flood;
 mod fuzzed;
+mod gate;
 mod guard;
 mod health;
 mod house;

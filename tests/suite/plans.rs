@@ -95,8 +95,10 @@ const FIGURES: [&str; 6] = [
 ];
 
 /// Of access keys, and of what becomes of the time that they open.
-fn cases_of_access() -> [Case; 6] {
+fn cases_of_access() -> [Case; 8] {
     [
+        case!("load_admissions", "'s-1'", ["reservations_live_by_server", "access_pkey"]),
+        case!("load_changed_admissions", "'s-1'", ["access_changes", "reservations_pkey"]),
         case!("load_access", "ID", ["access_pkey"]),
         case!("insert_access", "ID, array[sha256('')], 'a', 1", ["reservations_pkey"]),
         case!("rotate_access", "ID, 1", ["reservations_pkey"]),
@@ -471,6 +473,7 @@ fn every_statement_is_looked_at() {
         "terminal_exists",
         "claim_sweep",
         "load_clock",
+        "load_gate_clock",
         "load_applied_migrations",
         "load_view_clock",
         "claim_fences",
@@ -494,7 +497,9 @@ fn every_statement_is_looked_at() {
         "count_attempt",
         "uncount_attempt",
         "delete_attempts",
-        // Inserts read nothing.
+        // Inserts read nothing, or their own key.
+        "upsert_access_use",
+        "upsert_gate_coverage",
         "insert_outbox_messages",
         "insert_billing_entries",
         "insert_history",

@@ -12,6 +12,7 @@
 
 mod error;
 pub(super) mod flags;
+mod gate;
 mod setting;
 mod values;
 
@@ -21,16 +22,21 @@ mod tests;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::connection::Endpoint;
 use crate::broker::management::Address;
 use crate::domain::access::Secrets;
+use crate::domain::id::ServerId;
+use crate::gate::adapters::Adapter;
+use crate::gate::settings::{self as gate_settings, ControlServer};
 use crate::store::url::DatabaseUrl;
 use crate::worker::settings::{Count, Settings};
 pub use error::ConfigError;
-pub use setting::About;
+use gate::{HookToken, adapter, default_name, gate_name, listen, path, server_id, stale_max};
+pub use setting::{About, Scope};
 use setting::{Setting, Source};
 pub use values::LogFormat;
 use values::{
@@ -40,6 +46,9 @@ use values::{
 pub(super) const DATABASE_URL: &str = "DATABASE_URL";
 pub(super) const AMQP_URL: &str = "AMQP_URL";
 pub(super) const MANAGEMENT_URL: &str = "RABBITMQ_MANAGEMENT_URL";
+pub(super) const GATE_SERVER: &str = "HOLDFAST_GATE_SERVER";
+pub(super) const GATE_ADAPTER: &str = "HOLDFAST_GATE_ADAPTER";
+pub(super) const GATE_CONTROL_URL: &str = "HOLDFAST_GATE_CONTROL_URL";
 /// The name of the system's account, in the order of preference.
 const ACCOUNT_NAMES: [&str; 2] = ["USER", "LOGNAME"];
 
@@ -107,10 +116,10 @@ settings! {
     ).default("256").of_worker();
     http_listen: Option<SocketAddr> = Setting::new(
         "HOLDFAST_HTTP_LISTEN", "http-listen", "ADDRESS|off",
-        "Where to answer /live, /ready and /metrics over HTTP: an address and a port. Each worker of a \
+        "Where to answer /live, /ready and /metrics over HTTP: an address and a port. Each worker and gate of a \
          machine needs a port of its own; 0 takes a free one, which the log names",
         http_listen,
-    ).default("127.0.0.1:9464").of_worker();
+    ).default("127.0.0.1:9464").of(Scope::Processes);
     drain_grace: Duration = Setting::new(
         "HOLDFAST_DRAIN_GRACE_SECONDS", "drain-grace-seconds", "SECONDS",
         "How long a worker may take to finish after a signal", drain_grace,
@@ -128,6 +137,43 @@ settings! {
         "HOLDFAST_SWEEP", "sweep", "on|off",
         "Whether to sweep for deadlines that the delay ladder missed", on_off,
     ).default("on").of_worker();
+    gate_server: ServerId = Setting::new(
+        GATE_SERVER, "server", "ID", "The server whose reservations are admitted", server_id,
+    ).of(Scope::Gate);
+    gate_adapter: Adapter = Setting::new(
+        GATE_ADAPTER, "adapter", "KIND",
+        "What kind of streaming server it is: nginx-rtmp, icecast, mediamtx, srs or ovenmediaengine",
+        adapter,
+    ).of(Scope::Gate);
+    gate_control: ControlServer = Setting::new(
+        GATE_CONTROL_URL, "control-url", "URL",
+        "The streaming server's own interface, where clients are listed and disconnected: \
+         http://account:password@host:port", str::parse,
+    ).secret(|url, _| url).of(Scope::Gate);
+    gate_listen: SocketAddr = Setting::new(
+        "HOLDFAST_GATE_LISTEN", "listen", "ADDRESS",
+        "Where to answer the streaming server's hooks: an address and a port. Where others can reach it, set \
+         a hook token", listen,
+    ).default("127.0.0.1:8070").of(Scope::Gate);
+    gate_hook_token: HookToken = Setting::new(
+        "HOLDFAST_GATE_HOOK_TOKEN", "hook-token", "TOKEN",
+        "What hooks must have as the first part of their path: http://gate:8070/TOKEN/publish", str::parse,
+    ).secret(|token, _| token).of(Scope::Gate);
+    gate_name: String = Setting::new(
+        "HOLDFAST_GATE_NAME", "name", "NAME",
+        "The gate's name in records of use, the same after a restart. The default is the machine's name and \
+         the port for hooks", gate_name,
+    ).of(Scope::Gate);
+    gate_stale_max: Duration = Setting::new(
+        "HOLDFAST_GATE_STALE_MAX_SECONDS", "stale-max-seconds", "SECONDS",
+        "How long to admit from what is known while the database is away. What was cancelled meanwhile is \
+         admitted, too", stale_max,
+    ).default("3600").of(Scope::Gate);
+    gate_plan_file: PathBuf = Setting::new(
+        "HOLDFAST_GATE_PLAN_FILE", "plan-file", "PATH",
+        "Where to keep the plan, so that a gate admits that is started while the database is away. It has \
+         no keys, only their hashes", path,
+    ).of(Scope::Gate);
 }
 
 /// The configuration. `Debug` hides it: most of it is secret.
@@ -220,6 +266,32 @@ impl Config {
             sweep_interval: or_default(self.values.sweep_interval),
             ladder: or_default(self.values.ladder),
             sweep: or_default(self.values.sweep),
+        })
+    }
+
+    /// What a gate runs with.
+    pub(super) fn gate(&self) -> Result<gate_settings::Settings, ConfigError> {
+        let values = &self.values;
+        let listen = or_default(values.gate_listen);
+        let token = values.gate_hook_token.as_ref().map(|token| token.0.clone());
+        if !listen.ip().is_loopback() && token.is_none() {
+            return Err(ConfigError(vec![format!(
+                "HOLDFAST_GATE_LISTEN (--listen): others can reach {listen}; set HOLDFAST_GATE_HOOK_TOKEN \
+                 (--hook-token), and put the token into the hooks' paths"
+            )]));
+        }
+        let control = values.gate_control.as_ref().ok_or_else(|| missing(GATE_CONTROL_URL))?;
+        Ok(gate_settings::Settings {
+            database: self.database()?.clone(),
+            server: values.gate_server.clone().ok_or_else(|| missing(GATE_SERVER))?,
+            adapter: values.gate_adapter.ok_or_else(|| missing(GATE_ADAPTER))?,
+            control: control.clone(),
+            listen,
+            hook_token: token,
+            http_listen: or_default(values.http_listen),
+            name: values.gate_name.clone().unwrap_or_else(|| default_name(listen)),
+            stale_max: or_default(values.gate_stale_max),
+            plan_file: values.gate_plan_file.clone(),
         })
     }
 }

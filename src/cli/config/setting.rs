@@ -7,6 +7,19 @@ use std::path::{Path, PathBuf};
 use super::error::ConfigError;
 use crate::live;
 
+/// The commands that have a setting's flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// All.
+    Everywhere,
+    /// `holdfast worker`.
+    Worker,
+    /// `holdfast gate`.
+    Gate,
+    /// Both of them.
+    Processes,
+}
+
 /// Description of a setting.
 #[derive(Debug, Clone, Copy)]
 pub struct About {
@@ -22,8 +35,8 @@ pub struct About {
     pub default: Option<&'static str>,
     /// Whether it is never shown and may come from a file.
     pub secret: bool,
-    /// Whether only `holdfast worker` has the flag.
-    pub of_worker: bool,
+    /// Which commands have the flag.
+    pub scope: Scope,
     /// Whether a file has several lines.
     pub lines: bool,
 }
@@ -62,8 +75,8 @@ impl<T> Setting<T> {
         help: &'static str,
         parse: fn(&str) -> Result<T, String>,
     ) -> Self {
-        let (default, secret, of_worker, lines) = (None, false, false, false);
-        let about = About { variable, flag, value_name, help, default, secret, of_worker, lines };
+        let (default, secret, scope, lines) = (None, false, Scope::Everywhere, false);
+        let about = About { variable, flag, value_name, help, default, secret, scope, lines };
         Self { about, parse, in_file: None }
     }
 
@@ -83,8 +96,12 @@ impl<T> Setting<T> {
         self
     }
 
-    pub(super) fn of_worker(mut self) -> Self {
-        self.about.of_worker = true;
+    pub(super) fn of_worker(self) -> Self {
+        self.of(Scope::Worker)
+    }
+
+    pub(super) fn of(mut self, scope: Scope) -> Self {
+        self.about.scope = scope;
         self
     }
 }

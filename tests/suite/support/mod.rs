@@ -13,6 +13,7 @@ pub mod program;
 pub mod schedule;
 pub mod secret;
 pub mod stack;
+pub mod streaming;
 pub mod terminal;
 pub mod wake;
 pub mod worker;

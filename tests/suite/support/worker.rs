@@ -1,4 +1,4 @@
-//! Workers as processes of their own, to be stopped, frozen and killed.
+//! Workers and gates as processes of their own, to be stopped, frozen and killed.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use super::facts;
 
-/// A `holdfast worker` process. Killed when dropped.
+/// A `holdfast worker` or `holdfast gate` process. Killed when dropped.
 pub struct Worker {
     child: Child,
     log: PathBuf,
@@ -21,17 +21,28 @@ impl Worker {
         let dir = std::env::temp_dir();
         let log = dir.join(format!("worker-{}.log", uuid::Uuid::new_v4().simple()));
         let file = File::create(&log).expect("a log file");
-        Self::logging_to(environment, file.into(), log)
+        Self::logging_to("worker", environment, file.into(), log)
+    }
+
+    /// Starts a gate instead, with its log at `log`, behind what is there.
+    pub fn start_gate(environment: &[(&str, &str)], log: PathBuf) -> Self {
+        let file = File::options().create(true).append(true).open(&log).expect("a log file");
+        Self::logging_to("gate", environment, file.into(), log)
     }
 
     /// Starts one whose standard error is `output`.
     pub fn start_into(environment: &[(&str, &str)], output: Stdio) -> Self {
-        Self::logging_to(environment, output, PathBuf::new())
+        Self::logging_to("worker", environment, output, PathBuf::new())
     }
 
-    fn logging_to(environment: &[(&str, &str)], output: Stdio, log: PathBuf) -> Self {
+    fn logging_to(
+        subcommand: &str,
+        environment: &[(&str, &str)],
+        output: Stdio,
+        log: PathBuf,
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-        command.arg("worker").env_clear();
+        command.arg(subcommand).env_clear();
         command.env("RUST_LOG", "info,holdfast=debug,lapin::returned_messages=error");
         command.envs(environment.iter().copied());
         // How the development script finds processes that a dying test leaves behind.
