@@ -83,7 +83,7 @@ async fn settlement_survives(point: &str) {
     let mut terminal = stack.terminal("ann").await;
     let server = stack.server("cam", &[("capacity", &2)]).await;
     let mut clean = stack.worker();
-    let wanted = window(63, 600);
+    let wanted = window(68, 600);
     let kept = terminal.accepted(&server, wanted).await;
     let left = terminal.accepted(&server, wanted).await;
     terminal.reconfirm(&server, kept.id).await;
@@ -167,7 +167,7 @@ async fn a_panic_costs_one_session(point: &str) {
     let server = stack.server("cam", &[]).await;
     let failpoints = format!("{point}=1*panic");
     let mut worker = stack.worker_with(&[("FAILPOINTS", failpoints.as_str())]);
-    let held = terminal.accepted(&server, window(62, 600)).await;
+    let held = terminal.accepted(&server, window(68, 600)).await;
     stack.until_state(held.id, "cancelled").await;
     terminal.notice_about(held.id).await;
     worker.logged("broker session ended").await;

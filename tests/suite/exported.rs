@@ -81,7 +81,7 @@ async fn a_commands_trace_goes_on_in_the_worker_and_in_its_events() {
     let mut worker = stack.worker_with(&exporting);
     let mut ids = Vec::new();
     for trace in [TRACE, UNSAMPLED] {
-        let (start, end) = window(63, 60);
+        let (start, end) = window(68, 60);
         let request = Command::request(new_id(), server.as_str(), start, end)
             .traced(Trace::read(Some(trace), None));
         let held = terminal.ask(&request).await.reservation().cloned().expect("a hold");

@@ -15,7 +15,7 @@ async fn reconfirmed_in_time_is_confirmed_and_billed_once() {
     let mut terminal = stack.terminal("ann").await;
     let mut worker = stack.worker();
 
-    let held = terminal.accepted(&server, window(63, 1_800)).await;
+    let held = terminal.accepted(&server, window(68, 1_800)).await;
     assert_eq!((held.state.as_str(), held.price.amount_minor), ("held", 1_800));
     assert_eq!(held.connection, None, "connection data comes with the confirmation");
     let Answer::Reconfirmed { reservation, .. } = terminal.reconfirm(&server, held.id).await else {
@@ -50,7 +50,7 @@ async fn not_reconfirmed_is_cancelled_and_its_time_is_free() {
     let mut terminal = stack.terminal("ann").await;
     let mut worker = stack.worker();
 
-    let wanted = window(63, 1_800);
+    let wanted = window(68, 1_800);
     let held = terminal.accepted(&server, wanted).await;
     assert_eq!(terminal.refused(&server, wanted).await, "capacity_exceeded");
     let Notice::Cancelled { reservation, .. } = terminal.notice_about(held.id).await else {

@@ -19,7 +19,7 @@ async fn works_with(output: Stdio) {
     let server = stack.server("cam", &[]).await;
     let mut terminal = stack.terminal("ann").await;
     let mut worker = stack.worker_into(output);
-    let held = terminal.accepted(&server, window(63, 60)).await;
+    let held = terminal.accepted(&server, window(68, 60)).await;
     stack.until_state(held.id, "cancelled").await;
     assert!(worker.stop().await.success());
     stack.finish().await;

@@ -136,7 +136,7 @@ async fn the_deadline_finds_it_cancelled() {
     let server = stack.server("cam", &[("capacity", &2)]).await;
     let mut terminal = stack.terminal("ann").await;
     let _worker = stack.worker();
-    let wanted = window(63, 600);
+    let wanted = window(68, 600);
     let held = terminal.accepted(&server, wanted).await;
     terminal.reconfirm(&server, held.id).await;
     let other = terminal.accepted(&server, wanted).await;

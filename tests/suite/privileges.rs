@@ -147,7 +147,7 @@ async fn a_workers_broker_account_serves_and_does_nothing_else() {
     // A query, the delay ladder, a notice, an event and a dead letter.
     let shown = terminal.show(Uuid::nil()).await;
     assert_eq!(code(&shown), Some("unknown_reservation"));
-    let held = terminal.accepted(&server, window(63, 60)).await;
+    let held = terminal.accepted(&server, window(68, 60)).await;
     terminal.reconfirm(&server, held.id).await;
     assert!(matches!(terminal.notice_about(held.id).await, Notice::Confirmed { .. }));
     stack.outbox_empty().await;

@@ -40,7 +40,7 @@ async fn a_confirmed_reservation_gets_its_key_and_a_gate_its_hash() {
     let file = SecretFile::new(&["s1"]);
     let mut worker = worker(&stack, &file);
     let heard = told(&stack.database_url).await;
-    let held = terminal.accepted(&server, window(63, 600)).await;
+    let held = terminal.accepted(&server, window(68, 600)).await;
     terminal.reconfirm(&server, held.id).await;
     let Notice::Confirmed { reservation, starts_in_ms, ends_in_ms, .. } =
         terminal.notice_about(held.id).await

@@ -78,7 +78,7 @@ async fn a_key_is_stored_logged_and_published_nowhere_else() {
     let environment = [("HOLDFAST_ACCESS_SECRET_FILE", path.as_str()), ("RUST_LOG", "trace")];
     let mut worker = stack.worker_with_into(&environment, output.into());
 
-    let held = terminal.accepted(&server, window(63, 60)).await;
+    let held = terminal.accepted(&server, window(68, 60)).await;
     terminal.reconfirm(&server, held.id).await;
     let late = terminal.accepted(&server, window(30, 60)).await;
     let dropped = deaf.accepted(&server, window(30, 60)).await;
