@@ -6,3 +6,4 @@ mod guarded;
 mod icecast;
 mod model;
 mod nginx;
+mod whole;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::support::database::{COLUMNS, Database, run};
 use crate::support::streaming::free_port;
 use crate::support::worker::Worker;
-use crate::support::{facts, http};
+use crate::support::{engines, facts, http};
 
 /// The server whose reservations the gate admits.
 pub const SERVER: &str = "cam";
@@ -45,7 +45,7 @@ impl Guarded {
         database.server(SERVER, 3, 0).await;
         database.user("ann", None).await;
         database.accepts("update servers set busy_max_seconds = 86400").await;
-        let (role, url) = account(&database).await;
+        let (role, url) = account(&database.url).await;
         let directory = tempfile::tempdir().expect("a directory");
         let http = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let own = [
@@ -226,14 +226,14 @@ fn started(environment: &[(String, String)], log: &std::path::Path) -> Worker {
 }
 
 /// An account that has a gate's rights and no more.
-async fn account(database: &Database) -> (String, String) {
+pub async fn account(database_url: &str) -> (String, String) {
     let role = format!("gate_{}", Uuid::new_v4().simple());
-    let mut client = database.session().await;
+    let mut client = engines::connect(database_url).await;
     let transaction = client.transaction().await.expect("a transaction");
     let password = Uuid::new_v4().to_string();
     assert!(roles::create(&transaction, &role, Kind::Gate, &password).await.expect("a role"));
     transaction.commit().await.expect("committed");
-    let mut url: Url = database.url.parse().expect("a URL");
+    let mut url: Url = database_url.parse().expect("a URL");
     url.set_username(&role).expect("postgres URLs have one");
     url.set_password(Some(&password)).expect("postgres URLs have one");
     (role, url.to_string())

@@ -21,11 +21,11 @@ async fn guarded() -> Option<(Guarded, Server)> {
 }
 
 /// A source that sends until it is cut off.
-struct Source(tokio::task::JoinHandle<()>);
+pub(super) struct Source(tokio::task::JoinHandle<()>);
 
 impl Source {
     /// Connects with a key; the status tells whether it is let in.
-    async fn connect(server: &Server, name: &str, key: &str) -> Result<Self, u16> {
+    pub async fn connect(server: &Server, name: &str, key: &str) -> Result<Self, u16> {
         let mut stream = TcpStream::connect(("127.0.0.1", server.port)).await.expect("Icecast");
         let account = STANDARD.encode(format!("source:{key}"));
         let head = format!(
@@ -43,7 +43,7 @@ impl Source {
         !self.0.is_finished()
     }
 
-    async fn end(self) {
+    pub async fn end(self) {
         facts::until("the source is cut off", async || !self.runs()).await;
     }
 }
