@@ -106,16 +106,19 @@ async fn a_forgotten_id_is_decided_anew() {
     let mut stack = Stack::new().await;
     let server = stack.server("cam", &[]).await;
     let mut terminal = stack.terminal("ann").await;
-    let _worker = stack.worker();
+    let mut worker = stack.worker();
     let (start, end) = window(7_200, 600);
     let command = Command::request(new_id(), server.as_str(), start, end);
     assert!(matches!(terminal.ask(&command).await, Answer::Accepted { .. }));
+    // It prunes, too, and one does at a time.
+    assert!(worker.stop().await.success());
     stack
         .execute("update processed_commands set decided_at = now() - interval '31 days'", &[])
         .await;
     stack.execute("update reservations set held_at = now() - interval '31 days'", &[]).await;
     let pool = pool::open(pool::settings(&stack.database_url.parse().expect("a URL")), 1);
     assert_eq!(retention::step(&pool).await.expect("a step").deleted, 1);
+    let _worker = stack.worker();
     terminal.client.send(&command).await.expect("sent");
     let again = terminal.nth_reply_to(&command.message_id, 2).await.answer().expect("an answer");
     assert!(
