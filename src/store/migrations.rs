@@ -28,6 +28,9 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(600);
 /// Time between two tries for the lock.
 const TURN_PAUSE: Duration = Duration::from_millis(500);
 
+/// A wait without a message: a runner that has just ended leaves a session that takes a moment to end.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// Time between two messages about a wait.
 const MESSAGE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -66,7 +69,7 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>> {
 /// Waits for other runners. The lock ends with the connection.
 async fn take_turn(client: &Client) -> Result<()> {
     let began = Instant::now();
-    let mut told = None;
+    let mut told: Option<Instant> = None;
     loop {
         let row = client.query_one(sql!("lock_migrations"), &[&MIGRATION_LOCK]).await;
         if row.map_err(StoreError::from)?.get(0) {
@@ -79,13 +82,13 @@ async fn take_turn(client: &Client) -> Result<()> {
                 "gave up waiting for the lock of migrations: {holder}. End that process, or wait"
             );
         }
-        if told.is_none_or(|told: Instant| told.elapsed() >= MESSAGE_INTERVAL) {
-            // A session that has just ended is not worth a line.
-            if let Some(holder) = holder(client).await? {
-                told = Some(Instant::now());
-                let seconds = began.elapsed().as_secs();
-                warn!(seconds, "waiting for the lock of migrations: {holder}");
-            }
+        let (since, interval) = told.map_or((began, SILENCE), |told| (told, MESSAGE_INTERVAL));
+        if since.elapsed() >= interval
+            && let Some(holder) = holder(client).await?
+        {
+            told = Some(Instant::now());
+            let seconds = began.elapsed().as_secs();
+            warn!(seconds, "waiting for the lock of migrations: {holder}");
         }
         tokio::time::sleep(TURN_PAUSE).await;
     }
